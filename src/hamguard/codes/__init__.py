@@ -1,0 +1,1 @@
+"""Hash codes: relax, sign, pack, compare, keep in banks, count distances (level 1)."""

@@ -1,0 +1,127 @@
+"""`CodeBank`: packed codes with labels and ids, and the hashes of the model and the split they came from."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hamguard.codes.binary import check_packed, pack, unpack
+from hamguard.core.digests import digest_array
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import replacing
+from hamguard.core.types import Array, Bytes
+
+
+@dataclass(frozen=True)
+class CodeBank:
+    """Reference codes with labels.
+
+    Attributes:
+        packed: codes, `(N, ceil(bits / 8))` uint8.
+        bits: code length K.
+        labels: multi-hot labels, `(N, C)` uint8 in {0, 1}; `C` is 0 where nothing is labelled.
+        ids: one name an item, `(N,)` strings.
+        model_hash: content hash of the model that made the codes; empty for foreign codes.
+        split_hash: content hash of the split the items came from; empty for foreign codes.
+    """
+
+    packed: Bytes
+    bits: int
+    labels: Bytes
+    ids: Array = field(default_factory=lambda: np.empty(0, dtype="<U1"))
+    model_hash: str = ""
+    split_hash: str = ""
+
+    def __post_init__(self) -> None:
+        check_packed(self.packed, self.bits)
+        if self.labels.ndim != 2 or len(self.labels) != len(self.packed):
+            raise RequestError(f"labels must have shape ({len(self.packed)}, C), got {self.labels.shape}")
+        if len(self.labels) and self.labels.size and int(self.labels.max()) > 1:
+            raise RequestError("labels must be multi-hot, 0 or 1")
+        if len(self.ids) == 0:
+            object.__setattr__(self, "ids", np.arange(len(self.packed)).astype("<U12"))
+        if len(self.ids) != len(self.packed):
+            raise RequestError(f"a bank of {len(self.packed)} codes needs as many ids, got {len(self.ids)}")
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @classmethod
+    def of(cls, code: Tensor | Array, labels: Tensor | Array, **rest: object) -> CodeBank:
+        """A bank from signed codes `(N, K)` and labels `(N, C)`."""
+        marks = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+        return cls(pack(code), int(code.shape[1]), marks.astype(np.uint8), **rest)  # type: ignore[arg-type]
+
+    @property
+    def codes(self) -> Tensor:
+        """Signed codes, `(N, K)` float32 in {-1, +1}."""
+        return torch.from_numpy(unpack(self.packed, self.bits)).float()
+
+    @property
+    def digest(self) -> str:
+        """Hash of codes, labels and ids."""
+        return digest_array(self.packed, np.array([self.bits]), self.labels, self.ids)
+
+    def select(self, index: Array) -> CodeBank:
+        """The bank restricted to `index` (numbers or a mask)."""
+        return CodeBank(
+            self.packed[index], self.bits, self.labels[index], self.ids[index], self.model_hash, self.split_hash
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write as one `.npz` without pickled objects.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                packed=self.packed,
+                bits=np.array(self.bits),
+                labels=self.labels,
+                ids=self.ids,
+                model_hash=np.array(self.model_hash),
+                split_hash=np.array(self.split_hash),
+                digest=np.array(self.digest),
+            )
+
+    @classmethod
+    def load(cls, path: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> CodeBank:
+        """Read a bank and refuse it when it is damaged or stale.
+
+        Args:
+            path: file written by `save`.
+            model_hash: hash that the bank must carry, or None to accept any.
+            split_hash: the same for the split.
+
+        Raises:
+            RequestError: the file is missing, is no bank, or its content does not match its own hash.
+            StaleError: the bank was made by another model or from another split.
+        """
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            bank = cls(
+                arrays["packed"], int(arrays["bits"]), arrays["labels"], arrays["ids"],
+                str(arrays["model_hash"]), str(arrays["split_hash"]),
+            )  # fmt: skip
+            found = str(arrays["digest"])
+        except FileNotFoundError as error:
+            raise RequestError(f"no code bank at {path}") from error
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise RequestError(f"{path} is not a readable code bank: {error}") from error
+        if found != bank.digest:
+            raise RequestError(f"{path} is damaged: its content has hash {bank.digest}, the file says {found}")
+        for what, wanted, got in (("model", model_hash, bank.model_hash), ("split", split_hash, bank.split_hash)):
+            if wanted is not None and wanted != got:
+                raise StaleError(
+                    f"{path} is stale: made with {what} {got or '(unknown)'}, but the {what} now is {wanted}; encode again"
+                )
+        return bank

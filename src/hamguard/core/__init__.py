@@ -1,0 +1,1 @@
+"""Shared types, errors, argument checks, seeds, digests and safe file writing (level 0)."""

@@ -1,0 +1,55 @@
+"""Argument checks that explain themselves: name, value received, values allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TypeVar
+
+from hamguard.core.errors import RequestError
+
+Number = TypeVar("Number", int, float)
+
+
+def suggest(word: str, allowed: Iterable[str]) -> str:
+    """Return `"; did you mean X?"` for the nearest allowed word, or an empty string."""
+    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`.
+
+    Raises:
+        RequestError: it is not; the message lists what is allowed and the nearest word.
+    """
+    allowed = list(allowed)
+    if value not in allowed:
+        raise RequestError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}{suggest(value, allowed)}")
+    return value
+
+
+def check_range(name: str, value: Number, low: Number, high: Number | None = None) -> Number:
+    """Return `value` if `low <= value` (and `value <= high` where given).
+
+    Raises:
+        RequestError: it is not, or it is not a number at all.
+    """
+    if not (low <= value and (high is None or value <= high)):
+        allowed = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise RequestError(f"{name} must be {allowed}, got {value}")
+    return value
+
+
+def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
+    """Check a shape against a pattern such as `("B", 3, "H", "W")`; a string matches any size.
+
+    Raises:
+        RequestError: the number of dimensions or a fixed size differs.
+    """
+    fits = len(shape) == len(expected) and all(
+        isinstance(e, str) or s == e for s, e in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        pattern = "(" + ", ".join(str(e) for e in expected) + ("," if len(expected) == 1 else "") + ")"
+        raise RequestError(f"{name} must have shape {pattern}, got {tuple(shape)}")

@@ -1,0 +1,1 @@
+"""Joins the levels below into measured rows (level 6)."""

@@ -1,0 +1,1 @@
+"""Objectives that learn hash codes, one file a method (level 3)."""

@@ -1,0 +1,1 @@
+"""Hash models: backbones, heads, model folders, foreign models (level 2)."""

@@ -1,0 +1,1 @@
+"""Ranking metrics under ties, intervals, and the search index (level 2)."""

@@ -1,0 +1,1 @@
+"""The one training loop: schedules, checkpoints, exact resume, code statistics (level 4)."""
