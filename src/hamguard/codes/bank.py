@@ -122,6 +122,6 @@ class CodeBank:
         for what, wanted, got in (("model", model_hash, bank.model_hash), ("split", split_hash, bank.split_hash)):
             if wanted is not None and wanted != got:
                 raise StaleError(
-                    f"{path} is stale: made with {what} {got or '(unknown)'}, but the {what} now is {wanted}; encode again"
+                    f"{path} is stale: it belongs to {what} {got or "(unknown)"}, the {what} is now {wanted}; encode again"
                 )
         return bank

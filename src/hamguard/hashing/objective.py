@@ -1,0 +1,134 @@
+"""What the training loop asks of a hash method, and the registry of methods.
+
+A method file holds three things: pure functions, one for each equation; `Settings`, the hyper-parameters with
+their sources; and an `Objective`, which owns the visible state (code memory, centres, learned codes) and its schedule.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from hamguard.core.checks import check_choice
+from hamguard.core.errors import RequestError
+
+
+class Settings(BaseModel):
+    """Hyper-parameters of a method: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Objective(ABC):
+    """A method at work on one training set.
+
+    The loop calls `start` once (before the first epoch of a fresh run only), then for each epoch `select`, `loss` for every
+    batch, and `end_epoch`. With several processes, `loss` gets the gathered global batch on each of them, so an
+    objective never knows of processes and its state stays equal on all. Everything that a resumed run needs stands in `state`.
+
+    Args:
+        settings: hyper-parameters of the method.
+        bits: code length K.
+        labels: multi-hot labels of the whole training set, `(n, C)` float in {0, 1}.
+        seed: seed of whatever the method draws.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # "DPSH (Li, Wang, Kang, IJCAI 2016)"
+    settings_type: ClassVar[type[Settings]]
+    training: ClassVar[Mapping[str, Any]] = {}  # defaults of the training recipe that suit the method: epochs, lr, ...
+    presets: ClassVar[
+        Mapping[str, Mapping[str, Any]]
+    ] = {}  # preset name -> settings, "paper" and "code" where they differ
+
+    def __init__(self, settings: Settings, *, bits: int, labels: Tensor, seed: int) -> None:
+        self.settings = settings
+        self.bits = bits
+        self.labels = labels
+        self.seed = seed
+        self.state: dict[str, Tensor] = {}  # tensors only, so that a checkpoint loads without executing code
+
+    needs_start: ClassVar[bool] = False  # ask the loop for one pass over the training set before the first epoch
+
+    def start(self, logits: Tensor) -> None:  # noqa: B027 - most methods keep nothing
+        """Take the logits `(n, K)` of the whole training set before the first epoch; called where `needs_start`."""
+
+    def select(self, epoch: int) -> Tensor | None:
+        """Numbers of the training items that this epoch visits, `(m,)`, or None for all. A function of `(seed, epoch)`."""
+        return None
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
+        """Loss of one global batch.
+
+        Args:
+            logits: unbounded network outputs z, `(B, K)`.
+            labels: multi-hot labels of the batch, `(B, C)`.
+            index: numbers of the items in the training set, `(B,)`.
+            progress: share of the run that is done, in [0, 1).
+
+        Returns:
+            A scalar that carries the gradient to `logits`.
+        """
+
+    def end_epoch(self, epoch: int) -> None:  # noqa: B027
+        """Alternating updates that stand between epochs (DSDH, ADSH)."""
+
+    def learned_codes(self) -> Tensor | None:
+        """Codes of the training items that the method learned directly, `(n, K)` in {-1, +1}, or None."""
+        return None
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the state of a checkpoint.
+
+        Raises:
+            RequestError: names differ from those of this method and these settings.
+        """
+        if set(state) != set(self.state):
+            raise RequestError(f"checkpoint state has {sorted(state)}, {self.name} needs {sorted(self.state)}")
+        self.state = {name: value.clone() for name, value in state.items()}
+
+
+REGISTRY: dict[str, type[Objective]] = {}
+Kind = TypeVar("Kind", bound=type[Objective])
+
+
+def register(name: str) -> Callable[[Kind], Kind]:
+    """Class decorator: enter an objective under `name`. A second registration of a name is an error."""
+
+    def enter(kind: Kind) -> Kind:
+        if name in REGISTRY:
+            raise RequestError(f"hash method {name!r} is registered twice: {REGISTRY[name]} and {kind}")
+        kind.name = name
+        REGISTRY[name] = kind
+        return kind
+
+    return enter
+
+
+def objective_type(name: str) -> type[Objective]:
+    """Look up a method by name.
+
+    Raises:
+        RequestError: there is none; the message lists all and the nearest.
+    """
+    import hamguard.hashing.registry  # noqa: F401 - imports every method file, which fills REGISTRY
+
+    check_choice("hash method", name, sorted(REGISTRY))
+    return REGISTRY[name]
+
+
+def similarity(labels: Tensor, other: Tensor) -> Tensor:
+    """`S` in {0, 1}: 1 where two items share a label. `(B, C)`, `(N, C)` to `(B, N)`, same type as `labels`."""
+    return ((labels @ other.T) > 0).to(labels.dtype)
+
+
+def pair_weights(similar: Tensor) -> Tensor:
+    """Weights with mean one under which similar and dissimilar pairs count alike, `(B, N)`; a missing kind weighs nothing."""
+    share = similar.mean().clamp(1 / similar.numel(), 1 - 1 / similar.numel())
+    return torch.where(similar > 0, 0.5 / share, 0.5 / (1 - share))
