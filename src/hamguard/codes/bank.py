@@ -121,7 +121,6 @@ class CodeBank:
             raise RequestError(f"{path} is damaged: its content has hash {bank.digest}, the file says {found}")
         for what, wanted, got in (("model", model_hash, bank.model_hash), ("split", split_hash, bank.split_hash)):
             if wanted is not None and wanted != got:
-                raise StaleError(
-                    f"{path} is stale: it belongs to {what} {got or "(unknown)"}, the {what} is now {wanted}; encode again"
-                )
+                was = got or "(unknown)"
+                raise StaleError(f"{path} is stale: it belongs to {what} {was}, the {what} is now {wanted}; encode again")
         return bank

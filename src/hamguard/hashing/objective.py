@@ -42,9 +42,8 @@ class Objective(ABC):
     title: ClassVar[str]  # "DPSH (Li, Wang, Kang, IJCAI 2016)"
     settings_type: ClassVar[type[Settings]]
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the training recipe that suit the method: epochs, lr, ...
-    presets: ClassVar[
-        Mapping[str, Mapping[str, Any]]
-    ] = {}  # preset name -> settings, "paper" and "code" where they differ
+    # preset name -> settings, "paper" and "code" where they differ
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, settings: Settings, *, bits: int, labels: Tensor, seed: int) -> None:
         self.settings = settings
@@ -53,7 +52,7 @@ class Objective(ABC):
         self.seed = seed
         self.state: dict[str, Tensor] = {}  # tensors only, so that a checkpoint loads without executing code
 
-    needs_start: ClassVar[bool] = False  # ask the loop for one pass over the training set before the first epoch
+    needs_start: bool = False  # ask the loop for one pass over the training set before the first epoch
 
     def start(self, logits: Tensor) -> None:  # noqa: B027 - most methods keep nothing
         """Take the logits `(n, K)` of the whole training set before the first epoch; called where `needs_start`."""

@@ -1,0 +1,156 @@
+"""What the verbs share: options with one name and one meaning everywhere, JSON rows, tables, the progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+    from rich.progress import Progress, TaskID
+
+    from hamguard.core.rows import Row
+    from hamguard.models.store import Card
+
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="SOURCE", help="Data source: a name, folder:PATH, arrays:FILE.npz or lists:DIR."),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the named data sets; default: $HAMGUARD_DATA, then the user cache."),
+]
+ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Named split; see `hamguard data list`.")]
+DropOption = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON rows on standard output and nothing else.")]
+QueriesOption = Annotated[int | None, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a step.")]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
+
+    Raises:
+        RequestError: no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RequestError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RequestError(f"device {name} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def require_source(data: str | None, card: Card | None) -> None:
+    """Check that a model's data are known: from the flag, or from its card.
+
+    Raises:
+        RequestError: neither says.
+    """
+    if data is None and (card is None or not card.data.get("source")):
+        raise RequestError("this model has no card that names its data; give --data SOURCE")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    typer.echo(text, err=True)
+
+
+def print_json(values: Iterable[Any]) -> None:
+    """One JSON value a line on standard output."""
+    for value in values:
+        typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on standard output; columns after the first stand right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table, soft_wrap=False)
+
+
+def print_rows(rows: Sequence[Row], title: str, *, as_json: bool) -> None:
+    """Rows as JSON lines, or as a table with intervals and notes."""
+    if as_json:
+        for row in rows:
+            typer.echo(row.json())
+        return
+    shown = []
+    for row in rows:
+        name = row.metric or ""
+        if row.at is not None:
+            name += f" @ {row.at}" if "radius" not in name else f" {row.at}"
+        low_high = f"{row.ci95[0]:.3f} .. {row.ci95[1]:.3f}" if row.ci95 else ""
+        value = "" if row.value is None else f"{row.value:.4f}"
+        shown.append((row.task or "", row.model or "", name, row.ties or "", value, low_high, str(row.n or "")))
+    print_table(title, ("task", "model", "metric", "ties", "value", "95% interval", "queries"), shown)
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        typer.echo(f"Note: {note}")
+
+
+class Bar:
+    """A progress bar on standard error, on a terminal only, and only once the work has lasted two seconds.
+
+    Use as a context manager; the object itself is the callback `(share, text)`.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._started = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._wanted = sys.stderr.isatty()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __call__(self, share: float, text: str = "") -> None:
+        """Show that `share` of the work is done."""
+        if not self._wanted or (self._bar is None and time.monotonic() - self._started < 2):
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+            times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self.what, total=1.0, text="")
+        if self._task is not None:
+            self._bar.update(self._task, completed=share, text=text)
+
+    def count(self, done: int, total: int) -> None:
+        """Show that `done` of `total` things are done."""
+        self(done / max(1, total), f"{done:,} of {total:,}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

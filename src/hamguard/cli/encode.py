@@ -1,0 +1,66 @@
+"""`hamguard encode`: pictures to code banks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    choose_device,
+    print_json,
+    require_source,
+)
+
+PARTS = ("query", "database")
+
+
+def encode(
+    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file (.pt2).")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for query.npz and database.npz.")],
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    batch_size: BatchOption = 256,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Encode the query and database parts of a data source into packed code banks.
+
+    [bold]Example[/bold]: hamguard encode models/digits --out codes/
+    """
+    from hamguard.cli.source import open_for_model
+    from hamguard.evaluation.encode import encode as run
+    from hamguard.models.store import load_any
+
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    facts = []
+    for role in PARTS:
+        part = split.part("query").first(queries) if role == "query" else split.part("database")
+        with Bar(f"encoding {role}") as bar:
+            bank = run(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
+        bank.save(out / f"{role}.npz")
+        facts.append({
+            "file": str(out / f"{role}.npz"), "role": role, "count": len(bank), "bits": bank.bits,
+            "bytes": bank.packed.nbytes, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash,
+        })  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    for fact in facts:
+        typer.echo(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
+    typer.echo(f"Next: hamguard index build {out / 'database.npz'} --out index/")

@@ -1,0 +1,109 @@
+"""`hamguard train`: learn hash codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    DropOption,
+    JsonOption,
+    ProtocolOption,
+    RootOption,
+    choose_device,
+    print_json,
+    say,
+)
+
+
+def train(
+    out: Annotated[
+        Path, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
+    ],
+    recipe: Annotated[Path | None, typer.Argument(help="TOML recipe; flags win over it.")] = None,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: ProtocolOption = None,
+    drop_duplicates: DropOption = False,
+    method: Annotated[
+        str | None, typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Settings as printed: paper or code.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="Network; chosen by picture size where not given.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Initial weights: a .safetensors file or torchvision.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option("--bits", help="Code length K.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and draws.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what --out holds and begin again.")] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Learn a hash model and write it as a folder (safetensors and a card).
+
+    [bold]Example[/bold]: hamguard train --data digits --method csq --bits 32 --out models/digits
+
+    Several processes: torchrun --nproc-per-node 2 -m hamguard train ... (the batch is divided among them).
+    """
+    from hamguard.data.sources import open_source
+    from hamguard.evaluation.score import validation_map
+    from hamguard.training.distributed import join_world, leave_world
+    from hamguard.training.request import build_request, read_recipe
+    from hamguard.training.train import train as run
+
+    flags = {
+        "method": method, "preset": preset, "seed": seed,
+        "data.source": data, "data.protocol": protocol, "data.drop_duplicates": drop_duplicates or None,
+        "model.backbone": backbone, "model.weights": weights, "model.bits": bits,
+        "training.epochs": epochs, "training.batch_size": batch_size,
+    }  # fmt: skip
+    request = build_request(read_recipe(recipe) if recipe else {}, flags, sets or [])
+    chosen = choose_device(device)
+    world = join_world()
+    if world.size > 1 and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{world.rank}")
+    ask = request.data
+    with Bar("reading pictures") as bar:
+        dataset, split = open_source(
+            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
+            drop_duplicates=ask.drop_duplicates, size=ask.size, progress=bar.count,
+        )  # fmt: skip
+    validate = validation_map(dataset, chosen) if request.training.patience else None
+    try:
+        with Bar(f"training {request.method}") as bar:
+            progress = bar if world.leads else None
+            result = run(
+                request, dataset, split, out, device=chosen, restart=restart, validate=validate, progress=progress
+            )  # fmt: skip
+    finally:
+        leave_world()
+    if not world.leads:
+        return
+    if as_json:
+        print_json([{"out": str(out), "fresh": result.fresh, **result.card.model_dump(mode="json")}])
+        return
+    card = result.card
+    if not result.fresh:
+        say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
+    statistics = card.statistics
+    typer.echo(f"{out}: {card.title}, {card.backbone}, {card.bits} bits, {len(split.train):,} training pictures")
+    typer.echo(
+        f"codes: {statistics['distinct_codes']:,.0f} distinct, collision rate {statistics['collision_rate']:.3f}, "
+        f"bit balance {statistics['bit_balance']:.3f}, bit correlation {statistics['bit_correlation']:.3f}, "
+        f"quantization error {statistics['quantization_error']:.4f}"
+    )
+    for note in dataset.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard evaluate {out}")

@@ -1,0 +1,163 @@
+"""The counting kernels compiled by numba; import this module only where they are used, for it loads the compiler.
+
+Each kernel computes the keys `2 * distance + relevant` of one query to a stretch of items that fits the first-level
+cache. That loop has no branch and no dependence, so it becomes vector instructions. Only then are the keys counted,
+into four tables in turn, because adding twice to one cell must wait for the first addition to arrive in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from hamguard.codes.histograms_numpy import key_type
+from hamguard.core.types import Array, Floats, Ints
+
+STRETCH = 4096  # items: keys, masks and the words they come from stay in a first-level cache of 32 KiB or little more
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ones(typing: Any, word: Any) -> Any:
+    """Number of set bits of a uint64; numba has no name for the instruction."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+def _compiled(function: Callable[..., None]) -> Any:
+    """Compile without the global lock, with a cache on disk where one can be written."""
+    # Python's division checks for zero and so cannot become vector instructions; ranks are never zero.
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no place for a cache file: compile in every process instead
+        return njit(**options)(function)
+
+
+def _fill_keys(q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array, shared: Array) -> None:
+    """Keys of one query to the stretch of items that begins at `start` and fills `key`, any number of words."""
+    n = len(key)
+    words, marks = code[0][start : start + n], label[0][start : start + n]
+    for i in range(n):
+        key[i] = _ones(q[0] ^ words[i])
+        shared[i] = q_label[0] & marks[i]
+    for w in range(1, len(q)):
+        words = code[w][start : start + n]
+        for i in range(n):
+            key[i] += _ones(q[w] ^ words[i])
+    for v in range(1, len(q_label)):
+        marks = label[v][start : start + n]
+        for i in range(n):
+            shared[i] |= q_label[v] & marks[i]
+    for i in range(n):
+        key[i] = key[i] * 2 + (shared[i] != 0)
+
+
+def _fill_keys_1(q_word: int, q_mark: int, words: Array, marks: Array, key: Array) -> None:
+    """Keys of one query to the items of a stretch, one word of code and one word of labels."""
+    for i in range(len(key)):
+        key[i] = _ones(q_word ^ words[i]) * np.uint64(2) + np.uint64((q_mark & marks[i]) != np.uint64(0))
+
+
+_fill_keys = _compiled(_fill_keys)
+_fill_keys_1 = _compiled(_fill_keys_1)
+
+
+def _count(
+    q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints, key: Array, shared: Array
+) -> None:
+    n, size = code.shape[1], total.shape[1]
+    single = code.shape[0] == 1 and label.shape[0] == 1
+    tables = np.zeros((4, 2 * size), dtype=np.uint32)
+    first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
+    for a in range(len(q)):
+        tables[:] = 0
+        for start in range(0, n, STRETCH):
+            stop = min(n, start + STRETCH)
+            if single:
+                _fill_keys_1(q[a, 0], q_labels[a, 0], code[0][start:stop], label[0][start:stop], key[: stop - start])
+            else:
+                _fill_keys(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
+            quads = (stop - start) // 4
+            for i in range(quads):
+                first[key[4 * i]] += 1
+                second[key[4 * i + 1]] += 1
+                third[key[4 * i + 2]] += 1
+                fourth[key[4 * i + 3]] += 1
+            for i in range(4 * quads, stop - start):
+                first[key[i]] += 1
+        for d in range(size):
+            other = first[2 * d] + second[2 * d] + third[2 * d] + fourth[2 * d]
+            hit = first[2 * d + 1] + second[2 * d + 1] + third[2 * d + 1] + fourth[2 * d + 1]
+            total[a, d] += other + hit
+            relevant[a, d] += hit
+
+
+def _stable(
+    q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
+    max_rank: int, max_hits: int, key: Array, shared: Array, found: Array, terms: Floats,
+) -> None:  # fmt: skip
+    n = code.shape[1]
+    single = code.shape[0] == 1 and label.shape[0] == 1
+    one, high, low = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
+    last_rank, last_hit = np.uint64(max_rank), np.uint64(max_hits)
+    for a in range(len(q)):
+        given = state[a]
+        s0, s1, s2, s3 = lanes[a, 0], lanes[a, 1], lanes[a, 2], lanes[a, 3]
+        counted = 0
+        for start in range(0, n, STRETCH):
+            stop = min(n, start + STRETCH)
+            if single:
+                _fill_keys_1(q[a, 0], q_labels[a, 0], code[0][start:stop], label[0][start:stop], key[: stop - start])
+            else:
+                _fill_keys(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
+            # Every item moves its counter and is written down; the place only advances behind a hit. No branch.
+            m = 0
+            for i in range(stop - start):
+                mark = np.uint64(key[i]) & one
+                now = given[key[i] >> 1] + (one | (mark << high))
+                given[key[i] >> 1] = now
+                found[m] = now
+                m += np.int64(mark)
+            for i in range(m):
+                rank, hit = found[i] & low, found[i] >> high
+                inside = (rank <= last_rank) & (hit <= last_hit)
+                terms[i] = np.float64(hit) / np.float64(rank) if inside else 0.0
+                counted += np.int64(inside)
+            # Four sums in turn: one sum would wait for each addition. The next term always belongs to the first.
+            quads = m // 4
+            for i in range(quads):
+                s0 += terms[4 * i]
+                s1 += terms[4 * i + 1]
+                s2 += terms[4 * i + 2]
+                s3 += terms[4 * i + 3]
+            for i in range(4 * quads, m):
+                s0, s1, s2, s3 = s1, s2, s3, s0 + terms[i]
+        lanes[a, 0], lanes[a, 1], lanes[a, 2], lanes[a, 3] = s0, s1, s2, s3
+        hits[a] += counted
+
+
+_count = _compiled(_count)
+_stable = _compiled(_stable)
+
+
+def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints) -> None:
+    """Add the counts of one block in place; arguments as in `histograms_numpy.count`."""
+    key = np.empty(STRETCH, dtype=key_type(total.shape[1] - 1))
+    _count(q, q_labels, code, label, total, relevant, key, np.empty(STRETCH, dtype=np.uint64))
+
+
+def stable(
+    q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
+    max_rank: int, max_hits: int,
+) -> None:  # fmt: skip
+    """Add the precisions at the hits of one block in place; arguments as in `histograms_numpy.stable`."""
+    key = np.empty(STRETCH, dtype=key_type(state.shape[1] - 1))
+    shared, found = np.empty(STRETCH, dtype=np.uint64), np.empty(STRETCH + 1, dtype=np.uint64)
+    _stable(q, q_labels, code, label, state, lanes, hits, max_rank, max_hits, key, shared, found, np.empty(STRETCH))

@@ -1,0 +1,154 @@
+"""Packed codes with labels as the counting kernels want them: values, checks, and blocks of 64-bit words.
+
+A data base is one `LabeledCodes` or a sequence of them (shards in order). It is never concatenated: shards are cut
+into blocks of words whose size bounds the extra memory, whatever the number of bits or classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from hamguard.codes.binary import bytes_of, check_packed, words
+from hamguard.core.errors import RequestError
+from hamguard.core.types import Array
+
+BLOCK_BYTES = 4 << 20  # of words in one block; the kernels' other buffers are smaller than this
+BLOCK_ROWS = 1 << 17  # one block of 64-bit codes and labels is 2 MiB, which stays in the second-level cache
+
+
+class LabeledCodes(Protocol):
+    """Anything with packed codes `(N, ceil(bits / 8))` uint8, `bits`, and multi-hot labels `(N, C)`: a `CodeBank`, `Codes`."""
+
+    @property
+    def packed(self) -> Any: ...  # noqa: D102
+
+    @property
+    def bits(self) -> int: ...  # noqa: D102
+
+    @property
+    def labels(self) -> Any: ...  # noqa: D102
+
+
+Database: TypeAlias = LabeledCodes | Sequence[LabeledCodes]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Packed codes with labels and nothing else; the light sibling of `CodeBank`.
+
+    Attributes:
+        packed: codes, `(N, ceil(bits / 8))` uint8, a NumPy array or a torch tensor.
+        bits: code length K.
+        labels: multi-hot labels, `(N, C)` in {0, 1}, of the same kind and on the same device.
+
+    Raises:
+        RequestError: the shapes do not fit, or a padding bit is set.
+    """
+
+    packed: Any
+    bits: int
+    labels: Any
+
+    def __post_init__(self) -> None:
+        check_labeled(self, "codes")
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+
+def check_labeled(codes: LabeledCodes, name: str) -> None:
+    """Check shapes and padding of one set of labeled codes; values of labels are checked where they are packed.
+
+    Raises:
+        RequestError: packed codes do not fit the bits, labels are not `(N, C)` with C at least 1.
+    """
+    packed = codes.packed
+    if isinstance(packed, Tensor):
+        # Only the last byte can hold padding: on a GPU no more than that column is copied.
+        last = packed[:, -1:].cpu().numpy() if packed.ndim == 2 and packed.shape[1] else packed.cpu().numpy()
+        width = bytes_of(codes.bits)
+        if tuple(packed.shape[1:]) != (width,):
+            raise RequestError(
+                f"{name} of {codes.bits} bits must be uint8 (N, {width}), got {packed.dtype} {tuple(packed.shape)}"
+            )
+        check_packed(last, codes.bits - 8 * (width - 1), name)
+    else:
+        check_packed(packed, codes.bits, name)
+    shape = tuple(codes.labels.shape)
+    if len(shape) != 2 or shape[0] != len(packed) or shape[1] == 0:
+        raise RequestError(f"labels of {name} must have shape ({len(packed)}, C) with C at least 1, got {shape}")
+
+
+def shards_of(query: LabeledCodes, database: Database) -> tuple[Sequence[LabeledCodes], int]:
+    """The data base as a sequence of shards, and its size N, after checking that queries and shards fit together.
+
+    Raises:
+        RequestError: no queries, an empty data base, or different numbers of bits or classes.
+    """
+    check_labeled(query, "query codes")
+    shards: Sequence[LabeledCodes] = database if isinstance(database, Sequence) else [database]
+    if len(query.packed) == 0:
+        raise RequestError("there are no queries: query codes are empty")
+    count = 0
+    for shard in shards:
+        check_labeled(shard, "database codes")
+        if shard.bits != query.bits:
+            raise RequestError(f"query codes have {query.bits} bits, database codes {shard.bits}; they must be equal")
+        if shard.labels.shape[1] != query.labels.shape[1]:
+            raise RequestError(
+                f"query labels have {query.labels.shape[1]} classes, database labels {shard.labels.shape[1]}; "
+                "they must be equal"
+            )
+        count += len(shard.packed)
+    if count == 0:
+        raise RequestError("the database is empty: there is nothing to rank")
+    return shards, count
+
+
+def as_array(values: Any) -> Array:
+    """A NumPy view of an array or CPU tensor; a tensor on another device is copied."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def pack_labels(labels: Array) -> Array:
+    """Multi-hot labels `(N, C)` in {0, 1} of any type as rows of words, `(N, ceil(C / 64))` uint64.
+
+    Raises:
+        RequestError: a value is neither 0 nor 1 (NaN included).
+    """
+    if labels.dtype.kind in "ub":
+        good = labels.size == 0 or int(labels.max()) <= 1
+    else:
+        good = bool(((labels == 0) | (labels == 1)).all())
+    if not good:
+        raise RequestError("labels must be multi-hot, 0 or 1; a value is neither")
+    return words(np.packbits(labels != 0 if labels.dtype.kind == "f" else labels, axis=1, bitorder="little"))
+
+
+def columns(rows: Array) -> Array:
+    """Rows of words as contiguous columns, `(N, W)` to `(W, N)`, so that a kernel reads one word of many items at once."""
+    return np.ascontiguousarray(rows.T)
+
+
+def rows_of_block(bits: int, classes: int) -> int:
+    """Items whose words fit `BLOCK_BYTES`; at most `BLOCK_ROWS`."""
+    width = 8 * (-(-bits // 64) + -(-classes // 64)) + classes  # words, and a byte a class while labels are checked
+    return max(64, min(BLOCK_ROWS, BLOCK_BYTES // width))
+
+
+def word_blocks(shards: Sequence[LabeledCodes]) -> Iterator[tuple[Array, Array]]:
+    """Blocks in data base order: code words `(W, n)` uint64 and label words `(V, n)` uint64, both contiguous.
+
+    Raises:
+        RequestError: a label is neither 0 nor 1.
+    """
+    for shard in shards:
+        rows = rows_of_block(shard.bits, shard.labels.shape[1])
+        for start in range(0, len(shard.packed), rows):
+            part = slice(start, start + rows)
+            yield columns(words(as_array(shard.packed[part]))), columns(pack_labels(as_array(shard.labels[part])))

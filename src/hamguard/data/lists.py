@@ -1,0 +1,307 @@
+"""`lists:DIR` and the sets that come as text lists: paths and 0/1 label rows, one picture a line.
+
+Two layouts are read, plain or `.xz`:
+
+* ProS-GAN, SAAT, CgAT: `[prosgan_]NAME_{train,test,database}_{img,label}.txt`, line i of both files is one picture;
+* HashNet, DHTA: `{train,test,database}.txt` with `path 0 1 0 ...` a line.
+
+Pictures are looked for below the folder of the lists, its `images/`, and the folders named after the set.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hamguard.core.checks import suggest
+from hamguard.core.digests import digest_bytes, digest_file
+from hamguard.core.errors import DataMissingError, RequestError
+from hamguard.core.types import Bytes, Ints
+from hamguard.data.cache import Progress, decode_all
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.registry import list_source
+from hamguard.data.split import Split, draw_split
+
+_PAIR = re.compile(r"(?:prosgan_)?(?P<name>.+)_(?P<part>train|test|database)_img\.txt(?:\.xz)?")
+_SINGLE = re.compile(r"(?P<part>train|test|database)\.txt(?:\.xz)?")
+PUBLISHED = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO"}
+# queries, database pictures, training lines (ProS-GAN, table 1 and its lists)
+PROSGAN = {"flickr25k": (1700, 23_300, 5000), "nus-wide": (2100, 193_734, 10_500), "mscoco": (5000, 117_218, 10_000)}
+
+
+@dataclass(frozen=True)
+class ListSet:
+    """Where the lists of one set lie: part name to its list of paths, and to its labels (or None: in the same file)."""
+
+    name: str
+    files: dict[str, tuple[Path, Path | None]]
+
+
+def find_lists(folder: Path) -> dict[str, ListSet]:
+    """All sets whose lists lie in a folder, by name; the HashNet layout has the folder's name.
+
+    Raises:
+        RequestError: the folder is missing, or an image list has no label list.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"folder {folder} does not exist")
+    found: dict[str, dict[str, tuple[Path, Path | None]]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := _PAIR.fullmatch(path.name):
+            stem = path.name.replace("_img.txt", "_label.txt").removesuffix(".xz")
+            label = next((p for p in (folder / stem, folder / f"{stem}.xz") if p.is_file()), None)
+            if label is None:
+                raise RequestError(f"{path} has no label list beside it; put {stem} there")
+            found.setdefault(match["name"], {})[match["part"]] = (path, label)
+        elif match := _SINGLE.fullmatch(path.name):
+            found.setdefault(folder.resolve().name, {})[match["part"]] = (path, None)
+    return {name: ListSet(name, files) for name, files in found.items()}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = lzma.decompress(path.read_bytes()).decode() if path.suffix == ".xz" else path.read_text("utf-8")
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} cannot be read: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_list(image_file: Path, label_file: Path | None) -> tuple[list[str], Bytes]:
+    """Read one list: paths, and labels `(n, C)`.
+
+    Raises:
+        RequestError: different numbers of lines, rows of different length, or values beyond 0 and 1.
+    """
+    if label_file is None:
+        parts = [line.split() for line in _lines(image_file)]
+        paths, rows, shown = [part[0] for part in parts], [part[1:] for part in parts], image_file
+    else:
+        paths, rows, shown = _lines(image_file), [line.split() for line in _lines(label_file)], label_file
+    if not paths:
+        raise RequestError(f"{image_file} is empty")
+    if len(paths) != len(rows):
+        raise RequestError(
+            f"{shown} does not match {image_file.name}: {len(rows):,} label rows, {len(paths):,} pictures"
+        )
+    widths = sorted({len(row) for row in rows})
+    if len(widths) > 1 or widths[0] == 0:
+        raise RequestError(f"{shown} has label rows of different length: {', '.join(map(str, widths))}")
+    if bad := next((row for row in rows if not {"0", "1"}.issuperset(row)), None):
+        raise RequestError(f"{shown} must hold rows of 0 and 1, got {' '.join(bad)[:40]!r}")
+    return paths, np.array(rows, dtype="<U1").astype(np.uint8)
+
+
+def read_lists(
+    lists: ListSet, *, seed: int = 0, name: str | None = None, protocol: str = "listed"
+) -> tuple[Dataset, Split]:
+    """Read the lists of one set; its pictures stay absent until `add_pictures`.
+
+    Repeated lines are kept once; `split.lines` has their number. Where no database list exists, all listed pictures
+    that are no queries stand in for it, and a note says so.
+
+    Raises:
+        RequestError: no train or test list, lists that disagree about labels, or broken lists.
+    """
+    for part in ("train", "test"):
+        if part not in lists.files:
+            raise RequestError(f"the lists of {lists.name} lack {part}; found: {', '.join(sorted(lists.files))}")
+    read = {part: read_list(*lists.files[part]) for part in ("database", "train", "test") if part in lists.files}
+    if len({labels.shape[1] for _, labels in read.values()}) > 1:
+        widths = ", ".join(f"{part} {labels.shape[1]}" for part, (_, labels) in read.items())
+        raise RequestError(f"the lists of {lists.name} have different numbers of labels: {widths}")
+    row_of: dict[str, int] = {}
+    rows: list[Bytes] = []
+    index: dict[str, Ints] = {}
+    for part, (paths, labels) in read.items():
+        chosen = []
+        for path, label in zip(paths, labels, strict=True):
+            row = row_of.setdefault(path, len(rows))
+            if row == len(rows):
+                rows.append(label)
+            elif not np.array_equal(rows[row], label):
+                raise RequestError(f"the lists of {lists.name} give {path} two different label rows")
+            chosen.append(row)
+        index[part] = np.array(list(dict.fromkeys(chosen)), np.int64)
+    C = next(iter(read.values()))[1].shape[1]
+    notes: tuple[str, ...] = ()
+    if "database" not in index:
+        index["database"] = np.setdiff1d(index["train"], index["test"])
+        notes = ("the database list is missing: the training pictures stand in for it",)
+    dataset = Dataset(
+        name=name or lists.name,
+        images=ImageStore.absent(len(rows), f"the lists of {lists.name} came without pictures"),
+        labels=np.stack(rows),
+        class_names=tuple(f"label {c}" for c in range(C)),
+        ids=np.array(list(row_of)),
+        notes=notes,
+    )
+    names = {"train": "train", "test": "query", "database": "database"}
+    split = draw_split(
+        dataset,
+        query=index["test"],
+        database=index["database"],
+        train=index["train"],
+        n_train=None,
+        protocol=protocol,
+        seed=seed,
+        lines={names[part]: (len(paths), len(index[part])) for part, (paths, _) in read.items()},
+        notes=("split as in the published lists; validation is drawn from the database outside training",),
+    )
+    return dataset, split
+
+
+def add_pictures(
+    dataset: Dataset, folders: Sequence[Path], *, size: int | None, progress: Progress | None, required: bool
+) -> Dataset:
+    """Find and decode the pictures of lists below the first folder that holds any of them.
+
+    Args:
+        dataset: what `read_lists` gave; its ids are the listed paths.
+        folders: where to look, in order.
+        size: height and width; 224 by default, as the papers have it.
+        progress: called with `(done, total)`.
+        required: without it, a set none of whose pictures is here comes back with the reason instead of pixels.
+
+    Raises:
+        DataMissingError: pictures are required and none is here, or some are here and others are not.
+        ImageError: a picture is broken; the message names it.
+    """
+    ids = [str(name) for name in dataset.ids]
+    held = next((folder for folder in folders if any((folder / name).is_file() for name in (ids[0], ids[-1]))), None)
+    if held is None:
+        reason = f"pictures of {dataset.name} are not here; put {ids[0]} and the others below {folders[0]}"
+        if required:
+            raise DataMissingError(reason)
+        return replace(dataset, images=ImageStore.absent(len(dataset), reason))
+    if lost := [name for name in ids if not (held / name).is_file()]:
+        first = ", ".join(lost[:3])
+        raise DataMissingError(f"{len(lost):,} of {len(ids):,} listed pictures are not below {held}, first {first}")
+    paths = [held / name for name in ids]
+    content = digest_bytes(*(digest_file(path).encode() for path in paths))
+    images = decode_all(ids, lambda i: paths[i].read_bytes(), content, size=size, progress=progress)
+    return replace(dataset, images=images)
+
+
+def choose_lists(folder: Path, name: str) -> ListSet:
+    """One set of a folder: the one named, or the only one.
+
+    Raises:
+        RequestError: no lists, several and none named, or an unknown name; the message lists the choices.
+    """
+    found = find_lists(folder)
+    if not found:
+        raise RequestError(f"folder {folder} holds no lists; looked for NAME_train_img.txt and train.txt, also .xz")
+    choices = ", ".join(found)
+    if not name:
+        if len(found) > 1:
+            first = next(iter(found))
+            raise RequestError(f"folder {folder} holds lists of {choices}; choose one: lists:{folder}#{first}")
+        return next(iter(found.values()))
+    near = [key for key in found if _plain(key) == _plain(name)]
+    if not near:
+        raise RequestError(f"folder {folder} holds no lists of {name!r}; allowed: {choices}{suggest(name, found)}")
+    return found[near[0]]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def split_choice(place: Path) -> tuple[Path, str]:
+    """Part `DIR#NAME` into folder and name; the name is empty where none is given."""
+    folder, _, name = str(place).partition("#")
+    return Path(folder), name
+
+
+@list_source("lists", "image and label text lists of the field; lists:DIR#NAME chooses one of several", takes_path=True)
+def open_lists(
+    folder: Path,
+    *,
+    size: int | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+    pictures: bool = True,
+) -> tuple[Dataset, Split]:
+    """Open the lists of one set in a folder, with its pictures.
+
+    Raises:
+        RequestError: no lists, several to choose from, or lists that disagree with themselves.
+        DataMissingError: pictures are asked for and not here.
+        ImageError: a picture is broken; the message names it.
+    """
+    place, name = split_choice(folder)
+    lists = choose_lists(place, name)
+    dataset, split = read_lists(lists, seed=seed)
+    folders = (place, place / "images", place / lists.name, place.parent)
+    return _finish(dataset, split, folders, size=size, progress=progress, required=pictures)
+
+
+def _finish(
+    dataset: Dataset,
+    split: Split,
+    folders: Sequence[Path],
+    *,
+    size: int | None,
+    progress: Progress | None,
+    required: bool,
+) -> tuple[Dataset, Split]:
+    full = add_pictures(dataset, folders, size=size, progress=progress, required=required)
+    return full, replace(split, content=full.digest)
+
+
+def _published(folder: Path, name: str) -> tuple[Path, ListSet] | None:
+    """The folder and the lists of a published set below a data folder."""
+    for place in (folder / name, folder / name / "lists", folder / "splits", folder):
+        if place.is_dir():
+            for key, lists in find_lists(place).items():
+                if _plain(key) == _plain(name) or (place.parent == folder and place.name == name):
+                    return place, lists
+    return None
+
+
+def _register(name: str, about: str) -> None:
+    """Register one of ProS-GAN's three sets."""
+    title = PUBLISHED[name]
+
+    @list_source(
+        name,
+        about,
+        found=lambda folder: _published(folder, name) is not None,
+        need=f"the lists splits/prosgan_{title}_{{train,test,database}}_{{img,label}}.txt and the pictures in {name}/",
+    )
+    def open_published(
+        folder: Path,
+        *,
+        size: int | None = None,
+        progress: Progress | None = None,
+        seed: int = 0,
+        pictures: bool = True,
+    ) -> tuple[Dataset, Split]:
+        """Open a published set: lists below `splits/` or its own folder, pictures in its own folder."""
+        held = _published(folder, name)
+        if held is None:
+            raise DataMissingError(f"the lists of {name} are not below {folder}")
+        place, lists = held
+        if pictures and "database" not in lists.files:
+            raise DataMissingError(
+                f"the database list of {name} is not here; put {title}_database_img.txt and _label.txt into {place}"
+            )
+        dataset, split = read_lists(lists, seed=seed, name=name, protocol=f"prosgan-{name}")
+        Q, N, T = PROSGAN[name]
+        seen = (len(split.query), len(split.database), split.lines["train"][0])
+        if seen != (Q, N, T):
+            shown = " / ".join(f"{n:,}" for n in seen)
+            note = f"the paper has {Q:,} queries / {N:,} database pictures / {T:,} training lines, these lists {shown}"
+            dataset = replace(dataset, notes=(*dataset.notes, note))
+        folders = (folder / name, folder / name / "images", place, folder)
+        return _finish(dataset, split, folders, size=size, progress=progress, required=pictures)
+
+
+_register("flickr25k", "25,000 photos, 38 labels (ProS-GAN's lists)")
+_register("nus-wide", "195,834 photos, 21 labels (ProS-GAN's lists)")
+_register("mscoco", "122,218 photos, 80 labels (ProS-GAN's lists)")

@@ -1,0 +1,128 @@
+"""Data sources by name: one registry, one function `open_source` that gives a data set and its split.
+
+Named sets are looked for under the folder given, else under `HAMGUARD_DATA`, then in the user cache. Nothing is
+downloaded; where files are missing the error says which to put where.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hamguard.core.checks import check_range, suggest
+from hamguard.core.errors import DataMissingError, RequestError
+from hamguard.data import arrays, digits, folder, imagenet, lists, products, scenes, small  # they fill the registry
+from hamguard.data.cache import Progress, cache_folder
+from hamguard.data.check import drop_duplicates as without_duplicates
+from hamguard.data.dataset import Dataset
+from hamguard.data.protocols import make_split
+from hamguard.data.registry import SOURCES, Source
+from hamguard.data.split import Split
+
+__all__ = ["READERS", "SOURCES", "list_sources", "locate", "open_source", "parse", "roots"]
+
+READERS = (digits, scenes, small, products, imagenet, lists, folder, arrays)
+
+
+def roots(root: Path | None = None) -> tuple[Path, ...]:
+    """Folders that are searched for named sets, in order."""
+    given = root if root is not None else (Path(p) if (p := os.environ.get("HAMGUARD_DATA")) else None)
+    kept = cache_folder() / "data"
+    return (kept,) if given is None else (Path(given), kept)
+
+
+def parse(text: str) -> tuple[Source, str]:
+    """Part `name` or `name:PATH` into the source and the path.
+
+    Raises:
+        RequestError: unknown name (with the nearest one), a path missing, or a path where none is taken.
+    """
+    name, colon, path = text.partition(":")
+    written = [f"{s.name}:PATH" if s.takes_path else s.name for s in SOURCES.values()]
+    if name not in SOURCES:
+        raise RequestError(f"unknown data source {text!r}; allowed: {', '.join(written)}{suggest(name, SOURCES)}")
+    source = SOURCES[name]
+    if source.takes_path and not path:
+        raise RequestError(f"data source {name} needs a path: {name}:PATH, got {text!r}")
+    if colon and not source.takes_path:
+        raise RequestError(f"data source {name} takes no path, got {text!r}; use --data-root for its folder")
+    return source, path
+
+
+def locate(source: Source, root: Path | None = None) -> Path:
+    """The folder that holds a named set.
+
+    Raises:
+        DataMissingError: none does; the message says which files to put where.
+    """
+    searched = roots(root)
+    for place in searched:
+        if source.found(place):
+            return place
+    places = " or ".join(str(place) for place in searched)
+    hint = "" if root is not None or os.environ.get("HAMGUARD_DATA") else ", or set HAMGUARD_DATA or --data-root"
+    raise DataMissingError(f"data set {source.name} is not here; put {source.need} below {places}{hint}")
+
+
+def open_source(
+    text: str,
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    protocol: str | None = None,
+    drop_duplicates: bool = False,
+    size: int | None = None,
+    progress: Progress | None = None,
+    pictures: bool = True,
+) -> tuple[Dataset, Split]:
+    """Open a data source and its split.
+
+    Args:
+        text: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `lists:DIR`.
+        root: data folder; by default `HAMGUARD_DATA`, then the user cache.
+        seed: seed of the split.
+        protocol: name of the split's rule; by default the source's own.
+        drop_duplicates: take copies of other pictures out of database and training.
+        size: height and width of the pictures; None keeps the source's usual size.
+        progress: called with `(done, total)` while a large set is decoded for the first time.
+        pictures: False lets lists without their pictures pass, for checks of labels and splits.
+
+    Raises:
+        RequestError: unknown source or protocol, or data that do not agree with themselves.
+        DataMissingError: the data are not on this machine; the message says which files to put where.
+        ImageError: a picture is broken; the message names it.
+    """
+    source, path = parse(text)
+    if size is not None:
+        check_range("size", size, 8, 4096)
+    place = Path(path).expanduser() if source.takes_path else locate(source, root)
+    if source.open is not None:
+        if protocol is not None and protocol not in {"listed", f"prosgan-{source.name}", "prosgan"}:
+            raise RequestError(f"data source {source.name} has its split in its lists, got protocol {protocol!r}")
+        dataset, split = source.open(place, size=size, progress=progress, seed=seed, pictures=pictures)
+    else:
+        assert source.read is not None  # a source has one of the two
+        dataset = source.read(place, size=size, progress=progress)
+        kept = "stored" if dataset.native is not None else "seeded"
+        split = make_split(dataset, protocol or source.protocol or kept, seed)
+    return (dataset, without_duplicates(dataset, split)) if drop_duplicates else (dataset, split)
+
+
+def list_sources(root: Path | None = None) -> list[dict[str, Any]]:
+    """All sources: name, what it is, whether it is found, and where (or which files to put where)."""
+    rows = []
+    for source in SOURCES.values():
+        where: str
+        found: bool | None = True
+        if source.takes_path:
+            found, where = None, "the path given"
+        elif not source.need:
+            where = "no files needed"
+        else:
+            holder = next((place for place in roots(root) if source.found(place)), None)
+            found = holder is not None
+            where = str(holder) if holder is not None else f"put {source.need} below {roots(root)[0]}"
+        written = f"{source.name}:PATH" if source.takes_path else source.name
+        rows.append({"name": written, "about": source.about, "found": found, "where": where})
+    return rows

@@ -1,0 +1,78 @@
+"""Pictures to code banks: batches through a model, signed, packed, with the hashes of model and split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import pack, sign
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.types import Bytes, Ints
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Part, Split
+from hamguard.models.store import AnyModel
+
+Progress = Callable[[float, str], None]
+
+
+def fits(model: AnyModel, images: ImageStore) -> bool:
+    """Whether pictures have the size that the model was made for."""
+    return tuple(images.size) == tuple(model.size)
+
+
+@torch.no_grad()
+def packed_codes(
+    model: AnyModel,
+    images: ImageStore,
+    index: Ints,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Bytes:
+    """Codes of the pictures of `index`, `(n, ceil(K / 8))` uint8.
+
+    Raises:
+        RequestError: the pictures have another size than the model's, or the model returns something else than `(B, K)`.
+        RunError: the model returns NaN.
+    """
+    if not fits(model, images):
+        have, want = images.size, tuple(model.size)
+        raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+    out = np.empty((len(index), -(-model.bits // 8)), dtype=np.uint8)
+    for start in range(0, len(index), batch_size):
+        rows = index[start : start + batch_size]
+        z = model.logits(images.batch(rows).to(device))  # (b, K)
+        if z.shape != (len(rows), model.bits):
+            raise RequestError(f"the model must return ({len(rows)}, {model.bits}) numbers, got {tuple(z.shape)}")
+        if not bool(z.isfinite().all()):
+            raise RunError("the model returns NaN or infinite numbers; its weights or its input are broken")
+        out[start : start + len(rows)] = pack(sign(z))
+        if progress:
+            progress((start + len(rows)) / len(index), f"{start + len(rows):,} of {len(index):,} pictures")
+    return out
+
+
+def encode(
+    model: AnyModel,
+    dataset: Dataset,
+    split: Split,
+    part: Part,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> CodeBank:
+    """The code bank of one part of a split.
+
+    Raises:
+        RequestError: as `packed_codes`.
+        RunError: the model returns NaN.
+    """
+    packed = packed_codes(model, dataset.images, part.index, batch_size=batch_size, device=device, progress=progress)
+    return CodeBank(
+        packed, model.bits, dataset.labels[part.index], dataset.ids[part.index].astype(str), model.digest, split.digest
+    )  # fmt: skip

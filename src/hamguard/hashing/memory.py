@@ -1,0 +1,91 @@
+"""What a batch is compared with: the other images of the batch, or a memory of everything seen so far.
+
+The peers (DPSH, DPH, DSH, DSDH and their ports) keep `U` (n, K) and `Y` (n, C), the last relaxed codes and labels of all
+training images, and compare a batch with all of them. Rows of the memory carry no gradient. From scratch this form ends
+in constant codes, because the stale rows let all outputs turn together; so pairs inside the batch are the default
+and `pairs="bank"` is the printed form.
+
+Inside a batch the pairs (i, i) are left out: they say nothing about two images, they act as a hidden quantization
+term, and they would push an unlabelled image away from itself. The printed form keeps them, as the peers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hamguard.hashing.objective import Settings, pair_weights
+
+Pairs = Literal["batch", "bank"]
+
+
+class PairSettings(Settings):
+    """Settings that all pairwise methods share."""
+
+    pairs: Pairs = Field(
+        "batch", description="compare with the batch, or with a memory of all training images (printed)"
+    )
+    fill: bool = Field(True, description="fill the memory by a first pass; if not, it starts at zero (printed)")
+    balance: bool = Field(True, description="similar and dissimilar pairs count alike, whatever their numbers")
+
+
+def new_memory(labels: Tensor, bits: int) -> dict[str, Tensor]:
+    """An empty memory: rows not yet seen have a zero code and no label, so they are dissimilar to everything.
+
+    Args:
+        labels: multi-hot labels of the training set, `(n, C)`; gives sizes, type and device.
+        bits: code length K.
+
+    Returns:
+        `memory` (n, K) and `memory_labels` (n, C), zeros: entries for `Objective.state`.
+    """
+    return {"memory": labels.new_zeros(len(labels), bits), "memory_labels": torch.zeros_like(labels)}
+
+
+def remember(state: MutableMapping[str, Tensor], u: Tensor, labels: Tensor, index: Tensor) -> None:
+    """Write relaxed codes `(B, K)` and labels `(B, C)` of the items `index` `(B,)` into the memory, without gradient.
+
+    The memory follows the device of `u`. It is replaced rather than changed in place, because the graph of
+    an earlier batch may still hold it.
+    """
+    rows = index.to(u.device)
+    for name, value in (("memory", u), ("memory_labels", labels)):
+        old = state[name].to(u.device)
+        state[name] = old.index_copy(0, rows, value.detach().to(device=u.device, dtype=old.dtype))
+
+
+def opponents(
+    state: MutableMapping[str, Tensor], pairs: Pairs, u: Tensor, labels: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Codes `(N, K)` and labels `(N, C)` that the batch is compared with.
+
+    For "bank" the batch is written first, as the peers do, so a batch also meets its own new codes (without gradient).
+    """
+    if pairs == "batch":
+        return u, labels
+    remember(state, u, labels, index)
+    return state["memory"].to(u.dtype), state["memory_labels"].to(labels.dtype)
+
+
+def pair_mean(term: Tensor, similar: Tensor, *, balance: bool, skip_self: bool) -> Tensor:
+    """Mean over pairs.
+
+    Args:
+        term: one value a pair, `(B, N)`.
+        similar: `S` in {0, 1}, `(B, N)`.
+        balance: weigh so that similar and dissimilar pairs count alike (a missing kind weighs nothing).
+        skip_self: leave out the diagonal (the pairs (i, i) of a batch compared with itself, so B = N).
+
+    Returns:
+        A scalar; zero where no pair is left (a batch of one image).
+    """
+    if skip_self:
+        other = ~torch.eye(len(term), dtype=torch.bool, device=term.device)
+        term, similar = term[other], similar[other]  # (B * (B - 1),)
+    if term.numel() == 0:
+        return term.sum()
+    return (term * pair_weights(similar)).mean() if balance else term.mean()

@@ -1,0 +1,123 @@
+"""Codes without labels: a fixed linear head on given features, fitted in seconds.
+
+* LSH: M. S. Charikar, "Similarity Estimation Techniques from Rounding Algorithms", STOC 2002: signs of random projections, here
+  around the mean, so that every bit splits the data.
+* PCA sign: signs of the first K principal components.
+* ITQ: Y. Gong, S. Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary Codes", CVPR 2011: the principal
+  components, rotated so that they lie near the corners of the cube.
+
+Deliberate difference: ITQ is computed here rather than by `faiss.ITQTransform`, because that one scales every
+vector to length one between two shifts, which is no linear head, and trains on a subsample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hamguard.core.checks import check_range, check_shape
+from hamguard.core.errors import RequestError
+from hamguard.core.seeds import numpy_generator
+from hamguard.core.types import Floats
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """`logits = features @ weight.T + bias`; the code is their sign.
+
+    Attributes:
+        weight: `(K, D)` float32.
+        bias: `(K,)` float32.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits `(n, K)` of features `(n, D)`."""
+        return features @ self.weight.T + self.bias
+
+
+def _checked(features: Tensor, bits: int) -> Floats:
+    check_shape("features", tuple(features.shape), ("n", "D"))
+    check_range("bits", bits, 1)
+    values = features.detach().cpu().double().numpy()
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise RequestError(f"features must be at least 2 rows of finite numbers, got {tuple(features.shape)}")
+    return values
+
+
+def _head(weight: Floats, mean: Floats) -> LinearHead:
+    return LinearHead(torch.from_numpy(weight).float(), torch.from_numpy(-weight @ mean).float())
+
+
+def _components(values: Floats, bits: int) -> Floats:
+    """First `bits` principal directions of `(n, D)` as rows `(K, D)`, signs fixed so that the greatest entry is positive."""
+    if bits > values.shape[1]:
+        raise RequestError(f"bits must be at most the {values.shape[1]} dimensions of the features, got {bits}")
+    centered = values - values.mean(0)
+    _, vectors = np.linalg.eigh(centered.T @ centered)  # ascending eigenvalues
+    rows = vectors[:, ::-1][:, :bits].T
+    greatest = rows[np.arange(bits), np.abs(rows).argmax(1)]
+    return np.ascontiguousarray(rows * np.where(greatest < 0, -1.0, 1.0)[:, None])
+
+
+def fit_lsh(features: Tensor, bits: int, seed: int) -> LinearHead:
+    """Random hyperplanes through the mean.
+
+    Args:
+        features: `(n, D)`, n at least 2.
+        bits: code length K, any.
+        seed: of the directions; equal seeds give equal heads.
+
+    Raises:
+        RequestError: features are not two-dimensional or not finite, or `bits` is less than 1.
+    """
+    values = _checked(features, bits)
+    weight = numpy_generator(seed, "lsh").standard_normal((bits, values.shape[1]))
+    return _head(weight / np.linalg.norm(weight, axis=1, keepdims=True), values.mean(0))
+
+
+def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
+    """Signs of the first principal components; `seed` plays no part.
+
+    Args:
+        features: `(n, D)`, n at least 2.
+        bits: code length K, at most D.
+        seed: ignored, there for the common signature.
+
+    Raises:
+        RequestError: as `fit_lsh`, or `bits` exceeds D.
+    """
+    values = _checked(features, bits)
+    return _head(_components(values, bits), values.mean(0))
+
+
+def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> LinearHead:
+    """Principal components, rotated to lower the quantization error `||B - V R||^2`.
+
+    Args:
+        features: `(n, D)`, n at least 2.
+        bits: code length K, at most D.
+        seed: of the first rotation; equal seeds give equal heads.
+        steps: alternations of codes and rotation (paper 50).
+
+    Raises:
+        RequestError: as `fit_lsh`, or `bits` exceeds D.
+    """
+    values = _checked(features, bits)
+    components = _components(values, bits)  # (K, D)
+    projected = (values - values.mean(0)) @ components.T  # V, (n, K)
+    rotation, _ = np.linalg.qr(numpy_generator(seed, "itq").standard_normal((bits, bits)))
+    for _ in range(steps):
+        codes = np.where(projected @ rotation < 0, -1.0, 1.0)  # fix R, update B
+        left, _, right = np.linalg.svd(projected.T @ codes)  # fix B, update R: orthogonal Procrustes
+        rotation = left @ right
+    return _head(rotation.T @ components, values.mean(0))
+
+
+UNSUPERVISED: Mapping[str, Callable[[Tensor, int, int], LinearHead]] = {"lsh": fit_lsh, "itq": fit_itq, "pca": fit_pca}

@@ -1,0 +1,57 @@
+"""8-bit rounding: what a file can hold. Attack figures are computed from rounded pictures only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hamguard.core.errors import RequestError
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Round `[0, 1]` values to the nearest of 256 levels, half to even; values outside are clipped.
+
+    Args:
+        x: any shape, floating point.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        RequestError: `x` is not floating point, or holds NaN.
+    """
+    if not x.is_floating_point():
+        raise RequestError(f"pictures in [0, 1] must be floating point, got {x.dtype}")
+    if bool(torch.isnan(x).any()):
+        raise RequestError("pictures must be numbers in [0, 1], got NaN")
+    wide = x.detach().to(torch.float32) if x.element_size() < 4 else x.detach()  # 16-bit floats cannot hold 255 steps
+    return wide.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def from_bytes(pixels: Tensor) -> Tensor:
+    """Bring uint8 levels to float32 in `[0, 1]`; every level is the float nearest to `n / 255`.
+
+    Raises:
+        RequestError: `pixels` is not uint8.
+    """
+    if pixels.dtype != torch.uint8:
+        raise RequestError(f"pixels must be uint8, got {pixels.dtype}")
+    return pixels.to(torch.float32).div_(255)
+
+
+def round_8bit(x: Tensor) -> Tensor:
+    """Round `[0, 1]` values to what an 8-bit file gives back; rounding twice changes nothing.
+
+    Args:
+        x: any shape, floating point.
+
+    Returns:
+        The same shape and floating point type, each value `n / 255`.
+
+    Raises:
+        RequestError: `x` is not floating point, or holds NaN.
+
+    >>> round_8bit(torch.tensor([0.5, 1.2]))
+    tensor([0.5020, 1.0000])
+    """
+    return from_bytes(to_bytes(x)).to(x.dtype)

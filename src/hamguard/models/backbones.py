@@ -1,0 +1,193 @@
+"""Backbones by name: pixels in, features out. Small nets are ours, others are torchvision's (or timm's) without classifier.
+
+>>> "resnet20" in backbone_names() and "vgg11" in backbone_names()
+True
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hamguard.core.checks import check_choice
+from hamguard.core.errors import RequestError
+from hamguard.models.small_nets import CifarResNet, conv2, conv8, dsh_net
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SMALL: dict[str, Callable[[int], nn.Module]] = {
+    "conv2": conv2,
+    "conv8": conv8,
+    "dsh": dsh_net,
+    "resnet20": lambda channels: CifarResNet(channels, 3),
+    "resnet32": lambda channels: CifarResNet(channels, 5),
+    "resnet44": lambda channels: CifarResNet(channels, 7),
+    "resnet56": lambda channels: CifarResNet(channels, 9),
+}
+
+TORCHVISION = (
+    "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg16_bn", "vgg19_bn",
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+    "wide_resnet50_2", "wide_resnet101_2", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
+    "googlenet", "squeezenet1_0", "squeezenet1_1", "densenet121", "densenet161", "efficientnet_b0",
+    "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf", "convnext_tiny", "vit_b_16",
+)  # fmt: skip
+
+
+def backbone_names() -> list[str]:
+    """All names that `build_backbone` takes, besides `timm:NAME`."""
+    return [*SMALL, *TORCHVISION]
+
+
+def default_backbone(size: tuple[int, int]) -> str:
+    """A backbone that suits pictures of `size` and learns from scratch: `conv2` up to 28 pixels, `conv8` up to 128."""
+    side = min(size)
+    return "conv2" if side <= 28 else "conv8" if side <= 128 else "resnet18"
+
+
+def build_backbone(
+    name: str, channels: int, size: tuple[int, int], generator: torch.Generator
+) -> tuple[nn.Module, int]:
+    """Build a backbone with seeded random weights.
+
+    Args:
+        name: one of `backbone_names()` or `timm:NAME` (extra `timm`).
+        channels: channels of the pictures; torchvision's networks take 3, and grey pictures are repeated by `HashModel`.
+        size: height and width in pixels, checked by one forward pass.
+        generator: source of the initial weights.
+
+    Returns:
+        The network and its number of features D.
+
+    Raises:
+        RequestError: unknown name, or pictures of this size are too small for the network.
+    """
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
+        torch.manual_seed(generator.initial_seed())
+        if name.startswith("timm:"):
+            net = _timm(name.removeprefix("timm:"))
+        else:
+            check_choice("backbone", name, backbone_names())
+            net = SMALL[name](channels) if name in SMALL else _without_classifier(name)
+    wanted = backbone_channels(name, channels)
+    net.eval()
+    try:
+        with torch.no_grad():
+            features = net(torch.zeros(1, wanted, *size))  # (1, D)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        message = f"backbone {name} cannot take pictures of {size[0]}x{size[1]} pixels: {str(error).splitlines()[0]}"
+        raise RequestError(message) from error
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise RequestError(f"backbone {name} must give features (B, D), got {tuple(features.shape)}")
+    return net.train(), int(features.shape[1])
+
+
+def backbone_channels(name: str, channels: int) -> int:
+    """Input channels of backbone `name` on pictures with `channels` channels."""
+    return channels if name in SMALL else 3
+
+
+def _without_classifier(name: str) -> nn.Module:
+    """A torchvision network that ends in its last features (fc7 for AlexNet and VGG, the pooled map for the others)."""
+    from torchvision import models
+
+    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    net: nn.Module = models.get_model(name, weights=None, **options)
+    if name.startswith("squeezenet"):
+        net.classifier = nn.AdaptiveAvgPool2d(1)
+    elif name.startswith("vit"):
+        net.heads = nn.Identity()
+    elif isinstance(getattr(net, "fc", None), nn.Linear):
+        net.fc = nn.Identity()
+    elif isinstance(tail := getattr(net, "classifier", None), nn.Sequential):
+        tail[-1] = nn.Identity()
+    else:
+        net.classifier = nn.Identity()
+    return net
+
+
+def _timm(name: str) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise RequestError("backbones timm:NAME need the extra: pip install 'hamguard[timm]'") from error
+    try:
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    except RuntimeError as error:
+        raise RequestError(f"timm has no model {name!r}") from error
+    return net
+
+
+def read_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """Read a weight file without executing code; half precision becomes float32.
+
+    Raises:
+        RequestError: missing, a pickle (which could execute code), damaged, or with values that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RequestError(f"no weight file at {path}")
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    if head[:2] == b"PK" or head[:1] == pickle.PROTO:
+        raise RequestError(
+            f"{path} is a pickle, which can execute code when it is loaded; give a .safetensors file "
+            "(convert on a machine you trust: safetensors.torch.save_file(torch.load(path, weights_only=True), out))"
+        )
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise RequestError(f"{path} is not a readable safetensors file: {error}") from error
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise RequestError(f"{path} holds NaN or infinite weights in {', '.join(broken[:3])}")
+    return state
+
+
+def load_initial(backbone: nn.Module, name: str, weights: str) -> None:
+    """Give a backbone its initial weights.
+
+    Args:
+        backbone: network of `build_backbone`, changed in place.
+        name: its name.
+        weights: path of a safetensors file, or `torchvision` for the published weights (this downloads them).
+
+    Raises:
+        RequestError: a weight of the backbone is missing in the file or has another shape, or the download failed.
+    """
+    state = _published(name) if weights == "torchvision" else read_safetensors(weights)
+    own = backbone.state_dict()
+    state = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
+    needed = [key for key in own if not key.endswith("num_batches_tracked")]
+    missing = [key for key in needed if key not in state]
+    if missing:
+        raise RequestError(
+            f"{weights} does not fit {name}: {len(missing)} of {len(needed)} weights are missing, e.g. {missing[0]}"
+        )
+    for key in needed:
+        if state[key].shape != own[key].shape:
+            found, wanted = tuple(state[key].shape), tuple(own[key].shape)
+            raise RequestError(f"{weights} does not fit {name}: {key} has shape {found}, needed {wanted}")
+    backbone.load_state_dict({key: state[key] for key in needed}, strict=False)
+
+
+def _published(name: str) -> dict[str, Tensor]:
+    from torchvision import models
+
+    if name not in TORCHVISION:
+        raise RequestError(f"torchvision has no weights for {name}; give a safetensors file")
+    try:
+        state: dict[str, Tensor] = models.get_model_weights(name).DEFAULT.get_state_dict(
+            progress=False, check_hash=True
+        )
+    except OSError as error:
+        raise RequestError(f"the published weights of {name} could not be downloaded: {error}") from error
+    return state

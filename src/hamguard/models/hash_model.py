@@ -1,0 +1,98 @@
+"""`HashModel`: pixels in [0, 1] to hash codes. Normalization happens inside, so a budget is always in pixel units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hamguard.codes.binary import relax, sign
+from hamguard.core.checks import check_range
+from hamguard.core.digests import digest_state
+from hamguard.core.errors import RequestError
+from hamguard.models.backbones import backbone_channels, build_backbone
+
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
+
+
+class HashModel(nn.Module):
+    """Normalization, backbone, linear hash head.
+
+    Args:
+        name: backbone name, see `backbone_names`.
+        bits: code length K.
+        channels: channels of the pictures that it was made for, 1 or 3.
+        size: height and width in pixels.
+        mean: per-channel mean that is subtracted, one number or one a channel.
+        std: per-channel standard deviation that divides.
+        generator: source of the initial weights.
+
+    Raises:
+        RequestError: `bits` below 1, unknown backbone, pictures too small for it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        bits: int,
+        *,
+        channels: int = 3,
+        size: tuple[int, int] = (224, 224),
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_range("bits", bits, 1)
+        generator = generator or torch.Generator().manual_seed(0)
+        self.name, self.bits, self.size = name, bits, size
+        self.channels = channels
+        self.inside = backbone_channels(name, channels)  # what the backbone takes
+        self.backbone, self.features = build_backbone(name, channels, size, generator)
+        self.head = nn.Linear(self.features, bits)
+        with torch.no_grad():  # framework default of nn.Linear, but drawn from our generator
+            bound = self.features**-0.5
+            for value in self.head.parameters():
+                value.uniform_(-bound, bound, generator=generator)
+        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Pixels `(B, C, H, W)` in [0, 1] to backbone inputs `(B, inside, H, W)`; grey is repeated, color becomes luminance.
+
+        Raises:
+            RequestError: not four-dimensional, or neither 1 nor 3 channels.
+        """
+        if x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise RequestError(f"pictures must have shape (B, 1 or 3, H, W), got {tuple(x.shape)}")
+        if x.shape[1] == 3 and self.inside == 1:
+            x = (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
+        elif x.shape[1] == 1 and self.inside == 3:
+            x = x.expand(-1, 3, -1, -1)  # (B, 3, H, W)
+        return (x - self.mean) / self.std
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Unbounded outputs z, `(B, K)`, of pixels `(B, C, H, W)` in [0, 1]."""
+        z: Tensor = self.head(self.backbone(self.normalize(x)))  # (B, K)
+        return z
+
+    def relaxed(self, x: Tensor, alpha: float = 1.0) -> Tensor:
+        """Relaxed codes `u = tanh(alpha z)`, `(B, K)` in (-1, 1)."""
+        return relax(self.logits(x), alpha)
+
+    def code(self, x: Tensor) -> Tensor:
+        """Signed codes, `(B, K)` in {-1, +1}; zero becomes +1."""
+        return sign(self.logits(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits, so that wrappers (data parallel, export) see the same function."""
+        return self.logits(x)
+
+    @property
+    def digest(self) -> str:
+        """Content hash of weights and buffers."""
+        return digest_state(self.state_dict())

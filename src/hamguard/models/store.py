@@ -1,0 +1,170 @@
+"""Model folders: `model.safetensors` and `card.json`, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import save_file
+
+from hamguard import __version__
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import replacing, write_text
+from hamguard.models.backbones import read_safetensors
+from hamguard.models.foreign import ForeignModel, foreign_from_export, foreign_from_factory
+from hamguard.models.hash_model import HashModel
+
+AnyModel: TypeAlias = HashModel | ForeignModel
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+class Card(BaseModel):
+    """Facts that travel with weights.
+
+    Attributes:
+        backbone: backbone name.
+        bits: code length K.
+        channels: channels of the pictures.
+        size: height and width in pixels.
+        fit: how a picture of another shape is brought to that size: crop, pad (on white) or stretch.
+        mean, std: normalization inside the model.
+        method: hash method; `title` names its paper.
+        settings: hyper-parameters of the method.
+        recipe: training recipe, complete.
+        seed: seed of the run.
+        data: source, protocol, split hash, notes on the data, class names.
+        weights_hash: content hash of the weights.
+        initial_weights: where the backbone's first weights came from; empty for random ones.
+        parent: hash of the model that this one was made from; empty for none.
+        statistics: bit balance, correlation, collisions, quantization error on the training set.
+        history: file of the training history inside the folder.
+        version: hamguard's version.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    backbone: str
+    bits: int
+    channels: int
+    size: tuple[int, int]
+    fit: str = "crop"
+    mean: list[float]
+    std: list[float]
+    method: str = ""
+    title: str = ""
+    settings: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    seed: int = 0
+    data: dict[str, Any] = {}
+    weights_hash: str = ""
+    initial_weights: str = ""
+    parent: str = ""
+    statistics: dict[str, float] = {}
+    history: str = "history.jsonl"
+    version: str = __version__
+
+
+def make_card(model: HashModel, **facts: Any) -> Card:
+    """The card of a model as it is now; `facts` are further fields of `Card`."""
+    return Card(
+        backbone=model.name,
+        bits=model.bits,
+        channels=model.channels,
+        size=model.size,
+        mean=model.mean.flatten().tolist(),
+        std=model.std.flatten().tolist(),
+        weights_hash=model.digest,
+        **facts,
+    )
+
+
+def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
+    """Write a model folder; the card is written last, so a folder with a card is complete.
+
+    Args:
+        model: what to save.
+        folder: where to; made if missing.
+        facts: further fields of `Card`.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    card = make_card(model, **facts)
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    return card
+
+
+def read_card(folder: Path | str) -> Card:
+    """Read the card of a model folder.
+
+    Raises:
+        RequestError: the folder or its card is missing, or the card is damaged.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise RequestError(f"{folder} is not a model folder: it has no {CARD}")
+    try:
+        return Card(**json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError, TypeError) as error:
+        raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
+    """Load a model folder, in evaluation mode, on the CPU.
+
+    Raises:
+        RequestError: something is missing or damaged.
+        StaleError: the weights are not those that the card was written for.
+    """
+    card = read_card(folder)
+    state = read_safetensors(Path(folder) / WEIGHTS)
+    model = HashModel(
+        card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
+    )  # fmt: skip
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise RequestError(f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}") from error
+    if card.weights_hash and model.digest != card.weights_hash:
+        raise StaleError(
+            f"{folder}: the weights have hash {model.digest}, the card was written for {card.weights_hash}"
+        )
+    return model.eval(), card
+
+
+def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyModel, Card | None]:
+    """Load whatever names a model: a model folder, `package.module:factory`, or a `torch.export` file.
+
+    Returns:
+        The model in evaluation mode with frozen weights, and its card (None for foreign models).
+
+    Raises:
+        RequestError: it is none of these.
+    """
+    path = Path(text)
+    model: AnyModel
+    card = None
+    if path.is_dir():
+        model, card = load_folder(path)
+    elif path.suffix == ".pt2":
+        model = foreign_from_export(path)
+    elif ":" in str(text) and not path.exists():
+        model = foreign_from_factory(str(text))
+    else:
+        raise RequestError(
+            f"no model at {text}: give a model folder, package.module:factory, or a torch.export file (.pt2)"
+        )
+    if not isinstance(model, ForeignModel) or path.suffix != ".pt2":
+        model.eval()  # an exported program has no training mode to leave
+    return model.requires_grad_(False).to(device), card

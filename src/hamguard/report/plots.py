@@ -1,0 +1,54 @@
+"""Plots made from numbers: precision-recall and precision@N."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hamguard.core.errors import RequestError
+from hamguard.core.files import replacing
+from hamguard.core.types import Array
+
+
+def draw_curves(
+    precision_recall: Mapping[str, tuple[Array, Array]],
+    precision_at: Mapping[str, tuple[Array, Array]],
+    path: Path | str,
+    *,
+    title: str = "",
+) -> None:
+    """Draw precision over recall and precision over N side by side.
+
+    Args:
+        precision_recall: curve name to (recall, precision).
+        precision_at: curve name to (N, precision).
+        path: PNG, SVG or PDF to write.
+        title: line above.
+
+    Raises:
+        RequestError: the file type is unknown.
+        RunError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise RequestError(f"curves are written as .png, .svg or .pdf, got {path.name}")
+    figure = Figure(figsize=(9, 3.8), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for axes, curves, name in ((left, precision_recall, "recall"), (right, precision_at, "N (items retrieved)")):
+        for number, (label, (x, y)) in enumerate(curves.items()):
+            axes.plot(x, y, linestyle=("-", "--", ":", "-.")[number % 4], linewidth=1.6, label=label)
+        axes.set_xlabel(name)
+        axes.set_ylabel("precision")
+        axes.set_ylim(0, 1.02)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    left.set_xlim(0, 1.0)
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower())

@@ -1,0 +1,105 @@
+"""Retrieval sheets: a query and what the search answers, as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hamguard.core.errors import RequestError
+from hamguard.core.files import replacing
+from hamguard.core.types import Array
+
+GOOD, BAD, PLAIN = "#2a9d5c", "#c8443c", "#8a8f98"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer.
+
+    Attributes:
+        picture: `(H, W)` or `(H, W, 3)` uint8.
+        title: what stands above it, e.g. its distance.
+        caption: what stands below it, e.g. its label.
+        relevant: whether it shares a label with the query; None where that is unknown.
+    """
+
+    picture: Array
+    title: str = ""
+    caption: str = ""
+    relevant: bool | None = None
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A query with its answers, best first."""
+
+    query: Found
+    answers: Sequence[Found]
+
+
+def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", footer: str = "") -> None:
+    """Draw one line a query: the query, a gap, its answers framed green (relevant) or red (not).
+
+    The frame is not the only sign: a tick or a cross stands in the title, for people who do not tell the colors apart.
+
+    Args:
+        rows: queries, at least one.
+        path: PNG or SVG file to write.
+        title: line above the sheet.
+        footer: small line below it.
+
+    Raises:
+        RequestError: there is nothing to draw, or the file type is unknown.
+        RunError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if not rows:
+        raise RequestError("a sheet needs at least one query")
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise RequestError(f"a sheet is written as .png, .svg or .pdf, got {path.name}")
+    width = max(len(row.answers) for row in rows) + 1
+    head = 0.55 if title else 0.15
+    figure = Figure(figsize=(1.22 * width + 0.5, 1.52 * len(rows) + head + 0.35), dpi=130, facecolor="white")
+    FigureCanvasAgg(figure)
+    height = figure.get_size_inches()[1]
+    ratios = [1.0, 0.18, *[1.0] * (width - 1)]  # query, gap, answers
+    grid = figure.add_gridspec(
+        len(rows), width + 1, width_ratios=ratios, left=0.015, right=0.985,
+        top=1 - head / height, bottom=0.35 / height, wspace=0.08, hspace=0.42,
+    )  # fmt: skip
+    for line, row in enumerate(rows):
+        _cell(figure.add_subplot(grid[line, 0]), row.query, "#24282f")
+        for place, found in enumerate(row.answers):
+            color = PLAIN if found.relevant is None else GOOD if found.relevant else BAD
+            _cell(figure.add_subplot(grid[line, place + 2]), found, color)
+    if title:
+        figure.text(0.015, 1 - 0.14 / height, title, fontsize=11, fontweight="bold", va="top", ha="left")
+    if footer:
+        figure.text(0.015, 0.1 / height, footer, fontsize=7, color="#5a6068", va="bottom", ha="left")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower())
+
+
+def _cell(axes: object, found: Found, color: str) -> None:
+    from matplotlib.axes import Axes
+
+    assert isinstance(axes, Axes)
+    grey = found.picture.ndim == 2
+    axes.imshow(found.picture, cmap="gray" if grey else None, vmin=0 if grey else None, vmax=255 if grey else None,
+                interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased")  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(color)
+        spine.set_linewidth(2.2)
+    mark = "" if found.relevant is None else "✓ " if found.relevant else "✗ "
+    axes.set_title(mark + found.title, fontsize=7, color=color, pad=3)
+    axes.set_xlabel(_short(found.caption), fontsize=6.5, color="#3b4048", labelpad=2)
+
+
+def _short(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,147 @@
+"""`HashTask`: a hash model and an objective on one training set, as the loop wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hamguard.codes.binary import relax
+from hamguard.core.errors import CollapseError, RequestError
+from hamguard.core.types import Ints
+from hamguard.data.dataset import ImageStore
+from hamguard.hashing.objective import Objective
+from hamguard.models.hash_model import HashModel
+from hamguard.training.augment import augment
+from hamguard.training.distributed import World, gather
+from hamguard.training.loop import Batch
+
+FIRST_PASS = 256  # pictures at once where a method wants outputs of the whole set
+
+
+class HashTask:
+    """Learns hash codes.
+
+    Args:
+        model: the network, changed in place; its device is where the work happens.
+        objective: the method, made for the labels of these items.
+        images: pictures of the data set.
+        index: rows of `images` that are trained on, `(n,)`.
+        head_lr_factor: learning rate of the hash head divided by that of the backbone.
+        views: kind of augmentation.
+        world: this process among several.
+
+    Raises:
+        RequestError: the labels do not match the pictures.
+    """
+
+    def __init__(
+        self,
+        model: HashModel,
+        objective: Objective,
+        images: ImageStore,
+        index: Ints,
+        *,
+        head_lr_factor: float = 1.0,
+        views: str = "none",
+        world: World | None = None,
+    ) -> None:
+        if len(index) != len(objective.labels):
+            raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
+        self.model, self.objective = model, objective
+        self.images, self.index = images, np.asarray(index)
+        self.items = len(index)
+        self.head_lr_factor, self.views = head_lr_factor, views
+        self.world = world or World()
+        self.device = next(model.parameters()).device
+        self.net: nn.Module = model if self.world.size == 1 else DistributedDataParallel(model)
+        self._watch = torch.zeros(3)  # batches, batches with one single code, sum of quantization errors
+        self._bits = torch.zeros(model.bits)  # sum of bits over the epoch
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Backbone and head, each with its factor on the learning rate."""
+        groups = [
+            {"params": list(self.model.backbone.parameters()), "lr_factor": 1.0},
+            {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def begin(self) -> None:
+        """Show the method the outputs of the untrained network, where it wants them."""
+        if self.objective.needs_start:
+            self.objective.start(self.outputs())
+
+    def select(self, epoch: int) -> Tensor | None:
+        """The method's own subset of this epoch, or None."""
+        return self.objective.select(epoch)
+
+    def step(self, batch: Batch) -> Tensor:
+        """Loss of the global batch: own pictures through the network, codes of all processes into the objective."""
+        self.model.train()
+        x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
+        x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
+        z = self.net(x).float()  # (b, K)
+        logits = gather(z, self.world)  # (B, K)
+        self._look(logits.detach().cpu())
+        labels = self.objective.labels[batch.index.to(self.objective.labels.device)]  # (B, C)
+        index = batch.index.to(logits.device)
+        return self.objective.loss(logits, labels.to(logits.device), index, batch.progress)
+
+    def _look(self, logits: Tensor) -> None:
+        high = logits >= 0
+        constant = float((high == high[0]).all())
+        self._watch += torch.tensor([1.0, constant, float((relax(logits).abs() - 1).square().mean())])
+        self._bits += (2.0 * high.float() - 1).mean(0)
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """The method's updates between epochs, then a look at the codes of this epoch.
+
+        Raises:
+            CollapseError: from the second epoch on, every batch of the epoch had one code only.
+        """
+        self.objective.end_epoch(epoch)
+        batches, constant, error = self._watch.tolist()
+        facts = {
+            "constant_batches": constant / batches,
+            "bit_balance": float((self._bits / batches).abs().mean()),
+            "quantization_error": error / batches,
+        }
+        self._watch.zero_()
+        self._bits.zero_()
+        if epoch >= 1 and constant == batches:
+            raise CollapseError(
+                f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. What helps: a lower learning "
+                "rate (--set lr=...), in-batch pairs (--set pairs=batch), balanced pairs (--set balance=true), "
+                "normalized inputs (--set normalization=data)"
+            )
+        return facts
+
+    def outputs(self) -> Tensor:
+        """Logits of the whole training set, `(n, K)`, in evaluation mode, no gradient."""
+        was = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            parts = [
+                self.model.logits(self.images.batch(self.index[i : i + FIRST_PASS]).to(self.device)).float()
+                for i in range(0, self.items, FIRST_PASS)
+            ]
+        self.model.train(was)
+        return torch.cat(parts)  # (n, K)
+
+    def state(self) -> dict[str, Any]:
+        """Network, objective and what was seen in this epoch; copies, so that training on does not change them."""
+        return {
+            "model": {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()},
+            "objective": {name: value.detach().cpu().clone() for name, value in self.objective.state.items()},
+            "watch": self._watch.clone(),
+            "bits": self._bits.clone(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.objective.load_state({name: value.to(self.device) for name, value in state["objective"].items()})
+        self._watch, self._bits = state["watch"].clone(), state["bits"].clone()

@@ -1,0 +1,37 @@
+"""The training recipe: everything that the loop itself needs to know, with the reason for each default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """How a run is trained. Frozen; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(20, ge=1, description="passes over the training set (or over the method's own subset)")
+    batch_size: int = Field(128, ge=2, description="pictures a step over all processes together")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of the backbone")
+    head_lr_factor: float = Field(
+        1.0, gt=0, description="learning rate of the hash head divided by that of the backbone"
+    )
+    optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="update rule")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty")
+    schedule: Literal["cosine", "one-cycle", "step", "constant"] = Field(
+        "cosine", description="learning rate over the run"
+    )
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
+    augment: Literal["none", "flip", "shift", "shift-flip"] = Field(
+        "none", description="random views of training pictures"
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after this many validations without a better MAP; 0 never stops early"
+    )
+    validate_every: int = Field(1, ge=1, description="epochs between validations (with patience or --validate)")
+    checkpoint_seconds: float = Field(60.0, ge=0, description="seconds between checkpoints inside an epoch")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="mixed precision of the forward pass")

@@ -1,0 +1,209 @@
+"""A training request: recipe file, flags and `--set` put together, checked as a whole, every fault named at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hamguard.core.checks import suggest
+from hamguard.core.digests import digest_json
+from hamguard.core.errors import RequestError
+from hamguard.hashing.objective import REGISTRY, objective_type
+from hamguard.hashing.unsupervised import UNSUPERVISED
+from hamguard.training.recipe import Recipe
+
+FINE_TUNING: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4, "head_lr_factor": 10.0, "augment": "flip"}
+"""Recipe defaults where the backbone starts from given weights: a fresh head learns ten times faster than the rest."""
+
+
+class DataSection(BaseModel):
+    """Which pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field("digits", description="data source, see `hamguard data list`")
+    protocol: str | None = Field(None, description="named split; the source's own default where not given")
+    split_seed: int = Field(0, description="seed of a drawn split; apart from `seed`, so that runs differ on one split")
+    size: int | None = Field(None, ge=1, description="side in pixels, for sources that can be resized")
+    drop_duplicates: bool = Field(False, description="leave out copies of pictures")
+
+
+class ModelSection(BaseModel):
+    """Which network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str | None = Field(None, description="backbone; by picture size where not given")
+    bits: int = Field(32, ge=1, le=4096, description="code length K")
+    weights: str | None = Field(None, description="initial weights: a safetensors file or `torchvision`")
+    normalization: Literal["auto", "data", "imagenet", "none"] = Field(
+        "auto", description="data: mean and deviation of the training pictures; auto: imagenet where weights are given"
+    )
+
+
+class TrainRequest(BaseModel):
+    """Everything that defines a training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = "csq"
+    preset: str | None = None
+    seed: int = 0
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    settings: dict[str, Any] = {}
+    training: Recipe = Recipe()
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"data": DataSection, "model": ModelSection, "training": Recipe}
+
+
+def methods() -> list[str]:
+    """Names of all hash methods, supervised and not."""
+    objective_type("csq")  # fills the registry
+    return [*sorted(REGISTRY), *sorted(UNSUPERVISED)]
+
+
+def read_recipe(path: Path | str) -> dict[str, Any]:
+    """Read a TOML recipe.
+
+    Raises:
+        RequestError: missing, or no TOML; the message has line and column.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError as error:
+        raise RequestError(f"no recipe at {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RequestError(f"{path} is no readable recipe: {error}") from error
+
+
+def parse_value(text: str) -> Any:
+    """The value of `--set key=value`: TOML where it is TOML, else the text itself.
+
+    >>> parse_value("0.1"), parse_value("true"), parse_value("bank")
+    (0.1, True, 'bank')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Sequence[str] = ()) -> TrainRequest:
+    """Put recipe, flags and `--set` together; later ones win. Defaults of the method lie below all three.
+
+    Args:
+        recipe: content of a recipe file, or empty.
+        flags: dotted key to value, None where the flag was not given, e.g. `{"model.bits": 16}`.
+        sets: `key=value` words; the key is dotted, or the bare name of a setting or recipe field.
+
+    Raises:
+        RequestError: one or more faults; all of them are named.
+    """
+    faults: list[str] = []
+    merged: dict[str, Any] = {}
+    for key, value in recipe.items():
+        merged[key] = dict(value) if isinstance(value, Mapping) else value
+    for key, value in flags.items():
+        if value is not None:
+            _put(merged, key, value)
+    method = merged.get("method", "csq")
+    kind = None
+    if method in methods():
+        kind = REGISTRY.get(method)
+    else:
+        faults.append(
+            f"unknown hash method {method!r}; allowed: {', '.join(methods())}{suggest(str(method), methods())}"
+        )
+    own = list(kind.settings_type.model_fields) if kind else []
+    for word in sets:
+        key, equals, text = word.partition("=")
+        if not equals:
+            faults.append(f"--set {word}: must be key=value")
+            continue
+        _put(merged, _full_key(key.strip(), own), parse_value(text.strip()))
+
+    preset = merged.get("preset")
+    settings = dict(merged.get("settings", {})) if isinstance(merged.get("settings", {}), Mapping) else {}
+    if preset is not None and kind:
+        if preset not in kind.presets:
+            known = ", ".join(kind.presets) or "none"
+            faults.append(
+                f"unknown preset {preset!r} of {method}; allowed: {known}{suggest(str(preset), kind.presets)}"
+            )
+        else:
+            settings = {**kind.presets[preset], **settings}
+    if kind:
+        try:
+            settings = kind.settings_type(**settings).model_dump()
+        except ValidationError as error:
+            faults += _explain(error, ("settings",), own)
+    elif settings and method in UNSUPERVISED:
+        faults.append(f"{method} has no settings, got {', '.join(settings)}")
+    model = merged.get("model", {})
+    tuned = FINE_TUNING if isinstance(model, Mapping) and model.get("weights") else {}
+    training = merged.get("training", {})
+    if isinstance(training, Mapping):
+        training = {**(kind.training if kind else {}), **tuned, **training}
+    try:
+        request = TrainRequest(**{**merged, "method": str(method), "settings": settings, "training": training})
+    except ValidationError as error:
+        faults += _explain(error, (), list(TrainRequest.model_fields))
+    if faults:
+        raise RequestError(
+            "\n".join(faults) if len(faults) == 1 else f"{len(faults)} faults:\n  " + "\n  ".join(faults)
+        )
+    return request
+
+
+def _put(target: dict[str, Any], key: str, value: Any) -> None:
+    head, _, tail = key.partition(".")
+    if not tail:
+        target[head] = value
+    else:
+        inner = target.setdefault(head, {})
+        if isinstance(inner, dict):
+            inner[tail] = value
+
+
+def _full_key(key: str, own: Sequence[str]) -> str:
+    """`lr` to `training.lr`, `eta` to `settings.eta`; a dotted or unknown key stays as it is."""
+    if "." in key or key in TrainRequest.model_fields:
+        return key
+    if key in own:
+        return f"settings.{key}"
+    for section, kind in SECTIONS.items():
+        if key in kind.model_fields:
+            return f"{section}.{key}"
+    return key
+
+
+def _explain(error: ValidationError, prefix: tuple[str, ...], names: Sequence[str]) -> list[str]:
+    """One line a fault: key path, what was received, what is allowed, the nearest name."""
+    lines = []
+    for fault in error.errors():
+        path = [*prefix, *map(str, fault["loc"])]
+        key = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            section = SECTIONS.get(path[0]) if len(path) > 1 else None
+            allowed = list(section.model_fields) if section else list(names)
+            near = suggest(path[-1], allowed)
+            if not section and len(path) == 1:  # a bare key may belong to a section
+                allowed = [*allowed, *(field for kind in SECTIONS.values() for field in kind.model_fields)]
+                near = suggest(path[-1], allowed)
+            lines.append(f"unknown key {key}{near or '; allowed: ' + ', '.join(allowed)}")
+        else:
+            got = fault.get("input")
+            lines.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {got!r}")
+    return lines

@@ -1,0 +1,172 @@
+"""Laws and behaviour that every registered method obeys; a new method is covered by being registered."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from hamguard.core.errors import RequestError
+from hamguard.hashing.objective import REGISTRY, objective_type, pair_weights, register, similarity
+
+METHODS = ["adsh", "csq", "dph", "dpsh", "dsdh", "dsh", "hashnet"]
+VARIANTS = [(m, {}) for m in METHODS] + [
+    *((m, {"pairs": "bank"}) for m in ("dpsh", "dph", "dsh", "hashnet", "dsdh")),
+    ("dpsh", {"relaxation": "linear"}), ("dsh", {"relaxation": "linear"}), ("hashnet", {"continuation": "iterations"}),
+    ("adsh", {"v_start": "zero", "negatives": "hard"}),
+]  # fmt: skip
+
+
+def make(method, settings=None, *, bits=6, labels=None, seed=0):
+    kind = objective_type(method)
+    labels = torch.eye(4).repeat(6, 1) if labels is None else labels
+    objective = kind(kind.settings_type(**(settings or {})), bits=bits, labels=labels, seed=seed)
+    if objective.needs_start:
+        objective.start(torch.randn(len(labels), bits, generator=torch.Generator().manual_seed(seed)))
+    return objective
+
+
+def run_epochs(objective, epochs, n=24, seed=9):
+    """Losses on logits that are a function of the epoch and the item."""
+    losses = []
+    for epoch in epochs:
+        every = torch.randn(n, objective.bits, generator=torch.Generator().manual_seed(seed + epoch))
+        visited = objective.select(epoch)
+        for index in (torch.arange(n) if visited is None else visited).split(5):
+            losses.append(float(objective.loss(every[index], objective.labels[index], index, epoch / 10)))
+        objective.end_epoch(epoch)
+    return losses
+
+
+def test_registry_lists_all_and_names_the_nearest():
+    objective_type("dpsh")
+    assert sorted(REGISTRY) == METHODS
+    with pytest.raises(RequestError, match="did you mean hashnet"):
+        objective_type("hashnett")
+    with pytest.raises(RequestError, match="registered twice"):
+        register("dpsh")(REGISTRY["dpsh"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_facts_of_a_method(method):
+    kind = objective_type(method)
+    assert kind.name == method and "20" in kind.title
+    known = {"epochs", "batch_size", "lr", "head_lr_factor", "optimizer", "momentum", "weight_decay", "schedule"}
+    assert set(kind.training) <= known
+    assert kind.training["optimizer"] in ("adam", "sgd", "rmsprop")
+    assert kind.training["schedule"] in ("cosine", "one-cycle", "step", "constant")
+    for name, field in kind.settings_type.model_fields.items():
+        assert field.description, name
+    for preset in kind.presets.values():
+        kind.settings_type(**preset)
+    with pytest.raises(ValidationError, match="unknown"):
+        kind.settings_type(unknown=1)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 21])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize(("method", "settings"), VARIANTS)
+def test_any_length_batch_and_labels(method, settings, bits, batch):
+    for labels in (torch.eye(4).repeat(6, 1), (torch.rand(24, 5) < 0.3).float(), torch.zeros(24, 3)):
+        objective = make(method, settings, bits=bits, labels=labels)
+        logits = torch.randn(batch, bits, requires_grad=True)
+        index = torch.randperm(24)[:batch]
+        value = objective.loss(logits, labels[index], index, 0.5)
+        value.backward()
+        objective.end_epoch(2)
+        assert value.ndim == 0 and bool(torch.isfinite(value)) and bool(torch.isfinite(logits.grad).all())
+
+
+@pytest.mark.parametrize(("method", "settings"), VARIANTS)
+def test_order_of_a_batch_does_not_matter(method, settings):
+    logits, index = torch.randn(12, 6), torch.arange(12)
+    order = torch.randperm(12)
+    values = []
+    for z, i in ((logits, index), (logits[order], index[order])):
+        objective = make(method, settings)
+        values.append(float(objective.loss(z, objective.labels[i], i, 0.3)))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.0, 30.0, 1e4])
+@pytest.mark.parametrize(("method", "settings"), VARIANTS)
+def test_gradient_is_finite_at_large_logits(method, settings, scale):
+    objective = make(method, settings)
+    logits = (scale * torch.randn(12, 6)).requires_grad_()
+    value = objective.loss(logits, objective.labels[:12], torch.arange(12), 0.9)
+    value.backward()
+    assert bool(torch.isfinite(value)) and bool(torch.isfinite(logits.grad).all())
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+@pytest.mark.parametrize(("method", "settings"), VARIANTS)
+def test_state_round_trip_repeats_the_next_losses_exactly(method, settings, cut):
+    first = make(method, settings)
+    run_epochs(first, range(cut))
+    stored = {name: value.clone() for name, value in first.state.items()}
+    kind = objective_type(method)
+    second = kind(first.settings, bits=6, labels=first.labels, seed=0)
+    second.load_state(stored)
+    assert run_epochs(first, range(cut, 6)) == run_epochs(second, range(cut, 6))
+    for name, value in first.state.items():
+        assert torch.equal(value, second.state[name])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_foreign_state_is_refused(method):
+    with pytest.raises(RequestError, match="checkpoint state has"):
+        make(method).load_state({"other": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_seeds_make_equal_losses(method):
+    assert run_epochs(make(method, seed=4), range(3)) == run_epochs(make(method, seed=4), range(3))
+
+
+def test_similarity_and_weights():
+    labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 0]])
+    similar = similarity(labels, labels)
+    assert torch.equal(similar, torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 0]]))
+    weights = pair_weights(similar)
+    assert float(weights.mean()) == pytest.approx(1)
+    assert float((weights * similar).sum()) == pytest.approx(4.5)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    x = torch.from_numpy(data.data).float() / 8 - 1
+    return x, torch.eye(10)[torch.from_numpy(data.target)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_small_net_learns_codes_that_are_not_constant(method, digits):
+    x, y = digits[0][:1000], digits[1][:1000]
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
+    kind = objective_type(method)
+    objective = kind(kind.settings_type(), bits=16, labels=y, seed=0)
+    if objective.needs_start:
+        objective.start(net(x).detach())
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    epochs = 12
+    for epoch in range(epochs):
+        visited = objective.select(epoch)
+        order = torch.arange(len(x)) if visited is None else visited
+        for index in order[torch.randperm(len(order), generator=generator)].split(64):
+            optimizer.zero_grad()
+            objective.loss(net(x[index]), y[index], index, epoch / epochs).backward()
+            optimizer.step()
+        objective.end_epoch(epoch)
+    with torch.no_grad():
+        codes = torch.where(net(digits[0][1000:1500]) < 0, -1.0, 1.0)  # unseen images
+    same = similarity(digits[1][1000:1500], digits[1][1000:1500])
+    dist = (16 - codes @ codes.T) / 2
+    inside, outside = float((dist * same).sum() / same.sum()), float((dist * (1 - same)).sum() / (1 - same).sum())
+    assert int((codes.mean(0).abs() < 1).sum()) >= 8  # bits that are not constant
+    assert outside > 2 * inside and outside > 3
+    learned = objective.learned_codes()
+    if learned is not None:
+        assert int((learned.mean(0).abs() < 1).sum()) >= 8

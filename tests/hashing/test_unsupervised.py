@@ -1,0 +1,61 @@
+"""LSH, PCA sign and ITQ: heads, determinism, errors, and that ITQ lowers the quantization error."""
+
+import pytest
+import torch
+
+from hamguard.core.errors import RequestError
+from hamguard.hashing.unsupervised import UNSUPERVISED, fit_itq, fit_lsh, fit_pca
+
+
+def features(n=400, D=20, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, D, generator=g) * torch.linspace(3, 0.1, D) + 5
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPERVISED))
+def test_head_is_deterministic_and_every_bit_splits_the_data(name):
+    x = features()
+    head = UNSUPERVISED[name](x, 12, 4)
+    again = UNSUPERVISED[name](x, 12, 4)
+    assert head.weight.shape == (12, 20) and head.bias.shape == (12,) and head.weight.dtype == torch.float32
+    assert torch.equal(head.weight, again.weight) and torch.equal(head.bias, again.bias)
+    share = (head(x) > 0).float().mean(0)
+    assert float(share.min()) > 0.2 and float(share.max()) < 0.8
+    torch.testing.assert_close(head(x).mean(0), torch.zeros(12), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("fit", [fit_lsh, fit_itq])
+def test_seed_changes_the_head(fit):
+    assert not torch.equal(fit(features(), 8, 0).weight, fit(features(), 8, 1).weight)
+
+
+def test_lsh_takes_more_bits_than_dimensions():
+    assert fit_lsh(features(), 64, 0).weight.shape == (64, 20)
+
+
+def test_itq_rotates_the_components_and_lowers_the_error():
+    x = features()
+    pca, start, end = fit_pca(x, 8, 0), fit_itq(x, 8, 0, steps=0), fit_itq(x, 8, 0)
+
+    def error(head):
+        v = head(x)
+        return float((torch.where(v < 0, -1.0, 1.0) - v).square().sum())
+
+    assert error(end) < error(start)
+    torch.testing.assert_close(end.weight @ end.weight.T, torch.eye(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(end.weight.T @ end.weight, pca.weight.T @ pca.weight, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fit", [fit_pca, fit_itq])
+def test_too_many_bits(fit):
+    with pytest.raises(RequestError, match="at most the 20 dimensions"):
+        fit(features(), 21, 0)
+
+
+def test_bad_features():
+    with pytest.raises(RequestError, match="features must have shape"):
+        fit_lsh(torch.zeros(3), 4, 0)
+    with pytest.raises(RequestError, match="bits must be at least 1"):
+        fit_lsh(features(), 0, 0)
+    with pytest.raises(RequestError, match="finite numbers"):
+        fit_lsh(torch.full((3, 2), float("nan")), 4, 0)
