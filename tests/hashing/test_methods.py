@@ -11,7 +11,8 @@ from hamguard.hashing.objective import REGISTRY, objective_type, pair_weights, r
 METHODS = ["adsh", "csq", "dph", "dpsh", "dsdh", "dsh", "hashnet"]
 VARIANTS = [(m, {}) for m in METHODS] + [
     *((m, {"pairs": "bank"}) for m in ("dpsh", "dph", "dsh", "hashnet", "dsdh")),
-    ("dpsh", {"relaxation": "linear"}), ("dsh", {"relaxation": "linear"}), ("hashnet", {"continuation": "iterations"}),
+    ("dpsh", {"relaxation": "linear"}), ("dsh", {"relaxation": "tanh", "balance": True}),
+    ("hashnet", {"continuation": "iterations"}),
     ("adsh", {"v_start": "zero", "negatives": "hard"}),
 ]  # fmt: skip
 

@@ -40,6 +40,7 @@ def encode(
 
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
+    from hamguard.cli.index import write_origin
     from hamguard.cli.source import open_for_model
     from hamguard.evaluation.encode import encode as run
     from hamguard.models.store import load_any
@@ -58,6 +59,7 @@ def encode(
             "file": str(out / f"{role}.npz"), "role": role, "count": len(bank), "bits": bank.bits,
             "bytes": bank.packed.nbytes, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash,
         })  # fmt: skip
+    write_origin(out, model, data, data_root, protocol, everything=False)
     if as_json:
         print_json(facts)
         return

@@ -31,7 +31,7 @@ def train(
     protocol: ProtocolOption = None,
     drop_duplicates: DropOption = False,
     method: Annotated[
-        str | None, typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq.")
+        str | None, typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Settings as printed: paper or code.")] = None,
     backbone: Annotated[

@@ -122,5 +122,7 @@ class CodeBank:
         for what, wanted, got in (("model", model_hash, bank.model_hash), ("split", split_hash, bank.split_hash)):
             if wanted is not None and wanted != got:
                 was = got or "(unknown)"
-                raise StaleError(f"{path} is stale: it belongs to {what} {was}, the {what} is now {wanted}; encode again")
+                raise StaleError(
+                    f"{path} is stale: it belongs to {what} {was}, the {what} is now {wanted}; encode again"
+                )
         return bank

@@ -9,6 +9,7 @@ blocks (`stable_sums`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Floats, Ints
 
-Path = Literal["auto", "numpy", "numba", "torch"]
+CountPath = Literal["auto", "numpy", "numba", "torch"]
 """Which code counts. All paths give equal results; `auto` takes torch for GPU tensors, numba above 1e8 pairs."""
 
 NUMBA_PAIRS = 1e8  # below this NumPy needs less than half a second, about what loading the compiled kernels costs
@@ -86,14 +87,14 @@ class DistanceHistograms:
 
 
 def distance_histograms(
-    query: LabeledCodes, database: Database, *, path: Path = "auto", threads: int = 1
+    query: LabeledCodes, database: Database, *, path: CountPath = "auto", threads: int = 1
 ) -> DistanceHistograms:
     """Count items and relevant items at each Hamming distance of each query.
 
     Args:
         query: packed codes `(Q, ceil(K / 8))` with multi-hot labels `(Q, C)`.
         database: the same for the N items, whole or as a sequence of shards; shards are read once, in order.
-        path: which code counts; see `Path`.
+        path: which code counts; see `CountPath`.
         threads: threads of the numba path; each takes a share of the queries.
 
     Returns:
@@ -109,14 +110,14 @@ def distance_histograms(
     shape = (len(query.packed), query.bits + 1)
     total, relevant = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     if path == "torch":
-        from hamguard.codes import histograms_torch  # noqa: PLC0415
+        from hamguard.codes import histograms_torch
 
         histograms_torch.count_shards(query, shards, total, relevant)
         return DistanceHistograms(total, relevant, query.bits)
     q, q_labels = query_words(query)
     kernel: Counter = histograms_numpy.count
     if path == "numba":
-        from hamguard.codes import histograms_numba  # noqa: PLC0415
+        from hamguard.codes import histograms_numba
 
         kernel = histograms_numba.count
     for code, label in word_blocks(shards):
@@ -135,7 +136,7 @@ def stable_sums(
     *,
     max_rank: int | None = None,
     max_hits: int | None = None,
-    path: Path = "auto",
+    path: CountPath = "auto",
     threads: int = 1,
 ) -> tuple[Floats, Ints]:
     """Sum of precisions at the hits when ties keep data base order, the numerator of a stable average precision.
@@ -178,7 +179,7 @@ def stable_sums(
     lanes, hits = np.zeros((len(q), 4)), np.zeros(len(q), dtype=np.int64)
     kernel = histograms_numpy.stable
     if path == "numba":
-        from hamguard.codes import histograms_numba  # noqa: PLC0415
+        from hamguard.codes import histograms_numba
 
         kernel = histograms_numba.stable
     turn = max(64, STATE_BYTES // (8 * (query.bits + 1)))
@@ -187,7 +188,9 @@ def stable_sums(
         state = first_ranks(histograms, rows)
         for code, label in word_blocks(shards):
 
-            def share(part: slice, first: int = start, code: Array = code, label: Array = label) -> None:
+            def share(
+                part: slice, first: int = start, state: Array = state, code: Array = code, label: Array = label
+            ) -> None:
                 own = slice(first + part.start, first + part.stop)
                 kernel(
                     q[own], q_labels[own], code, label, state[part], lanes[own], hits[own], last_rank, last_hit
@@ -210,7 +213,7 @@ def query_words(query: LabeledCodes) -> tuple[Array, Array]:
     return words(as_array(query.packed)), pack_labels(as_array(query.labels))
 
 
-def choose_path(path: Path, query: LabeledCodes, shards: Sequence[LabeledCodes], count: int) -> Path:
+def choose_path(path: CountPath, query: LabeledCodes, shards: Sequence[LabeledCodes], count: int) -> CountPath:
     """The path that `auto` stands for: torch for tensors on a GPU, numba for many pairs, else NumPy.
 
     Raises:
@@ -231,7 +234,7 @@ def each_share(work: Callable[[slice], None], count: int, threads: int) -> None:
         work(slice(0, count))
         return
     edges = np.linspace(0, count, threads + 1).astype(int)
-    parts = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, parts):
             pass

@@ -20,8 +20,7 @@ from hamguard.core.types import Array, Floats, Ints
 STRETCH = 4096  # items: keys, masks and the words they come from stay in a first-level cache of 32 KiB or little more
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _ones(typing: Any, word: Any) -> Any:
+def _ones_of(typing: Any, word: Any) -> Any:
     """Number of set bits of a uint64; numba has no name for the instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -30,10 +29,13 @@ def _ones(typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+_ones: Any = intrinsic(_ones_of)
+
+
 def _compiled(function: Callable[..., None]) -> Any:
     """Compile without the global lock, with a cache on disk where one can be written."""
     # Python's division checks for zero and so cannot become vector instructions; ranks are never zero.
-    options = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no place for a cache file: compile in every process instead
@@ -110,7 +112,7 @@ def _stable(
     for a in range(len(q)):
         given = state[a]
         s0, s1, s2, s3 = lanes[a, 0], lanes[a, 1], lanes[a, 2], lanes[a, 3]
-        counted = 0
+        counted = np.int64(0)
         for start in range(0, n, STRETCH):
             stop = min(n, start + STRETCH)
             if single:
@@ -118,7 +120,7 @@ def _stable(
             else:
                 _fill_keys(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
             # Every item moves its counter and is written down; the place only advances behind a hit. No branch.
-            m = 0
+            m = np.int64(0)
             for i in range(stop - start):
                 mark = np.uint64(key[i]) & one
                 now = given[key[i] >> 1] + (one | (mark << high))

@@ -121,11 +121,8 @@ def pack_labels(labels: Array) -> Array:
     Raises:
         RequestError: a value is neither 0 nor 1 (NaN included).
     """
-    if labels.dtype.kind in "ub":
-        good = labels.size == 0 or int(labels.max()) <= 1
-    else:
-        good = bool(((labels == 0) | (labels == 1)).all())
-    if not good:
+    unsigned = labels.dtype.kind in "ub"
+    if not (labels.size == 0 or (labels.max() <= 1 if unsigned else bool(((labels == 0) | (labels == 1)).all()))):
         raise RequestError("labels must be multi-hot, 0 or 1; a value is neither")
     return words(np.packbits(labels != 0 if labels.dtype.kind == "f" else labels, axis=1, bitorder="little"))
 

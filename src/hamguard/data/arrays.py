@@ -7,8 +7,8 @@ The file holds `images` uint8 (N, H, W) or (N, H, W, 3), or encoded pictures as 
 
 from __future__ import annotations
 
-import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,14 +34,12 @@ def reading(path: Path) -> Iterator[dict[str, Array]]:
     """
     if not path.is_file():
         raise RequestError(f"file {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
     try:
         with np.load(path, allow_pickle=False) as found:
-            if not isinstance(found, np.lib.npyio.NpzFile):
-                raise RequestError(f"{path} holds one array; an .npz file with named arrays is needed")
             arrays = {name: found[name] for name in found.files}
-    except RequestError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         hint = "holds Python objects" if "Object arrays" in str(error) else "is not a readable .npz file"
         raise RequestError(f"{path} {hint}: {error}") from error
     try:
@@ -131,7 +129,8 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
                 f"needs labels and images, or labels, data and offsets; got {', '.join(sorted(arrays)) or 'nothing'}"
             )
         offsets = None if "images" in arrays else check_offsets(arrays["offsets"], arrays["data"])
-        N = len(arrays["images"]) if offsets is None else len(offsets) - 1
+        plain = ImageStore(arrays["images"]) if offsets is None else None
+        N = len(plain) if plain is not None else len(arrays["offsets"]) - 1
         if N == 0:
             raise RequestError("holds no picture")
         names = _words(arrays, "class_names", "label_names")
@@ -145,7 +144,7 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
         native = _native(arrays, N)
         unread = sorted(arrays.keys() - set(KNOWN))
         if offsets is None:
-            images = ImageStore(fit_array(ImageStore(arrays["images"]).array, size))
+            images = ImageStore(fit_array(arrays["images"], size))
         else:
             images = encoded_images(
                 arrays["data"], offsets, digest_file(path), size=size, name=path.name, progress=progress

@@ -37,7 +37,7 @@ class CheckReport:
         query_in_train: rows that are both query and training.
         query_copies_in_database: queries whose pixels stand in the database under another id; None without pictures.
         train_outside_database: training rows that no search finds.
-        copies: pictures that are copies of an earlier picture; None where pictures are absent.
+        copies: pictures of the split that are copies of an earlier one; None where pictures are absent.
         queries_with_copy: queries with a copy in another part; None where pictures are absent.
         unlabeled: pictures without any label in each part.
         label_counts: pictures of each label over the whole set.
@@ -124,12 +124,12 @@ def check_dataset(dataset: Dataset, split: Split) -> CheckReport:
     """
     _check_rows(dataset, split)
     in_query, in_database = _mask(split.query, len(dataset)), _mask(split.database, len(dataset))
+    used = np.unique(np.concatenate([getattr(split, role) for role in ROLES]))
     copies = with_copy = copied = None
     if not dataset.images.missing:
         groups = picture_groups(dataset)
-        copies = int((groups != np.arange(len(groups))).sum())
-        others = np.setdiff1d(np.arange(len(groups)), split.query)
-        with_copy = int(np.isin(groups[split.query], groups[others]).sum())
+        copies = len(used) - len(np.unique(groups[used]))
+        with_copy = int(np.isin(groups[split.query], groups[np.setdiff1d(used, split.query)]).sum())
         alone = split.query[~in_database[split.query]]
         copied = int(np.isin(groups[alone], groups[split.database]).sum())
     chance, ceiling = relevance_summary(dataset.labels[split.query], dataset.labels[split.database])

@@ -273,6 +273,7 @@ def _register(name: str, about: str) -> None:
         about,
         found=lambda folder: _published(folder, name) is not None,
         need=f"the lists splits/prosgan_{title}_{{train,test,database}}_{{img,label}}.txt and the pictures in {name}/",
+        remark=lambda folder: "" if (folder / name).is_dir() else f"lists only; put the pictures in {name}/",
     )
     def open_published(
         folder: Path,

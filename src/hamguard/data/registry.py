@@ -43,6 +43,7 @@ class Source:
         takes_path: written as `name:PATH`.
         read: reads the set; the split is drawn by a protocol.
         open: reads set and split together, for sets that come as lists.
+        remark: what a list of sources should add about a folder that holds the set, e.g. that pictures are absent.
     """
 
     name: str
@@ -53,12 +54,13 @@ class Source:
     takes_path: bool = False
     read: Reader | None = None
     open: Opener | None = None
+    remark: Callable[[Path], str] = lambda folder: ""
 
 
 SOURCES: dict[str, Source] = {}
 
 R = TypeVar("R", bound=Reader)
-O = TypeVar("O", bound=Opener)
+L = TypeVar("L", bound=Opener)
 
 
 def source(
@@ -98,15 +100,16 @@ def list_source(
     found: Callable[[Path], bool] = lambda folder: True,
     need: str = "",
     takes_path: bool = False,
-) -> Callable[[O], O]:
+    remark: Callable[[Path], str] = lambda folder: "",
+) -> Callable[[L], L]:
     """Register a function that reads a data set together with its split; arguments as in `source`.
 
     Raises:
         ValueError: the name is taken.
     """
 
-    def register(open_lists: O) -> O:
-        _add(Source(name, about, "listed", found, need, takes_path, open=open_lists))
+    def register(open_lists: L) -> L:
+        _add(Source(name, about, "listed", found, need, takes_path, open=open_lists, remark=remark))
         return open_lists
 
     return register

@@ -68,22 +68,30 @@ def _plan(seed: int, indices: range) -> _Plan:
                 (rng.uniform(3, 8), rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)),
             )
         )
-    stacked = [np.array(column) for column in zip(*rows, strict=True)]
-    return _Plan(*(a.astype(np.float32) if a.dtype == np.float64 else a for a in stacked))
+    present, shape, color, center, radius, tint, ground, base, wave = (np.array(c) for c in zip(*rows, strict=True))
+    return _Plan(
+        present.astype(np.bool_),
+        shape.astype(np.int64),
+        color.astype(np.int64),
+        center.astype(np.float32),
+        radius.astype(np.float32),
+        tint.astype(np.float32),
+        ground.astype(np.int64),
+        base.astype(np.float32),
+        wave.astype(np.float32),
+    )
 
 
-def _distance(shape: int, dy: Grid, dx: Grid, r: Grid) -> Grid:
-    """Distance to the outline, negative inside; `dy`, `dx` are `(n, S, S)`, `r` is `(n, 1, 1)`."""
-    if shape == 0:
-        return np.sqrt(dy**2 + dx**2) - r
-    if shape == 1:
-        return np.maximum(np.abs(dy), np.abs(dx)) - 0.85 * r
-    if shape == 2:  # sides of slope 2, base below the middle
-        return np.maximum(dy - 0.85 * r, (2 * np.abs(dx) - dy - 0.95 * r) / np.float32(5**0.5))
+def _distances(dy: Grid, dx: Grid, r: Grid) -> Grid:
+    """Distance to the outline of each shape, negative inside, `(4, n, S, S)`; `r` is `(n, 1, 1)`."""
     bar = np.float32(0.32) * r
+    circle = np.sqrt(dy**2 + dx**2) - r
+    square = np.maximum(np.abs(dy), np.abs(dx)) - np.float32(0.85) * r
+    slope = (2 * np.abs(dx) - dy - np.float32(0.95) * r) / np.float32(5**0.5)  # sides of slope 2, base below
+    triangle = np.maximum(dy - np.float32(0.85) * r, slope)
     upright = np.maximum(np.abs(dx) - bar, np.abs(dy) - r)
     lying = np.maximum(np.abs(dy) - bar, np.abs(dx) - r)
-    return np.minimum(upright, lying)
+    return np.stack([circle, square, triangle, np.minimum(upright, lying)]).astype(np.float32, copy=False)
 
 
 def _ground(plan: _Plan, y: Grid, x: Grid) -> Grid:
@@ -96,24 +104,26 @@ def _ground(plan: _Plan, y: Grid, x: Grid) -> Grid:
     checks = stripes * np.sign(np.sin(turn * across))
     kinds = np.stack([np.zeros_like(along), stripes, checks, 2 * along - 1])  # (4, n, S, S)
     texture = kinds[plan.ground, np.arange(len(plan.ground))]  # (n, S, S)
-    return plan.base[:, None, None] + np.float32(0.08) * texture[..., None]
+    ground = plan.base[:, None, None] + np.float32(0.08) * texture[..., None]
+    return ground.astype(np.float32, copy=False)
 
 
 def _draw(plan: _Plan, noise: Grid, size: int) -> Bytes:
     """Draw n pictures, `(n, size, size, 3)` uint8."""
-    line = (np.arange(size, dtype=np.float32) + 0.5) / size
+    line = ((np.arange(size) + 0.5) / size).astype(np.float32)
     y, x = line[None, :, None], line[None, None, :]
     canvas = _ground(plan, y, x)  # (n, S, S, 3)
     for slot in range(4):
         dy, dx = y - plan.center[:, slot, 0, None, None], x - plan.center[:, slot, 1, None, None]
         radius = plan.radius[:, slot, None, None]
-        far = np.stack([_distance(k, dy, dx, radius) for k in range(len(SHAPES))])  # (4, n, S, S)
-        chosen = far[plan.shape[:, slot], np.arange(len(far[0]))]
-        cover = np.clip(0.5 - chosen * size, 0, 1) * plan.present[:, slot, None, None]  # soft edge of one pixel
+        far = _distances(dy, dx, radius)  # (4, n, S, S)
+        chosen = far[plan.shape[:, slot], np.arange(far.shape[1])]  # (n, S, S)
+        inside = np.clip(0.5 - chosen * size, 0, 1)  # soft edge of one pixel
+        cover = (inside * plan.present[:, slot, None, None]).astype(np.float32, copy=False)  # (n, S, S)
         paint = _RGB[plan.color[:, slot]] + plan.tint[:, slot]  # (n, 3)
-        canvas += cover[..., None] * (paint[:, None, None] - canvas)
-    canvas += np.float32(0.03) * noise
-    return np.round(canvas.clip(0, 1) * 255).astype(np.uint8)
+        canvas = canvas + cover[..., None] * (paint[:, None, None] - canvas)
+    grainy = canvas + np.float32(0.03) * noise
+    return np.round(grainy.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _sentence(plan: _Plan, row: int) -> str:

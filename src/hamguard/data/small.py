@@ -89,7 +89,7 @@ def read_cifar10(folder: Path, *, size: int | None = None, progress: Progress | 
         read = [_batch(path) for path in parts]
         numbers = np.concatenate([labels for _, labels in read])
         images = ImageStore(fit_array(np.concatenate([pixels for pixels, _ in read]), size))
-        return _official("cifar10", images, numbers, sum(len(n) for _, n in read[:-1]), CIFAR10, ())
+        return _official("cifar10", images, numbers, sum(len(n) for _, n in read[:-1]), CIFAR10)
     data, offsets, numbers_list, digests = [], [np.zeros(1, np.int64)], [], []
     for part in ("train", "test"):
         path = folder / "cifar10" / f"{part}_jpeg.npz"
@@ -110,7 +110,7 @@ def read_cifar10(folder: Path, *, size: int | None = None, progress: Progress | 
         progress=progress,
     )
     numbers = np.concatenate(numbers_list)
-    return _official("cifar10", images, numbers, len(numbers_list[0]), CIFAR10, (JPEG_NOTE,))
+    return _official("cifar10", images, numbers, len(numbers_list[0]), CIFAR10, notes=(JPEG_NOTE,))
 
 
 def _batch(path: Path) -> tuple[Bytes, Array]:
@@ -172,7 +172,7 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
             images.append(pixels)
             numbers.append(labels)
     store = ImageStore(fit_array(np.concatenate(images), size))
-    return _official("fashion-mnist", store, np.concatenate(numbers), len(numbers[0]), FASHION, ())
+    return _official("fashion-mnist", store, np.concatenate(numbers), len(numbers[0]), FASHION)
 
 
 def _read_idx(path: Path) -> Bytes:
@@ -203,7 +203,7 @@ def _same_length(labels: Array, N: int) -> None:
 
 
 def _official(
-    name: str, images: ImageStore, numbers: Array, n_train: int, names: tuple[str, ...], notes: tuple[str, ...]
+    name: str, images: ImageStore, numbers: Array, n_train: int, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
 ) -> Dataset:
     """Training images first, then test images; ids say which and count from 0 in each."""
     n_test = len(numbers) - n_train

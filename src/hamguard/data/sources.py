@@ -20,7 +20,7 @@ from hamguard.data.protocols import make_split
 from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
 
-__all__ = ["READERS", "SOURCES", "list_sources", "locate", "open_source", "parse", "roots"]
+__all__ = ["READERS", "SOURCES", "expand", "list_sources", "locate", "open_source", "parse", "roots"]
 
 READERS = (digits, scenes, small, products, imagenet, lists, folder, arrays)
 
@@ -112,7 +112,7 @@ def open_source(
 def list_sources(root: Path | None = None) -> list[dict[str, Any]]:
     """All sources: name, what it is, whether it is found, and where (or which files to put where)."""
     rows = []
-    for source in SOURCES.values():
+    for source in sorted(SOURCES.values(), key=lambda s: (s.takes_path, bool(s.need), s.name)):
         where: str
         found: bool | None = True
         if source.takes_path:
@@ -122,7 +122,21 @@ def list_sources(root: Path | None = None) -> list[dict[str, Any]]:
         else:
             holder = next((place for place in roots(root) if source.found(place)), None)
             found = holder is not None
-            where = str(holder) if holder is not None else f"put {source.need} below {roots(root)[0]}"
+            where = f"put {source.need} below {roots(root)[0]}" if holder is None else str(holder)
+            if holder is not None and (remark := source.remark(holder)):
+                where = f"{where} ({remark})"
         written = f"{source.name}:PATH" if source.takes_path else source.name
         rows.append({"name": written, "about": source.about, "found": found, "where": where})
     return rows
+
+
+def expand(text: str) -> list[str]:
+    """The sources that a text means: itself, or one for each set where `lists:DIR` holds the lists of several.
+
+    Raises:
+        RequestError: unknown source, or a folder without lists.
+    """
+    source, path = parse(text)
+    if source.name != "lists" or "#" in path:
+        return [text]
+    return [f"lists:{path}#{name}" for name in lists.find_lists(Path(path).expanduser())] or [text]

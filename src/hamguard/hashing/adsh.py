@@ -26,7 +26,7 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.seeds import torch_generator
 from hamguard.hashing.objective import Objective, Settings, register, similarity
 
-BLOCK = 4096  # items at a time where a block of the similarity has to be made
+BLOCK = 1024  # items at a time where a block of the similarity has to be made
 
 
 def negative_value(labels: Tensor, rows: Tensor) -> float:
@@ -118,12 +118,8 @@ class ADSH(Objective):
     settings_type = ADSHSettings
     settings: ADSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 45,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "schedule": "cosine",
-    }
+        "epochs": 90, "batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
+    }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"negatives": "hard", "v_start": "zero"},
         "code": {"negatives": "soft", "v_start": "zero"},

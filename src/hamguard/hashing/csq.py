@@ -119,12 +119,9 @@ class CSQ(Objective):
     settings_type = CSQSettings
     settings: CSQSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "lr": 2e-3,
-        "schedule": "one-cycle",
-    }
+        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
+    }  # fmt: skip
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"saat": {"lam": 0.05}}
 
     def __init__(self, settings: CSQSettings, *, bits: int, labels: Tensor, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)

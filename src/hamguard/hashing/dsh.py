@@ -5,8 +5,9 @@ Code: the authors' Caffe layer and the port of DeepHash-pytorch (preset "code").
 
 Deliberate differences:
 
-* `u = tanh(z)`; paper and port leave the output linear (`relaxation="linear"`, both presets).
-* Pairs inside the batch, without (i, i), as the paper; balanced, which the paper is not. The port compares with a memory.
+* Pairs inside the batch without (i, i), as in the paper; the port compares with a memory of all training images.
+* `u = z` as in paper and port. `relaxation="tanh"` and `balance=True` are there for comparison but lose: with tanh the hinge
+  at 2 K is reached late and classes merge (Fashion-MNIST, 16 bits, 8 epochs: .49 against .59).
 * The regularizer is the mean over elements of `| |u| - 1 |`, as in the port; the paper adds the sums of both images of a pair.
 """
 
@@ -69,9 +70,12 @@ def dsh(
 class DSHSettings(PairSettings):
     """Hyper-parameters of DSH."""
 
+    balance: bool = Field(False, description="similar and dissimilar pairs count alike; the hinge works better without")
     alpha: float = Field(0.1, ge=0, description="weight of the regularizer (paper 0.01, DeepHash-pytorch 0.1)")
     margin_per_bit: float = Field(2.0, gt=0, description="margin m divided by the code length (paper: m = 2 K)")
-    relaxation: Literal["tanh", "linear"] = Field("tanh", description="relaxed code: tanh of the output, or the output")
+    relaxation: Literal["tanh", "linear"] = Field(
+        "linear", description="relaxed code: tanh of the output, or the output"
+    )
 
 
 @register("dsh")
@@ -82,12 +86,8 @@ class DSH(Objective):
     settings_type = DSHSettings
     settings: DSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "schedule": "one-cycle",
-    }
+        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+    }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "batch", "balance": False, "alpha": 0.01, "relaxation": "linear"},
         "code": {"pairs": "bank", "fill": False, "balance": False, "alpha": 0.1, "relaxation": "linear"},

@@ -9,7 +9,8 @@ Deliberate differences:
   long it is; theirs counts iterations and reaches that value after 10,000 of them (`"iterations"`).
 * Pairs inside one batch, without (i, i); the authors draw two independent batches, which has no (i, i) either.
 * A batch without similar (or without dissimilar) pairs has weight zero for that kind instead of a division by zero.
-* The paper weighs pairs over the whole training set, we, like the ports, over the batch.
+* The weights `|S| / |S1|` and `|S| / |S0|` are counted in the batch; the paper counts them over the training set, the authors'
+  code multiplies similar pairs by a constant of the data set.
 """
 
 from __future__ import annotations
@@ -85,12 +86,8 @@ class HashNet(Objective):
     settings_type = HashNetSettings
     settings: HashNetSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20,
-        "batch_size": 128,
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "schedule": "one-cycle",
-    }
+        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+    }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"continuation": "iterations"},
         "deephash": {"continuation": "staircase", "slope": 0.1, "pairs": "bank", "fill": False},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import ImageError, RequestError
@@ -28,7 +28,7 @@ Format = Literal["png", "jpeg", "webp", "bmp"]
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera passes; Pillow alone warns at 89 and stops at 179 megapixels
 SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp"}
 
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")  # MPO: JPEG files of phones that hold a second picture
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # phones' MPO files open as JPEG
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _ORIENTATION = 0x0112
 _GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
@@ -55,7 +55,7 @@ def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
             picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} is too large: {error}; the limit is {max_pixels:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture; JPEG, PNG, WebP and BMP are read") from error
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist") from error

@@ -19,6 +19,11 @@ from hamguard.training.augment import augment
 from hamguard.training.distributed import World, gather
 from hamguard.training.loop import Batch
 
+ADVICE = (
+    "What helps: a lower learning rate (--set lr=...), in-batch pairs (--set pairs=batch), balanced pairs "
+    "(--set balance=true), normalized inputs (--set normalization=data), more epochs"
+)
+PATIENCE = 100  # batches in a row with one code before it is called a collapse: fresh networks start that way, too
 FIRST_PASS = 256  # pictures at once where a method wants outputs of the whole set
 
 
@@ -58,7 +63,7 @@ class HashTask:
         self.world = world or World()
         self.device = next(model.parameters()).device
         self.net: nn.Module = model if self.world.size == 1 else DistributedDataParallel(model)
-        self._watch = torch.zeros(3)  # batches, batches with one single code, sum of quantization errors
+        self._watch = torch.zeros(4)  # batches, those with one single code, quantization errors, constant ones in a row
         self._bits = torch.zeros(model.bits)  # sum of bits over the epoch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -93,30 +98,27 @@ class HashTask:
     def _look(self, logits: Tensor) -> None:
         high = logits >= 0
         constant = float((high == high[0]).all())
-        self._watch += torch.tensor([1.0, constant, float((relax(logits).abs() - 1).square().mean())])
+        self._watch[:3] += torch.tensor([1.0, constant, float((relax(logits).abs() - 1).square().mean())])
+        self._watch[3] = self._watch[3] + 1 if constant else 0.0
         self._bits += (2.0 * high.float() - 1).mean(0)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """The method's updates between epochs, then a look at the codes of this epoch.
 
         Raises:
-            CollapseError: from the second epoch on, every batch of the epoch had one code only.
+            CollapseError: from the second epoch on, every batch had one code only, for at least `PATIENCE` batches.
         """
         self.objective.end_epoch(epoch)
-        batches, constant, error = self._watch.tolist()
+        batches, constant, error, row = self._watch.tolist()
         facts = {
             "constant_batches": constant / batches,
             "bit_balance": float((self._bits / batches).abs().mean()),
             "quantization_error": error / batches,
         }
-        self._watch.zero_()
+        self._watch[:3] = 0
         self._bits.zero_()
-        if epoch >= 1 and constant == batches:
-            raise CollapseError(
-                f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. What helps: a lower learning "
-                "rate (--set lr=...), in-batch pairs (--set pairs=batch), balanced pairs (--set balance=true), "
-                "normalized inputs (--set normalization=data)"
-            )
+        if epoch >= 1 and constant == batches and row >= PATIENCE:
+            raise CollapseError(f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. {ADVICE}")
         return facts
 
     def outputs(self) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_file
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.errors import CollapseError, RequestError, StaleError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
@@ -24,7 +24,7 @@ from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backb
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world
-from hamguard.training.hash_task import HashTask
+from hamguard.training.hash_task import ADVICE, HashTask
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.request import TrainRequest
 from hamguard.training.statistics import code_statistics
@@ -109,7 +109,7 @@ def train(
         RequestError: something does not fit together.
         StaleError: the folder holds another run or model.
         RunError: the loss became NaN, or the disk is full.
-        CollapseError: the codes became constant.
+        CollapseError: the codes became, or stayed, constant.
     """
     world = join_world()
     facts = {"request": request.model_dump(mode="json"), "split": split.digest, "processes": world.size}
@@ -223,6 +223,8 @@ def _finish(
             for i in range(0, len(rows), 256)
         ]
     statistics = code_statistics(torch.cat(parts))
+    if statistics["distinct_codes"] == 1 and len(rows) > 1:
+        raise CollapseError(f"the codes collapsed: every training picture has the same code. {ADVICE}")
     facts = {
         "fit": FITS.get(request.data.source, "crop"),
         "method": request.method,

@@ -1,0 +1,121 @@
+"""Cost of search through our index against faiss called directly, and what the inexact engine misses.
+
+    uv run python benchmarks/search.py [--json] [--quick] [--out FILE.md]
+
+One million clustered 64-bit codes, one thread, CPU seconds of this process, best of five with both sides in turn.
+`direct` is `IndexBinaryFlat.search` (or `range_search`, or `IndexBinaryIVF.search`) as faiss comes, without ids and
+without a rule for equal distances. `recall` is the share of the exact k nearest distances that the engine reaches.
+"""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # before faiss is loaded: one core for both sides
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from hamguard.codes.bank import CodeBank
+from hamguard.retrieval.index import build_index
+
+BITS = 64
+CENTERS = 1_000
+
+
+def clustered_bank(n: int, seed: int) -> CodeBank:
+    """Codes around common centers, an eighth of the bits flipped."""
+    centers = np.random.default_rng(0).integers(0, 256, (CENTERS, BITS // 8), dtype=np.uint8)
+    rng = np.random.default_rng(seed)
+    flips = rng.integers(0, 256, (3, n, BITS // 8), dtype=np.uint8)
+    packed = centers[rng.integers(0, CENTERS, n)] ^ (flips[0] & flips[1] & flips[2])
+    return CodeBank(packed, BITS, np.ones((n, 1), dtype=np.uint8))
+
+
+def both_seconds(ours: Callable[[], object], direct: Callable[[], object], repeats: int = 5) -> tuple[float, float]:
+    """Least CPU seconds of each, measured in turn so that a busy moment meets both."""
+    times: list[tuple[float, float]] = []
+    for _ in range(repeats):
+        start = time.process_time()
+        ours()
+        middle = time.process_time()
+        direct()
+        times.append((middle - start, time.process_time() - middle))
+    return min(t[0] for t in times), min(t[1] for t in times)
+
+
+def measure(n: int, queries: int) -> list[dict[str, object]]:
+    """Rows of all searches."""
+    bank, query = clustered_bank(n, 1), clustered_bank(queries, 2)
+    flat = build_index(bank)
+    plain = faiss.IndexBinaryFlat(BITS)
+    plain.add(bank.packed)
+    rows: list[dict[str, object]] = []
+
+    def row(engine: str, what: str, ours: float, direct: float, recall: float) -> None:
+        rows.append(
+            {
+                "engine": engine, "search": what, "n": n, "bits": BITS, "q": queries,
+                "ms_per_query": round(1e3 * ours / queries, 4), "direct_ms_per_query": round(1e3 * direct / queries, 4),
+                "ratio": round(ours / direct, 3), "recall": round(recall, 4),
+            }
+        )  # fmt: skip
+
+    exact = {}
+    for k in (1, 10, 100, 1000):
+        seconds = both_seconds(lambda k=k: flat.search(query, k), lambda k=k: plain.search(query.packed, k))
+        exact[k] = plain.search(query.packed, k)[0]
+        row("flat", f"k={k}", *seconds, float((flat.search(query, k).distances == exact[k]).mean()))
+    for radius in (2, 8):
+        seconds = both_seconds(
+            lambda r=radius: flat.within(query, r), lambda r=radius: plain.range_search(query.packed, r + 1)
+        )
+        same = np.array_equal(flat.within(query, radius).limits, plain.range_search(query.packed, radius + 1)[0])
+        row("flat", f"radius={radius}", *seconds, float(same))
+    for probes in (1, 16):
+        cells = build_index(bank, engine="ivf", probes=probes)
+        direct = cells._inner  # type: ignore[attr-defined]  # the same cells, called without our rule for ties
+        for k in (10, 100):
+            seconds = both_seconds(
+                lambda k=k, c=cells: c.search(query, k), lambda k=k, d=direct: d.search(query.packed, k)
+            )
+            found = cells.search(query, k).distances
+            row(f"ivf, {probes} probes", f"k={k}", *seconds, float((found == exact[k]).mean()))
+    return rows
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Rows as a Markdown table."""
+    keys = list(rows[0])
+    lines = [" | ".join(keys), " | ".join("---" for _ in keys)]
+    lines += [" | ".join(str(row[key]) for key in keys) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cost of search.")
+    parser.add_argument("--json", action="store_true", help="one JSON row a line, nothing else")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the codes and of the queries")
+    parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    rows = measure(100_000, 50) if options.quick else measure(1_000_000, 500)
+    if options.json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        print(table(rows))
+    if options.out:
+        options.out.write_text(f"# Search\n\n{(__doc__ or '').strip()}\n\n{table(rows)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

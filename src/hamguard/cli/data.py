@@ -1,0 +1,127 @@
+"""`hamguard data list` and `hamguard data check SOURCE`: what can be used, and what may spoil a figure on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import Bar, DropOption, JsonOption, ProtocolOption, RootOption, print_json, print_table
+
+if TYPE_CHECKING:
+    from hamguard.data.check import CheckReport
+
+app = typer.Typer(help="List data sources and check them.", no_args_is_help=True)
+
+
+@app.command("list", epilog="Example: hamguard data list --data-root ~/data")
+def list_(data_root: RootOption = None, as_json: JsonOption = False) -> None:
+    """List data sources, what they are, where they are or which files to put where; then the named splits."""
+    from hamguard.data.protocols import PROTOCOLS
+    from hamguard.data.sources import list_sources
+
+    rows = list_sources(data_root)
+    if as_json:
+        print_json(rows)
+        return
+    mark = {True: "found", False: "missing", None: ""}
+    _print_left(
+        "Data sources",
+        ("source", "what it is", "", "where"),
+        [(row["name"], row["about"], mark[row["found"]], row["where"]) for row in rows],
+    )
+    typer.echo()
+    _print_left(
+        "Splits (--protocol)",
+        ("protocol", "for", "what it does"),
+        [(p.name, ", ".join(p.datasets) or "any", p.about) for p in PROTOCOLS.values()],
+    )
+
+
+@app.command("check", epilog="Example: hamguard data check folder:photos --out report.json")
+def check(
+    source: Annotated[str, typer.Argument(help="A name, folder:PATH, arrays:FILE.npz, or lists:DIR (all its lists).")],
+    data_root: RootOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split.")] = 0,
+    protocol: ProtocolOption = None,
+    drop_duplicates: DropOption = False,
+    as_json: JsonOption = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")] = None,
+) -> None:
+    """Count overlap, copies, repeated lines and missing labels; say chance level and MAP ceiling. Findings exit 0."""
+    from hamguard.core.files import write_json
+    from hamguard.data.check import check_dataset
+    from hamguard.data.sources import expand, open_source
+
+    reports = []
+    for text in expand(source):
+        with Bar("decoding pictures") as bar:
+            dataset, split = open_source(
+                text,
+                root=data_root,
+                seed=seed,
+                protocol=protocol,
+                drop_duplicates=drop_duplicates,
+                progress=bar.count,
+                pictures=drop_duplicates,  # lists without pictures can be checked, copies cannot be dropped from them
+            )
+        reports.append(check_dataset(dataset, split))
+    rows = [report.to_json() for report in reports]
+    if out is not None:
+        write_json(out, rows)
+    if as_json:
+        print_json(rows)
+        return
+    for report in reports:
+        _print_report(report)
+    if out is not None:
+        typer.echo(f"Report written to {out}")
+
+
+def _print_report(report: CheckReport) -> None:
+    size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
+    title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"
+    typer.echo(title)
+    print_table(
+        "",
+        ("part", "pictures", "without a label"),
+        [(role, f"{n:,}", f"{report.unlabeled[role]:,}") for role, n in report.counts.items()],
+    )
+    typer.echo()
+    labels = sorted(report.label_counts.items(), key=lambda item: -item[1])
+    shown = labels if len(labels) <= 20 else [*labels[:10], *labels[-10:]]
+    cut = "" if len(labels) <= 20 else ", the 10 largest and the 10 smallest"
+    most = max(1, labels[0][1]) if labels else 1
+    typer.echo(f"{len(labels)} labels, {report.labels_per_picture:.2f} a picture{cut}")
+    _print_left(
+        "",
+        ("label", "pictures", ""),
+        [(name, f"{n:,}", "#" * round(40 * n / most)) for name, n in shown],
+    )
+    typer.echo()
+    typer.echo(f"Chance level (MAP of random codes): {report.chance:.3f}")
+    typer.echo(f"MAP ceiling: {report.map_ceiling:.3f}")
+    for finding in report.findings:
+        typer.echo(f"Finding: {finding}")
+    if not report.findings:
+        typer.echo("No findings: no overlap, no copies, no picture without a label.")
+    for note in report.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Split hash: {report.digest}\n")
+
+
+def _print_left(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table of words on standard output, all columns left."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # names are data, not markup
+    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)

@@ -1,0 +1,79 @@
+"""`hamguard demo`: the whole tour on pictures that need no download."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_rows, say
+
+BITS = 32
+SHOWN = 6  # queries on the sheet
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for model, index, rows and pictures.")] = Path("demo"),
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Learn hash codes on real scanned digits, index them, search, and score the search. No download.
+
+    [bold]Example[/bold]: hamguard demo --out demo
+    """
+    from hamguard.core.rows import write_rows
+    from hamguard.data.sources import open_source
+    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.curves import measure_curves
+    from hamguard.evaluation.model_rows import model_banks, model_rows
+    from hamguard.report.plots import draw_curves
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.retrieval.index import build_index, open_index
+    from hamguard.training.request import build_request
+    from hamguard.training.train import train
+
+    started = time.perf_counter()
+    chosen = choose_device(device)
+    model_folder, index_folder = out / "model", out / "index"
+
+    dataset, split = open_source("digits")
+    say(f"1. data: {len(dataset):,} scanned digits; {len(split.query)} queries, {len(split.database):,} in the database, "
+        f"{len(split.train):,} of them to learn from")  # fmt: skip
+    request = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": BITS, "seed": seed})
+    with Bar("learning") as bar:
+        result = train(request, dataset, split, model_folder, device=chosen, restart=True, progress=bar)
+    card = result.card
+    say(f"2. model: {card.title}, {card.backbone}, {BITS} bits -> {model_folder}")
+
+    banks = model_banks(result.model, dataset, split, device=chosen)
+    build_index(banks[1]).save(index_folder)
+    index = open_index(index_folder, model_hash=result.model.digest)
+    say(f"3. index: {len(index):,} codes, {banks[1].packed.nbytes:,} bytes packed -> {index_folder}")
+
+    distances, ids = index.search(banks[0].packed[:SHOWN], 10)
+    place = {str(i): row for row, i in enumerate(dataset.ids)}
+    lines = []
+    for number in range(SHOWN):
+        row = int(split.query[number])
+        asked = sheet_entry(dataset, row, None)
+        answers = []
+        for item, distance in zip(ids[number], distances[number], strict=True):
+            entry = sheet_entry(dataset, place[str(item)], row)
+            answers.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
+        lines.append(SheetRow(Found(asked.picture, "query", asked.caption), answers))
+    footer = "query and its ten nearest by Hamming distance; green and tick: same digit, red and cross: another"
+    draw_sheet(lines, out / "sheet.png", title=f"digits, {card.title}, {BITS} bits", footer=footer)
+
+    rows = model_rows(str(model_folder), result.model, card, dataset, split, banks, seed=seed)
+    write_rows(out / "rows.jsonl", rows)
+    curves = measure_curves(*banks, name=f"csq, {BITS} bits", seed=seed)
+    draw_curves(curves.precision_recall, curves.precision_at, out / "curves.png", title="digits")
+    say(f"4. search: {out / 'sheet.png'}, {out / 'curves.png'}, {out / 'rows.jsonl'}")
+    print_rows(rows, f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database",
+               as_json=as_json)  # fmt: skip
+    say(f"done in {time.perf_counter() - started:.0f} seconds")
+    if not as_json:
+        say(f"Next: hamguard search {index_folder} PICTURE --model {model_folder} --sheet answers.png")

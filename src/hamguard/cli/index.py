@@ -1,0 +1,153 @@
+"""`hamguard index build` and `hamguard index info`: codes made searchable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RootOption,
+    choose_device,
+    print_json,
+)
+from hamguard.core.errors import RequestError
+from hamguard.core.files import write_json
+
+if TYPE_CHECKING:
+    from hamguard.codes.bank import CodeBank
+
+app = typer.Typer(help="Build a search index, and look at one.", no_args_is_help=True)
+
+ORIGIN = "origin.json"
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """Where the codes of a folder came from: model, data, protocol; empty where that was not written down."""
+    try:
+        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_origin(
+    folder: Path, model: str, data: str | None, root: Path | None, protocol: str | None, everything: bool
+) -> None:
+    """Write down where the codes of a folder came from, so that `search` finds model and pictures by itself."""
+    path = Path(model)
+    facts = {"model": str(path.resolve()) if path.exists() else model, "data": data}
+    facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
+    write_json(folder / ORIGIN, facts | {"everything": everything})
+
+
+@app.command("build")
+def build(
+    source: Annotated[str, typer.Argument(help="Code bank (.npz) written by `encode`, or a model.")],
+    out: Annotated[Path, typer.Option("--out", help="Index folder to write.")],
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Index all pictures, not only the database part.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="flat (exact) or ivf (nearest cells only, for millions).")
+    ] = "flat",
+    batch_size: BatchOption = 256,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Build an index from a code bank, or encode a data source with a model and index it.
+
+    [bold]Examples[/bold]:
+
+    hamguard index build codes/database.npz --out index
+
+    hamguard index build models/mine --data folder:photos --everything --out index
+    """
+    from hamguard.codes.bank import CodeBank
+    from hamguard.core.checks import check_choice
+    from hamguard.retrieval.index import ENGINES, build_index
+
+    check_choice("engine", engine, ENGINES)
+    path = Path(source)
+    if path.suffix == ".npz":
+        if data:
+            raise RequestError("a code bank brings its own items; --data goes with a model")
+        bank, origin = CodeBank.load(path), read_origin(path.parent)
+    else:
+        bank = _encode(source, data, data_root, protocol, everything, batch_size, device)
+        origin = {}
+    index = build_index(bank, engine=engine)
+    index.save(out)
+    if origin:
+        write_json(out / ORIGIN, origin)
+    elif path.suffix != ".npz":
+        write_origin(out, source, data, data_root, protocol, everything)
+    _tell(out, as_json)
+    if not as_json:
+        typer.echo(f"Next: hamguard search {out} PICTURE")
+
+
+def _encode(
+    model: str,
+    data: str | None,
+    root: Path | None,
+    protocol: str | None,
+    everything: bool,
+    batch_size: int,
+    device: str,
+) -> CodeBank:
+    import numpy as np
+
+    from hamguard.cli.common import require_source
+    from hamguard.cli.source import open_for_model
+    from hamguard.data.split import Part
+    from hamguard.evaluation.encode import encode
+    from hamguard.models.store import load_any
+
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, root, protocol)
+    part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
+    with Bar("encoding") as bar:
+        return encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
+
+
+@app.command("info")
+def info(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what an index holds and check that its files belong together.
+
+    [bold]Example[/bold]: hamguard index info index
+    """
+    _tell(index, as_json)
+
+
+def _tell(folder: Path, as_json: bool) -> None:
+    from hamguard.retrieval.index import IndexFacts, open_index
+
+    open_index(folder)  # reads the engine's file and compares its hash
+    facts, origin = IndexFacts.load(folder), read_origin(folder)
+    size = (folder / facts.file).stat().st_size
+    if as_json:
+        content = {key: value for key, value in vars(facts).items() if key != "ids"}
+        print_json([{"index": str(folder), **content, "bytes": size, "origin": origin}])
+        return
+    typer.echo(f"{folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {size:,} bytes")
+    typer.echo(f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}")
+    if origin:
+        typer.echo(f"made with {origin.get('model')}, data {origin.get('data') or 'of that model'}")

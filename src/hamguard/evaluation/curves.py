@@ -1,0 +1,42 @@
+"""Curves of a pair of banks, beside those of random codes: precision over recall, precision over N."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.histograms import distance_histograms
+from hamguard.core.types import Array
+from hamguard.evaluation.score import random_bank
+from hamguard.retrieval.curves import precision_curve, recall_curve
+
+Curve = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curve name to points.
+
+    Attributes:
+        precision_recall: (recall, precision).
+        precision_at: (N, precision).
+    """
+
+    precision_recall: dict[str, Curve]
+    precision_at: dict[str, Curve]
+
+
+def measure_curves(query: CodeBank, database: CodeBank, *, name: str, seed: int = 0) -> Curves:
+    """Both curves, expected over ties, of the codes and of random codes."""
+    most = min(1000, len(database))
+    numbers = np.unique(np.linspace(1, most, 40).astype(np.int64))
+    curves = Curves({}, {})
+    floor = random_bank(query, seed), random_bank(database, seed + 1)
+    for label, (q, d) in {name: (query, database), "random codes": floor}.items():
+        table = distance_histograms(q, d)
+        line = recall_curve(table)
+        curves.precision_recall[label] = (line.recall, line.precision)
+        curves.precision_at[label] = (numbers, precision_curve(table, numbers.tolist()))
+    return curves

@@ -1,0 +1,182 @@
+"""Codes to rows: every asked metric over query and database banks, with its interval and the reference rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import pack
+from hamguard.codes.histograms import DistanceHistograms, distance_histograms
+from hamguard.core.checks import check_choice
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.core.seeds import numpy_generator
+from hamguard.core.types import Norm, Ties
+from hamguard.data.dataset import Dataset
+from hamguard.data.split import Part, require_role
+from hamguard.evaluation.encode import packed_codes
+from hamguard.models.store import AnyModel
+from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.retrieval.metrics import Empty, Score, mean_average_precision, precision_at, recall_at
+from hamguard.retrieval.ndcg import ndcg_at
+
+METRICS = ("map", "precision", "recall", "ndcg")
+DEFAULT_METRICS = ("map", "precision@100", "ndcg@100")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What papers do differently; part of every row's metric name."""
+
+    ties: Ties = "expected"
+    norm: Norm = "relevant"
+    empty: Empty = "zero"
+
+
+EXACT = Convention()
+NO_FACTS = Row()
+
+
+def parse_metric(text: str) -> tuple[str, int | None]:
+    """`map@5000` to `("map", 5000)`.
+
+    Raises:
+        RequestError: unknown metric, or a cut-off that is missing or no number.
+
+    >>> parse_metric("map"), parse_metric("precision@100")
+    (('map', None), ('precision', 100))
+    """
+    name, at, number = text.partition("@")
+    check_choice("metric", name, METRICS)
+    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise RequestError(f"metric {text!r}: the cut-off after @ must be a number from 1")
+    if name != "map" and not at:
+        raise RequestError(f"metric {text!r} needs a cut-off, e.g. {name}@100")
+    return name, int(number) if at else None
+
+
+def measure(
+    name: str,
+    at: int | None,
+    query: CodeBank,
+    database: CodeBank,
+    table: DistanceHistograms,
+    convention: Convention = EXACT,
+) -> Score:
+    """One metric of one pair of banks.
+
+    Raises:
+        RequestError: the combination has no defined value; the message names the alternatives.
+    """
+    if name == "map":
+        return mean_average_precision(
+            query, database, at=at, ties=convention.ties, norm=convention.norm, empty=convention.empty, histograms=table
+        )
+    n = min(at or len(database), len(database))
+    if name == "precision":
+        return precision_at(query, database, n, ties=convention.ties, histograms=table)
+    if name == "recall":
+        return recall_at(query, database, n, ties=convention.ties, histograms=table)
+    return ndcg_at(query, database, n, histograms=table)
+
+
+def random_bank(bank: CodeBank, seed: int) -> CodeBank:
+    """The same items under random codes: the floor of every metric."""
+    coins = numpy_generator(seed, "random codes", bank.digest).integers(0, 2, (len(bank), bank.bits))
+    return replace(bank, packed=pack(coins), model_hash="")
+
+
+def score_rows(
+    query: CodeBank,
+    database: CodeBank,
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    convention: Convention = EXACT,
+    facts: Row = NO_FACTS,
+    seed: int = 0,
+    reference: bool = True,
+) -> list[Row]:
+    """Measure codes.
+
+    Args:
+        query: query codes with labels.
+        database: database codes with labels.
+        metrics: `map`, `map@N`, `precision@N`, `recall@N`, `ndcg@N`.
+        convention: ties, denominator, and what an empty query does.
+        facts: row whose filled fields (dataset, model, hashes, ...) every result carries.
+        seed: seed of the bootstrap and of the random codes.
+        reference: add the MAP of random codes, the floor.
+
+    Returns:
+        One row a metric, in order, then the reference row.
+
+    Raises:
+        RequestError: unknown metric, codes that do not fit, or an undefined combination.
+    """
+    asked = [parse_metric(text) for text in metrics]
+    started = time.perf_counter()
+    table = distance_histograms(query, database)
+    counting = time.perf_counter() - started
+    rows = []
+    sides = [(query, database, table, facts)]
+    if reference:
+        floor = random_bank(query, seed), random_bank(database, seed + 1)
+        anonymous = replace(facts, model="random codes", method=None, backbone=None, train=None, hashes={})
+        sides.append((*floor, distance_histograms(*floor), anonymous))
+    for number, (q, d, counts, base) in enumerate(sides):
+        for name_at in asked if number == 0 else asked[:1]:
+            begun = time.perf_counter()
+            score = measure(*name_at, q, d, counts, convention)
+            rows.append(_row(score, base, name_at, counting + time.perf_counter() - begun, seed, q.bits))
+    return rows
+
+
+def _row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: float, seed: int, bits: int) -> Row:
+    notes = list(base.notes)
+    if score.unlabelled:
+        notes.append(f"{score.unlabelled} of {len(score.per_query)} queries carry no label; they count as 0")
+    if score.without_relevant > score.unlabelled:
+        notes.append(
+            f"{score.without_relevant - score.unlabelled} labelled queries have nothing relevant in the database"
+        )
+    if score.n < len(score.per_query):
+        notes.append(f"{len(score.per_query) - score.n} queries without a hit are left out of the mean (empty=skip)")
+    options = score.name.partition("[")[2]
+    return replace(
+        base,
+        bits=bits,
+        task=base.task or "query->database",
+        metric=name_at[0] + (f"[{options}" if options else ""),
+        at=score.at,
+        ties=score.ties,
+        value=score.value,
+        ci95=bootstrap_interval(score.values, seed=seed),
+        n=score.n,
+        seconds=round(seconds, 4),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def validation_map(dataset: Dataset, device: torch.device | str = "cpu") -> Callable[[AnyModel, Part, Part], float]:
+    """A function that scores a model in training: expected MAP of the validation part against the training part.
+
+    Only this role may select a model: the function refuses a query part.
+    """
+
+    def score(model: AnyModel, validation: Part, train: Part) -> float:
+        require_role(validation, "validation")
+        was = model.training
+        model.eval()
+        banks = []
+        for part in (validation, train):
+            packed = packed_codes(model, dataset.images, part.index, device=device)
+            banks.append(CodeBank(packed, model.bits, dataset.labels[part.index], np.arange(len(part)).astype(str)))
+        model.train(was)
+        return mean_average_precision(*banks).value
+
+    return score

@@ -1,0 +1,106 @@
+"""Bootstrap intervals over queries, for one method and for the difference of two methods on the same queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hamguard.core.checks import check_range
+from hamguard.core.errors import RequestError
+from hamguard.core.seeds import numpy_generator
+from hamguard.core.types import Array, Floats
+
+BATCH_BYTES = 8 << 20  # of resampled values at once; scipy's default takes all resamples together
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference of two methods over the same queries, with its bootstrap interval.
+
+    Attributes:
+        value: mean of first minus second.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: number of queries.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap_interval(values: Array, *, seed: int, level: float = 0.95, resamples: int = 1000) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over queries.
+
+    Args:
+        values: one value a query, `(n,)`, e.g. `Score.values`.
+        seed: the interval is a function of the values and this number.
+        level: confidence in (0, 1).
+        resamples: number of resamples.
+
+    Returns:
+        Lower and upper end; both equal the mean when all values are equal or there is only one.
+
+    Raises:
+        RequestError: no values, a value that is NaN or infinite, a level outside (0, 1), or fewer than one resample.
+    """
+    return _interval(_checked("values", values, level, resamples), seed, level, resamples)
+
+
+def paired_difference(
+    first: Array, second: Array, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> Difference:
+    """Difference of two methods on the same queries, in the same order, with its percentile bootstrap interval.
+
+    Resampling draws queries, so what a query adds to both methods cancels: the interval is as narrow as the methods
+    agree.
+
+    Args:
+        first: one value a query, `(n,)`.
+        second: the other method's values of the same queries, `(n,)`.
+        seed: as in `bootstrap_interval`.
+        level: confidence in (0, 1).
+        resamples: number of resamples.
+
+    Raises:
+        RequestError: as in `bootstrap_interval`, or different numbers of queries.
+    """
+    a, b = _checked("first", first, level, resamples), _checked("second", second, level, resamples)
+    if len(a) != len(b):
+        raise RequestError(f"paired values need the same queries, got {len(a)} and {len(b)}")
+    low, high = _interval(a - b, seed, level, resamples)
+    return Difference(float((a - b).mean()), low, high, len(a))
+
+
+def _checked(name: str, values: Array, level: float, resamples: int) -> Floats:
+    kept = np.asarray(values, dtype=np.float64)
+    if kept.ndim != 1 or len(kept) == 0:
+        raise RequestError(f"{name} must have shape (n,) with n at least 1, got {kept.shape}")
+    if not bool(np.isfinite(kept).all()):
+        raise RequestError(
+            f"{name} must be finite, got {int(np.count_nonzero(~np.isfinite(kept)))} NaN or infinite values"
+        )
+    if not 0 < level < 1:
+        raise RequestError(f"level must be between 0 and 1, both excluded, got {level}; 95% is 0.95")
+    check_range("resamples", resamples, 1)
+    return kept
+
+
+def _interval(values: Floats, seed: int, level: float, resamples: int) -> tuple[float, float]:
+    if np.ptp(values) == 0:  # also a single query: nothing varies, and scipy would complain
+        return float(values[0]), float(values[0])
+    from scipy.stats import bootstrap
+
+    # A resample holds the drawn numbers and the values they point to, 16 bytes a query.
+    found = bootstrap(
+        (values,), np.mean, n_resamples=resamples, batch=max(1, BATCH_BYTES // (16 * len(values))), vectorized=True,
+        confidence_level=level, method="percentile", random_state=numpy_generator(seed, "bootstrap"),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.seeds import torch_generator
+from hamguard.models.backbones import (
+    SMALL,
+    backbone_names,
+    build_backbone,
+    default_backbone,
+    load_initial,
+    read_safetensors,
+)
+from hamguard.models.foreign import ForeignModel
+from hamguard.models.hash_model import LUMINANCE, HashModel
+from hamguard.models.store import load_any, load_folder, read_card, save_model
+
+
+def small(**rest: object) -> HashModel:
+    return HashModel("conv2", 12, channels=1, size=(16, 16), mean=[0.3], std=[0.4], **rest)  # type: ignore[arg-type]
+
+
+def test_normalization_stands_inside() -> None:
+    model = small().eval()
+    x = torch.rand(3, 1, 16, 16)
+    inside = model.head(model.backbone((x - 0.3) / 0.4))
+    assert torch.allclose(model.logits(x), inside)
+    assert torch.equal(model.code(x), torch.where(inside < 0, -1.0, 1.0))
+    assert torch.allclose(model.relaxed(x, 2.0), torch.tanh(2 * inside))
+
+
+def test_grey_and_color_fit_each_other() -> None:
+    grey, color = small().eval(), HashModel("conv8", 8, channels=3, size=(16, 16)).eval()
+    x = torch.rand(2, 3, 16, 16)
+    y = sum(w * x[:, i : i + 1] for i, w in enumerate(LUMINANCE))
+    assert torch.allclose(grey.logits(x), grey.logits(y), atol=1e-6)
+    assert torch.allclose(color.logits(y), color.logits(y.expand(-1, 3, -1, -1)))
+    with pytest.raises(RequestError, match=r"\(B, 1 or 3, H, W\), got \(2, 2, 16, 16\)"):
+        grey.logits(torch.rand(2, 2, 16, 16))
+
+
+def test_weights_are_a_function_of_the_generator() -> None:
+    digests = {small(generator=torch_generator(s)).digest for s in (0, 0, 1)}
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    "name", [*SMALL, "resnet18", "squeezenet1_0", "mobilenet_v2", "googlenet", "shufflenet_v2_x1_0"]
+)
+def test_backbones_give_features(name: str) -> None:
+    size = (28, 28) if name == "conv2" else (32, 32) if name in SMALL else (64, 64)
+    net, features = build_backbone(name, 3, size, torch_generator(0))
+    out = net.eval()(torch.rand(2, 3, *size))
+    assert out.shape == (2, features) and bool(out.isfinite().all())
+
+
+def test_unknown_and_unfit_backbones_are_named() -> None:
+    with pytest.raises(RequestError, match="did you mean resnet"):
+        HashModel("resnet21x", 8)
+    with pytest.raises(RequestError, match="backbone alexnet cannot take pictures of 8x8 pixels"):
+        HashModel("alexnet", 8, size=(8, 8))
+    with pytest.raises(RequestError, match="bits must be at least 1, got 0"):
+        HashModel("conv8", 0, size=(16, 16))
+    assert default_backbone((28, 28)) in backbone_names()
+
+
+def test_folder_round_trip(tmp_path: Path) -> None:
+    model = small().eval()
+    card = save_model(model, tmp_path / "m", method="csq", seed=3)
+    back, again = load_folder(tmp_path / "m")
+    x = torch.rand(2, 1, 16, 16)
+    assert torch.equal(back.logits(x), model.logits(x)) and again == card and again.seed == 3
+    assert not back.training
+    frozen, _ = load_any(tmp_path / "m")
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_damaged_folders_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="is not a model folder: it has no card.json"):
+        read_card(tmp_path)
+    save_model(small(), tmp_path / "m")
+    other = small(generator=torch_generator(9))
+    save_file({k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "m" / "model.safetensors")
+    with pytest.raises(StaleError, match="the card was written for"):
+        load_folder(tmp_path / "m")
+    card = json.loads((tmp_path / "m" / "card.json").read_text())
+    (tmp_path / "m" / "card.json").write_text(json.dumps({**card, "bits": 16}))
+    with pytest.raises(RequestError, match="weights and card do not fit"):
+        load_folder(tmp_path / "m")
+    (tmp_path / "m" / "card.json").write_text("{")
+    with pytest.raises(RequestError, match="is damaged"):
+        load_folder(tmp_path / "m")
+    (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+    (tmp_path / "m" / "model.safetensors").unlink()
+    with pytest.raises(RequestError, match="no weight file at"):
+        load_folder(tmp_path / "m")
+
+
+def test_pickles_are_refused_by_content(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(1)}, tmp_path / "zip.safetensors")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"w": 1}))
+    for name in ("zip.safetensors", "old.pth"):
+        with pytest.raises(RequestError, match="is a pickle, which can execute code"):
+            read_safetensors(tmp_path / name)
+    (tmp_path / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{nonsense")
+    with pytest.raises(RequestError, match="not a readable safetensors file"):
+        read_safetensors(tmp_path / "torn.safetensors")
+    save_file({"w": torch.tensor([float("nan")])}, tmp_path / "nan.safetensors")
+    with pytest.raises(RequestError, match="holds NaN or infinite weights in w"):
+        read_safetensors(tmp_path / "nan.safetensors")
+
+
+def test_initial_weights_fit_or_say_why(tmp_path: Path) -> None:
+    donor = HashModel("resnet20", 8, size=(32, 32), generator=torch_generator(1))
+    state = {f"module.{k}": v.half() if v.is_floating_point() else v for k, v in donor.backbone.state_dict().items()}
+    save_file({**state, "module.linear.weight": torch.ones(2)}, tmp_path / "w.safetensors")
+    taker = HashModel("resnet20", 8, size=(32, 32), generator=torch_generator(2))
+    load_initial(taker.backbone, "resnet20", str(tmp_path / "w.safetensors"))
+    assert torch.allclose(taker.backbone.conv1.weight, donor.backbone.conv1.weight, atol=1e-3)
+    assert taker.backbone.conv1.weight.dtype == torch.float32
+    deeper = HashModel("resnet32", 8, size=(32, 32))
+    with pytest.raises(RequestError, match="does not fit resnet32: .* weights are missing, e.g. layer1.3.conv1.weight"):
+        load_initial(deeper.backbone, "resnet32", str(tmp_path / "w.safetensors"))
+    grey = HashModel("resnet20", 8, channels=1, size=(32, 32))
+    with pytest.raises(RequestError, match=r"conv1.weight has shape \(16, 3, 3, 3\), needed \(16, 1, 3, 3\)"):
+        load_initial(grey.backbone, "resnet20", str(tmp_path / "w.safetensors"))
+    with pytest.raises(RequestError, match="torchvision has no weights for resnet20"):
+        load_initial(grey.backbone, "resnet20", "torchvision")
+
+
+def test_published_cifar_weights_give_the_published_accuracy(data_root: Path) -> None:
+    model = HashModel("resnet20", 8, size=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)).eval()
+    path = data_root / "weights" / "cifar10_resnet20.safetensors"
+    load_initial(model.backbone, "resnet20", str(path))
+    state = read_safetensors(path)
+    with np.load(data_root / "cifar10" / "train_lossless_4000.npz") as stored:
+        x = torch.from_numpy(stored["images"][:300]).permute(0, 3, 1, 2).float() / 255
+        labels = torch.from_numpy(stored["labels"][:300].astype(np.int64))
+    with torch.no_grad():
+        scores = model.backbone(model.normalize(x)) @ state["linear.weight"].T + state["linear.bias"]
+    assert float((scores.argmax(1) == labels).float().mean()) >= 0.99
+
+
+class Flat(nn.Module):
+    size, channels = (8, 8), 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))
+
+
+def flat() -> nn.Module:
+    torch.manual_seed(0)
+    return Flat()
+
+
+def no_model() -> int:
+    return 3
+
+
+class Two(Flat):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1))[:, :, None]
+
+
+def test_foreign_models_by_factory(tmp_path: Path) -> None:
+    model, card = load_any("tests.models.test_models:flat")
+    assert isinstance(model, ForeignModel) and card is None and model.bits == 5 and model.size == (8, 8)
+    x = torch.rand(3, 1, 8, 8, requires_grad=True)
+    model.relaxed(x).sum().backward()
+    assert x.grad is not None and float(x.grad.abs().sum()) > 0
+    assert set(model.code(x).unique().tolist()) <= {-1.0, 1.0}
+    with pytest.raises(RequestError, match="must return a torch.nn.Module, got int"):
+        load_any("tests.models.test_models:no_model")
+    with pytest.raises(RequestError, match=r"must return real numbers \(B, K\), got \(2, 5, 1\)"):
+        load_any("tests.models.test_models:Two")
+    with pytest.raises(RequestError, match="no model factory tests.models.none:flat"):
+        load_any("tests.models.none:flat")
+    with pytest.raises(RequestError, match="no model at"):
+        load_any(tmp_path / "nowhere")
+
+
+def test_foreign_models_by_export(tmp_path: Path) -> None:
+    net = flat().eval()
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(net, (torch.rand(2, 1, 8, 8),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    model, _ = load_any(tmp_path / "net.pt2")
+    x = torch.rand(3, 1, 8, 8, requires_grad=True)
+    assert model.size == (8, 8) and model.channels == 1 and torch.allclose(model.logits(x), net(x))
+    model.logits(x).sum().backward()
+    assert x.grad is not None
+    (tmp_path / "bad.pt2").write_bytes(b"torn")
+    with pytest.raises(RequestError, match="not a readable torch.export file"):
+        load_any(tmp_path / "bad.pt2")

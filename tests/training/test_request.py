@@ -1,0 +1,105 @@
+"""A request is checked as a whole: every fault at once, with the nearest right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hamguard.core.errors import RequestError
+from hamguard.hashing.objective import REGISTRY
+from hamguard.training.request import build_request, methods, parse_value, read_recipe
+
+
+def test_all_faults_are_named_at_once_with_suggestions() -> None:
+    recipe = {
+        "method": "dpsh",
+        "sed": 1,
+        "settings": {"etta": 0.1, "eta": -1},
+        "training": {"epoch": 3, "lr": "fast"},
+        "model": {"bits": 0},
+    }
+    with pytest.raises(RequestError) as caught:
+        build_request(recipe, {})
+    message = str(caught.value)
+    for part in (
+        "6 faults",
+        "unknown key settings.etta; did you mean eta?",
+        "settings.eta: input should be greater than or equal to 0, got -1",
+        "unknown key training.epoch; did you mean epochs?",
+        "training.lr: input should be a valid number",
+        "model.bits: input should be greater than or equal to 1, got 0",
+        "unknown key sed; did you mean seed?",
+    ):
+        assert part in message, message
+
+
+def test_unknown_method_is_named_with_the_others() -> None:
+    with pytest.raises(RequestError, match=r"unknown hash method 'dpsj'; allowed: adsh, csq, .*did you mean dpsh\?"):
+        build_request({}, {"method": "dpsj"})
+
+
+def test_unknown_set_key_and_preset() -> None:
+    with pytest.raises(RequestError, match=r"unknown key epocs; did you mean epochs\?"):
+        build_request({}, {}, ["epocs=3"])
+    with pytest.raises(RequestError, match="--set epochs: must be key=value"):
+        build_request({}, {}, ["epochs"])
+    with pytest.raises(RequestError, match="unknown preset 'papr' of dpsh; allowed: .*did you mean paper"):
+        build_request({}, {"method": "dpsh", "preset": "papr"})
+
+
+def test_later_words_win() -> None:
+    recipe = {"method": "dpsh", "training": {"epochs": 3}, "settings": {"eta": 0.5}}
+    request = build_request(recipe, {"training.epochs": 5, "model.bits": None}, ["epochs=7", "settings.eta=0.25"])
+    assert request.training.epochs == 7 and request.settings["eta"] == 0.25 and request.model.bits == 32
+
+
+def test_bare_keys_find_their_section() -> None:
+    request = build_request({}, {"method": "dpsh"}, ["lr=0.01", "eta=0.3", "bits=12", "source=scenes", "seed=4"])
+    assert request.training.lr == 0.01 and request.settings["eta"] == 0.3
+    assert request.model.bits == 12 and request.data.source == "scenes" and request.seed == 4
+
+
+def test_given_weights_change_the_training_defaults() -> None:
+    fresh = build_request({}, {"method": "csq"})
+    tuned = build_request({}, {"method": "csq", "model.weights": "w.safetensors"})
+    assert (
+        tuned.training.head_lr_factor > fresh.training.head_lr_factor and tuned.training.epochs < fresh.training.epochs
+    )
+
+
+def test_digest_tells_requests_apart() -> None:
+    assert build_request({}, {}).digest == build_request({}, {"method": "csq"}).digest
+    assert build_request({}, {}).digest != build_request({}, {}, ["lr=0.5"]).digest
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY) or ["csq"])
+def test_every_preset_is_valid(name: str) -> None:
+    for preset in REGISTRY[name].presets:
+        assert build_request({}, {"method": name, "preset": preset}).preset == preset
+
+
+def test_methods_hold_the_seven_and_the_unsupervised() -> None:
+    assert {"dpsh", "dph", "hashnet", "dsh", "dsdh", "adsh", "csq", "lsh", "itq"} <= set(methods())
+
+
+def test_values_are_toml_or_text() -> None:
+    assert [parse_value(t) for t in ("1", "0.5", "true", "bank", "8/255", "[1, 2]")] == [
+        1,
+        0.5,
+        True,
+        "bank",
+        "8/255",
+        [1, 2],
+    ]
+
+
+def test_recipes_are_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text('method = "csq"\n[training]\nepochs = 2\n')
+    assert read_recipe(path) == {"method": "csq", "training": {"epochs": 2}}
+    path.write_text("method = \n")
+    with pytest.raises(RequestError, match="is no readable recipe: .*line 1"):
+        read_recipe(path)
+    with pytest.raises(RequestError, match="no recipe at"):
+        read_recipe(tmp_path / "none.toml")

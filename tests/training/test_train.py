@@ -1,0 +1,236 @@
+"""The loop: exact resume, several processes, collapse, early stopping, what a folder may hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hamguard.codes.bank import CodeBank
+from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
+from hamguard.core.seeds import torch_generator
+from hamguard.data.dataset import Dataset
+from hamguard.data.split import Split, require_role
+from hamguard.hashing.objective import REGISTRY, objective_type
+from hamguard.models.store import load_folder
+from hamguard.training.augment import augment
+from hamguard.training.checkpoint import load_checkpoint
+from hamguard.training.request import TrainRequest, build_request
+from hamguard.training.schedules import factor
+from hamguard.training.statistics import code_statistics
+from hamguard.training.train import LEARNED, train
+
+objective_type("csq")
+Blobs = tuple[Dataset, Split]
+
+
+def ask(method: str = "csq", *sets: str, **flags: Any) -> TrainRequest:
+    base = ["backbone=conv2", "bits=12", "epochs=4", "batch_size=20", "lr=0.001"]
+    return build_request({}, {"method": method, **flags}, [*base, *sets])
+
+
+class Killed(Exception):
+    """Stands for SIGKILL inside one process."""
+
+
+def killer(after: int) -> Any:
+    seen = 0
+
+    def progress(share: float, text: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == after:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("method", sorted(REGISTRY))
+def test_resume_is_exact_wherever_it_stopped(method: str, blobs: Blobs, tmp_path: Path) -> None:
+    request = ask(method, "checkpoint_seconds=0.000001", "augment=shift-flip", "epochs=5")
+    whole = train(request, *blobs, tmp_path / "whole")
+    for after in (3, 9, 14):
+        folder = tmp_path / f"cut{after}"
+        with pytest.raises(Killed):
+            train(request, *blobs, folder, progress=killer(after))
+        assert not (folder / "card.json").exists()
+        again = train(request, *blobs, folder)
+        assert again.model.digest == whole.model.digest
+        assert not (folder / "checkpoint.pt").exists()
+    if method == "adsh":
+        assert CodeBank.load(tmp_path / "whole" / LEARNED).digest == CodeBank.load(tmp_path / "cut9" / LEARNED).digest
+
+
+def test_a_resumed_run_does_not_start_over(blobs: Blobs, tmp_path: Path) -> None:
+    request = ask("csq", "checkpoint_seconds=0.000001")
+    with pytest.raises(Killed):
+        train(request, *blobs, tmp_path, progress=killer(10))
+    shares: list[float] = []
+    train(request, *blobs, tmp_path, progress=lambda share, text: shares.append(share))
+    assert len(shares) == 16 - 9, "the step that was killed runs again, the nine before it do not"
+    history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+
+
+def test_same_seed_same_weights_other_seed_other_weights(blobs: Blobs, tmp_path: Path) -> None:
+    digests = [train(ask("dpsh", f"seed={s}"), *blobs, tmp_path / str(i)).model.digest for i, s in enumerate((1, 1, 2))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_training_leaves_the_global_generator_alone(blobs: Blobs, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    train(ask("csq", "epochs=1"), *blobs, tmp_path)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_finished_folder_is_kept_and_other_runs_are_refused(blobs: Blobs, tmp_path: Path) -> None:
+    first = train(ask(), *blobs, tmp_path / "m")
+    again = train(ask(), *blobs, tmp_path / "m")
+    assert first.fresh and not again.fresh and again.model.digest == first.model.digest
+    with pytest.raises(StaleError, match="holds a model of another run"):
+        train(ask("dpsh"), *blobs, tmp_path / "m")
+    other = train(ask("dpsh"), *blobs, tmp_path / "m", restart=True)
+    assert other.fresh and other.card.method == "dpsh"
+
+
+def test_unfinished_run_with_other_settings_is_refused(blobs: Blobs, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path, progress=killer(6))
+    with pytest.raises(StaleError, match="unfinished run with other settings"):
+        train(ask("csq", "lr=0.01"), *blobs, tmp_path)
+
+
+def test_a_folder_with_other_files_is_not_touched(blobs: Blobs, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear to me")
+    with pytest.raises(RequestError, match="holds other files"):
+        train(ask(), *blobs, tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RequestError, match="is a file"):
+        train(ask(), *blobs, tmp_path / "file")
+
+
+def test_a_damaged_checkpoint_is_one_line(blobs: Blobs, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path, progress=killer(6))
+    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(RequestError, match="is damaged; start again with --restart"):
+        train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"run": "x", "evil": Evil()}, tmp_path / "checkpoint.pt", pickle_module=pickle)
+    with pytest.raises(RequestError, match="is damaged"):
+        load_checkpoint(tmp_path, "x")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_nan_loss_stops_with_advice(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
+        return logits.sum() * float("nan")
+
+    monkeypatch.setattr(REGISTRY["csq"], "loss", broken)
+    with pytest.raises(RunError, match="the loss became nan in epoch 1, step 1; lower the learning rate"):
+        train(ask(), *blobs, tmp_path)
+
+
+def test_collapse_is_found_in_the_second_epoch(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def collapse(self: Any, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
+        return (logits - 3).square().mean()
+
+    monkeypatch.setattr(REGISTRY["csq"], "loss", collapse)
+    with pytest.raises(
+        CollapseError, match=r"in epoch \d+ every picture got the same code. What helps: a lower learning rate"
+    ):
+        train(ask("csq", "epochs=80", "lr=0.01"), *blobs, tmp_path)
+    history = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert len(history) < 40
+
+
+def test_early_stopping_keeps_the_best_epoch(blobs: Blobs, tmp_path: Path) -> None:
+    values = iter([0.2, 0.9, 0.3, 0.3, 0.3, 0.3])
+    digests: list[str] = []
+
+    def validate(model: Any, validation: Any, base: Any) -> float:
+        require_role(validation, "validation")
+        digests.append(model.digest)
+        return next(values)
+
+    result = train(ask("csq", "epochs=6", "patience=2"), *blobs, tmp_path, validate=validate)
+    assert len(digests) == 4 and result.model.digest == digests[1]
+    assert load_folder(tmp_path)[0].digest == digests[1]
+
+
+def test_early_stopping_needs_a_validation(blobs: Blobs, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="early stopping"):
+        train(ask("csq", "patience=2"), *blobs, tmp_path)
+
+
+def test_card_tells_what_was_done(blobs: Blobs, tmp_path: Path) -> None:
+    card = train(ask("dpsh", "eta=0.25"), *blobs, tmp_path).card
+    assert card.settings["eta"] == 0.25 and card.recipe["epochs"] == 4 and card.bits == 12
+    assert card.data["split"]["digest"] == blobs[1].digest and card.data["class_names"] == list(blobs[0].class_names)
+    assert card.title.startswith("DPSH") and card.statistics["distinct_codes"] >= 4
+
+
+def test_unlabelled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from tests.training.conftest import make_blobs, make_split
+
+    bare = replace(make_blobs(), labels=np.zeros((160, 0), np.uint8), class_names=())
+    with pytest.raises(RequestError, match="has no labels; csq needs them, lsh, itq, pca do not"):
+        train(ask("csq"), bare, make_split(bare), tmp_path / "a")
+    card = train(
+        build_request({}, {"method": "itq"}, ["backbone=conv2", "bits=16"]), bare, make_split(bare), tmp_path / "b"
+    ).card
+    assert card.method == "itq" and card.statistics["distinct_codes"] > 16
+
+
+@pytest.mark.parametrize("kind", ["flip", "shift", "shift-flip"])
+def test_two_processes_see_the_views_of_one(kind: str) -> None:
+    x = torch.rand(10, 3, 16, 12)
+    whole = augment(x, kind, torch_generator(0, "v"), slice(0, 10), 10)
+    parts = [augment(x[p], kind, torch_generator(0, "v"), p, 10) for p in (slice(0, 5), slice(5, 10))]
+    assert torch.equal(whole, torch.cat(parts)) and whole.shape == x.shape
+    assert not torch.equal(whole, x) and 0 <= float(whole.min()) and float(whole.max()) <= 1
+
+
+def test_schedules_start_and_end_where_they_should() -> None:
+    assert factor("cosine", 0) == 1 and factor("cosine", 0.999) < 0.01
+    assert factor("one-cycle", 0.3) == 1 and factor("one-cycle", 0) < 0.05
+    assert [round(factor("step", p), 4) for p in (0, 0.4, 0.7)] == [1, 0.1, 0.01]
+    assert factor("constant", 0.9) == 1
+
+
+def test_statistics_equal_their_definitions() -> None:
+    z = torch.randn(60, 5, generator=torch_generator(1))
+    z[:, 4] = 2.0  # a constant bit
+    z[7] = z[3]
+    b = np.where(z.numpy() >= 0, 1, -1)
+    got = code_statistics(z)
+    same = sum(np.array_equal(b[i], b[j]) for i in range(60) for j in range(i))
+    assert got["collision_rate"] == pytest.approx(same / (60 * 59 / 2))
+    assert got["distinct_codes"] == len({tuple(row) for row in b})
+    assert got["bit_balance"] == pytest.approx(np.abs(b.mean(0)).mean())
+    corr = np.corrcoef(b[:, :4].T)
+    assert got["bit_correlation"] == pytest.approx(np.abs(corr - np.eye(4)).sum() / 20)
+    assert got["quantization_error"] == pytest.approx(((np.abs(np.tanh(z.numpy())) - 1) ** 2).mean(), rel=1e-5)
+
+
+def test_copy_of_a_folder_is_a_model(blobs: Blobs, tmp_path: Path) -> None:
+    result = train(ask(), *blobs, tmp_path / "m")
+    shutil.copytree(tmp_path / "m", tmp_path / "copy")
+    assert load_folder(tmp_path / "copy")[0].digest == result.model.digest
