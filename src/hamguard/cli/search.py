@@ -76,7 +76,8 @@ def search(
         require_source(data, card)
         dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"))
 
-    pictures, rows = [], []
+    pictures: list[Array] = []
+    rows: list[int | None] = []
     for text in queries:
         if text.startswith("query:") and dataset is not None and split is not None:
             row = _query_row(text, split)

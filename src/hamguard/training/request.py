@@ -16,7 +16,7 @@ from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.training.recipe import Recipe
 
-FINE_TUNING: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4, "head_lr_factor": 10.0, "augment": "flip"}
+FINE_TUNING: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4, "head_lr_factor": 10.0, "schedule": "cosine", "augment": "flip"}
 """Recipe defaults where the backbone starts from given weights: a fresh head learns ten times faster than the rest."""
 
 
