@@ -38,6 +38,9 @@ QueriesOption = Annotated[int | None, typer.Option("--queries", min=1, help="Use
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a step.")]
 
 
+DRAWN = (".png", ".svg", ".pdf")
+
+
 def choose_device(name: str) -> torch.device:
     """The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
 
@@ -69,6 +72,16 @@ def require_source(data: str | None, card: Card | None) -> None:
         raise RequestError("this model has no card that names its data; give --data SOURCE")
 
 
+def check_suffix(option: str, path: Path | None) -> None:
+    """Check the type of a picture to draw before the work that fills it.
+
+    Raises:
+        RequestError: none that can be drawn.
+    """
+    if path is not None and path.suffix.lower() not in DRAWN:
+        raise RequestError(f"{option} is written as {', '.join(DRAWN)}, got {path.name}")
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
     typer.echo(text, err=True)
@@ -84,13 +97,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """A table on standard output; columns after the first stand right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))  # names are data, not markup
     console = Console() if sys.stdout.isatty() else Console(width=160)
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table, soft_wrap=False)
 
 

@@ -59,7 +59,7 @@ def encode(
             "file": str(out / f"{role}.npz"), "role": role, "count": len(bank), "bits": bank.bits,
             "bytes": bank.packed.nbytes, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash,
         })  # fmt: skip
-    write_origin(out, model, data, data_root, protocol, everything=False)
+    write_origin(out, model, card, data, data_root, protocol, everything=False)
     if as_json:
         print_json(facts)
         return

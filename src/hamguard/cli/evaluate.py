@@ -16,6 +16,7 @@ from hamguard.cli.common import (
     QueriesOption,
     RootOption,
     SeedOption,
+    check_suffix,
     choose_device,
     print_rows,
     require_source,
@@ -48,6 +49,11 @@ def evaluate(
     learned: Annotated[
         bool, typer.Option("--learned", help="Also search the database codes that ADSH learned itself.")
     ] = False,
+    view: Annotated[
+        list[str] | None,
+        typer.Option("--view", help="Ask with changed copies instead: jpeg:50, crop:216, resize:128; may be repeated."),
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="With --view: draw copies and answers (.png).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw PR and precision@N curves (.png, .svg, .pdf).")
@@ -68,12 +74,14 @@ def evaluate(
 
     hamguard evaluate models/digits --metric map --metric map@100 --norm min
 
+    hamguard evaluate models/itq64 --view jpeg:50 --view crop:216 --sheet copies.png
+
     hamguard evaluate --query-codes Q.npz --database-codes D.npz --json
     """
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import Row, write_rows
-    from hamguard.evaluation.foreign_codes import read_codes, with_labels
-    from hamguard.evaluation.score import DEFAULT_METRICS, Convention, parse_metric, score_rows
+    from hamguard.evaluation.foreign_codes import read_pair
+    from hamguard.evaluation.score import DEFAULT_METRICS, Convention, check_defined, parse_metric, score_rows
 
     check_choice("ties", ties, ("expected", "stable", "worst", "best"))
     check_choice("norm", norm, ("relevant", "hits", "min"))
@@ -82,13 +90,19 @@ def evaluate(
     metrics = tuple(metric or DEFAULT_METRICS)
     for text in metrics:
         parse_metric(text)
+    check_suffix("--curves", curves)
+    check_suffix("--sheet", sheet)
     foreign = (query_codes, database_codes)
     if (model is None) == (query_codes is None and database_codes is None):
         raise RequestError("give either a MODEL, or both --query-codes and --database-codes")
+    if (view and model is None) or (sheet and not view):
+        raise RequestError("--view goes with a MODEL, and --sheet with --view")
     if model is None:
         if query_codes is None or database_codes is None:
             raise RequestError("foreign codes need both --query-codes and --database-codes")
-        query, database = with_labels(read_codes(query_codes), read_codes(database_codes))
+        if data or data_root or protocol or learned:
+            raise RequestError("--data, --data-root, --protocol and --learned go with a MODEL, not with foreign codes")
+        query, database = read_pair(query_codes, database_codes)
         if queries:
             import numpy as np
 
@@ -106,15 +120,28 @@ def evaluate(
         loaded, card = load_any(model, chosen)
         require_source(data, card)
         dataset, split = open_for_model(card, loaded, data, data_root, protocol)
-        with Bar("encoding") as bar:
-            banks = model_banks(
-                loaded, dataset, split, queries=queries, batch_size=batch_size, device=chosen, progress=bar
-            )
-        query, database = banks
-        rows = model_rows(
-            model, loaded, card, dataset, split, banks,
-            metrics=metrics, convention=convention, seed=seed, learned=learned,
-        )  # fmt: skip
+        for text in () if view else metrics:
+            check_defined(text, convention, len(split.database))
+        if not view and not dataset.labels.any():
+            raise RequestError(f"{dataset.name} has no labels, so nothing can be relevant; MAP needs labelled pictures")
+        if view:
+            from hamguard.cli.copies import evaluate_copies
+
+            rows, database = evaluate_copies(
+                model, loaded, card, dataset, split, view,
+                queries=queries, batch_size=batch_size, seed=seed, device=chosen, sheet=sheet,
+            )  # fmt: skip
+            query = database
+        else:
+            with Bar("encoding") as bar:
+                banks = model_banks(
+                    loaded, dataset, split, queries=queries, batch_size=batch_size, device=chosen, progress=bar
+                )
+            query, database = banks
+            rows = model_rows(
+                model, loaded, card, dataset, split, banks,
+                metrics=metrics, convention=convention, seed=seed, learned=learned,
+            )  # fmt: skip
     if out:
         write_rows(out, rows)
     if curves:

@@ -18,11 +18,13 @@ from hamguard.cli.common import (
     choose_device,
     print_json,
 )
+from hamguard.cli.source import absolute_source
 from hamguard.core.errors import RequestError
 from hamguard.core.files import write_json
 
 if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
+    from hamguard.models.store import Card
 
 app = typer.Typer(help="Build a search index, and look at one.", no_args_is_help=True)
 
@@ -39,11 +41,14 @@ def read_origin(folder: Path) -> dict[str, Any]:
 
 
 def write_origin(
-    folder: Path, model: str, data: str | None, root: Path | None, protocol: str | None, everything: bool
-) -> None:
+    folder: Path, model: str, card: Card | None, data: str | None, root: Path | None, protocol: str | None,
+    everything: bool,
+) -> None:  # fmt: skip
     """Write down where the codes of a folder came from, so that `search` finds model and pictures by itself."""
     path = Path(model)
-    facts = {"model": str(path.resolve()) if path.exists() else model, "data": data}
+    own = str(card.data.get("source") or "") if card else ""
+    facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() else model}
+    facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
     facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
     write_json(folder / ORIGIN, facts | {"everything": everything})
 
@@ -82,18 +87,20 @@ def build(
     check_choice("engine", engine, ENGINES)
     path = Path(source)
     if path.suffix == ".npz":
-        if data:
-            raise RequestError("a code bank brings its own items; --data goes with a model")
-        bank, origin = CodeBank.load(path), read_origin(path.parent)
+        if data or data_root or protocol or everything:
+            raise RequestError(
+                "a code bank brings its own items; --data, --data-root, --protocol and --everything go with a model"
+            )
+        bank, card, origin = CodeBank.load(path), None, read_origin(path.parent)
     else:
-        bank = _encode(source, data, data_root, protocol, everything, batch_size, device)
+        bank, card = _encode(source, data, data_root, protocol, everything, batch_size, device)
         origin = {}
     index = build_index(bank, engine=engine)
     index.save(out)
     if origin:
         write_json(out / ORIGIN, origin)
     elif path.suffix != ".npz":
-        write_origin(out, source, data, data_root, protocol, everything)
+        write_origin(out, source, card, data, data_root, protocol, everything)
     _tell(out, as_json)
     if not as_json:
         typer.echo(f"Next: hamguard search {out} PICTURE")
@@ -107,7 +114,7 @@ def _encode(
     everything: bool,
     batch_size: int,
     device: str,
-) -> CodeBank:
+) -> tuple[CodeBank, Card | None]:
     import numpy as np
 
     from hamguard.cli.common import require_source
@@ -122,7 +129,8 @@ def _encode(
     dataset, split = open_for_model(card, loaded, data, root, protocol)
     part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
     with Bar("encoding") as bar:
-        return encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
+        bank = encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
+    return bank, card
 
 
 @app.command("info")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from hamguard import __version__
 from hamguard.cli import data, demo, encode, evaluate, index, search, train
-from hamguard.core.errors import HamguardError
+from hamguard.core.errors import HamguardError, StoppedError
 
 app = typer.Typer(
     name="hamguard",
@@ -47,13 +49,34 @@ def main(
     """Keep the options that stand before the verb."""
 
 
+def _usage_line(error: Any, words: list[str]) -> str:
+    """A fault of the words themselves as one line; nothing where the help text stands there already."""
+    message = error.format_message().strip().rstrip(".")
+    if not message or "\n" in message:
+        return str(message)
+    message = message.replace("Input should be a", "must be a").replace("Input should be", "must be")
+    message = message.replace("greater than or equal to", "at least").partition(", unable to parse")[0]
+    names = getattr(getattr(error, "param", None), "opts", ())
+    got = [b for a, b in pairwise(words) if a in names] + [
+        b for a, _, b in (w.partition("=") for w in words) if b and a in names
+    ]
+    path = getattr(getattr(error, "ctx", None), "command_path", "hamguard")
+    return f"hamguard: {message[0].lower()}{message[1:]}{f', got {got[-1]!r}' if got else ''} (see {path} --help)"
+
+
 def run() -> None:
     """Run the command line; every error is one readable line, with exit code 1 (run failed) or 2 (request was wrong)."""
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("HAMGUARD_DEBUG"))
+    sys.path.append(str(Path.cwd()))  # models of package.module:factory may stand here; last, so that they hide nothing
     code = 1
     try:
-        app(arguments, prog_name="hamguard")
+        code = app(arguments, prog_name="hamguard", standalone_mode=False) or 0
+        if code == StoppedError.exit_code:  # typer turns Ctrl-C into this code
+            typer.echo("hamguard: stopped", err=True)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("hamguard: stopped", err=True)
+        code = StoppedError.exit_code
     except HamguardError as error:
         if debug:
             raise
@@ -66,6 +89,10 @@ def run() -> None:
             raise
         typer.echo(f"hamguard: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own: unknown verb or option, a value that is no number
+            line = _usage_line(error, arguments)
+            typer.echo(line, err=True, nl=bool(line))
+            sys.exit(getattr(error, "exit_code", 2))
         if debug:
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"

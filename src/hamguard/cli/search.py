@@ -55,12 +55,14 @@ def search(
     """
     import numpy as np
 
+    from hamguard.cli.common import check_suffix
     from hamguard.cli.index import read_origin
     from hamguard.cli.source import open_for_model
-    from hamguard.evaluation.pictures import code_of, read_picture
+    from hamguard.evaluation.pictures import codes_of, read_picture
     from hamguard.models.store import load_any
     from hamguard.retrieval.index import open_index
 
+    check_suffix("--sheet", sheet)
     origin = read_origin(index)
     name = model or origin.get("model")
     found = open_index(index)
@@ -74,7 +76,8 @@ def search(
     if sheet or any(text.startswith("query:") for text in queries):
         data = data or origin.get("data")
         require_source(data, card)
-        dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"))
+        place = origin.get("own_data") or ""
+        dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
 
     pictures: list[Array] = []
     rows: list[int | None] = []
@@ -86,7 +89,7 @@ def search(
         else:
             pictures.append(read_picture(text, loaded, card))
             rows.append(None)
-    codes = np.concatenate([code_of(picture, loaded, chosen) for picture in pictures])  # (Q, bytes)
+    codes = codes_of(np.stack(pictures), loaded, chosen)  # (Q, bytes)
     if radius is None:
         distances, ids = found.search(codes, min(top, len(found)))
         answers = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hamguard.cli.common import Bar
+from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     from hamguard.data.dataset import Dataset
@@ -13,10 +14,36 @@ if TYPE_CHECKING:
     from hamguard.models.store import AnyModel, Card
 
 
+def source_path(source: str) -> Path:
+    """The path inside `folder:PATH`, `arrays:FILE` or `lists:DIR#NAME`; the source itself where it is a name."""
+    return Path(source.partition(":")[2].partition("#")[0] or source).expanduser()
+
+
+def absolute_source(source: str) -> str:
+    """The same source with its path written from the root of the file system, so that it means the same anywhere.
+
+    >>> absolute_source("digits"), absolute_source("folder:/photos")
+    ('digits', 'folder:/photos')
+    """
+    kind, colon, path = source.partition(":")
+    if not colon:
+        return source
+    path, mark, name = path.partition("#")
+    return f"{kind}:{Path(path).expanduser().resolve()}{mark}{name}"
+
+
 def open_for_model(
-    card: Card | None, model: AnyModel, data: str | None, root: Path | None, protocol: str | None
+    card: Card | None, model: AnyModel, data: str | None, root: Path | None, protocol: str | None, place: str = ""
 ) -> tuple[Dataset, Split]:
     """Data set and split for a model: those it was trained on, or another source at the model's picture size.
+
+    Args:
+        card: the model's card, if it has one.
+        model: the model, for its picture size.
+        data: source that the person asked for; None for the model's own.
+        root: folder of the named data sets.
+        protocol: named split; None for the model's own.
+        place: where the model's own source lies, where that is known better than from the card.
 
     Raises:
         RequestError: unknown source, or pictures that cannot be brought to the model's size.
@@ -24,9 +51,14 @@ def open_for_model(
     from hamguard.data.sources import open_source
 
     facts = card.data if card else {}
-    same = data is None or data == facts.get("source")
-    source = str(facts.get("source")) if data is None else data
+    named = str(facts.get("source"))
+    same = data is None or absolute_source(data) == absolute_source(named)
+    source = data or place or named
     own = facts if same else {}
+    if data is None and not place and absolute_source(named) != named and not source_path(named).exists():
+        raise RequestError(
+            f"the model was trained on {named}, which is not there as seen from {Path.cwd()}; give --data SOURCE"
+        )
 
     def open_at(size: int | None) -> tuple[Dataset, Split]:
         with Bar("reading pictures") as bar:

@@ -39,3 +39,9 @@ class StaleError(RequestError):
 
 class CollapseError(RunError):
     """Training ended in constant codes; the message says what to change."""
+
+
+class StoppedError(HamguardError):
+    """A person stopped the run (Ctrl-C); the message says what was kept. The exit code is the shell's for SIGINT."""
+
+    exit_code = 130

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import check_packed, pack
+from hamguard.codes.binary import bytes_of, check_packed, pack
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array
+from hamguard.core.types import Array, Bytes
+
+BitOrder = Literal["little", "big"]
+Foreign = tuple[CodeBank, Array]
 
 
-def read_codes(path: Path | str) -> tuple[CodeBank, Array]:
+def read_codes(path: Path | str, *, bit_order: BitOrder = "little") -> Foreign:
     """Read foreign codes.
 
     Args:
         path: `.npz` with `codes`, `(N, K)` of {-1, +1} or {0, 1}, or packed `uint8` `(N, ceil(K / 8))` with a
             scalar `bits`; and `labels`, `(N, C)` multi-hot or `(N,)` class numbers. A bank of hamguard is read too.
+        bit_order: order of packed bits, as `numpy.packbits` calls it.
 
     Returns:
         The bank (without labels, `(N, 0)`) and the labels as they stand in the file; see `with_labels`.
@@ -27,62 +33,114 @@ def read_codes(path: Path | str) -> tuple[CodeBank, Array]:
         RequestError: missing file or array, pickled objects, shapes that do not fit, values that are no codes.
     """
     path = Path(path)
-    if not path.is_file():
-        raise RequestError(f"no codes at {path}")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path} is no readable .npz of plain arrays: {str(error).splitlines()[0]}") from error
+    arrays = _arrays(path)
     name = "codes" if "codes" in arrays else "packed"
     missing = [key for key in (name, "labels") if key not in arrays]
     if missing:
         raise RequestError(f"{path} must hold the arrays codes and labels; it has {', '.join(arrays) or 'none'}")
     codes, labels = arrays[name], arrays["labels"]
     try:
-        if "bits" in arrays:
-            bits = int(arrays["bits"])
-            check_packed(codes, bits)
-        else:
-            bits = int(codes.shape[1]) if codes.ndim == 2 else 0
-            codes = pack(codes)
-    except (RequestError, TypeError, ValueError) as error:
+        packed, bits = _pack(codes, arrays.get("bits"), bit_order)
+    except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
-    if len(codes) == 0:
+    if len(packed) == 0:
         raise RequestError(f"{path} holds no codes")
-    if labels.ndim not in (1, 2) or len(labels) != len(codes):
-        raise RequestError(f"{path}: labels must be ({len(codes)}, C) or ({len(codes)},), got {labels.shape}")
-    return CodeBank(codes, bits, np.zeros((len(codes), 0), np.uint8)), labels
+    if labels.ndim not in (1, 2) or len(labels) != len(packed):
+        raise RequestError(f"{path}: labels must be ({len(packed)}, C) or ({len(packed)},), got {labels.shape}")
+    return CodeBank(packed, bits, np.zeros((len(packed), 0), np.uint8)), labels
 
 
-def with_labels(query: tuple[CodeBank, Array], database: tuple[CodeBank, Array]) -> tuple[CodeBank, CodeBank]:
+def read_pair(query: Path | str, database: Path | str) -> tuple[CodeBank, CodeBank]:
+    """Read foreign query and database codes with labels of one width.
+
+    Packed bits may stand in either order of `numpy.packbits`, the same in both files: distances do not depend on it,
+    but the padding of lengths that are no multiple of 8 does.
+
+    Raises:
+        RequestError: as `read_codes` and `with_labels`.
+    """
+    try:
+        sides = read_codes(query), read_codes(database)
+    except RequestError as error:
+        try:
+            sides = read_codes(query, bit_order="big"), read_codes(database, bit_order="big")
+        except RequestError:
+            raise error from None
+    return with_labels(*sides)
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise RequestError(f"no codes at {path}")
+    if not zipfile.is_zipfile(path):
+        raise RequestError(f"{path} is no .npz file; named arrays saved by numpy.savez are needed")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise RequestError(f"{path} is no readable .npz of plain arrays: {str(error).splitlines()[0]}") from error
+
+
+def _pack(codes: Array, bits: Array | None, bit_order: BitOrder) -> tuple[Bytes, int]:
+    """Packed codes, first bit lowest, and their length, from any of the encodings."""
+    if bits is None:
+        return pack(codes), int(codes.shape[1])
+    if bits.size != 1 or bits.dtype.kind not in "iuf" or int(bits.item()) != bits.item():
+        raise RequestError(f"bits must be one whole number, got {bits.tolist()}")
+    length = int(bits.item())
+    if codes.ndim == 2 and codes.shape[1] == length != bytes_of(length):  # not packed: bits only says K once more
+        return pack(codes), length
+    if bit_order == "big" and codes.dtype == np.uint8:
+        flat = np.unpackbits(codes, axis=-1, bitorder="big")
+        codes = np.packbits(flat, axis=-1, bitorder="little")
+    check_packed(codes, length)
+    return codes, length
+
+
+def with_labels(query: Foreign, database: Foreign) -> tuple[CodeBank, CodeBank]:
     """Give two foreign banks labels of one width: class numbers on either side become multi-hot rows.
 
     Raises:
-        RequestError: class numbers are negative or no whole numbers, or the two sides count different classes.
+        RequestError: class numbers are negative or no whole numbers, labels are not multi-hot, or the two sides have
+            different classes or code lengths.
     """
     sides = (query[1], database[1])
-    numbers = [labels for labels in sides if labels.ndim == 1]
-    for labels in numbers:
-        whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()))
-        if not whole or (len(labels) and int(labels.min()) < 0):
-            raise RequestError("class numbers must be whole numbers from 0")
-    wide = [labels.shape[1] for labels in sides if labels.ndim == 2]
-    classes = max([*wide, *(int(labels.max()) + 1 for labels in numbers)])
-    if wide and (len(set(wide)) > 1 or classes > wide[0]):
+    if query[0].bits != database[0].bits:
+        raise RequestError(f"query codes have {query[0].bits} bits, database codes have {database[0].bits}")
+    for name, labels in zip(("query", "database"), sides, strict=True):
+        _check_labels(name, labels)
+    widths = {labels.shape[1] for labels in sides if labels.ndim == 2}
+    if len(widths) > 1:
         raise RequestError(
             f"query and database must have the same classes, got labels {sides[0].shape} and {sides[1].shape}"
         )
+    wide = widths.pop() if widths else None
+    numbers = [labels.astype(np.int64) for labels in sides if labels.ndim == 1]
+    classes = np.unique(np.concatenate(numbers)) if wide is None else np.arange(wide)
     banks = []
     for (bank, _), labels in zip((query, database), sides, strict=True):
-        if labels.ndim == 1:
-            marks = np.zeros((len(labels), classes), np.uint8)
-            marks[np.arange(len(labels)), labels.astype(np.int64)] = 1
-        else:
-            if not bool(np.isin(labels, (0, 1)).all()):
-                raise RequestError("labels must be multi-hot, 0 or 1")
+        if labels.ndim == 2:
             marks = labels.astype(np.uint8)
+        else:
+            if int(labels.max()) > classes[-1]:
+                raise RequestError(
+                    f"class numbers go up to {int(labels.max())}, but the multi-hot labels of the other side "
+                    f"have {len(classes)} columns"
+                )
+            marks = np.zeros((len(labels), len(classes)), np.uint8)
+            marks[np.arange(len(labels)), np.searchsorted(classes, labels)] = 1
         banks.append(CodeBank(bank.packed, bank.bits, marks))
-    if banks[0].bits != banks[1].bits:
-        raise RequestError(f"query codes have {banks[0].bits} bits, database codes have {banks[1].bits}")
     return banks[0], banks[1]
+
+
+def _check_labels(name: str, labels: Array) -> None:
+    if labels.dtype.kind not in "biuf":
+        raise RequestError(f"{name} labels must be numbers, got {labels.dtype}")
+    if labels.ndim == 2 and labels.shape[1] == 0:
+        raise RequestError(f"{name} labels have no column, so nothing can be relevant")
+    if labels.ndim == 2 and not bool(np.isin(labels, (0, 1)).all()):
+        raise RequestError(f"{name} labels must be multi-hot, 0 or 1 (or class numbers of shape ({len(labels)},))")
+    if labels.ndim == 1 and not (
+        np.isfinite(labels).all() and (labels == np.round(labels)).all() and (labels >= 0).all()
+    ):
+        raise RequestError(f"{name} class numbers must be whole numbers from 0")

@@ -47,8 +47,8 @@ def read_picture(path: Path | str, model: AnyModel, card: Card | None) -> Bytes:
 
 
 @torch.no_grad()
-def code_of(image: Bytes, model: AnyModel, device: torch.device | str = "cpu") -> Bytes:
-    """Packed code of one uint8 picture, `(1, ceil(K / 8))`."""
-    x = torch.from_numpy(np.ascontiguousarray(image)).float() / 255
-    x = x[None, None] if x.ndim == 2 else x.permute(2, 0, 1)[None]  # (1, C, H, W)
-    return pack(model.code(x.to(device)))
+def codes_of(images: Bytes, model: AnyModel, device: torch.device | str = "cpu") -> Bytes:
+    """Packed codes of uint8 pictures of one size, `(B, H, W)` or `(B, H, W, 3)` to `(B, ceil(K / 8))`."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).float() / 255
+    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (B, C, H, W)
+    return pack(model.code(x.contiguous().to(device)))

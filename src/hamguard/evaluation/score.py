@@ -24,6 +24,7 @@ from hamguard.models.store import AnyModel
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import Empty, Score, mean_average_precision, precision_at, recall_at
 from hamguard.retrieval.ndcg import ndcg_at
+from hamguard.retrieval.ties import check_policy
 
 METRICS = ("map", "precision", "recall", "ndcg")
 DEFAULT_METRICS = ("map", "precision@100", "ndcg@100")
@@ -58,6 +59,17 @@ def parse_metric(text: str) -> tuple[str, int | None]:
     if name != "map" and not at:
         raise RequestError(f"metric {text!r} needs a cut-off, e.g. {name}@100")
     return name, int(number) if at else None
+
+
+def check_defined(text: str, convention: Convention, database: int) -> None:
+    """Check before any work that a metric has a value under a convention.
+
+    Raises:
+        RequestError: it has not; the message names the alternatives.
+    """
+    name, at = parse_metric(text)
+    if name == "map":
+        check_policy(at, convention.ties, convention.norm, database)
 
 
 def measure(
@@ -132,14 +144,26 @@ def score_rows(
         for name_at in asked if number == 0 else asked[:1]:
             begun = time.perf_counter()
             score = measure(*name_at, q, d, counts, convention)
-            rows.append(_row(score, base, name_at, counting + time.perf_counter() - begun, seed, q.bits))
+            noted = _note_cut(base, name_at, len(d))
+            rows.append(_row(score, noted, name_at, counting + time.perf_counter() - begun, seed, q.bits))
     return rows
+
+
+def _note_cut(base: Row, name_at: tuple[str, int | None], database: int) -> Row:
+    """A row that says where a cut-off beyond the database was lowered to it."""
+    name, at = name_at
+    if at is None or at <= database:
+        return base
+    note = f"{name}@{at} is measured over all {database} items, the database has no more"
+    return replace(base, notes=(*base.notes, note))
 
 
 def _row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: float, seed: int, bits: int) -> Row:
     notes = list(base.notes)
     if score.unlabelled:
-        notes.append(f"{score.unlabelled} of {len(score.per_query)} queries carry no label; they count as 0")
+        left = score.n < len(score.per_query)
+        fate = "are left out" if left else "count as 0"
+        notes.append(f"{score.unlabelled} of {len(score.per_query)} queries carry no label; they {fate}")
     if score.without_relevant > score.unlabelled:
         notes.append(
             f"{score.without_relevant - score.unlabelled} labelled queries have nothing relevant in the database"

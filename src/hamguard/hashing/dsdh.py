@@ -96,7 +96,7 @@ def dsdh(
 class DSDHSettings(PairSettings):
     """Hyper-parameters of DSDH."""
 
-    mu: float = Field(1.0, gt=0, description="weight of the classification term (paper 1, code 0.01)")
+    mu: float = Field(10.0, gt=0, description="weight of the classification term (paper 1, code 0.01)")
     nu: float = Field(0.1, gt=0, description="weight of the classifier's norm (paper 0.1, code 1)")
     eta: float = Field(0.1, ge=0, description="weight of the pull toward the discrete codes (paper 55, code 0.01)")
     sweeps: int = Field(3, ge=1, description="discrete sweeps over all bits at the end of an epoch")

@@ -1,9 +1,9 @@
 """What a batch is compared with: the other images of the batch, or a memory of everything seen so far.
 
 The peers (DPSH, DPH, DSH, DSDH and their ports) keep `U` (n, K) and `Y` (n, C), the last relaxed codes and labels of all
-training images, and compare a batch with all of them. Rows of the memory carry no gradient. From scratch this form ends
-in constant codes, because the stale rows let all outputs turn together; so pairs inside the batch are the default
-and `pairs="bank"` is the printed form.
+training images, and compare a batch with all of them. Rows of the memory carry no gradient. From scratch the printed form
+(pairs not balanced) ends in constant codes: DPSH with Adam 1e-3 on Fashion-MNIST falls to chance, .10, where balanced pairs of
+the bank reach .68. So balanced pairs inside the batch are the default and the printed form is a preset.
 
 Inside a batch the pairs (i, i) are left out: they say nothing about two images, they act as a hidden quantization
 term, and they would push an unlabelled image away from itself. The printed form keeps them, as the peers do.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hamguard.codes.binary import relax, sign
 from hamguard.core.digests import digest_bytes, digest_state
 from hamguard.core.errors import RequestError
+from hamguard.models.hash_model import LUMINANCE
 
 
 class ForeignModel(nn.Module):
@@ -44,7 +45,11 @@ class ForeignModel(nn.Module):
         self.bits = int(out.shape[1])
 
     def logits(self, x: Tensor) -> Tensor:
-        """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]."""
+        """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]; grey is repeated, color becomes luminance."""
+        if x.shape[1] == 3 and self.channels == 1:
+            x = (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
+        elif x.shape[1] == 1 and self.channels == 3:
+            x = x.expand(-1, 3, -1, -1)  # (B, 3, H, W)
         z: Tensor = self.module(x)
         return z
 
@@ -76,9 +81,13 @@ def foreign_from_factory(text: str) -> ForeignModel:
     place, _, attribute = text.partition(":")
     try:
         factory = getattr(importlib.import_module(place), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise RequestError(f"no model factory {text}: {error}") from error
-    module = factory()
+    try:
+        module = factory()
+    except Exception as error:  # it is foreign code
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise RequestError(f"model factory {text} failed: {type(error).__name__}: {first}") from error
     if not isinstance(module, nn.Module):
         raise RequestError(f"{text} must return a torch.nn.Module, got {type(module).__name__}")
     if isinstance(module, ForeignModel):

@@ -40,15 +40,23 @@ def draw_curves(
     left, right = figure.subplots(1, 2)
     for axes, curves, name in ((left, precision_recall, "recall"), (right, precision_at, "N (items retrieved)")):
         for number, (label, (x, y)) in enumerate(curves.items()):
-            axes.plot(x, y, linestyle=("-", "--", ":", "-.")[number % 4], linewidth=1.6, label=label)
+            axes.plot(
+                x,
+                y,
+                linestyle=("-", "--", ":", "-.")[number % 4],
+                linewidth=1.6,
+                label=label if not label.startswith("_") else f" {label}",
+            )  # matplotlib hides a leading _
         axes.set_xlabel(name)
         axes.set_ylabel("precision")
         axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        if curves:
+            for text in axes.legend(frameon=False, fontsize=8).get_texts():
+                text.set_parse_math(False)  # a name may hold a $
     left.set_xlim(0, 1.0)
     if title:
-        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower())

@@ -10,6 +10,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
 from hamguard.core.types import Array
 
+MOST_ROWS, MOST_ANSWERS = 100, 50  # beyond this nobody looks, and the renderer ends at 65,536 pixels
 GOOD, BAD, PLAIN = "#2a9d5c", "#c8443c", "#8a8f98"
 
 
@@ -50,7 +51,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
         footer: small line below it.
 
     Raises:
-        RequestError: there is nothing to draw, or the file type is unknown.
+        RequestError: there is nothing to draw, or too much, or the file type is unknown.
         RunError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -59,6 +60,11 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
     path = Path(path)
     if not rows:
         raise RequestError("a sheet needs at least one query")
+    if len(rows) > MOST_ROWS or any(len(row.answers) > MOST_ANSWERS for row in rows):
+        most = max(len(row.answers) for row in rows)
+        raise RequestError(
+            f"a sheet holds at most {MOST_ROWS} queries of {MOST_ANSWERS} answers, got {len(rows)} of {most}"
+        )
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RequestError(f"a sheet is written as .png, .svg or .pdf, got {path.name}")
     width = max(len(row.answers) for row in rows) + 1
@@ -77,9 +83,11 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
             color = PLAIN if found.relevant is None else GOOD if found.relevant else BAD
             _cell(figure.add_subplot(grid[line, place + 2]), found, color)
     if title:
-        figure.text(0.015, 1 - 0.14 / height, title, fontsize=11, fontweight="bold", va="top", ha="left")
+        figure.text(0.015, 1 - 0.14 / height, title, fontsize=11, fontweight="bold", va="top", ha="left",
+                    parse_math=False)  # fmt: skip
     if footer:
-        figure.text(0.015, 0.1 / height, footer, fontsize=7, color="#5a6068", va="bottom", ha="left")
+        figure.text(0.015, 0.1 / height, footer, fontsize=7, color="#5a6068", va="bottom", ha="left",
+                    parse_math=False)  # fmt: skip
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower())
 
@@ -97,8 +105,8 @@ def _cell(axes: object, found: Found, color: str) -> None:
         spine.set_color(color)
         spine.set_linewidth(2.2)
     mark = "" if found.relevant is None else "✓ " if found.relevant else "✗ "
-    axes.set_title(mark + found.title, fontsize=7, color=color, pad=3)
-    axes.set_xlabel(_short(found.caption), fontsize=6.5, color="#3b4048", labelpad=2)
+    axes.set_title(mark + found.title, fontsize=7, color=color, pad=3, parse_math=False)  # a name may hold a $
+    axes.set_xlabel(_short(found.caption), fontsize=6.5, color="#3b4048", labelpad=2, parse_math=False)
 
 
 def _short(text: str, most: int = 22) -> str:

@@ -23,6 +23,8 @@ from hamguard.core.types import Array, Bytes, Ints
 from hamguard.retrieval.index import Ball, Found, IndexFacts
 
 TRAINING_ITEMS_PER_CELL = 39  # faiss warns below this: the cells would follow single items
+TRAINING_LIMIT = 64
+ABSENT = (1 << 40) - 1
 SPARE = 16  # items fetched beyond 2 k from cells; where a tie is longer than that, a radius search finds it all
 
 
@@ -93,13 +95,14 @@ class FaissIndex:
         if engine == "flat":
             inner: Any = faiss.IndexBinaryFlat(width)
         else:
-            usual = int(min(4 * len(bank) ** 0.5, len(bank) / TRAINING_ITEMS_PER_CELL))
+            usual = int(min(len(bank) ** 0.5, len(bank) / TRAINING_ITEMS_PER_CELL))
             number = check_range("cells", max(1, usual) if cells is None else cells, 1, len(bank))
             quantizer: Any = faiss.IndexBinaryFlat(width)
             inner = faiss.IndexBinaryIVF(quantizer, width, number)
             inner.own_fields = True
             quantizer.this.disown()  # the index frees it
             inner.cp.min_points_per_centroid = 1  # few items are a choice here, not a mistake
+            inner.cp.max_points_per_centroid = TRAINING_LIMIT  # a seeded sample: a million codes train in seconds
             inner.train(np.ascontiguousarray(bank.packed))
             inner.nprobe = min(check_range("probes", probes, 1), number)
         facts = IndexFacts(engine, bank.bits, 0, "", "", bank.model_hash, bank.split_hash, "", [])
@@ -229,12 +232,12 @@ class FaissIndex:
                 f"index {folder} is damaged: {facts.file} is not the file that index.json names; build it again"
             )
         numbers = np.arange(facts.count, dtype=np.int64)
-        if facts.engine == "ivf":
-            split = len(content) - 8 * facts.count
-            content, numbers = content[:split], np.frombuffer(content[split:], dtype=np.int64)
         try:
+            if facts.engine == "ivf":
+                split = max(0, len(content) - 8 * facts.count)
+                content, numbers = content[:split], np.frombuffer(content[split:], dtype=np.int64)
             inner = faiss.deserialize_index_binary(np.frombuffer(content, dtype=np.uint8))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise RequestError(
                 f"index {folder} is damaged: {facts.file} does not fit index.json; build it again"
             ) from error
@@ -273,9 +276,11 @@ class FaissIndex:
         fetch = min(len(self), 2 * k + SPARE)
         distances, numbers = self._inner.search(packed, fetch)  # (Q, fetch)
         places = self._places(numbers)
-        last = np.iinfo(np.int64).max
-        order = np.lexsort((np.where(places < 0, last, places), distances))[:, :k]  # within each row
-        nearest, chosen = np.take_along_axis(distances, order, axis=1), np.take_along_axis(places, order, axis=1)
+        # One number that sorts by distance, then by place: places stay below 2**40, what is missing has a huge distance.
+        far = np.minimum(distances, self.bits + 1).astype(np.int64)
+        key = np.sort(far << 40 | np.where(places < 0, ABSENT, places), axis=1)[:, :k]
+        nearest, chosen = key >> 40, key & ABSENT
+        chosen[chosen == ABSENT] = -1
         # Where the tie at place k reaches the end of what was fetched, earlier members of it may be missing.
         open_end = (chosen[:, -1] >= 0) & (nearest[:, -1] == distances[:, -1]) & (fetch < len(self))
         for row in np.flatnonzero(open_end):

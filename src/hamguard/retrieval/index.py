@@ -164,7 +164,7 @@ def build_index(bank: CodeBank, *, engine: str = "flat", cells: int | None = Non
     Args:
         bank: codes with unique ids.
         engine: `flat`, exact, or `ivf`, which searches the cells nearest to a query.
-        cells: number of cells of `ivf`; default about `4 sqrt(N)`, but never fewer than 39 items a cell.
+        cells: number of cells of `ivf`; default about `sqrt(N)`, but never fewer than 39 items a cell.
         probes: cells that an `ivf` search visits.
 
     Raises:

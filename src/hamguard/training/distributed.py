@@ -71,6 +71,12 @@ def gather(local: Tensor, world: World) -> Tensor:
     return _Gather.apply(local)  # type: ignore[no-any-return]
 
 
+def wait(world: World) -> None:
+    """Go on when all processes have come here."""
+    if world.size > 1:
+        dist.barrier()
+
+
 def share_number(value: float, world: World) -> float:
     """The leading process's number, on every process."""
     if world.size == 1:

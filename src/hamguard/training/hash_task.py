@@ -121,14 +121,15 @@ class HashTask:
             raise CollapseError(f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. {ADVICE}")
         return facts
 
-    def outputs(self) -> Tensor:
-        """Logits of the whole training set, `(n, K)`, in evaluation mode, no gradient."""
+    def outputs(self, every: int = 1) -> Tensor:
+        """Logits of every `every`-th training item, `(n / every, K)`, in evaluation mode, no gradient."""
         was = self.model.training
         self.model.eval()
+        rows = self.index[::every]
         with torch.no_grad():
             parts = [
-                self.model.logits(self.images.batch(self.index[i : i + FIRST_PASS]).to(self.device)).float()
-                for i in range(0, self.items, FIRST_PASS)
+                self.model.logits(self.images.batch(rows[i : i + FIRST_PASS]).to(self.device)).float()
+                for i in range(0, len(rows), FIRST_PASS)
             ]
         self.model.train(was)
         return torch.cat(parts)  # (n, K)

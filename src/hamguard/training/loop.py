@@ -19,13 +19,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hamguard.core.errors import RunError
+from hamguard.core.errors import RunError, StoppedError
 from hamguard.core.files import write_text
 from hamguard.core.seeds import derive_seed, torch_generator
 from hamguard.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from hamguard.training.distributed import World, share_number
 from hamguard.training.recipe import Recipe
 from hamguard.training.schedules import factor
+from hamguard.training.stopping import StopRequest
 
 Progress = Callable[[float, str], None]
 """Called with the share of the run that is done and a short text."""
@@ -131,8 +132,23 @@ def fit(
         RunError: the loss is not finite.
         CollapseError: the codes became constant.
         StaleError: the folder holds another run.
+        StoppedError: Ctrl-C; what was done is in the checkpoint.
     """
-    world = world or World()
+    with StopRequest() as stop:
+        return _fit(task, recipe, seed, folder, run, world or World(), validate, progress, stop)
+
+
+def _fit(
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    run: str,
+    world: World,
+    validate: Callable[[], float] | None,
+    progress: Progress | None,
+    stop: StopRequest,
+) -> list[dict[str, float]]:
     optimizer = make_optimizer(task.parameter_groups(), recipe)
     stand, best_state = Progressed(), None
     stored = load_checkpoint(folder, run)
@@ -182,13 +198,12 @@ def fit(
             stand.seconds += time.monotonic() - started
             if progress:
                 progress(share + 1 / steps / recipe.epochs, f"epoch {stand.epoch + 1}/{recipe.epochs}  loss {loss:.4f}")
-            if (
-                recipe.checkpoint_seconds
-                and time.monotonic() - saved > recipe.checkpoint_seconds
-                and stand.step < steps
-            ):
+            due = recipe.checkpoint_seconds and time.monotonic() - saved > recipe.checkpoint_seconds
+            if (due or stop.asked) and stand.step < steps:
                 save()
                 saved = time.monotonic()
+            if stop.asked and stand.step < steps:
+                raise StoppedError(_stopped(stand, recipe, folder))
         facts = {"epoch": stand.epoch + 1, "loss": stand.loss_sum / steps, "seconds": round(stand.seconds, 3)}
         facts |= task.end_epoch(stand.epoch)
         last = stand.epoch + 1 == recipe.epochs
@@ -205,9 +220,16 @@ def fit(
         saved = time.monotonic()
         if world.leads:
             write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in stand.history))
+        if stop.asked and stand.epoch < recipe.epochs and not stand.stopped:
+            raise StoppedError(_stopped(stand, recipe, folder))
     if best_state is not None:
         task.load_state(best_state)
     return stand.history
+
+
+def _stopped(stand: Progressed, recipe: Recipe, folder: Path) -> str:
+    where = f"after {stand.epoch} of {recipe.epochs} epochs" + (f" and {stand.step} steps" if stand.step else "")
+    return f"stopped {where}; {folder} keeps a checkpoint, and the same command goes on from there"
 
 
 def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, net_seed: int) -> float:

@@ -16,7 +16,13 @@ from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.training.recipe import Recipe
 
-FINE_TUNING: Mapping[str, Any] = {"epochs": 3, "lr": 5e-4, "head_lr_factor": 10.0, "schedule": "cosine", "augment": "flip"}
+FINE_TUNING: Mapping[str, Any] = {
+    "epochs": 3,
+    "lr": 5e-4,
+    "head_lr_factor": 10.0,
+    "schedule": "cosine",
+    "augment": "flip",
+}
 """Recipe defaults where the backbone starts from given weights: a fresh head learns ten times faster than the rest."""
 
 
@@ -118,6 +124,15 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
     for key, value in flags.items():
         if value is not None:
             _put(merged, key, value)
+    words = []
+    for word in sets:
+        key, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not key:
+            faults.append(f"--set {word}: must be key=value")
+        elif key == "method":  # it decides which other keys there are
+            merged["method"] = parse_value(text)
+        else:
+            words.append((key, parse_value(text)))
     method = merged.get("method", "csq")
     kind = None
     if method in methods():
@@ -127,12 +142,8 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             f"unknown hash method {method!r}; allowed: {', '.join(methods())}{suggest(str(method), methods())}"
         )
     own = list(kind.settings_type.model_fields) if kind else []
-    for word in sets:
-        key, equals, text = word.partition("=")
-        if not equals:
-            faults.append(f"--set {word}: must be key=value")
-            continue
-        _put(merged, _full_key(key.strip(), own), parse_value(text.strip()))
+    for key, value in words:
+        _put(merged, _full_key(key, own), value)
 
     preset = merged.get("preset")
     settings = dict(merged.get("settings", {})) if isinstance(merged.get("settings", {}), Mapping) else {}
@@ -149,8 +160,12 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             settings = kind.settings_type(**settings).model_dump()
         except ValidationError as error:
             faults += _explain(error, ("settings",), own)
-    elif settings and method in UNSUPERVISED:
-        faults.append(f"{method} has no settings, got {', '.join(settings)}")
+    elif method in UNSUPERVISED:
+        for section in ("settings", "training"):
+            if isinstance(given := merged.get(section), Mapping) and given:
+                faults.append(f"{method} is fitted in one pass and takes no {section} keys, got {', '.join(given)}")
+        if preset is not None:
+            faults.append(f"{method} has no presets, got {preset!r}")
     model = merged.get("model", {})
     tuned = FINE_TUNING if isinstance(model, Mapping) and model.get("weights") else {}
     training = merged.get("training", {})
@@ -161,9 +176,7 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
     except ValidationError as error:
         faults += _explain(error, (), list(TrainRequest.model_fields))
     if faults:
-        raise RequestError(
-            "\n".join(faults) if len(faults) == 1 else f"{len(faults)} faults:\n  " + "\n  ".join(faults)
-        )
+        raise RequestError(faults[0] if len(faults) == 1 else f"{len(faults)} faults: {' | '.join(faults)}")
     return request
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_file
@@ -23,12 +24,17 @@ from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backbone, load_initial
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
-from hamguard.training.distributed import World, join_world
+from hamguard.training.distributed import World, join_world, wait
 from hamguard.training.hash_task import ADVICE, HashTask
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.request import TrainRequest
 from hamguard.training.statistics import code_statistics
 
+UNSUPERVISED_TITLES = {
+    "lsh": "random hyperplanes (LSH, Charikar, STOC 2002)",
+    "itq": "ITQ (Gong and Lazebnik, CVPR 2011)",
+    "pca": "signs of principal components (PCA)",
+}
 RUN, LEARNED = "run.json", "learned_codes.npz"
 FITS = {"fashion-products": "pad"}  # its pictures were padded to a square on white; all others were cropped
 
@@ -117,6 +123,7 @@ def train(
     first = digest_file(Path(weights)) if weights and Path(weights).is_file() else ""
     run = "-".join([request.digest, split.digest, str(world.size), first]).rstrip("-")
     done = _look_at(folder, run, restart=restart, leads=world.leads)
+    wait(world)  # nobody may look at a folder that the leading process writes already
     if done:
         return done
     if len(split.train) < 2:
@@ -125,7 +132,8 @@ def train(
     if world.leads:
         write_json(folder / RUN, {"run": run, **facts})
     if request.method in UNSUPERVISED:
-        task, title = None, fit_head(model, request, dataset.images, split.train)
+        task, title = None, UNSUPERVISED_TITLES.get(request.method, request.method)
+        logits = fit_head(model, request, dataset.images, split.train)
     else:
         task = _task(request, model, dataset, split, world)
         title = task.objective.title
@@ -137,8 +145,17 @@ def train(
             raise RequestError("early stopping (patience) needs a validation split and a way to score it")
         recipe = request.training
         fit(task, recipe, seed=request.seed, folder=folder, run=run, world=world, validate=score, progress=progress)
+        logits = task.outputs(every=max(1, len(split.train) // 10_000))
     return _finish(
-        request, model=model, task=task, title=title, dataset=dataset, split=split, folder=folder, leads=world.leads
+        request,
+        model=model,
+        task=task,
+        title=title,
+        logits=logits,
+        dataset=dataset,
+        split=split,
+        folder=folder,
+        leads=world.leads,
     )
 
 
@@ -173,6 +190,11 @@ def _task(request: TrainRequest, model: HashModel, dataset: Dataset, split: Spli
     if labels.shape[1] == 0 or not bool(labels.any()):
         unlabelled = ", ".join(UNSUPERVISED)
         raise RequestError(f"{dataset.name} has no labels; {request.method} needs them, {unlabelled} do not")
+    if bool((labels == labels[0]).all()):
+        raise RequestError(
+            f"all {len(labels):,} training pictures of {dataset.name} have the same labels; "
+            f"{request.method} needs at least two kinds to tell apart"
+        )
     settings = kind.settings_type(**request.settings)
     objective = kind(settings, bits=model.bits, labels=labels, seed=request.seed)
     recipe = request.training
@@ -188,8 +210,8 @@ def _task(request: TrainRequest, model: HashModel, dataset: Dataset, split: Spli
 
 
 @torch.no_grad()
-def fit_head(model: HashModel, request: TrainRequest, images: ImageStore, index: Ints) -> str:
-    """Fit an unsupervised hash head (LSH, ITQ) to the features of the training pictures; returns what it is called."""
+def fit_head(model: HashModel, request: TrainRequest, images: ImageStore, index: Ints) -> Tensor:
+    """Fit an unsupervised hash head (LSH, ITQ, PCA) to the features of the training pictures; returns their logits."""
     device = next(model.parameters()).device
     model.eval()
     batches = [images.batch(index[i : i + 64]).to(device) for i in range(0, len(index), 64)]
@@ -197,9 +219,7 @@ def fit_head(model: HashModel, request: TrainRequest, images: ImageStore, index:
     head = UNSUPERVISED[request.method](features, model.bits, request.seed)
     model.head.weight.copy_(torch.as_tensor(head.weight))
     model.head.bias.copy_(torch.as_tensor(head.bias))
-    return {"lsh": "random hyperplanes (LSH)", "itq": "iterative quantization (ITQ)"}.get(
-        request.method, request.method
-    )
+    return head(features)  # (n, K)
 
 
 def _finish(
@@ -208,22 +228,15 @@ def _finish(
     model: HashModel,
     task: HashTask | None,
     title: str,
+    logits: Tensor,
     dataset: Dataset,
     split: Split,
     folder: Path,
     leads: bool,
 ) -> Trained:
     model.eval()
-    step = max(1, len(split.train) // 10_000)
-    with torch.no_grad():
-        device = next(model.parameters()).device
-        rows = split.train[::step]
-        parts = [
-            model.logits(dataset.images.batch(rows[i : i + 256]).to(device)).float().cpu()
-            for i in range(0, len(rows), 256)
-        ]
-    statistics = code_statistics(torch.cat(parts))
-    if statistics["distinct_codes"] == 1 and len(rows) > 1:
+    statistics = code_statistics(logits.cpu())
+    if statistics["distinct_codes"] == 1:
         raise CollapseError(f"the codes collapsed: every training picture has the same code. {ADVICE}")
     facts = {
         "fit": FITS.get(request.data.source, "crop"),

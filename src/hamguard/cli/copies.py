@@ -1,0 +1,77 @@
+"""`hamguard evaluate --view`: searches with changed copies, for `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hamguard.cli.common import Bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from hamguard.codes.bank import CodeBank
+    from hamguard.core.rows import Row
+    from hamguard.core.types import Ints
+    from hamguard.data.dataset import Dataset
+    from hamguard.data.split import Split
+    from hamguard.evaluation.copies import CopySearch
+    from hamguard.models.store import AnyModel, Card
+
+SHOWN = 3  # copies a view on the sheet, the last of them the hardest
+
+
+def evaluate_copies(
+    name: str, model: AnyModel, card: Card | None, dataset: Dataset, split: Split, views: list[str],
+    *, queries: int | None, batch_size: int, seed: int, device: torch.device, sheet: Path | None,
+) -> tuple[list[Row], CodeBank]:  # fmt: skip
+    """Search all pictures of a data set for the originals of changed copies of its query part.
+
+    Returns:
+        One row a view, and the bank that was searched.
+
+    Raises:
+        RequestError: unknown view.
+    """
+    import numpy as np
+
+    from hamguard.data.split import Part
+    from hamguard.evaluation.copies import parse_view, search_copies
+    from hamguard.evaluation.encode import encode
+    from hamguard.evaluation.model_rows import base_row
+
+    for view in views:
+        parse_view(view)
+    everything = Part("database", np.arange(len(dataset)))
+    with Bar("encoding") as bar:
+        bank = encode(model, dataset, split, everything, batch_size=batch_size, device=device, progress=bar)
+    facts = base_row(name, model, card, dataset, split, (bank, bank), seed)
+    rows = split.part("query").first(queries).index
+    found = []
+    for view in views:
+        with Bar(view) as bar:
+            found.append(
+                search_copies(model, dataset, rows, bank, view, facts=facts, seed=seed, device=device, progress=bar)
+            )
+    if sheet:
+        _draw(sheet, views, found, rows, bank, dataset)
+    return [one.row for one in found], bank
+
+
+def _draw(path: Path, views: list[str], found: list[CopySearch], rows: Ints, bank: CodeBank, dataset: Dataset) -> None:
+    from hamguard.evaluation.copies import parse_view, shown_copies
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    lines = []
+    place = {str(item): row for row, item in enumerate(dataset.ids)}
+    for view, search in zip(views, found, strict=True):
+        for number, answers in shown_copies(search, bank, SHOWN, 10):
+            row = int(rows[number])
+            copy = parse_view(view)(dataset.images.pixels([row])[0])
+            cells = []
+            for item, distance in answers:
+                picture = dataset.images.pixels([place[item]])[0]
+                cells.append(Found(picture, f"{distance} bits", item, place[item] == row))
+            lines.append(SheetRow(Found(copy, view, str(dataset.ids[row])), cells))
+    footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
+    draw_sheet(lines, path, title=f"{dataset.name}: searches with changed copies, {bank.bits} bits", footer=footer)

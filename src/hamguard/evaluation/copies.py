@@ -1,0 +1,149 @@
+"""Search with changed copies: is the original among the first answers to its JPEG, crop or resized copy?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import hamming
+from hamguard.core.checks import check_choice
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.core.types import Array, Bytes, Floats
+from hamguard.data.dataset import Dataset
+from hamguard.evaluation.pictures import codes_of
+from hamguard.images.views import crop_image, fit_image, jpeg_image, resize_image
+from hamguard.models.store import AnyModel
+from hamguard.retrieval.intervals import bootstrap_interval
+
+View = Callable[[Bytes], Bytes]
+VIEWS = ("jpeg", "crop", "resize")
+BATCH = 32  # copies encoded at once
+
+
+def parse_view(text: str) -> View:
+    """A change of a uint8 picture by its written form.
+
+    `jpeg:50` re-encodes at that quality, `crop:216` keeps the middle 216 pixels and scales it back to the old size,
+    `resize:128` scales to 128 pixels and back.
+
+    Raises:
+        RequestError: unknown view, or a number that is missing or out of range.
+    """
+    kind, _, number = text.partition(":")
+    check_choice("view", kind, VIEWS)
+    if not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise RequestError(f"view {text!r} needs a number, e.g. jpeg:50, crop:216, resize:128")
+    amount = int(number)
+    if kind == "jpeg":
+        if amount > 100:
+            raise RequestError(f"view {text!r}: JPEG quality lies between 1 and 100")
+        return lambda image: jpeg_image(image, amount)
+    if kind == "crop":
+        return lambda image: fit_image(np.ascontiguousarray(crop_image(image, amount)), _sides(image))
+    return lambda image: resize_image(resize_image(image, amount), _sides(image))
+
+
+def _sides(image: Bytes) -> tuple[int, int]:
+    return int(image.shape[0]), int(image.shape[1])
+
+
+@dataclass(frozen=True)
+class CopySearch:
+    """Answer of a search with changed copies.
+
+    Attributes:
+        row: share of copies whose original is among the first answers.
+        codes: codes of the copies, `(n, bytes)`.
+        found: probability per copy that the original is among them, over the orders of equal distances, `(n,)`.
+        bits_moved: distance between copy and original, `(n,)`.
+    """
+
+    row: Row
+    codes: Bytes
+    found: Floats
+    bits_moved: Array
+
+
+def search_copies(
+    model: AnyModel,
+    dataset: Dataset,
+    rows: Array,
+    bank: CodeBank,
+    view: str,
+    *,
+    top: int = 10,
+    facts: Row,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[float, str], None] | None = None,
+) -> CopySearch:
+    """Change each picture, encode the copy, and look for the original in a bank.
+
+    Args:
+        model: the network.
+        dataset: pictures.
+        rows: which of them are asked for, `(n,)`; their ids must stand in the bank.
+        bank: codes of the unchanged pictures.
+        view: the change, see `parse_view`.
+        top: how many answers count.
+        facts: facts that the row carries.
+        seed: seed of the bootstrap.
+        device: where to compute.
+        progress: told how far the work is.
+
+    Raises:
+        RequestError: unknown view, or a picture that is not in the bank.
+    """
+    change, started = parse_view(view), time.perf_counter()
+    place = {str(item): i for i, item in enumerate(bank.ids)}
+    names = [str(dataset.ids[row]) for row in rows]
+    absent = [name for name in names if name not in place]
+    if absent:
+        raise RequestError(f"{len(absent)} of {len(names)} originals are not in the database, e.g. {absent[0]}")
+    codes = np.empty((len(rows), bank.packed.shape[1]), np.uint8)
+    found, moved = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
+    for start in range(0, len(rows), BATCH):
+        part = range(start, min(start + BATCH, len(rows)))
+        copies = np.stack([change(dataset.images.pixels([int(rows[i])])[0]) for i in part])
+        codes[part.start : part.stop] = codes_of(copies, model, device)
+        dist = hamming(codes[part.start : part.stop], bank.packed)  # (b, N)
+        for i in part:
+            moved[i] = dist[i - start, place[names[i]]]
+            nearer, equal = int((dist[i - start] < moved[i]).sum()), int((dist[i - start] == moved[i]).sum())
+            found[i] = min(1.0, max(0, top - nearer) / equal)  # share of the orders of the tie that keep it in the top
+        if progress:
+            progress(part.stop / len(rows), f"{view}: {part.stop:,} of {len(rows):,}")
+    row_out = replace(
+        facts,
+        bits=bank.bits,
+        task=f"{view} copy->original",
+        metric="found",
+        at=top,
+        ties="expected",
+        value=float(found.mean()),
+        ci95=bootstrap_interval(found, seed=seed),
+        n=len(rows),
+        seconds=round(time.perf_counter() - started, 3),
+        notes=(*facts.notes, f"{view}: {moved.mean():.1f} of {bank.bits} bits move on average"),
+    )
+    return CopySearch(row_out, codes, found, moved)
+
+
+def shown_copies(
+    search: CopySearch, bank: CodeBank, count: int, top: int
+) -> list[tuple[int, Sequence[tuple[str, int]]]]:
+    """Copies for a sheet, hardest last: their place in the search, and ids and distances of their nearest items."""
+    order = np.argsort(search.found, kind="stable")
+    chosen = [*range(min(count - 1, len(order))), int(order[0])]
+    answers: list[tuple[int, Sequence[tuple[str, int]]]] = []
+    for i in dict.fromkeys(chosen):
+        dist = hamming(search.codes[i : i + 1], bank.packed)[0]
+        best = np.argsort(dist, kind="stable")[:top]
+        answers.append((i, [(str(bank.ids[j]), int(dist[j])) for j in best]))
+    return answers

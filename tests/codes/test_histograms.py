@@ -1,0 +1,238 @@
+import ast
+import importlib.util
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hamguard.codes import histograms as module
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import pack
+from hamguard.codes.gains import shared_labels
+from hamguard.codes.histograms import DistanceHistograms, distance_histograms, stable_sums
+from hamguard.codes.labeled import Codes
+from hamguard.core.errors import RequestError
+
+# K on both sides of bytes, words and the small key type; C on both sides of one and two label words.
+SHAPES = [(1, 1), (7, 10), (12, 64), (21, 65), (64, 21), (65, 80), (127, 3), (128, 3), (130, 130)]
+
+
+def draw(n, bits, classes, seed, density=0.2):
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, (n, bits)) * 2 - 1
+    labels = (rng.random((n, classes)) < density).astype(np.uint8)
+    return signs, labels, Codes(pack(signs), bits, labels)
+
+
+def oracle(signs, labels, db_signs, db_labels):
+    bits = signs.shape[1]
+    total, relevant = np.zeros((len(signs), bits + 1), int), np.zeros((len(signs), bits + 1), int)
+    for i in range(len(signs)):
+        for j in range(len(db_signs)):
+            d = int((signs[i] != db_signs[j]).sum())
+            total[i, d] += 1
+            relevant[i, d] += int((labels[i] * db_labels[j]).sum() > 0)
+    return total, relevant
+
+
+def oracle_terms(signs, labels, db_signs, db_labels, i):
+    dist = (signs[i] != db_signs).sum(axis=1)
+    hit = ((labels[i] * db_labels).sum(axis=1) > 0)[np.argsort(dist, kind="stable")]
+    ranks = np.flatnonzero(hit) + 1
+    return ranks, np.arange(1, len(ranks) + 1) / ranks
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba", "torch"])
+@pytest.mark.parametrize(("bits", "classes"), SHAPES)
+def test_counts_equal_a_literal_loop(bits, classes, path):
+    signs, labels, query = draw(5, bits, classes, 1)
+    db_signs, db_labels, database = draw(83, bits, classes, 2)
+    found = distance_histograms(query, database, path=path)
+    total, relevant = oracle(signs, labels, db_signs, db_labels)
+    assert np.array_equal(found.total, total)
+    assert np.array_equal(found.relevant, relevant)
+    assert found.total.dtype == found.relevant.dtype == np.int64
+
+
+@pytest.mark.parametrize("bits", [64, 2048])
+def test_paths_agree_over_several_blocks(bits, monkeypatch):
+    monkeypatch.setattr("hamguard.codes.labeled.BLOCK_ROWS", 4500)  # more than one stretch, not a multiple of one
+    _, _, query = draw(3, bits, 21, 1)
+    _, _, database = draw(10_007, bits, 21, 2)
+    tables = [distance_histograms(query, database, path=path) for path in ("numpy", "numba", "torch")]
+    assert tables[0].database == 10_007
+    for other in tables[1:]:
+        assert np.array_equal(tables[0].total, other.total)
+        assert np.array_equal(tables[0].relevant, other.relevant)
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba"])
+@pytest.mark.parametrize(("bits", "classes"), SHAPES)
+def test_stable_sums_equal_a_stable_sort(bits, classes, path):
+    signs, labels, query = draw(5, bits, classes, 1)
+    db_signs, db_labels, database = draw(300, bits, classes, 2)
+    table = distance_histograms(query, database)
+    for max_rank, max_hits in ((None, None), (40, None), (None, 3), (10_000, 10_000)):
+        sums, hits = stable_sums(query, database, table, max_rank=max_rank, max_hits=max_hits, path=path)
+        for i in range(5):
+            ranks, terms = oracle_terms(signs, labels, db_signs, db_labels, i)
+            kept = terms[ranks <= (max_rank or 300)][: max_hits or 300]
+            assert hits[i] == len(kept)
+            assert sums[i] == pytest.approx(kept.sum(), abs=1e-12)
+
+
+def test_stable_sums_do_not_depend_on_path_threads_or_shards_in_the_last_bit():
+    _, _, query = draw(7, 12, 10, 1)
+    _, _, database = draw(9_001, 12, 10, 2)
+    table = distance_histograms(query, database)
+    cuts = [0, 1, 1, 5000, 5003, 9001]
+    shards = [Codes(database.packed[a:b], 12, database.labels[a:b]) for a, b in itertools.pairwise(cuts)]
+    first = stable_sums(query, database, table, path="numpy", max_rank=5000)
+    for other in (
+        stable_sums(query, shards, table, path="numpy", max_rank=5000),
+        stable_sums(query, database, table, path="numba", max_rank=5000),
+        stable_sums(query, shards, table, path="numba", max_rank=5000, threads=3),
+    ):
+        assert np.array_equal(first[0], other[0])
+        assert np.array_equal(first[1], other[1])
+
+
+def test_many_bits_take_several_turns_of_queries(monkeypatch):
+    monkeypatch.setattr(module, "STATE_BYTES", 8)
+    _, _, query = draw(150, 12, 10, 1)
+    _, _, database = draw(200, 12, 10, 2)
+    table = distance_histograms(query, database)
+    turns = stable_sums(query, database, table)
+    monkeypatch.setattr(module, "STATE_BYTES", 1 << 22)
+    assert np.array_equal(turns[0], stable_sums(query, database, table)[0])
+
+
+def test_shards_add_up_to_the_whole():
+    _, _, query = draw(4, 21, 10, 1)
+    _, _, database = draw(100, 21, 10, 2)
+    parts = [Codes(database.packed[a:b], 21, database.labels[a:b]) for a, b in ((0, 33), (33, 33), (33, 100))]
+    whole = distance_histograms(query, database)
+    added = distance_histograms(query, parts[0]) + distance_histograms(query, parts[2])
+    streamed = distance_histograms(query, parts, path="numba", threads=2)
+    for other in (added, streamed):
+        assert np.array_equal(whole.total, other.total)
+        assert np.array_equal(whole.relevant, other.relevant)
+
+
+def test_tensors_float_labels_and_banks_count_alike():
+    _, labels, query = draw(4, 21, 10, 1)
+    _, db_labels, database = draw(100, 21, 10, 2)
+    whole = distance_histograms(query, database)
+    tensors = [Codes(torch.from_numpy(c.packed), 21, torch.from_numpy(c.labels)) for c in (query, database)]
+    floats = Codes(query.packed, 21, labels.astype(np.float32)), Codes(database.packed, 21, db_labels.astype(bool))
+    banks = CodeBank(query.packed, 21, labels), CodeBank(database.packed, 21, db_labels)
+    for q, d in (tensors, floats, banks):
+        for path in ("auto", "numpy", "torch"):
+            assert np.array_equal(distance_histograms(q, d, path=path).relevant, whole.relevant)
+
+
+def test_shared_labels_equal_a_product():
+    signs, labels, query = draw(4, 12, 70, 1)
+    db_signs, db_labels, database = draw(90, 12, 70, 2)
+    found = shared_labels(query, [database])
+    shared = labels.astype(int) @ db_labels.T.astype(int)
+    dist = (signs[:, None] != db_signs[None]).sum(axis=2)
+    for i in range(4):
+        assert np.array_equal(found.by_distance[i], np.bincount(dist[i], weights=shared[i], minlength=13))
+        assert np.array_equal(found.counts[i], np.bincount(shared[i], minlength=found.counts.shape[1]))
+
+
+def test_auto_takes_numba_for_many_pairs(monkeypatch):
+    _, _, query = draw(2, 8, 2, 1)
+    assert module.choose_path("auto", query, [query], 10) == "numpy"
+    assert module.choose_path("auto", query, [query], 10**8) == "numba"
+
+
+def test_importing_histograms_does_not_load_the_compiler():
+    seen, waiting = set(), {"hamguard.codes.histograms"}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        tree = ast.parse(Path(importlib.util.find_spec(name).origin).read_text(encoding="utf-8"))
+        for node in tree.body:  # imports inside functions are the lazy ones
+            found = [node.module] if isinstance(node, ast.ImportFrom) else []
+            found += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module == "hamguard.codes":
+                found += [f"hamguard.codes.{alias.name}" for alias in node.names]
+            waiting |= {n for n in found if n.startswith("hamguard.")} - seen
+            seen |= set(found)
+    assert "hamguard.codes.histograms_numpy" in seen
+    assert not {"numba", "hamguard.codes.histograms_numba"} & seen
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    from hamguard.codes import histograms_numba
+
+    calls = []
+
+    def njit(**options):
+        calls.append(options)
+        if "cache" in options:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(histograms_numba, "njit", njit)
+    assert histograms_numba._compiled(len) is len
+    assert [("cache" in c) for c in calls] == [True, False]
+
+
+def good():
+    return draw(3, 12, 4, 1)[2], draw(9, 12, 4, 2)[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda q, d: (Codes(q.packed[:0], 12, q.labels[:0]), d), "there are no queries"),
+        (lambda q, d: (q, Codes(d.packed[:0], 12, d.labels[:0])), "the database is empty"),
+        (lambda q, d: (q, []), "the database is empty"),
+        (lambda q, d: (q, Codes(d.packed, 13, d.labels)), "12 bits, database codes 13"),
+        (lambda q, d: (q, Codes(d.packed, 12, d.labels[:, :3])), "4 classes, database labels 3"),
+        (lambda q, d: (q, Codes(d.packed, 12, d.labels * 2)), "multi-hot, 0 or 1"),
+        (lambda q, d: (Codes(q.packed, 12, np.full((3, 4), np.nan)), d), "multi-hot, 0 or 1"),
+        (lambda q, d: (Codes(q.packed, 12, np.full((3, 4), -1)), d), "multi-hot, 0 or 1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["numpy", "torch"])
+def test_unfitting_inputs_are_refused(change, message, path):
+    query, database = good()
+    if message == "multi-hot, 0 or 1":
+        database = Codes(database.packed, 12, np.ones_like(database.labels))
+    with pytest.raises(RequestError, match=message):
+        distance_histograms(*change(query, database), path=path)
+
+
+def test_unfitting_codes_are_refused():
+    query, database = good()
+    with pytest.raises(RequestError, match=r"labels of codes must have shape \(3, C\)"):
+        Codes(query.packed, 12, query.labels[0])
+    with pytest.raises(RequestError, match="with C at least 1"):
+        Codes(query.packed, 12, query.labels[:, :0])
+    with pytest.raises(RequestError, match="codes of 20 bits must be uint8"):
+        Codes(query.packed, 20, query.labels)
+    with pytest.raises(RequestError, match="codes of 20 bits must be uint8"):
+        Codes(torch.from_numpy(query.packed), 20, torch.from_numpy(query.labels))
+    with pytest.raises(RequestError, match="bits set beyond"):
+        Codes(torch.full((3, 2), 255, dtype=torch.uint8), 12, torch.ones(3, 1))
+    with pytest.raises(RequestError, match=r"unknown path 'numbra'.*did you mean numba"):
+        distance_histograms(query, database, path="numbra")
+    with pytest.raises(RequestError, match="threads must be at least 1, got 0"):
+        distance_histograms(query, database, threads=0)
+    table = distance_histograms(query, database)
+    with pytest.raises(RequestError, match="stable ties have no torch path"):
+        stable_sums(query, database, table, path="torch")
+    with pytest.raises(RequestError, match="do not belong to 3 queries, 18 items"):
+        stable_sums(query, [database, database], table)
+    with pytest.raises(RequestError, match="same queries and bits add up"):
+        table + DistanceHistograms(table.total[:2], table.relevant[:2], 12)
+    with pytest.raises(RequestError, match=r"of 11 bits must have shape \(Q, 12\)"):
+        DistanceHistograms(table.total, table.relevant, 11)
+    with pytest.raises(RequestError, match="between 0 and all items relevant"):
+        DistanceHistograms(table.relevant, table.total + 1, 12)

@@ -1,0 +1,68 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from hamguard.core.errors import RequestError
+from hamguard.retrieval import intervals
+from hamguard.retrieval.intervals import bootstrap_interval, paired_difference
+
+VALUES = np.random.default_rng(0).random(400)
+
+
+def test_the_interval_agrees_with_the_normal_law():
+    low, high = bootstrap_interval(VALUES, seed=0, resamples=4000)
+    half = 1.96 * VALUES.std() / 20
+    assert low == pytest.approx(VALUES.mean() - half, abs=0.003)
+    assert high == pytest.approx(VALUES.mean() + half, abs=0.003)
+    narrow = bootstrap_interval(VALUES, seed=0, level=0.5)
+    assert low < narrow[0] < VALUES.mean() < narrow[1] < high
+
+
+def test_the_seed_alone_decides():
+    first = bootstrap_interval(VALUES, seed=1)
+    np.random.seed(5)  # noqa: NPY002 - the global generator must not matter
+    assert bootstrap_interval(VALUES, seed=1) == first
+    assert bootstrap_interval(VALUES, seed=2) != first
+
+
+def test_batches_bound_the_memory_and_not_the_result(monkeypatch):
+    whole = bootstrap_interval(VALUES, seed=1)
+    monkeypatch.setattr(intervals, "BATCH_BYTES", 1)
+    assert bootstrap_interval(VALUES, seed=1) == whole
+
+
+@pytest.mark.parametrize("values", [[0.25], [0.1] * 50, [0, 0]])
+def test_constant_values_have_no_width_and_no_warning(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bootstrap_interval(np.array(values), seed=0) == (values[0], values[0])
+
+
+def test_pairs_cancel_what_queries_share():
+    better = VALUES + 0.01 + 0.001 * np.random.default_rng(1).standard_normal(400)
+    found = paired_difference(better, VALUES, seed=0)
+    assert found.value == pytest.approx(0.01, abs=0.001)
+    assert found.low < found.value < found.high
+    assert found.high - found.low < 0.001
+    assert found.differs
+    assert not paired_difference(VALUES, VALUES, seed=0).differs
+    assert paired_difference(VALUES, better, seed=0).differs
+    assert not paired_difference(VALUES, np.random.default_rng(3).permutation(VALUES), seed=0).differs
+
+
+def test_wrong_requests_are_refused():
+    for values in ([], [[1.0]]):
+        with pytest.raises(RequestError, match=r"values must have shape \(n,\)"):
+            bootstrap_interval(np.array(values), seed=0)
+    with pytest.raises(RequestError, match="values must be finite, got 2 NaN or infinite values"):
+        bootstrap_interval(np.array([1, np.nan, np.inf]), seed=0)
+    for level in (0, 1, 95, float("nan")):
+        with pytest.raises(RequestError, match=r"level must be between 0 and 1.*95% is 0.95"):
+            bootstrap_interval(VALUES, seed=0, level=level)
+    with pytest.raises(RequestError, match="resamples must be at least 1"):
+        bootstrap_interval(VALUES, seed=0, resamples=0)
+    with pytest.raises(RequestError, match="the same queries, got 400 and 399"):
+        paired_difference(VALUES, VALUES[1:], seed=0)
+    with pytest.raises(RequestError, match="second must be finite"):
+        paired_difference(VALUES, VALUES * np.nan, seed=0)
