@@ -33,7 +33,7 @@ SUITES = {
     "digits": {"methods": SEVEN, "bits": 32, "queries": None, "sets": []},
 }
 
-# Published MAP at the same bits: PPL (AAAI 2021), Table 1, C->C. The paper says neither the cut-off nor how ADSH codes its database.
+# Published MAP at 16 bits: PPL (AAAI 2021), Table 1, C->C, which says neither the cut-off nor how ADSH codes its database.
 PUBLISHED = {("fashion-mnist", "adsh"): 0.9007, ("fashion-mnist", "dsdh"): 0.6978}
 
 

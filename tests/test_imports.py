@@ -41,7 +41,11 @@ def imported_packages(path: Path) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide the arrow"
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "hamguard" else [node.module or ""]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "hamguard"
+                else [node.module or ""]
+            )
         found |= {name.split(".")[1] for name in names if name.startswith("hamguard.")}
     return {name for name in found if (ROOT / name).is_dir()}
 
@@ -59,7 +63,9 @@ def test_imports_go_down(path: Path) -> None:
 
 def test_walker_sees_a_wrong_arrow(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
-    bad.write_text("def f():\n    from hamguard.cli.main import run\n    from hamguard import report\n    return run, report\n")
+    bad.write_text(
+        "def f():\n    from hamguard.cli.main import run\n    from hamguard import report\n    return run, report\n"
+    )
     assert imported_packages(bad) == {"cli", "report"}
 
 

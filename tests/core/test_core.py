@@ -29,7 +29,9 @@ def test_range_and_shape_say_what_they_got() -> None:
 
 
 def test_generators_depend_on_every_name() -> None:
-    draws = {float(torch.rand(1, generator=seeds.torch_generator(*names))) for names in [(0,), (1,), (0, "a"), (0, "a", 1)]}
+    draws = {
+        float(torch.rand(1, generator=seeds.torch_generator(*names))) for names in [(0,), (1,), (0, "a"), (0, "a", 1)]
+    }
     assert len(draws) == 4
     assert seeds.numpy_generator(3, "x").random() == seeds.numpy_generator(3, "x").random()
 
@@ -71,7 +73,10 @@ def test_a_full_disk_is_one_line() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    with pytest.raises(RunError, match="No space left"), files.replacing(full.parent / "shm" / "hamguard-test.txt") as _:
+    with (
+        pytest.raises(RunError, match="No space left"),
+        files.replacing(full.parent / "shm" / "hamguard-test.txt") as _,
+    ):
         with full.open("wb", buffering=0) as stream:
             stream.write(b"x")
 

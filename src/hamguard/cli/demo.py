@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ def demo(
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
+    from hamguard.cli.index import write_origin
     from hamguard.core.rows import write_rows
     from hamguard.data.sources import open_source
     from hamguard.evaluation.answers import sheet_entry
@@ -51,6 +53,7 @@ def demo(
 
     banks = model_banks(result.model, dataset, split, device=chosen)
     build_index(banks[1]).save(index_folder)
+    write_origin(index_folder, str(model_folder), card, None, None, None, everything=False)
     index = open_index(index_folder, model_hash=result.model.digest)
     say(f"3. index: {len(index):,} codes, {banks[1].packed.nbytes:,} bytes packed -> {index_folder}")
 
@@ -82,4 +85,4 @@ def demo(
                as_json=as_json)  # fmt: skip
     say(f"done in {time.perf_counter() - started:.0f} seconds")
     if not as_json:
-        say(f"Next: hamguard search {index_folder} PICTURE --model {model_folder} --sheet answers.png")
+        say(f"Next: hamguard search {shlex.quote(str(index_folder))} query:0 --sheet answers.png")

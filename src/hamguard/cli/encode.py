@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -65,4 +66,4 @@ def encode(
         return
     for fact in facts:
         typer.echo(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
-    typer.echo(f"Next: hamguard index build {out / 'database.npz'} --out index/")
+    typer.echo(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,7 +104,7 @@ def build(
         write_origin(out, source, card, data, data_root, protocol, everything)
     _tell(out, as_json)
     if not as_json:
-        typer.echo(f"Next: hamguard search {out} PICTURE")
+        typer.echo(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")
 
 
 def _encode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -106,4 +107,6 @@ def train(
     )
     for note in dataset.notes:
         typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard evaluate {out}")
+    name = shlex.quote(str(out))
+    labelled = bool(dataset.labels.any())
+    typer.echo(f"Next: hamguard evaluate {name}" if labelled else f"Next: hamguard index build {name} --out index")

@@ -129,13 +129,12 @@ def train(
     if len(split.train) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
     model = build_model(request, dataset, split).to(device)
+    task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, world)
     if world.leads:
         write_json(folder / RUN, {"run": run, **facts})
-    if request.method in UNSUPERVISED:
-        task, title = None, UNSUPERVISED_TITLES.get(request.method, request.method)
-        logits = fit_head(model, request, dataset.images, split.train)
+    if task is None:
+        title = fit_head(model, request, dataset.images, split.train)
     else:
-        task = _task(request, model, dataset, split, world)
         title = task.objective.title
         score = None
         if validate is not None:

@@ -1,0 +1,76 @@
+"""Run the command line in this process, as a shell would see it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hamguard.cli import main
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Standard output as JSON rows; anything else there is an error of the test."""
+        return [json.loads(line, parse_constant=_no_constant) for line in self.out.splitlines()]
+
+
+def _no_constant(text: str) -> float:
+    raise AssertionError(f"{text} is no JSON")
+
+
+class Shell:
+    """`shell("evaluate", folder, "--json")` runs a command; `shell.fails(2, ...)` returns its one line."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *words: object) -> Answer:
+        self.monkeypatch.setattr(sys, "argv", ["hamguard", *map(str, words)])
+        self.monkeypatch.setattr(sys, "path", list(sys.path))
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main.run()
+        out, err = self.capsys.readouterr()
+        return Answer(int(caught.value.code or 0), out, err)
+
+    def done(self, *words: object) -> Answer:
+        answer = self(*words)
+        assert answer.code == 0, answer.err
+        return answer
+
+    def fails(self, code: int, *words: object) -> str:
+        answer = self(*words)
+        assert answer.code == code, (answer.out, answer.err)
+        line = answer.err.removesuffix("\n")
+        assert line.startswith("hamguard: ") and "\n" not in line and "Traceback" not in line, answer.err
+        assert answer.out == "", answer.out
+        return line
+
+
+def write_arrays(path: Path, n: int = 300, classes: int = 5, size: int = 28, seed: int = 0, **more: Any) -> Path:
+    """An `arrays:` file of noisy grey prototypes, one a class, that a small net learns in an epoch or two."""
+    kinds = np.random.default_rng(99).integers(0, 256, (classes, size, size))
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    images = np.clip(kinds[labels] + rng.normal(0, 40, (n, size, size)), 0, 255).astype(np.uint8)
+    np.savez(path, **{"images": images, "labels": labels, **more})
+    return path
+
+
+def write_picture(path: Path, height: int = 28, width: int = 28, color: bool = False, seed: int = 0) -> Path:
+    shape = (height, width, 3) if color else (height, width)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)).save(path)
+    return path
