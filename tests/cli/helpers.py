@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +42,10 @@ class Shell:
         self.monkeypatch.setattr(sys, "argv", ["hamguard", *map(str, words)])
         self.monkeypatch.setattr(sys, "path", list(sys.path))
         self.capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a person would see it as noise among the answers
+            with pytest.raises(SystemExit) as caught:
+                main.run()
         out, err = self.capsys.readouterr()
         return Answer(int(caught.value.code or 0), out, err)
 

@@ -89,7 +89,9 @@ def search(
         else:
             pictures.append(read_picture(text, loaded, card))
             rows.append(None)
-    codes = codes_of(np.stack(pictures), loaded, chosen)  # (Q, bytes)
+    codes = np.concatenate(
+        [codes_of(picture[None], loaded, chosen) for picture in pictures]
+    )  # (Q, bytes); grey and color
     if radius is None:
         distances, ids = found.search(codes, min(top, len(found)))
         answers = [

@@ -49,6 +49,6 @@ def read_picture(path: Path | str, model: AnyModel, card: Card | None) -> Bytes:
 @torch.no_grad()
 def codes_of(images: Bytes, model: AnyModel, device: torch.device | str = "cpu") -> Bytes:
     """Packed codes of uint8 pictures of one size, `(B, H, W)` or `(B, H, W, 3)` to `(B, ceil(K / 8))`."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).float() / 255
+    x = torch.tensor(images).float() / 255  # a copy: resized pictures may be read-only
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (B, C, H, W)
     return pack(model.code(x.contiguous().to(device)))

@@ -170,7 +170,7 @@ def _fit(
         visit = task.select(stand.epoch)
         visit = torch.arange(task.items) if visit is None else visit
         order = visit[torch.randperm(len(visit), generator=torch_generator(seed, "order", stand.epoch))]
-        size = min(recipe.batch_size, len(order)) // world.size * world.size
+        size = min(recipe.batch_of(task.items), len(order)) // world.size * world.size
         if size == 0:
             raise RunError(f"{len(order)} training pictures are too few for {world.size} processes")
         steps = len(order) // size  # the incomplete last batch is left out: its pairs would weigh more than others

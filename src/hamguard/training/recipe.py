@@ -13,7 +13,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(20, ge=1, description="passes over the training set (or over the method's own subset)")
-    batch_size: int = Field(128, ge=2, description="pictures a step over all processes together")
+    batch_size: int | None = Field(
+        None, ge=2, description="pictures a step over all processes; 128 where not given, down to 32 on small sets"
+    )
     lr: float = Field(1e-3, gt=0, description="peak learning rate of the backbone")
     head_lr_factor: float = Field(
         1.0, gt=0, description="learning rate of the hash head divided by that of the backbone"
@@ -35,3 +37,19 @@ class Recipe(BaseModel):
     validate_every: int = Field(1, ge=1, description="epochs between validations (with patience or --validate)")
     checkpoint_seconds: float = Field(60.0, ge=0, description="seconds between checkpoints inside an epoch")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="mixed precision of the forward pass")
+
+    def batch_of(self, items: int) -> int:
+        """Pictures a step on a training set of `items`.
+
+        Where the recipe does not say it: 128, halved down to 32 until an epoch has 40 steps, because a network
+        that starts from nothing needs updates more than it needs wide batches.
+
+        >>> Recipe().batch_of(10_000), Recipe().batch_of(1_500), Recipe(batch_size=100).batch_of(1_500)
+        (128, 32, 100)
+        """
+        if self.batch_size is not None:
+            return self.batch_size
+        size = 128
+        while size > 32 and items // size < 40:
+            size //= 2
+        return size

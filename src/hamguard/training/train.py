@@ -133,7 +133,8 @@ def train(
     if world.leads:
         write_json(folder / RUN, {"run": run, **facts})
     if task is None:
-        title = fit_head(model, request, dataset.images, split.train)
+        title = UNSUPERVISED_TITLES.get(request.method, request.method)
+        logits = fit_head(model, request, dataset.images, split.train)
     else:
         title = task.objective.title
         score = None
