@@ -118,7 +118,7 @@ class ADSH(Objective):
     settings_type = ADSHSettings
     settings: ADSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 90, "batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
+        "epochs": 90, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"negatives": "hard", "v_start": "zero"},

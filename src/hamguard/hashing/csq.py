@@ -119,7 +119,7 @@ class CSQ(Objective):
     settings_type = CSQSettings
     settings: CSQSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"saat": {"lam": 0.05}}
 

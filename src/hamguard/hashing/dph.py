@@ -75,7 +75,7 @@ class DPH(Objective):
     settings_type = DPHSettings
     settings: DPHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 0.0}

@@ -91,7 +91,7 @@ class DPSH(Objective):
     settings_type = DPSHSettings
     settings: DPSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "bank", "fill": False, "balance": False, "eta": 10.0, "eta_over": "pairs",

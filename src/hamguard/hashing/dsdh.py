@@ -110,7 +110,7 @@ class DSDH(Objective):
     settings_type = DSDHSettings
     settings: DSDHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "bank", "fill": False, "balance": False, "mu": 1.0, "nu": 0.1, "eta": 55.0},

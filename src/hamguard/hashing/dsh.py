@@ -86,7 +86,7 @@ class DSH(Objective):
     settings_type = DSHSettings
     settings: DSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "batch", "balance": False, "alpha": 0.01, "relaxation": "linear"},

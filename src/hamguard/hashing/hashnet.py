@@ -86,7 +86,7 @@ class HashNet(Objective):
     settings_type = HashNetSettings
     settings: HashNetSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 128, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
+        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"continuation": "iterations"},

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from hamguard import __version__
@@ -100,7 +101,10 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
     folder = Path(folder)
     card = make_card(model, **facts)
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+        try:
+            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+        except SafetensorError as error:  # its name for a full disk
+            raise OSError(str(error)) from error
     write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     return card
 

@@ -23,7 +23,7 @@ def save_checkpoint(folder: Path, run: str, content: dict[str, Any]) -> None:
         try:
             torch.save({"run": run, **content}, temporary)
         except RuntimeError as error:  # torch reports a full disk as RuntimeError
-            raise OSError(f"checkpoint not written ({str(error).splitlines()[0]})") from error
+            raise OSError(f"is the disk full? ({str(error).splitlines()[0]})") from error
 
 
 def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
