@@ -25,10 +25,13 @@ from hamguard.training.train import train
 RESULTS = Path(__file__).parent.parent / "results"
 SEVEN = ["csq", "adsh", "dsdh", "dpsh", "dph", "hashnet", "dsh"]
 
+# what recipes/small/fashion-products.toml says
+PRODUCTS = ["backbone=conv8", "epochs=20", "batch_size=100", "lr=0.003", "schedule=one-cycle", "augment=flip"]
+
 SUITES = {
     "fashion-mnist": {"methods": SEVEN, "bits": 16, "queries": 1000, "sets": []},
     "cifar10": {"methods": ["csq", "dpsh"], "bits": 32, "queries": 1000, "sets": ["backbone=resnet20"]},
-    "fashion-products": {"methods": ["dpsh"], "bits": 32, "queries": None, "sets": []},
+    "fashion-products": {"methods": ["dpsh"], "bits": 32, "queries": None, "sets": PRODUCTS},
     "scenes": {"methods": ["dpsh", "csq"], "bits": 32, "queries": None, "sets": []},
     "digits": {"methods": SEVEN, "bits": 32, "queries": None, "sets": []},
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import World
@@ -164,7 +165,9 @@ def test_a_run_that_fails_exits_with_1(world: World, shell: Shell, tmp_path: Pat
 
 def test_fewer_pictures_than_a_batch(shell: Shell, tmp_path: Path) -> None:
     small = write_arrays(tmp_path / "small.npz", n=20, classes=2)
-    made = shell.done("train", "--data", f"arrays:{small}", "--epochs", 2, "--out", tmp_path / "m", "--json").rows[0]
+    made = shell.done(
+        "train", "--data", f"arrays:{small}", "--epochs", 2, "--batch-size", 128, "--out", tmp_path / "m", "--json"
+    ).rows[0]
     assert made["data"]["split"]["train"] < 20 < made["recipe"]["batch_size"]
 
 
@@ -208,3 +211,13 @@ def test_data_check_and_list(world: World, shell: Shell, tmp_path: Path) -> None
 def test_the_weights_are_a_plain_safetensors_file(world: World) -> None:
     state = load_file(world.model / "model.safetensors")
     assert state["head.weight"].shape[0] == 12
+
+
+def test_a_full_disk_is_one_line(world: World, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("hamguard.models.store.save_file", full)
+    line = shell.fails(1, "train", "--data", world.data, "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")
+    assert line.endswith("model.safetensors: I/O error: No space left on device")
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["run.json"]

@@ -1,6 +1,6 @@
-"""`scenes`: pictures drawn from a seed, 1 to 4 coloured shapes on textured ground, with labels and a tag sentence.
+"""`scenes`: pictures drawn from a seed, 1 to 4 colored shapes on textured ground, with labels and a tag sentence.
 
-A label is a colour with a shape ("red circle"), 16 of them; two random pictures share one with probability of about
+A label is a color with a shape ("red circle"), 16 of them; two random pictures share one with probability of about
 0.3, as in the real multi-label sets. Picture i is a function of the seed and of i alone. The set is synthetic and
 says so.
 """
@@ -40,7 +40,7 @@ class _Plan(NamedTuple):
     color: Ints  # (n, 4)
     center: Grid  # (n, 4, 2), row and column in units of the side
     radius: Grid  # (n, 4), in units of the side
-    tint: Grid  # (n, 4, 3), small change of the colour
+    tint: Grid  # (n, 4, 3), small change of the color
     ground: Ints  # (n,)
     base: Grid  # (n, 3)
     wave: Grid  # (n, 3), frequency, angle, phase
@@ -54,7 +54,7 @@ def _plan(seed: int, indices: range) -> _Plan:
         number = 1 + int(rng.choice(4, p=NUMBER_ODDS))
         present = np.isin(np.arange(4), cells[:number])
         middle = np.array([(0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)])
-        base = 0.5 + rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3)  # muted: no shape has such a colour
+        base = 0.5 + rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3)  # muted: no shape has such a color
         rows.append(
             (
                 present,
@@ -95,7 +95,7 @@ def _distances(dy: Grid, dx: Grid, r: Grid) -> Grid:
 
 
 def _ground(plan: _Plan, y: Grid, x: Grid) -> Grid:
-    """Texture around the base colour, `(n, S, S, 3)`."""
+    """Texture around the base color, `(n, S, S, 3)`."""
     freq, angle, phase = (plan.wave[:, k, None, None] for k in range(3))
     along = y * np.sin(angle) + x * np.cos(angle)  # (n, S, S)
     across = x * np.sin(angle) - y * np.cos(angle)
@@ -175,7 +175,7 @@ def draw_scenes(n: int = COUNT, *, seed: int = 0, size: int = SIZE) -> Dataset:
     )
 
 
-@source("scenes", "4,000 synthetic pictures of coloured shapes, 16 labels, a sentence each; drawn from a seed")
+@source("scenes", "4,000 synthetic pictures of colored shapes, 16 labels, a sentence each; drawn from a seed")
 def read_scenes(folder: Path = Path(), *, size: int | None = None, progress: Progress | None = None) -> Dataset:
     """Draw the standard set: 4,000 pictures of seed 0, 32 pixels by default."""
     del folder, progress

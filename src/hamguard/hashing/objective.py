@@ -1,7 +1,7 @@
 """What the training loop asks of a hash method, and the registry of methods.
 
 A method file holds three things: pure functions, one for each equation; `Settings`, the hyper-parameters with
-their sources; and an `Objective`, which owns the visible state (code memory, centres, learned codes) and its schedule.
+their sources; and an `Objective`, which owns the visible state (code memory, centers, learned codes) and its schedule.
 """
 
 from __future__ import annotations

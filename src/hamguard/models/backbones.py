@@ -22,14 +22,14 @@ from hamguard.models.small_nets import CifarResNet, conv2, conv8, dsh_net
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-SMALL: dict[str, Callable[[int], nn.Module]] = {
-    "conv2": conv2,
+SMALL: dict[str, Callable[[int, int], nn.Module]] = {  # channels, side in pixels
+    "conv2": lambda channels, side: conv2(channels),
     "conv8": conv8,
-    "dsh": dsh_net,
-    "resnet20": lambda channels: CifarResNet(channels, 3),
-    "resnet32": lambda channels: CifarResNet(channels, 5),
-    "resnet44": lambda channels: CifarResNet(channels, 7),
-    "resnet56": lambda channels: CifarResNet(channels, 9),
+    "dsh": lambda channels, side: dsh_net(channels),
+    "resnet20": lambda channels, side: CifarResNet(channels, 3),
+    "resnet32": lambda channels, side: CifarResNet(channels, 5),
+    "resnet44": lambda channels, side: CifarResNet(channels, 7),
+    "resnet56": lambda channels, side: CifarResNet(channels, 9),
 }
 
 TORCHVISION = (
@@ -75,7 +75,7 @@ def build_backbone(
             net = _timm(name.removeprefix("timm:"))
         else:
             check_choice("backbone", name, backbone_names())
-            net = SMALL[name](channels) if name in SMALL else _without_classifier(name)
+            net = SMALL[name](channels, min(size)) if name in SMALL else _without_classifier(name)
     wanted = backbone_channels(name, channels)
     net.eval()
     try:

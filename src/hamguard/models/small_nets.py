@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+WHOLE = 40  # pictures up to this side are read at full resolution by conv8
+
 
 def conv2(channels: int) -> nn.Module:
     """PPL's network for 28-pixel grey images: conv 20, conv 50 (AAAI 2021, section "Settings").
@@ -33,20 +35,22 @@ def dsh_net(channels: int) -> nn.Module:
     )  # fmt: skip
 
 
-def conv8(channels: int, widths: tuple[int, ...] = (24, 48, 96, 128)) -> nn.Module:
+def conv8(channels: int, side: int, widths: tuple[int, ...] = (24, 48, 96, 128)) -> nn.Module:
     """Four stages of two 3x3 convolutions with batch norm, halved between stages, averaged over positions.
 
-    Ours: a network for small photos (32 to 96 pixels) that learns from scratch in minutes on a CPU.
+    Ours: a network for small photos (32 to 128 pixels) that learns from scratch in minutes on a CPU. Above 40 pixels the first
+    convolution takes every second pixel, which costs a quarter of the time.
     """
     layers: list[nn.Module] = []
+    stride = 2 if side > WHOLE else 1
     for stage, width in enumerate(widths):
         for block in range(2):
             layers += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                nn.Conv2d(channels, width, 3, stride, 1, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-            channels = width
+            channels, stride = width, 1
             if block == 1 and stage < len(widths) - 1:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())

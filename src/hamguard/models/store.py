@@ -171,4 +171,6 @@ def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyM
         )
     if not isinstance(model, ForeignModel) or path.suffix != ".pt2":
         model.eval()  # an exported program has no training mode to leave
+    if isinstance(model, HashModel):
+        model.to(memory_format=torch.channels_last)  # as in training: same speed, same rounding
     return model.requires_grad_(False).to(device), card

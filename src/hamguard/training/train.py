@@ -129,6 +129,7 @@ def train(
     if len(split.train) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
     model = build_model(request, dataset, split).to(device)
+    model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
     task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, world)
     if world.leads:
         write_json(folder / RUN, {"run": run, **facts})
