@@ -173,6 +173,17 @@ def test_early_stopping_keeps_the_best_epoch(blobs: Blobs, tmp_path: Path) -> No
     assert load_folder(tmp_path)[0].digest == digests[1]
 
 
+@pytest.mark.parametrize(("part", "message"), [
+    ("query", "model selection takes the validation split, got the query split"),
+    ("database", "model selection takes the validation split, got the database split"),
+    ("test", "unknown role 'test'; allowed: train, validation, query, database"),
+])  # fmt: skip
+def test_a_query_split_cannot_select_a_model(part: str, message: str, blobs: Blobs, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=message):
+        train(ask("csq", f"selection={part}", "patience=2"), *blobs, tmp_path / "m", validate=lambda *_: 0.5)
+    assert not (tmp_path / "m").exists()
+
+
 def test_early_stopping_needs_a_validation(blobs: Blobs, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="early stopping"):
         train(ask("csq", "patience=2"), *blobs, tmp_path)

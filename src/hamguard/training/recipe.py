@@ -34,6 +34,7 @@ class Recipe(BaseModel):
     patience: int = Field(
         0, ge=0, description="stop after this many validations without a better MAP; 0 never stops early"
     )
+    selection: str = Field("validation", description="split part that early stopping looks at; a query part is refused")
     validate_every: int = Field(1, ge=1, description="epochs between validations (with patience or --validate)")
     checkpoint_seconds: float = Field(60.0, ge=0, description="seconds between checkpoints inside an epoch")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="mixed precision of the forward pass")

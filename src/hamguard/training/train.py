@@ -13,12 +13,12 @@ from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_file
-from hamguard.core.errors import CollapseError, RequestError, StaleError
+from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.split import Part, Split
+from hamguard.data.split import Part, Split, require_role
 from hamguard.hashing.objective import objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backbone, load_initial
@@ -117,6 +117,7 @@ def train(
         RunError: the loss became NaN, or the disk is full.
         CollapseError: the codes became, or stayed, constant.
     """
+    selected = require_role(split.part(request.training.selection), "validation")  # type: ignore[arg-type]
     world = join_world()
     facts = {"request": request.model_dump(mode="json"), "split": split.digest, "processes": world.size}
     weights = request.model.weights
@@ -140,8 +141,8 @@ def train(
         title = task.objective.title
         score = None
         if validate is not None:
-            parts = split.part("validation"), split.part("train")
-            score = lambda: validate(model, *parts)  # noqa: E731
+            base = split.part("train")
+            score = lambda: validate(model, selected, base)  # noqa: E731
         elif request.training.patience:
             raise RequestError("early stopping (patience) needs a validation split and a way to score it")
         recipe = request.training
@@ -236,6 +237,8 @@ def _finish(
     leads: bool,
 ) -> Trained:
     model.eval()
+    if not bool(logits.isfinite().all()):
+        raise RunError("the trained network returns NaN or infinite numbers; lower the learning rate (--set lr=...)")
     statistics = code_statistics(logits.cpu())
     if statistics["distinct_codes"] == 1:
         raise CollapseError(f"the codes collapsed: every training picture has the same code. {ADVICE}")
@@ -244,7 +247,9 @@ def _finish(
         "method": request.method,
         "title": title,
         "settings": dict(request.settings),
-        "recipe": request.training.model_dump() if task else {},
+        "recipe": {**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)}
+        if task
+        else {},
         "seed": request.seed,
         "initial_weights": Path(request.model.weights).name if request.model.weights else "",
         "statistics": statistics,

@@ -1,0 +1,70 @@
+"""The documentation is true: its cards are those of the code, and its commands run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import Shell, write_picture
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    return Shell(capsys, monkeypatch)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Blocks of `hamguard ...` commands of a page, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [[line for line in block.splitlines() if line.startswith("hamguard ")] for block in blocks]
+    return [block for block in lines if block]
+
+
+def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from build_cards import cards
+
+    written = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert written == cards(), "run: uv run python docs/build_cards.py"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / "methods").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_with_commands_is_tried() -> None:
+    assert {page.name for page in PAGES if commands(page)} == {"README.md", "data.md", "metrics.md", "training.md"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
+def test_commands_run_as_written(page: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of a page, in order, in one folder; training is cut to one epoch, the rest is as written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "photos").mkdir()
+    for i in range(80):
+        write_picture(tmp_path / "photos" / f"{i}.png", 64, 64, color=True, seed=i)
+    write_picture(tmp_path / "photos" / "one.jpg", 64, 64, color=True, seed=99)
+    ran = 0
+    for block in commands(page):
+        text = "\n".join(block)
+        if ("fashion-products" in text or "models/shop" in text) and not os.environ.get("HAMGUARD_DATA"):
+            continue  # the product photos are not here; the other blocks need nothing
+        for line in block:
+            words = shlex.split(line)[1:]
+            if words[0] == "train" and "itq" not in words:
+                words += ["--epochs", "1"]
+            shell.done(*words)
+            ran += 1
+    assert ran >= 2
