@@ -105,7 +105,7 @@ def train(
         f"bit balance {statistics['bit_balance']:.3f}, bit correlation {statistics['bit_correlation']:.3f}, "
         f"quantization error {statistics['quantization_error']:.4f}"
     )
-    for note in dataset.notes:
+    for note in (*dataset.notes, *split.notes):
         typer.echo(f"Note: {note}")
     name = shlex.quote(str(out))
     labelled = bool(dataset.labels.any())

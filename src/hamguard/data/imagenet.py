@@ -36,7 +36,6 @@ def has_imagenet(folder: Path) -> bool:
 @source(
     "imagenet",
     "ImageNet class folders, or the sample of one picture for each of 1,000 classes",
-    protocol="seeded",
     found=has_imagenet,
     need="imagenet_sample/images_256.zip and classes.csv, or class folders in imagenet/",
 )

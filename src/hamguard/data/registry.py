@@ -37,7 +37,8 @@ class Source:
     Attributes:
         name: how it is called, or the word before the colon.
         about: one line for lists and help.
-        protocol: protocol where none is asked for; empty means `stored` where the data hold a split, else `seeded`.
+        protocol: protocol where none is asked for; empty means `stored` where the data hold a split,
+            `copies` where no two pictures share a label, else `seeded`.
         found: whether a data folder holds it; always true for sets that need no files.
         need: which files to put where below the data folder.
         takes_path: written as `name:PATH`.
@@ -77,7 +78,8 @@ def source(
     Args:
         name: how it is called, or the word before the colon.
         about: one line for lists and help.
-        protocol: protocol where none is asked for; empty means `stored` where the data hold a split, else `seeded`.
+        protocol: protocol where none is asked for; empty means `stored` where the data hold a split,
+            `copies` where no two pictures share a label, else `seeded`.
         found: whether a data folder holds it.
         need: which files to put where below the data folder; empty where no files are needed.
         takes_path: written as `name:PATH`.

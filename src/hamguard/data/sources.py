@@ -104,7 +104,8 @@ def open_source(
     else:
         assert source.read is not None  # a source has one of the two
         dataset = source.read(place, size=size, progress=progress)
-        kept = "stored" if dataset.native is not None else "seeded"
+        alone = dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1  # nothing is relevant to anything else
+        kept = "stored" if dataset.native is not None else "copies" if alone else "seeded"
         split = make_split(dataset, protocol or source.protocol or kept, seed)
     return (dataset, without_duplicates(dataset, split)) if drop_duplicates else (dataset, split)
 

@@ -65,7 +65,7 @@ def base_row(
             "query_codes": banks[0].digest,
             "database_codes": banks[1].digest,
         },
-        notes=dataset.notes,
+        notes=(*dataset.notes, *split.notes),
     )
 
 

@@ -261,7 +261,7 @@ def _finish(
             "size": request.data.size,
             "drop_duplicates": request.data.drop_duplicates,
             "split": split.describe(),
-            "notes": list(dataset.notes),
+            "notes": [*dataset.notes, *split.notes],
             "class_names": list(dataset.class_names),
         },
     }
