@@ -113,7 +113,7 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no code bank at"):
         CodeBank.load(path)
     path.write_bytes(b"nonsense")
-    with pytest.raises(RequestError, match="not a readable code bank"):
+    with pytest.raises(RequestError, match="not a readable .npz file"):
         CodeBank.load(path)
     np.savez(path, packed=np.zeros((1, 1), np.uint8))
     with pytest.raises(RequestError, match="not a readable code bank"):

@@ -103,7 +103,7 @@ def test_arrays_that_do_not_agree_are_one_clear_line(save, arrays, words):
 
 
 def test_files_that_are_no_archives_are_named(tmp_path):
-    with pytest.raises(RequestError, match=r"gone\.npz does not exist"):
+    with pytest.raises(RequestError, match=r"gone\.npz: the file does not exist"):
         read_arrays(tmp_path / "gone.npz")
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(RequestError, match=r"text\.npz is not a readable .npz file"):

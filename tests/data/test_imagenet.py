@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from hamguard.core import archives
 from hamguard.core.errors import ImageError, RequestError
 from hamguard.data.imagenet import read_imagenet
 from hamguard.data.sources import open_source
@@ -52,4 +53,24 @@ def test_a_broken_picture_is_named(sample):
     table = sample / "imagenet_sample" / "classes.csv"
     table.write_text(table.read_text() + "\n6,n6,thing 6,n6.jpg")
     with pytest.raises(ImageError, match=r"n6\.jpg is not a picture"):
+        read_imagenet(sample)
+
+
+def test_a_locked_or_huge_archive_is_one_clear_line(sample, monkeypatch):
+    path = sample / "imagenet_sample" / "images_256.zip"
+    monkeypatch.setattr(archives, "memory_bytes", lambda: 100)
+    with pytest.raises(RequestError, match=r"images_256\.zip unpacks to [\d,]+ bytes, more than the memory"):
+        read_imagenet(sample)
+    monkeypatch.undo()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the bit that says: a password is needed
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match=r"images_256\.zip cannot be unpacked: .*password"):
+        read_imagenet(sample)
+
+
+def test_a_class_number_that_is_none(sample):
+    table = sample / "imagenet_sample" / "classes.csv"
+    table.write_text(table.read_text().replace("2,n2", "two,n2"))
+    with pytest.raises(RequestError, match="index must be a class number from 0, got 'two'"):
         read_imagenet(sample)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import DataMissingError, RequestError
+from hamguard.data import lists
 from hamguard.data.check import check_dataset
 from hamguard.data.lists import choose_lists, find_lists, read_lists
 from hamguard.data.sources import expand, open_source
@@ -156,3 +157,23 @@ def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "prosgan_FLICKR-25K_test_img.txt.xz").write_bytes(b"no archive")
     with pytest.raises(RequestError, match=r"test_img\.txt\.xz cannot be read"):
         open_source(f"lists:{tmp_path}")
+
+
+def test_an_archive_without_end_is_refused(tmp_path, monkeypatch):
+    save_pairs(tmp_path, packed=True)
+    monkeypatch.setattr(lists, "LARGEST_LIST", 20)
+    with pytest.raises(RequestError, match=r"\.txt\.xz unpacks to more than 20 bytes"):
+        open_source(f"lists:{tmp_path}")
+
+
+@pytest.mark.parametrize("climb", ["../", "/", "C:\\\\", "a/../../"])
+def test_listed_paths_stay_in_their_folder(tmp_path, climb):
+    save_pairs(tmp_path)
+    for part in PATHS:
+        path = tmp_path / f"prosgan_FLICKR-25K_{part}_img.txt"
+        path.write_text(path.read_text().replace("pics/4.png", f"{climb}pics/4.png"))
+    save_pictures(tmp_path)
+    with pytest.raises(RequestError, match="1 of 9 listed paths lead out of the folder of pictures"):
+        open_source(f"lists:{tmp_path}")
+    dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)  # labels can be checked all the same
+    assert "lead out of the folder" in dataset.images.missing

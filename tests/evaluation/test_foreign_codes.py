@@ -170,7 +170,7 @@ GOOD = np.array([[1, -1, 1], [1, 1, -1]])
         ({"codes": GOOD, "labels": [np.inf, 1]}, "query class numbers must be whole numbers from 0"),
         ({"codes": GOOD, "labels": [-1, 1]}, "query class numbers must be whole numbers from 0"),
         ({"codes": GOOD, "labels": ["cat", "dog"]}, "query labels must be numbers, got <U3"),
-        ({"codes": GOOD, "labels": np.array([1, "x"], object)}, "no readable .npz of plain arrays: Object arrays"),
+        ({"codes": GOOD, "labels": np.array([1, "x"], object)}, "holds Python objects: Object arrays"),
         (
             {"codes": GOOD, "labels": np.eye(2)},
             "class numbers go up to 3, but the multi-hot labels of the other side have 2",
@@ -194,7 +194,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no codes at"):
         read_codes(tmp_path / "none.npz")
     for name in ("one.npy", "text.npz", "torn.npz"):
-        with pytest.raises(RequestError, match=f"{name} is no .npz file"):
+        with pytest.raises(RequestError, match=f"{name} is not a readable .npz file"):
             read_codes(tmp_path / name)
     with pytest.raises(RequestError, match=r"the same classes, got labels \(2, 2\) and \(2, 3\)"):
         read_pair(tmp_path / "good.npz", tmp_path / "wide.npz")

@@ -102,6 +102,12 @@ def test_fit_covers_the_square(shape):
     assert (seen == 123).all()
 
 
+def test_fit_of_a_line_of_pixels_takes_little_memory():
+    image = np.zeros((1, 2_000_000), np.uint8)
+    image[:, 1_000_000] = 200
+    assert (fit_image(image, 224) == 200).all()
+
+
 def test_fit_takes_the_middle_of_the_longer_side():
     image = np.zeros((8, 24), np.uint8)
     image[:, 8:16] = 200

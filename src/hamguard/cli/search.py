@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli.common import (
+    Bar,
     DeviceOption,
     JsonOption,
     RootOption,
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from hamguard.report.sheets import Found
 
 
+SHOWN = 24  # most queries on a sheet
+
+
 def search(
     index: Annotated[Path, typer.Argument(help="Index folder.")],
     queries: Annotated[
-        list[str], typer.Argument(help="Picture files, or query:N for the N-th picture of the query split.")
+        list[str], typer.Argument(help="Picture files or folders of them, or query:N for the N-th query of the data.")
     ],
     model: Annotated[
         str | None, typer.Option("--model", help="The model of the index, where the index does not know it.")
@@ -52,6 +56,8 @@ def search(
     hamguard search index photo.jpg --sheet answers.png
 
     hamguard search index query:0 query:1 --top 5
+
+    hamguard search index folder-of-pictures --json
     """
     import numpy as np
 
@@ -68,6 +74,8 @@ def search(
     found = open_index(index)
     if name is None:
         raise RequestError(f"{index} does not know its model; give --model")
+    if model is None and not Path(name).is_dir():  # an index of a stranger must not name code that then runs
+        raise RequestError(f"{index} was made with {name}, which is no model folder here; give --model")
     chosen = choose_device(device)
     loaded, card = load_any(name, chosen)
     found = open_index(index, model_hash=loaded.digest)
@@ -79,19 +87,22 @@ def search(
         place = origin.get("own_data") or ""
         dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
 
-    pictures: list[Array] = []
+    queries = [name for text in queries for name in _files(text)]
+    pictures: list[Array] = []  # those that the sheet shows
     rows: list[int | None] = []
-    for text in queries:
-        if text.startswith("query:") and dataset is not None and split is not None:
-            row = _query_row(text, split)
-            pictures.append(dataset.images.pixels([row])[0])
-            rows.append(row)
-        else:
-            pictures.append(read_picture(text, loaded, card))
-            rows.append(None)
-    codes = np.concatenate(
-        [codes_of(picture[None], loaded, chosen) for picture in pictures]
-    )  # (Q, bytes); grey and color
+    codes = np.empty((len(queries), -(-loaded.bits // 8)), np.uint8)
+    with Bar("encoding") as bar:
+        for number, text in enumerate(queries):
+            row = _query_row(text, split) if text.startswith("query:") and split is not None else None
+            if row is not None and dataset is not None:
+                picture = dataset.images.pixels([row])[0]
+            else:
+                picture = read_picture(text, loaded, card)
+            codes[number] = codes_of(picture[None], loaded, chosen)[0]
+            if number < SHOWN:
+                pictures.append(picture)
+                rows.append(row)
+            bar.count(number + 1, len(queries))
     if radius is None:
         distances, ids = found.search(codes, min(top, len(found)))
         answers = [
@@ -111,9 +122,18 @@ def search(
             lines = [(str(r), i, str(d)) for r, (i, d) in enumerate(listed, 1)]
             print_table(f"{text}: {len(listed)} answers of {len(found):,}", ("rank", "id", "distance"), lines)
     if sheet and dataset is not None:
-        _draw(sheet, queries, pictures, rows, answers, dataset, found.bits, index)
+        _draw(sheet, queries[:SHOWN], pictures, rows, answers[:SHOWN], dataset, found.bits, index)
         if not as_json:
-            typer.echo(f"sheet: {sheet}")
+            typer.echo(f"sheet: {sheet}" + (f" (the first {SHOWN} queries)" if len(queries) > SHOWN else ""))
+
+
+def _files(text: str) -> list[str]:
+    """The pictures of a folder, or the word itself."""
+    if text.startswith("query:") or not Path(text).is_dir():
+        return [text]
+    from hamguard.images.folder import list_pictures
+
+    return [str(path) for path in list_pictures(text)]
 
 
 def _query_row(text: str, split: Split) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.binary import check_packed, pack, unpack
+from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import replacing
@@ -104,18 +104,14 @@ class CodeBank:
             RequestError: the file is missing, is no bank, or its content does not match its own hash.
             StaleError: the bank was made by another model or from another split.
         """
-        path = Path(path)
+        arrays = read_npz(path, "code bank")
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
             bank = cls(
                 arrays["packed"], int(arrays["bits"]), arrays["labels"], arrays["ids"],
                 str(arrays["model_hash"]), str(arrays["split_hash"]),
             )  # fmt: skip
             found = str(arrays["digest"])
-        except FileNotFoundError as error:
-            raise RequestError(f"no code bank at {path}") from error
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise RequestError(f"{path} is not a readable code bank: {error}") from error
         if found != bank.digest:
             raise RequestError(f"{path} is damaged: its content has hash {bank.digest}, the file says {found}")

@@ -7,14 +7,13 @@ The file holds `images` uint8 (N, H, W) or (N, H, W, 3), or encoded pictures as 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Bytes, Ints
@@ -30,18 +29,9 @@ def reading(path: Path) -> Iterator[dict[str, Array]]:
     """Yield the arrays of a file; whatever goes wrong while they are used names the file.
 
     Raises:
-        RequestError: missing, not an .npz file, or one that holds Python objects.
+        RequestError: as `read_npz`.
     """
-    if not path.is_file():
-        raise RequestError(f"file {path} does not exist")
-    if not zipfile.is_zipfile(path):
-        raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        hint = "holds Python objects" if "Object arrays" in str(error) else "is not a readable .npz file"
-        raise RequestError(f"{path} {hint}: {error}") from error
+    arrays = read_npz(path, "data set")
     try:
         yield arrays
     except RequestError as error:

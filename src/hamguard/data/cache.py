@@ -79,6 +79,9 @@ def decode_all(
         return ImageStore(array)
     with replacing(path) as temporary:
         mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up behind a memory map would kill the process
+            with temporary.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
         _fill(mapped, names, read, progress, max_pixels)
         mapped.flush()
         digest = digest_array(mapped)

@@ -26,7 +26,7 @@ from hamguard.core.types import Bytes
 from hamguard.data.cache import Progress, decode_all
 from hamguard.data.dataset import Dataset
 from hamguard.data.registry import source
-from hamguard.images.folder import list_pictures
+from hamguard.images.folder import list_pictures, unread_pictures
 
 PARTS = {"train": 0, "validation": 1, "query": 2, "database": 3}
 
@@ -130,6 +130,9 @@ def read_folder(folder: Path, *, size: int | None = None, progress: Progress | N
             raise RequestError(f"folder {folder} mixes class folders with {loose} pictures outside of them")
         if loose:
             notes = ("pictures without labels: no class folders and no labels.csv",)
+    if unread := unread_pictures(folder):
+        listed = ", ".join(f"{number:,} {suffix}" for suffix, number in unread.items())
+        notes = (*notes, f"pictures in other formats are not read: {listed}")
     class_names = tuple(sorted({name for names in names_of for name in names}))
     column = {name: c for c, name in enumerate(class_names)}
     labels = np.zeros((len(ids), len(class_names)), np.uint8)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hamguard.core.archives import UNREADABLE, check_unpacked
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
 from hamguard.data.cache import Progress, decode_all
@@ -52,6 +53,8 @@ def read_imagenet(folder: Path, *, size: int | None = None, progress: Progress |
     rows = list(csv.DictReader(io.StringIO((folder / CLASSES).read_text(encoding="utf-8"))))
     if not rows or not {"index", "wnid", "name", "file"} <= rows[0].keys():
         raise RequestError(f"{folder / CLASSES} must have the columns index, wnid, name, file")
+    if wrong := next((row for row in rows if not (row["index"] or "").isdecimal()), None):
+        raise RequestError(f"{folder / CLASSES}: index must be a class number from 0, got {wrong['index']!r}")
     try:
         archive = zipfile.ZipFile(folder / SAMPLE)
     except (OSError, zipfile.BadZipFile) as error:
@@ -59,7 +62,11 @@ def read_imagenet(folder: Path, *, size: int | None = None, progress: Progress |
     with archive:
         if missing := sorted({row["file"] for row in rows} - set(archive.namelist())):
             raise RequestError(f"{folder / SAMPLE} lacks {len(missing)} pictures, first {', '.join(missing[:3])}")
-        content = [archive.read(row["file"]) for row in rows]
+        check_unpacked(folder / SAMPLE, sum(archive.getinfo(row["file"]).file_size for row in rows))
+        try:
+            content = [archive.read(row["file"]) for row in rows]
+        except UNREADABLE as error:  # torn, or locked with a password
+            raise RequestError(f"{folder / SAMPLE} cannot be unpacked: {error}") from error
     images = decode_all(
         [row["file"] for row in rows],
         content.__getitem__,

@@ -14,10 +14,11 @@ import lzma
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
+from hamguard.core.archives import read_at_most
 from hamguard.core.checks import suggest
 from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import DataMissingError, RequestError
@@ -27,6 +28,7 @@ from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.registry import list_source
 from hamguard.data.split import Split, draw_split
 
+LARGEST_LIST = 1 << 30  # bytes of one unpacked list; ImageNet's hundred classes need 30 MB
 _PAIR = re.compile(r"(?:prosgan_)?(?P<name>.+)_(?P<part>train|test|database)_img\.txt(?:\.xz)?")
 _SINGLE = re.compile(r"(?P<part>train|test|database)\.txt(?:\.xz)?")
 PUBLISHED = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO"}
@@ -65,8 +67,12 @@ def find_lists(folder: Path) -> dict[str, ListSet]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = lzma.decompress(path.read_bytes()).decode() if path.suffix == ".xz" else path.read_text("utf-8")
-    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        if path.suffix == ".xz":
+            with lzma.open(path) as stream:
+                text = read_at_most(stream, LARGEST_LIST, path).decode()
+        else:
+            text = path.read_text("utf-8")
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -168,10 +174,19 @@ def add_pictures(
         required: without it, a set none of whose pictures is here comes back with the reason instead of pixels.
 
     Raises:
+        RequestError: pictures are required and a listed path leads out of the folder of pictures.
         DataMissingError: pictures are required and none is here, or some are here and others are not.
         ImageError: a picture is broken; the message names it.
     """
     ids = [str(name) for name in dataset.ids]
+    if outside := [name for name in ids if _leaves(name)]:
+        reason = (
+            f"{len(outside):,} of {len(ids):,} listed paths lead out of the folder of pictures, first {outside[0]}; "
+            "rewrite the lists with paths inside it"
+        )
+        if required:
+            raise RequestError(reason)
+        return replace(dataset, images=ImageStore.absent(len(dataset), reason))
     held = next((folder for folder in folders if any((folder / name).is_file() for name in (ids[0], ids[-1]))), None)
     if held is None:
         reason = f"pictures of {dataset.name} are not here; put {ids[0]} and the others below {folders[0]}"
@@ -185,6 +200,12 @@ def add_pictures(
     content = digest_bytes(*(digest_file(path).encode() for path in paths))
     images = decode_all(ids, lambda i: paths[i].read_bytes(), content, size=size, progress=progress)
     return replace(dataset, images=images)
+
+
+def _leaves(name: str) -> bool:
+    """Whether a listed path is absolute or climbs: lists come from strangers and must not name a person's other files."""
+    path = PureWindowsPath(name)  # knows both kinds of slashes
+    return bool(path.anchor) or ".." in path.parts
 
 
 def choose_lists(folder: Path, name: str) -> ListSet:

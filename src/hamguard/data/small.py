@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import math
 import pickle
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hamguard.core.archives import read_at_most
 from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Bytes
@@ -133,6 +135,7 @@ def has_fashion_mnist(folder: Path) -> bool:
     return all(_idx_path(folder, f"{part}-{kind}") for part in ("train", "t10k") for kind in _IDX)
 
 
+LARGEST_IDX = 1 << 30  # bytes; the training images of Fashion-MNIST are 47 MB
 _IDX = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 
@@ -178,17 +181,17 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
 def _read_idx(path: Path) -> Bytes:
     """Read an IDX file of bytes: magic `0 0 8 ndim`, then the sizes as big-endian 32-bit, then the values."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            content = read_at_most(stream, LARGEST_IDX, path)
     except (OSError, EOFError, zlib.error) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise RequestError(f"{path} is not an IDX file of bytes")
     ndim = content[3]
-    shape = np.frombuffer(content, ">u4", ndim, 4).astype(np.int64)
+    shape = np.frombuffer(content, ">u4", ndim, 4).tolist()
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * ndim)
-    if len(body) != int(shape.prod()):
-        raise RequestError(f"{path} is truncated: {int(shape.prod()):,} bytes announced, {len(body):,} found")
+    if len(body) != math.prod(shape):
+        raise RequestError(f"{path} is truncated: {math.prod(shape):,} bytes announced, {len(body):,} found")
     return body.reshape(shape)
 
 

@@ -23,6 +23,7 @@ from hamguard.retrieval.intervals import bootstrap_interval
 
 View = Callable[[Bytes], Bytes]
 VIEWS = ("jpeg", "crop", "resize")
+LARGEST_SIDE = 4096
 BATCH = 32  # copies encoded at once
 
 
@@ -40,6 +41,8 @@ def parse_view(text: str) -> View:
     if not (number.isascii() and number.isdigit() and int(number) > 0):
         raise RequestError(f"view {text!r} needs a number, e.g. jpeg:50, crop:216, resize:128")
     amount = int(number)
+    if amount > LARGEST_SIDE:
+        raise RequestError(f"view {text!r}: sides have at most {LARGEST_SIDE:,} pixels")
     if kind == "jpeg":
         if amount > 100:
             raise RequestError(f"view {text!r}: JPEG quality lies between 1 and 100")

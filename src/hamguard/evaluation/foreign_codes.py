@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import bytes_of, check_packed, pack
+from hamguard.core.archives import read_npz
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Bytes
 
@@ -33,7 +32,7 @@ def read_codes(path: Path | str, *, bit_order: BitOrder = "little") -> Foreign:
         RequestError: missing file or array, pickled objects, shapes that do not fit, values that are no codes.
     """
     path = Path(path)
-    arrays = _arrays(path)
+    arrays = read_npz(path, "codes")
     name = "codes" if "codes" in arrays else "packed"
     missing = [key for key in (name, "labels") if key not in arrays]
     if missing:
@@ -67,18 +66,6 @@ def read_pair(query: Path | str, database: Path | str) -> tuple[CodeBank, CodeBa
         except RequestError:
             raise error from None
     return with_labels(*sides)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise RequestError(f"no codes at {path}")
-    if not zipfile.is_zipfile(path):
-        raise RequestError(f"{path} is no .npz file; named arrays saved by numpy.savez are needed")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise RequestError(f"{path} is no readable .npz of plain arrays: {str(error).splitlines()[0]}") from error
 
 
 def _pack(codes: Array, bits: Array | None, bit_order: BitOrder) -> tuple[Bytes, int]:

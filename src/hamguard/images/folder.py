@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from hamguard.core.errors import RequestError
 from hamguard.images.io import SUFFIXES
+
+UNREAD = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg")
+"""Pictures in formats that hamguard does not read."""
+
+
+def unread_pictures(folder: Path | str) -> dict[str, int]:
+    """How many files of other picture formats a folder holds, by suffix; hidden files are left out."""
+    folder = Path(folder)
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in UNREAD]
+    return dict(Counter(sorted(n.suffix.lower() for n in names if not any(p.startswith(".") for p in n.parts))))
 
 
 def list_pictures(folder: Path | str, *, recursive: bool = True) -> list[Path]:

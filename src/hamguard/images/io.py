@@ -47,11 +47,17 @@ def _label(source: Source, name: str | None) -> str:
     return name or ("picture" if isinstance(source, bytes) else str(source))
 
 
+def _content(path: Path) -> bytes:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device or a pipe may have no end
+        raise OSError("it is no file")
+    return path.read_bytes()
+
+
 def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            stream = io.BytesIO(source if isinstance(source, bytes) else Path(source).read_bytes())
+            stream = io.BytesIO(source if isinstance(source, bytes) else _content(Path(source)))
             picture = Image.open(stream, formats=_FORMATS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} is too large: {error}; the limit is {max_pixels:,} pixels") from error

@@ -7,6 +7,7 @@ Tensor views keep the device and the floating point type. `jpeg` goes through re
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -155,6 +156,9 @@ def fit_image(image: Bytes, size: int | tuple[int, int], *, kernel: Kernel = "bi
     H, W = image.shape[:2]
     scale = max(height / H, width / W)
     covering = (max(height, round(H * scale)), max(width, round(W * scale)))
+    if covering[0] * covering[1] > MAX_PIXELS:  # a line of pixels: cut first what would be cut afterwards
+        inside = (min(H, ceil(height / scale)), min(W, ceil(width / scale)))
+        return resize_image(np.ascontiguousarray(crop_image(image, inside)), (height, width), kernel=kernel)
     return crop_image(resize_image(image, covering, kernel=kernel), (height, width))
 
 

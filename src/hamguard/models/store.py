@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -19,6 +19,10 @@ from hamguard.models.foreign import ForeignModel, foreign_from_export, foreign_f
 from hamguard.models.hash_model import HashModel
 
 AnyModel: TypeAlias = HashModel | ForeignModel
+
+MAX_BITS = 4096
+Side = Annotated[int, Field(ge=1, le=4096)]
+"""Pixels; a card that asks for more is no card of ours and would only fill the memory."""
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
@@ -50,9 +54,9 @@ class Card(BaseModel):
 
     format: int = 1
     backbone: str
-    bits: int
-    channels: int
-    size: tuple[int, int]
+    bits: int = Field(ge=1, le=MAX_BITS)
+    channels: Literal[1, 3]
+    size: tuple[Side, Side]
     fit: str = "crop"
     mean: list[float]
     std: list[float]

@@ -19,12 +19,18 @@ from hamguard.training.augment import augment
 from hamguard.training.distributed import World, gather
 from hamguard.training.loop import Batch
 
-ADVICE = (
-    "What helps: a lower learning rate (--set lr=...), in-batch pairs (--set pairs=batch), balanced pairs "
-    "(--set balance=true), normalized inputs (--set normalization=data), more epochs"
-)
 PATIENCE = 100  # batches in a row with one code before it is called a collapse: fresh networks start that way, too
 FIRST_PASS = 256  # pictures at once where a method wants outputs of the whole set
+
+
+def advice(objective: Objective | None) -> str:
+    """What to change where all codes are equal; `None` stands for a head that was fitted without labels."""
+    if objective is None:
+        return "Its features are equal, too: give trained weights (--weights) or another --backbone"
+    hints = ["a lower learning rate (--set lr=...)"]
+    if "pairs" in objective.settings_type.model_fields:
+        hints += ["in-batch pairs (--set pairs=batch)", "balanced pairs (--set balance=true)"]
+    return f"What helps: {', '.join(hints)}, normalized inputs (--set normalization=data), more bits, more epochs"
 
 
 class HashTask:
@@ -118,7 +124,9 @@ class HashTask:
         self._watch[:3] = 0
         self._bits.zero_()
         if epoch >= 1 and constant == batches and row >= PATIENCE:
-            raise CollapseError(f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. {ADVICE}")
+            raise CollapseError(
+                f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. {advice(self.objective)}"
+            )
         return facts
 
     def outputs(self, every: int = 1) -> Tensor:

@@ -25,7 +25,7 @@ from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backb
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world, wait
-from hamguard.training.hash_task import ADVICE, HashTask
+from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.request import TrainRequest
 from hamguard.training.statistics import code_statistics
@@ -241,7 +241,8 @@ def _finish(
         raise RunError("the trained network returns NaN or infinite numbers; lower the learning rate (--set lr=...)")
     statistics = code_statistics(logits.cpu())
     if statistics["distinct_codes"] == 1:
-        raise CollapseError(f"the codes collapsed: every training picture has the same code. {ADVICE}")
+        hint = advice(task.objective if task else None)
+        raise CollapseError(f"the codes collapsed: every training picture has the same code. {hint}")
     facts = {
         "fit": FITS.get(request.data.source, "crop"),
         "method": request.method,

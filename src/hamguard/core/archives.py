@@ -1,0 +1,93 @@
+"""Reading `.npz`, `.xz`, `.gz` and `.zip` files without executing anything and without more memory than there is."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hamguard.core.errors import RequestError
+from hamguard.core.types import Array
+
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, OverflowError, RuntimeError, SyntaxError,
+              zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # fmt: skip
+"""What readers of compressed files raise where a file is torn, prepared, or locked with a password."""
+
+
+class Stream(Protocol):
+    """Anything that unpacks while it is read."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes."""
+
+
+def memory_bytes() -> int:
+    """Memory of this machine in bytes; a guess of 64 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 64 << 30
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """Check that what a file says it unpacks to fits this machine.
+
+    Raises:
+        RequestError: `size` bytes do not.
+    """
+    if size > (most := memory_bytes()):
+        raise RequestError(f"{path} unpacks to {size:,} bytes, more than the memory of this machine ({most:,})")
+
+
+def read_at_most(stream: Stream, limit: int, path: Path) -> bytes:
+    """Unpack a stream to its end.
+
+    Raises:
+        RequestError: it gives more than `limit` bytes.
+    """
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise RequestError(f"{path} unpacks to more than {limit:,} bytes")
+    return content
+
+
+def read_npz(path: Path | str, what: str) -> dict[str, Array]:
+    """Read the arrays of an `.npz` file.
+
+    Args:
+        path: the file.
+        what: how errors call what should lie there, e.g. `code bank`.
+
+    Returns:
+        Name to array.
+
+    Raises:
+        RequestError: missing, no `.npz` file, one that holds Python objects, or larger than the memory.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RequestError(f"no {what} at {path}: the file does not exist")
+    if not zipfile.is_zipfile(path):
+        raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, sum(member.file_size for member in archive.infolist()))
+        with np.load(path, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+    except RequestError:
+        raise
+    except MemoryError as error:
+        raise RequestError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
+    except UNREADABLE as error:
+        reason = "holds Python objects" if "Object arrays" in str(error) else "is not a readable .npz file"
+        raise RequestError(f"{path} {reason}: {_first_line(error)}") from error
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}  # other files are bytes
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
