@@ -130,6 +130,8 @@ def test_another_model_and_a_stale_index_are_refused(world: World, shell: Shell,
     (lost / "origin.json").unlink()
     assert "lost does not know its model; give --model" in shell.fails(2, "search", lost, world.picture)
     assert shell.done("search", lost, world.picture, "--model", world.model).code == 0
+    (lost / "origin.json").write_text(json.dumps({"model": "os:getcwd"}))  # an index must not choose what code runs
+    assert "made with os:getcwd, which is no model folder here" in shell.fails(2, "search", lost, world.picture)
 
 
 def test_a_folder_asks_with_all_its_pictures(world: World, shell: Shell, tmp_path: Path) -> None:
@@ -208,6 +210,9 @@ def test_refused_models(world: World, shell: Shell, tmp_path: Path, monkeypatch:
     assert "the card was written for 0000" in shell.fails(2, "evaluate", stale)
     (stale / "card.json").write_text(json.dumps(card | {"color": "red"}))
     assert "card.json is damaged" in shell.fails(2, "evaluate", stale)
+    for fact in ({"bits": 1 << 40}, {"size": [1 << 20, 1 << 20]}, {"channels": 2}):
+        (stale / "card.json").write_text(json.dumps(card | fact))
+        assert "card.json is damaged" in shell.fails(2, "evaluate", stale)
     (stale / "card.json").write_text(json.dumps(card))
     (stale / "model.safetensors").write_bytes(b"\x80\x04pickle")
     assert "is a pickle, which can execute code" in shell.fails(2, "evaluate", stale)
@@ -242,8 +247,10 @@ def test_learned_codes_of_adsh(world: World, shell: Shell, tmp_path: Path) -> No
     shell.done(
         "train", "--data", world.data, "--method", "adsh", "--bits", 12, "--epochs", 2, "--out", tmp_path / "adsh"
     )
-    rows = shell.done("evaluate", tmp_path / "adsh", "--learned", "--metric", "map", "--json").rows
+    ask = ("evaluate", tmp_path / "adsh", "--metric", "map", "--json")
+    rows = shell.done(*ask).rows
     assert [row["task"] for row in rows] == ["query->database", "query->database", "query->learned codes"]
+    assert [row["task"] for row in shell.done(*ask, "--no-learned").rows] == ["query->database", "query->database"]
     (tmp_path / "adsh" / "learned_codes.npz").unlink()
     arrays = dict(np.load(world.codes / "database.npz"))
     np.savez(tmp_path / "adsh" / "learned_codes.npz", **arrays)

@@ -86,12 +86,35 @@ def test_bad_tables_are_explained(flat):
         table.write_text(content)
         with pytest.raises(RequestError, match=words):
             read_folder(flat)
+    table.write_bytes("file,labels\n0.png,Kätzchen\n".encode("latin-1"))
+    with pytest.raises(RequestError, match=r"labels\.csv is not a readable table in UTF-8"):
+        read_folder(flat)
+    (flat / "x.jsonl").write_text('{"file": "0.png", "labels": {"a": 1}}\n')
+    with pytest.raises(RequestError, match="row 1: labels must be a list of names, got dict"):
+        read_table(flat / "x.jsonl")
     (flat / "x.jsonl").write_text('{"file": "0.png"}\nnot json\n')
     with pytest.raises(RequestError, match="line 2 is not a JSON object"):
         read_table(flat / "x.jsonl")
     table.rename(flat / "y.csv")
     with pytest.raises(RequestError, match=r"several tables \(x\.jsonl, y\.csv\)"):
         read_folder(flat)
+
+
+def test_line_ends_inside_a_text_and_numbers_as_labels(flat):
+    rows = "".join(f'{i}.png,a,"first\nsecond\u2028third"\n' for i in range(6))
+    (flat / "labels.csv").write_text("file,labels,text\n" + rows, encoding="utf-8")
+    assert read_folder(flat).texts == ("first\nsecond\u2028third",) * 6
+    lines = [json.dumps({"file": f"{i}.png", "label": i % 2, "text": "a\u2028b"}, ensure_ascii=False) for i in range(6)]
+    (flat / "labels.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (flat / "labels.csv").unlink()
+    found = read_folder(flat)
+    assert found.class_names == ("0", "1") and found.labels.sum() == 6
+    assert found.texts == ("a\u2028b",) * 6
+
+
+def test_pictures_that_are_not_read_are_said(class_folder):
+    (class_folder / "owl" / "moves.gif").write_bytes(b"GIF89a")
+    assert read_folder(class_folder).notes == ("pictures in other formats are not read: 1 .gif",)
 
 
 def test_missing_empty_and_mixed_folders(tmp_path, class_folder):

@@ -112,6 +112,8 @@ def test_missing_files_and_folders_are_named(tmp_path):
         decode(tmp_path / "gone.png")
     with pytest.raises(ImageError, match="is a folder"):
         probe(tmp_path)
+    with pytest.raises(ImageError, match="/dev/zero cannot be decoded: it is no file"):
+        decode("/dev/zero")
 
 
 def test_too_many_pixels_are_refused_before_decoding():

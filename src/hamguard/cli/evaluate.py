@@ -47,8 +47,11 @@ def evaluate(
     norm: Annotated[str, typer.Option("--norm", help="Denominator of map@N: relevant, hits or min.")] = "relevant",
     empty: Annotated[str, typer.Option("--empty", help="Queries without a hit: zero or skip.")] = "zero",
     learned: Annotated[
-        bool, typer.Option("--learned", help="Also search the database codes that ADSH learned itself.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--learned/--no-learned", help="Also search the codes that ADSH learned for its training pictures."
+        ),
+    ] = None,
     view: Annotated[
         list[str] | None,
         typer.Option("--view", help="Ask with changed copies instead: jpeg:50, crop:216, resize:128; may be repeated."),

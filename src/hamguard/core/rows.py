@@ -96,7 +96,7 @@ def read_rows(path: Path | str) -> list[Row]:
         raise RequestError(f"no rows at {path}")
     known = {f.name for f in fields(Row)}
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:

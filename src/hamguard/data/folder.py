@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,14 +62,18 @@ def read_table(path: Path) -> list[Row]:
     """Read a CSV or JSONL table of labels.
 
     Raises:
-        RequestError: no `file` column, a line that is not JSON, an unknown split name, or a picture named twice.
+        RequestError: no UTF-8 text, no `file` column, a line that is not JSON, labels that are no list, an unknown split
+            name, or a picture named twice.
     """
-    content = path.read_text(encoding="utf-8-sig")
     raw: list[dict[str, Any]] = []
-    if path.suffix == ".csv":
-        raw = list(csv.DictReader(content.splitlines()))
-    else:
-        for number, line in enumerate(content.splitlines(), 1):
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+        if path.suffix == ".csv":
+            raw = list(csv.DictReader(io.StringIO(content, newline="")))  # a quoted text may hold line ends
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{path} is not a readable table in UTF-8: {error}") from error
+    if path.suffix != ".csv":
+        for number, line in enumerate(content.split("\n"), 1):
             if line.strip():
                 try:
                     raw.append(dict(json.loads(line)))
@@ -81,6 +86,10 @@ def read_table(path: Path) -> list[Row]:
         given = entry.get("labels", entry.get("label"))
         if isinstance(given, str):
             given = given.split(";") if path.suffix == ".csv" else [given]
+        elif isinstance(given, int | float):
+            given = [given]
+        elif not isinstance(given, list | None):
+            raise RequestError(f"{path} row {number}: labels must be a list of names, got {type(given).__name__}")
         names = tuple(dict.fromkeys(str(name).strip() for name in given or () if str(name).strip()))
         part = entry.get("split") or None
         if part is not None:

@@ -80,7 +80,7 @@ def model_rows(
     metrics: Sequence[str] = DEFAULT_METRICS,
     convention: Convention = EXACT,
     seed: int = 0,
-    learned: bool = False,
+    learned: bool | None = None,
 ) -> list[Row]:
     """Rows of a model whose codes are `banks`.
 
@@ -94,8 +94,9 @@ def model_rows(
         metrics: what to measure.
         convention: ties, denominator, empty queries.
         seed: seed of the bootstrap.
-        learned: measure also against the codes that the method learned for its training pictures (ADSH's V); such
-            rows have the task `query->learned codes`, because that database is the training part only.
+        learned: measure also against the codes that the method learned for its training pictures (ADSH's V), ADSH's other
+            convention; None does so where there are any for this split. Such rows have the task `query->learned codes`,
+            because that database is the training part only.
 
     Raises:
         RequestError: undefined combination, or no learned codes.
@@ -103,11 +104,13 @@ def model_rows(
     """
     facts = base_row(name, model, card, dataset, split, banks, seed)
     rows = score_rows(*banks, metrics=metrics, convention=convention, facts=facts, seed=seed)
-    if learned:
-        path = Path(name) / LEARNED
-        if not path.is_file():
-            raise RequestError(f"{name} has no learned codes; only ADSH learns codes of its training pictures directly")
+    path = Path(name) / LEARNED
+    if learned and not path.is_file():
+        raise RequestError(f"{name} has no learned codes; only ADSH learns codes of its training pictures directly")
+    if learned or (learned is None and path.is_file()):
         bank = CodeBank.load(path, model_hash=model.digest)
+        if learned is None and bank.split_hash != split.digest:
+            return rows  # other pictures than those it was trained on
         hashes = {**facts.hashes, "database_codes": bank.digest}
         other = replace(facts, task="query->learned codes", hashes=hashes)
         rows += score_rows(

@@ -133,20 +133,21 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             merged["method"] = parse_value(text)
         else:
             words.append((key, parse_value(text)))
-    method = merged.get("method", "csq")
+    method = str(merged.get("method", "csq"))
     kind = None
     if method in methods():
         kind = REGISTRY.get(method)
     else:
-        faults.append(
-            f"unknown hash method {method!r}; allowed: {', '.join(methods())}{suggest(str(method), methods())}"
-        )
+        faults.append(f"unknown hash method {method!r}; allowed: {', '.join(methods())}{suggest(method, methods())}")
     own = list(kind.settings_type.model_fields) if kind else []
     for key, value in words:
         _put(merged, _full_key(key, own), value)
 
     preset = merged.get("preset")
-    settings = dict(merged.get("settings", {})) if isinstance(merged.get("settings", {}), Mapping) else {}
+    settings = merged.get("settings", {})
+    if not isinstance(settings, Mapping):
+        faults.append(f"settings: must be a table of key = value, got {settings!r}")
+        settings = {}
     if preset is not None and kind:
         if preset not in kind.presets:
             known = ", ".join(kind.presets) or "none"
@@ -172,7 +173,7 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
     if isinstance(training, Mapping):
         training = {**(kind.training if kind else {}), **tuned, **training}
     try:
-        request = TrainRequest(**{**merged, "method": str(method), "settings": settings, "training": training})
+        request = TrainRequest(**{**merged, "method": method, "settings": settings, "training": training})
     except ValidationError as error:
         faults += _explain(error, (), list(TrainRequest.model_fields))
     if faults:
