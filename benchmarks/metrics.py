@@ -44,7 +44,7 @@ BITS = 64
 
 @dataclass(frozen=True)
 class Protocol:
-    """Sizes of a protocol: queries, data base, classes, mean labels an item (1 is one-hot)."""
+    """Sizes of a protocol: queries, database, classes, mean labels an item (1 is one-hot)."""
 
     queries: int
     database: int
@@ -62,7 +62,7 @@ PROTOCOLS = {
 
 
 def clustered_codes(protocol: Protocol, seed: int = 0) -> tuple[Codes, Codes]:
-    """Query and data base codes around one center a class, a quarter of the bits flipped."""
+    """Query and database codes around one center a class, a quarter of the bits flipped."""
     rng = np.random.default_rng(seed)
     centers = np.packbits(rng.integers(0, 2, (protocol.classes, BITS), dtype=np.uint8), axis=1, bitorder="little")
 

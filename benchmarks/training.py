@@ -40,10 +40,10 @@ class PerItem(torch.utils.data.Dataset):
     """The usual data set: one picture at a time, from array to PIL to tensor."""
 
     def __init__(self, array: np.ndarray) -> None:
-        grey = array.ndim == 3
+        gray = array.ndim == 3
         self.array = array
         self.view = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize([0.5] * (1 if grey else 3), [0.25] * (1 if grey else 3))]
+            [transforms.ToTensor(), transforms.Normalize([0.5] * (1 if gray else 3), [0.25] * (1 if gray else 3))]
         )
 
     def __len__(self) -> int:

@@ -64,7 +64,7 @@ class Shell:
 
 
 def write_arrays(path: Path, n: int = 300, classes: int = 5, size: int = 28, seed: int = 0, **more: Any) -> Path:
-    """An `arrays:` file of noisy grey prototypes, one a class, that a small net learns in an epoch or two."""
+    """An `arrays:` file of noisy gray prototypes, one a class, that a small net learns in an epoch or two."""
     kinds = np.random.default_rng(99).integers(0, 256, (classes, size, size))
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes

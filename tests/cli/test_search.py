@@ -78,8 +78,8 @@ def test_search_of_a_picture_file_finds_the_picture(world: World, shell: Shell, 
     assert f"{grown}: 2 answers of 250" in table and f"{world.picture}: 2 answers of 250" in table
 
 
-def test_grey_and_color_pictures_in_one_search(world: World, shell: Shell, tmp_path: Path) -> None:
-    """A grey model indexes pictures in color; a file for it is decoded grey, a picture of the set stays in color."""
+def test_gray_and_color_pictures_in_one_search(world: World, shell: Shell, tmp_path: Path) -> None:
+    """A gray model indexes pictures in color; a file for it is decoded gray, a picture of the set stays in color."""
     images = np.load(world.root / "toy.npz")["images"][:40]
     np.savez(tmp_path / "color.npz", images=np.stack([images] * 3, 3), labels=np.arange(40) % 5)
     shell.done("index", "build", world.model, "--data", f"arrays:{tmp_path / 'color.npz'}", "--out", tmp_path / "i")
@@ -232,7 +232,7 @@ def test_a_foreign_factory_of_the_working_folder(
         "    raise KeyError('no weights')\n"
     )
     monkeypatch.chdir(tmp_path)
-    rows = shell.done("evaluate", "toy_factory:make", "--data", world.data, "--json").rows  # grey pictures, color net
+    rows = shell.done("evaluate", "toy_factory:make", "--data", world.data, "--json").rows  # gray pictures, color net
     assert rows[0]["bits"] == 21 and rows[0]["train"] is None and rows[0]["value"] > 2 * rows[-1]["value"]
     assert "this model has no card that names its data" in shell.fails(2, "evaluate", "toy_factory:make")
     ask = ("--data", world.data)

@@ -119,8 +119,10 @@ def test_refused_data(world: World, shell: Shell, tmp_path: Path) -> None:
     assert "have the same labels; csq needs at least two kinds" in train(f"arrays:{tmp_path / 'one.npz'}")
     np.savez(tmp_path / "none.npz", images=images[:40], labels=np.zeros((40, 3), np.uint8))
     assert "none has no labels; csq needs them, lsh, itq, pca do not" in train(f"arrays:{tmp_path / 'none.npz'}")
-    np.savez(tmp_path / "two.npz", images=images[:2], labels=np.arange(2))
-    assert "a drawn split needs at least 4 pictures, two has 2" in train(f"arrays:{tmp_path / 'two.npz'}")
+    np.savez(tmp_path / "two.npz", images=images[:2], labels=np.zeros(2, int))
+    two = f"arrays:{tmp_path / 'two.npz'}"
+    assert "training needs at least 2 pictures, the train split has 1" in train(two)
+    assert "a drawn split needs at least 4 pictures, two has 2" in train(two, "--protocol", "seeded")
     (tmp_path / "torn.npz").write_bytes((world.root / "toy.npz").read_bytes()[:5000])
     assert "torn.npz is not a readable .npz file" in train(f"arrays:{tmp_path / 'torn.npz'}")
     assert not (tmp_path / "m").exists()

@@ -63,7 +63,7 @@ def test_a_damaged_cache_is_made_again(own_cache, monkeypatch):
     assert np.array_equal(decode_all(NAMES, read, "key").array, IMAGES)
 
 
-def test_grey_only_where_all_are_grey():
+def test_gray_only_where_all_are_gray():
     mixed = [encode_bytes(IMAGES[0], "png"), encode_bytes(IMAGES[1][..., 0], "png")]
     assert decode_all(NAMES[:2], mixed.__getitem__, "a").channels == 3
     assert decode_all(NAMES[:1], mixed[1:].__getitem__, "b").channels == 1

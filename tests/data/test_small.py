@@ -42,7 +42,7 @@ def test_both_layouts_of_cifar10_give_the_same_set(tmp_path, encoded):
     assert np.array_equal(ours.images.array, np.concatenate([TRAIN, TEST]))
     assert np.array_equal(theirs.images.array, ours.images.array)
     assert np.array_equal(theirs.labels, ours.labels)
-    assert ours.notes == (JPEG_NOTE,)
+    assert ours.notes == (JPEG_NOTE,) and ours.title == "cifar10 (JPEG copy)"
     assert theirs.notes == ()
     assert ours.native.tolist() == [3] * 50 + [2] * 20
     assert ours.ids[50] == "test/0"
@@ -111,24 +111,24 @@ def idx(array):
 
 @pytest.fixture
 def fashion():
-    greys = {part: RNG.integers(0, 256, (n, 28, 28)).astype(np.uint8) for part, n in (("train", 60), ("test", 20))}
-    return greys, {part: (np.arange(len(x)) % 10).astype(np.uint8) for part, x in greys.items()}
+    grays = {part: RNG.integers(0, 256, (n, 28, 28)).astype(np.uint8) for part, n in (("train", 60), ("test", 20))}
+    return grays, {part: (np.arange(len(x)) % 10).astype(np.uint8) for part, x in grays.items()}
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_both_layouts_of_fashion_mnist_give_the_same_set(tmp_path, fashion, packed):
-    greys, numbers = fashion
+    grays, numbers = fashion
     ours, raw = tmp_path / "a" / "fashion_mnist", tmp_path / "b" / "FashionMNIST" / "raw"
     ours.mkdir(parents=True)
     raw.mkdir(parents=True)
     for part, stem in (("train", "train"), ("test", "t10k")):
-        np.savez(ours / f"{part}.npz", images=greys[part], labels=numbers[part])
-        for kind, array in (("images-idx3-ubyte", greys[part]), ("labels-idx1-ubyte", numbers[part])):
+        np.savez(ours / f"{part}.npz", images=grays[part], labels=numbers[part])
+        for kind, array in (("images-idx3-ubyte", grays[part]), ("labels-idx1-ubyte", numbers[part])):
             content = gzip.compress(idx(array)) if packed else idx(array)
             (raw / f"{stem}-{kind}{'.gz' if packed else ''}").write_bytes(content)
     first, first_split = open_source("fashion-mnist", root=tmp_path / "a")
     second, second_split = open_source("fashion-mnist", root=tmp_path / "b")
-    assert np.array_equal(first.images.array, np.concatenate([greys["train"], greys["test"]]))
+    assert np.array_equal(first.images.array, np.concatenate([grays["train"], grays["test"]]))
     assert first.digest == second.digest
     assert first_split.digest == second_split.digest
     assert first_split.protocol == "ppl-fashion-mnist"
@@ -137,9 +137,9 @@ def test_both_layouts_of_fashion_mnist_give_the_same_set(tmp_path, fashion, pack
 def test_broken_idx_files_are_named(tmp_path, fashion):
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    greys, numbers = fashion
+    grays, numbers = fashion
     for stem, part in (("train", "train"), ("t10k", "test")):
-        (raw / f"{stem}-images-idx3-ubyte").write_bytes(idx(greys[part]))
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes(idx(grays[part]))
         (raw / f"{stem}-labels-idx1-ubyte").write_bytes(idx(numbers[part]))
     path = raw / "train-labels-idx1-ubyte"
     path.write_bytes(idx(numbers["train"])[:-3])

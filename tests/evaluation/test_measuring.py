@@ -63,7 +63,7 @@ def test_rows_say_what_they_left_out() -> None:
     row = score_rows(query, database, metrics=("map",))[0]
     assert row.notes == (
         "3 of 20 queries carry no label; they count as 0",
-        "1 labelled queries have nothing relevant in the database",
+        "1 labeled queries have nothing relevant in the database",
     )
     row = score_rows(query, database, metrics=("map",), convention=Convention(empty="skip"))[0]
     assert row.n == 16 and row.metric == "map[empty=skip]"
@@ -141,7 +141,7 @@ def test_validation_map_scores_and_refuses_queries() -> None:
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_fit_to(channels: tuple[int, ...]) -> None:
     wide = np.full((20, 60, *channels), 200, np.uint8)
-    wide[:, :20], wide[:, 40:] = 0, 100  # three squares: black, light, grey
+    wide[:, :20], wide[:, 40:] = 0, 100  # three squares: black, light, gray
     crop, stretch, pad = (fit_to(wide, (20, 20), kind) for kind in ("crop", "stretch", "pad"))
     assert crop.shape == stretch.shape == pad.shape == (20, 20, *channels)
     assert (crop == 200).all()  # the middle

@@ -61,7 +61,7 @@ def test_loss_agrees_with_loops():
     assert float(relax(logits).abs().max()) <= 1
 
 
-def test_unlabelled_images_do_not_count():
+def test_unlabeled_images_do_not_count():
     objective = CSQ(CSQSettings(), bits=4, labels=torch.eye(3), seed=0)
     logits = torch.randn(2, 4, requires_grad=True)
     value = objective.loss(logits, torch.zeros(2, 3), torch.arange(2), 0.0)

@@ -1,4 +1,4 @@
-"""Laws and behaviour that every registered method obeys; a new method is covered by being registered."""
+"""Laws and behavior that every registered method obeys; a new method is covered by being registered."""
 
 import pytest
 import torch

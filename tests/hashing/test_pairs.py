@@ -121,7 +121,7 @@ def test_pair_mean_without_one_kind_or_without_pairs():
     alone.backward()
 
 
-def test_unlabelled_image_is_not_pushed_from_itself():
+def test_unlabeled_image_is_not_pushed_from_itself():
     logits = torch.tensor([[0.4, -0.3]], requires_grad=True)
     objective = DPSH(DPSHSettings(eta=0), bits=2, labels=torch.zeros(1, 3), seed=0)
     objective.loss(logits, torch.zeros(1, 3), torch.tensor([0]), 0.0).backward()

@@ -13,7 +13,7 @@ from hamguard.core.errors import ImageError, RequestError, RunError
 from hamguard.images.io import check_picture, decode, encode, encode_bytes, probe
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
-greys = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)))
+grays = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
 def saved(picture: Image.Image, kind: str, **options) -> bytes:
@@ -23,7 +23,7 @@ def saved(picture: Image.Image, kind: str, **options) -> bytes:
 
 
 @settings(deadline=None)
-@given(st.one_of(pictures, greys), st.sampled_from(["png", "bmp"]))
+@given(st.one_of(pictures, grays), st.sampled_from(["png", "bmp"]))
 def test_lossless_formats_give_back_every_pixel(image, kind):
     assert np.array_equal(decode(encode_bytes(image, kind)), image)
 
@@ -71,11 +71,11 @@ def test_a_palette_with_a_transparent_color_is_laid_on_white():
     assert seen.tolist() == [[[200, 0, 0], [255, 255, 255]]]
 
 
-def test_grey_stays_grey_unless_asked():
+def test_gray_stays_gray_unless_asked():
     data = encode_bytes(np.full((3, 5), 77, np.uint8), "png")
     assert decode(data).shape == (3, 5)
-    assert np.array_equal(decode(data, grey=False), np.full((3, 5, 3), 77))
-    assert decode(encode_bytes(np.zeros((3, 5, 3), np.uint8), "png"), grey=True).shape == (3, 5)
+    assert np.array_equal(decode(data, gray=False), np.full((3, 5, 3), 77))
+    assert decode(encode_bytes(np.zeros((3, 5, 3), np.uint8), "png"), gray=True).shape == (3, 5)
     assert probe(data) == (3, 5, True)
 
 

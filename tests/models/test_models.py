@@ -38,14 +38,14 @@ def test_normalization_stands_inside() -> None:
     assert torch.allclose(model.relaxed(x, 2.0), torch.tanh(2 * inside))
 
 
-def test_grey_and_color_fit_each_other() -> None:
-    grey, color = small().eval(), HashModel("conv8", 8, channels=3, size=(16, 16)).eval()
+def test_gray_and_color_fit_each_other() -> None:
+    gray, color = small().eval(), HashModel("conv8", 8, channels=3, size=(16, 16)).eval()
     x = torch.rand(2, 3, 16, 16)
     y = sum(w * x[:, i : i + 1] for i, w in enumerate(LUMINANCE))
-    assert torch.allclose(grey.logits(x), grey.logits(y), atol=1e-6)
+    assert torch.allclose(gray.logits(x), gray.logits(y), atol=1e-6)
     assert torch.allclose(color.logits(y), color.logits(y.expand(-1, 3, -1, -1)))
     with pytest.raises(RequestError, match=r"\(B, 1 or 3, H, W\), got \(2, 2, 16, 16\)"):
-        grey.logits(torch.rand(2, 2, 16, 16))
+        gray.logits(torch.rand(2, 2, 16, 16))
 
 
 def test_weights_are_a_function_of_the_generator() -> None:
@@ -77,6 +77,7 @@ def test_folder_round_trip(tmp_path: Path) -> None:
     model = small().eval()
     card = save_model(model, tmp_path / "m", method="csq", seed=3)
     back, again = load_folder(tmp_path / "m")
+    assert HashModel.load(tmp_path / "m").digest == back.digest
     x = torch.rand(2, 1, 16, 16)
     assert torch.equal(back.logits(x), model.logits(x)) and again == card and again.seed == 3
     assert not back.training
@@ -131,11 +132,11 @@ def test_initial_weights_fit_or_say_why(tmp_path: Path) -> None:
     deeper = HashModel("resnet32", 8, size=(32, 32))
     with pytest.raises(RequestError, match="does not fit resnet32: .* weights are missing, e.g. layer1.3.conv1.weight"):
         load_initial(deeper.backbone, "resnet32", str(tmp_path / "w.safetensors"))
-    grey = HashModel("resnet20", 8, channels=1, size=(32, 32))
+    gray = HashModel("resnet20", 8, channels=1, size=(32, 32))
     with pytest.raises(RequestError, match=r"conv1.weight has shape \(16, 3, 3, 3\), needed \(16, 1, 3, 3\)"):
-        load_initial(grey.backbone, "resnet20", str(tmp_path / "w.safetensors"))
+        load_initial(gray.backbone, "resnet20", str(tmp_path / "w.safetensors"))
     with pytest.raises(RequestError, match="torchvision has no weights for resnet20"):
-        load_initial(grey.backbone, "resnet20", "torchvision")
+        load_initial(gray.backbone, "resnet20", "torchvision")
 
 
 def test_published_cifar_weights_give_the_published_accuracy(data_root: Path) -> None:

@@ -14,7 +14,7 @@ RELEVANCE = [1, 0, 1, 1, 0, 0, 1, 0]
 
 
 def ranking(distances, relevance, bits=3):
-    """A query of zeros, and a data base at the given distances."""
+    """A query of zeros, and a database at the given distances."""
     codes = np.array([[1] * d + [0] * (bits - d) for d in distances])
     query = Codes(pack(np.zeros((1, bits), dtype=int)), bits, np.array([[1, 0]], dtype=np.uint8))
     labels = np.array([[r, 1 - r] for r in relevance], dtype=np.uint8)

@@ -118,12 +118,12 @@ def test_queries_without_hits_are_kept_or_left_out_and_always_counted():
     for ties in ("expected", "stable"):
         kept = mean_average_precision(query, database, ties=ties)
         left = mean_average_precision(query, database, ties=ties, empty="skip")
-        assert (kept.n, kept.unlabelled, kept.without_relevant) == (4, 1, 2)
-        assert (left.n, left.unlabelled, left.without_relevant) == (2, 1, 2)
+        assert (kept.n, kept.unlabeled, kept.without_relevant) == (4, 1, 2)
+        assert (left.n, left.unlabeled, left.without_relevant) == (2, 1, 2)
         assert left.value == pytest.approx(2 * kept.value)
         assert list(left.kept) == [True, False, False, True]
         assert left.name.endswith("empty=skip]")
-        assert "2 left out, 1 unlabelled, 1 with labels but nothing relevant" in repr(left)
+        assert "2 left out, 1 unlabeled, 1 with labels but nothing relevant" in repr(left)
 
 
 def test_empty_under_a_cut_means_that_no_order_brings_a_hit():

@@ -103,7 +103,7 @@ def test_wrong_requests_are_refused():
         average_precision_from(counts, ties="expekted")
     with pytest.raises(RequestError, match="unknown norm 'all'; allowed: relevant, hits, min"):
         average_precision_from(counts, norm="all")
-    with pytest.raises(RequestError, match="do not know the order of the data base"):
+    with pytest.raises(RequestError, match="do not know the order of the database"):
         average_precision_from(counts, ties="stable")
     with pytest.raises(RequestError, match="at must be at least 1, got 0"):
         average_precision_from(counts, at=0)

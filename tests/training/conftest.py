@@ -8,7 +8,7 @@ from hamguard.data.split import Split
 
 
 def make_blobs(n: int = 160, classes: int = 4, seed: int = 0) -> Dataset:
-    """Grey 16-pixel pictures, one bright corner a class, with noise."""
+    """Gray 16-pixel pictures, one bright corner a class, with noise."""
     rng = np.random.default_rng(seed)
     kinds = np.arange(n) % classes
     pictures = rng.integers(0, 90, (n, 16, 16))

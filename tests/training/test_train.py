@@ -196,7 +196,7 @@ def test_card_tells_what_was_done(blobs: Blobs, tmp_path: Path) -> None:
     assert card.title.startswith("DPSH") and card.statistics["distinct_codes"] >= 4
 
 
-def test_unlabelled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
+def test_unlabeled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from tests.training.conftest import make_blobs, make_split

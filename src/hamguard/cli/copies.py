@@ -74,4 +74,4 @@ def _draw(path: Path, views: list[str], found: list[CopySearch], rows: Ints, ban
                 cells.append(Found(picture, f"{distance} bits", item, place[item] == row))
             lines.append(SheetRow(Found(copy, view, str(dataset.ids[row])), cells))
     footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
-    draw_sheet(lines, path, title=f"{dataset.name}: searches with changed copies, {bank.bits} bits", footer=footer)
+    draw_sheet(lines, path, title=f"{dataset.title}: searches with changed copies, {bank.bits} bits", footer=footer)

@@ -126,7 +126,7 @@ def evaluate(
         for text in () if view else metrics:
             check_defined(text, convention, len(split.database))
         if not view and not dataset.labels.any():
-            raise RequestError(f"{dataset.name} has no labels, so nothing can be relevant; MAP needs labelled pictures")
+            raise RequestError(f"{dataset.name} has no labels, so nothing can be relevant; MAP needs labeled pictures")
         if view:
             from hamguard.cli.copies import evaluate_copies
 

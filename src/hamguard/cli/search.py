@@ -163,6 +163,6 @@ def _draw(
         lines.append(SheetRow(Found(picture, "query", caption), found))
     kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
     draw_sheet(
-        lines, path, title=f"{dataset.name}: nearest by Hamming distance, {bits} bits",
-        footer=f"{kind}; green frame and tick: shares a label with the query; grey: unknown",
+        lines, path, title=f"{dataset.title}: nearest by Hamming distance, {bits} bits",
+        footer=f"{kind}; green frame and tick: shares a label with the query; gray: unknown",
     )  # fmt: skip

@@ -108,5 +108,5 @@ def train(
     for note in (*dataset.notes, *split.notes):
         typer.echo(f"Note: {note}")
     name = shlex.quote(str(out))
-    labelled = bool(dataset.labels.any())
-    typer.echo(f"Next: hamguard evaluate {name}" if labelled else f"Next: hamguard index build {name} --out index")
+    labeled = bool(dataset.labels.any())
+    typer.echo(f"Next: hamguard evaluate {name}" if labeled else f"Next: hamguard index build {name} --out index")

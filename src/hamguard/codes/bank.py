@@ -24,7 +24,7 @@ class CodeBank:
     Attributes:
         packed: codes, `(N, ceil(bits / 8))` uint8.
         bits: code length K.
-        labels: multi-hot labels, `(N, C)` uint8 in {0, 1}; `C` is 0 where nothing is labelled.
+        labels: multi-hot labels, `(N, C)` uint8 in {0, 1}; `C` is 0 where nothing is labeled.
         ids: one name an item, `(N,)` strings.
         model_hash: content hash of the model that made the codes; empty for foreign codes.
         split_hash: content hash of the split the items came from; empty for foreign codes.

@@ -13,7 +13,7 @@ from hamguard.core.types import Array, Ints
 
 @dataclass(frozen=True)
 class SharedLabels:
-    """Shared labels of each query with the data base.
+    """Shared labels of each query with the database.
 
     Attributes:
         by_distance: sum of shared labels over the items at each distance, `(Q, K + 1)` int64.
@@ -25,7 +25,7 @@ class SharedLabels:
 
 
 def shared_labels(query: LabeledCodes, database: Database) -> SharedLabels:
-    """Count shared labels per distance and per number, in one pass over the data base.
+    """Count shared labels per distance and per number, in one pass over the database.
 
     Args:
         query: packed codes with labels, Q of them.

@@ -3,7 +3,7 @@
 Every ranking metric that respects ties is a function of these two tables, and two tables of disjoint shards add up to
 the table of the whole. An item is relevant to a query when they share at least one label. Three paths count the same
 integers: NumPy (nothing to compile), numba (compiled on first use, kept in a cache) and torch (follows the device of
-its tensors). The stable average precision, which needs the order of the data base, is a second pass over the same
+its tensors). The stable average precision, which needs the order of the database, is a second pass over the same
 blocks (`stable_sums`).
 """
 
@@ -64,7 +64,7 @@ class DistanceHistograms:
         return len(self.total)
 
     def __add__(self, other: DistanceHistograms) -> DistanceHistograms:
-        """Histograms of two disjoint parts of a data base, for the same queries.
+        """Histograms of two disjoint parts of a database, for the same queries.
 
         Raises:
             RequestError: the numbers of queries or bits differ.
@@ -77,7 +77,7 @@ class DistanceHistograms:
 
     @property
     def database(self) -> int:
-        """Number of items N in the data base."""
+        """Number of items N in the database."""
         return int(self.total[0].sum()) if len(self.total) else 0
 
     @property
@@ -139,11 +139,11 @@ def stable_sums(
     path: CountPath = "auto",
     threads: int = 1,
 ) -> tuple[Floats, Ints]:
-    """Sum of precisions at the hits when ties keep data base order, the numerator of a stable average precision.
+    """Sum of precisions at the hits when ties keep database order, the numerator of a stable average precision.
 
-    The histograms say where each distance begins in the ranking. One pass over the data base then moves one counter a
+    The histograms say where each distance begins in the ranking. One pass over the database then moves one counter a
     distance: it gives rank and number of hits of each relevant item. No row is sorted and no distance is stored. Terms
-    are added in data base order, so the sums do not depend on blocks, path or threads, not even in the last bit.
+    are added in database order, so the sums do not depend on blocks, path or threads, not even in the last bit.
 
     Args:
         query: packed codes with labels, `(Q, ...)`.
@@ -158,7 +158,7 @@ def stable_sums(
         `sum of (hits up to r) / r` over the counted hits, `(Q,)` float64, and the number of counted hits, `(Q,)`.
 
     Raises:
-        RequestError: as in `distance_histograms`, or the histograms belong to other queries or another data base.
+        RequestError: as in `distance_histograms`, or the histograms belong to other queries or another database.
     """
     shards, count = shards_of(query, database)
     if path == "torch":

@@ -66,7 +66,7 @@ def stable(
     q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
     max_rank: int, max_hits: int,
 ) -> None:  # fmt: skip
-    """Add the precisions at the hits of one block to `lanes`, `(Q, 4)`, in data base order, in place.
+    """Add the precisions at the hits of one block to `lanes`, `(Q, 4)`, in database order, in place.
 
     The terms go to the four lanes in turn and the lanes are rotated so that the next term belongs to the first. This
     is the order in which the compiled kernel adds, so both round alike, and it does not depend on the blocks.

@@ -24,7 +24,7 @@ def count_shards(query: LabeledCodes, shards: Sequence[LabeledCodes], total: Int
 
     Args:
         query: packed codes and labels; tensors decide the device, arrays are counted on the CPU or follow the shards.
-        shards: the data base in parts.
+        shards: the database in parts.
         total: items at each distance.
         relevant: relevant items at each distance.
 
@@ -34,7 +34,7 @@ def count_shards(query: LabeledCodes, shards: Sequence[LabeledCodes], total: Int
     bits, size = query.bits, query.bits + 1
     device = _device(query, *shards)
     wide = max(bits, query.labels.shape[1])
-    rows = max(1, min(1 << 14, (4 << 20) // (8 * wide)))  # of the data base in one tile
+    rows = max(1, min(1 << 14, (4 << 20) // (8 * wide)))  # of the database in one tile
     step = max(1, min(TILE_PAIRS // rows, (4 << 20) // (8 * wide)))  # queries in one tile
     found = torch.zeros(len(query.packed), 2 * size, dtype=torch.int64, device=device)
     for shard in shards:

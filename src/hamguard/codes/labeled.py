@@ -1,6 +1,6 @@
 """Packed codes with labels as the counting kernels want them: values, checks, and blocks of 64-bit words.
 
-A data base is one `LabeledCodes` or a sequence of them (shards in order). It is never concatenated: shards are cut
+A database is one `LabeledCodes` or a sequence of them (shards in order). It is never concatenated: shards are cut
 into blocks of words whose size bounds the extra memory, whatever the number of bits or classes.
 """
 
@@ -85,10 +85,10 @@ def check_labeled(codes: LabeledCodes, name: str) -> None:
 
 
 def shards_of(query: LabeledCodes, database: Database) -> tuple[Sequence[LabeledCodes], int]:
-    """The data base as a sequence of shards, and its size N, after checking that queries and shards fit together.
+    """The database as a sequence of shards, and its size N, after checking that queries and shards fit together.
 
     Raises:
-        RequestError: no queries, an empty data base, or different numbers of bits or classes.
+        RequestError: no queries, an empty database, or different numbers of bits or classes.
     """
     check_labeled(query, "query codes")
     shards: Sequence[LabeledCodes] = database if isinstance(database, Sequence) else [database]
@@ -143,7 +143,7 @@ def rows_of_block(bits: int, classes: int) -> int:
 
 
 def word_blocks(shards: Sequence[LabeledCodes]) -> Iterator[tuple[Array, Array]]:
-    """Blocks in data base order: code words `(W, n)` uint64 and label words `(V, n)` uint64, both contiguous.
+    """Blocks in database order: code words `(W, n)` uint64 and label words `(V, n)` uint64, both contiguous.
 
     Raises:
         RequestError: a label is neither 0 nor 1.

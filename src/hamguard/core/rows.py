@@ -42,7 +42,7 @@ class Row:
         seed: seed of the run.
         version: hamguard's version.
         hashes: content hashes of model, split and codes.
-        notes: what a reader must know, e.g. a defect of the data or the number of unlabelled queries.
+        notes: what a reader must know, e.g. a defect of the data or the number of unlabeled queries.
     """
 
     protocol: str | None = None

@@ -13,7 +13,7 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Array: TypeAlias = npt.NDArray[Any]
 
 Ties = Literal["expected", "stable", "worst", "best"]
-"""What happens inside a group of equal distances: mean over all orders, data base order, or a bound."""
+"""What happens inside a group of equal distances: mean over all orders, database order, or a bound."""
 
 Norm = Literal["relevant", "hits", "min"]
 """Denominator of an average precision: all relevant items, those within the cut, or `min(at, relevant)`."""

@@ -62,7 +62,7 @@ def decode_all(
         max_pixels: larger pictures are refused.
 
     Returns:
-        Grey `(N, H, W)` where all pictures are grey, else `(N, H, W, 3)`.
+        Gray `(N, H, W)` where all pictures are gray, else `(N, H, W, 3)`.
 
     Raises:
         ImageError: a picture cannot be decoded; the message names it.
@@ -116,8 +116,8 @@ def _shape(names: Sequence[str], read: Callable[[int], bytes], size: int | None,
         height, width = next(iter(sizes))
     else:
         height = width = DEFAULT_SIZE
-    grey = all(one.grey for one in seen)
-    return (len(names), height, width) if grey else (len(names), height, width, 3)
+    gray = all(one.gray for one in seen)
+    return (len(names), height, width) if gray else (len(names), height, width, 3)
 
 
 def _fill(
@@ -126,7 +126,7 @@ def _fill(
     target = (array.shape[1], array.shape[2])
 
     def one(i: int) -> None:
-        image = decode(read(i), name=names[i], grey=array.ndim == 3, max_pixels=max_pixels)
+        image = decode(read(i), name=names[i], gray=array.ndim == 3, max_pixels=max_pixels)
         array[i] = fit_image(image, target)
 
     total = len(names)

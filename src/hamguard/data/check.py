@@ -135,7 +135,7 @@ def check_dataset(dataset: Dataset, split: Split) -> CheckReport:
     chance, ceiling = relevance_summary(dataset.labels[split.query], dataset.labels[split.database])
     per_picture = dataset.labels.sum(1, dtype=np.int64)
     report = CheckReport(
-        dataset=dataset.name,
+        dataset=dataset.title,
         protocol=split.protocol,
         seed=split.seed,
         digest=split.digest,

@@ -23,7 +23,7 @@ class ImageStore:
     """Pictures of one size as uint8.
 
     Attributes:
-        array: `(N, H, W)` grey or `(N, H, W, 3)` RGB, uint8; in memory or a memory map.
+        array: `(N, H, W)` gray or `(N, H, W, 3)` RGB, uint8; in memory or a memory map.
         missing: where not empty, there are no pixels (`H` is 0) and this says which files to put where.
         known_digest: content hash where it is known already, so that a large memory map is not read for it.
     """
@@ -57,7 +57,7 @@ class ImageStore:
 
     @property
     def channels(self) -> int:
-        """1 for grey pictures, 3 for RGB."""
+        """1 for gray pictures, 3 for RGB."""
         return 1 if self.array.ndim == 3 else 3
 
     @cached_property
@@ -89,7 +89,7 @@ class ImageStore:
             index: which pictures, `(B,)` integers, or a slice.
 
         Returns:
-            `(B, C, H, W)` float32 in [0, 1]; `C` is 1 for grey pictures and 3 for RGB.
+            `(B, C, H, W)` float32 in [0, 1]; `C` is 1 for gray pictures and 3 for RGB.
 
         Raises:
             DataMissingError: this store has no pixels; the message says which files to put where.
@@ -114,7 +114,8 @@ class Dataset:
         texts: one text a picture, or None.
         notes: what a reader of any figure on this set must be told, e.g. a defect of this copy.
         synthetic: True where the pictures are drawn, not photographed.
-        native: the set's own parts, `(N,)` uint8: 0 train, 1 validation, 2 query, 3 rest of the data base; or None.
+        native: the set's own parts, `(N,)` uint8: 0 train, 1 validation, 2 query, 3 rest of the database; or None.
+        defect: what this copy of a known set suffers from, e.g. `JPEG copy`; rows never name the set without it.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     native: Bytes | None = None
+    defect: str = ""
 
     def __post_init__(self) -> None:
         N = len(self.images)
@@ -147,6 +149,11 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {self.images!r}, {len(self.class_names)} labels)"
+
+    @property
+    def title(self) -> str:
+        """The name as figures carry it: with the defect of this copy, where it has one."""
+        return f"{self.name} ({self.defect})" if self.defect else self.name
 
     @cached_property
     def single_label(self) -> bool:

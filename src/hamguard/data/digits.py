@@ -1,6 +1,6 @@
 """`digits`: 1,797 real scanned digits that ship inside scikit-learn; no download.
 
-The originals are 8 x 8 pixels with 17 grey levels. They are scaled to 28 x 28 (bilinear) by default, so that the
+The originals are 8 x 8 pixels with 17 gray levels. They are scaled to 28 x 28 (bilinear) by default, so that the
 papers' small networks for 28 pixels take them as they are; this adds no information.
 """
 
@@ -28,7 +28,7 @@ def read_digits(folder: Path = Path(), *, size: int | None = None, progress: Pro
         progress: not needed.
 
     Returns:
-        1,797 grey pictures, ten classes.
+        1,797 gray pictures, ten classes.
     """
     del folder, progress
     from sklearn.datasets import load_digits

@@ -4,7 +4,7 @@
 * **A table** `labels.csv` (or the only `*.csv`), or the only `*.jsonl`, in PATH, one row a picture:
   `file` the picture's path inside PATH; `labels` the label names, separated by `;` in CSV, a list in JSON
   (`label` for a single one is read too); `text` and `split` (train, validation, query or database), optional.
-  Every picture must have a row and every row a picture. A row without labels is an unlabelled picture.
+  Every picture must have a row and every row a picture. A row without labels is an unlabeled picture.
 * **Neither**: pictures directly in PATH are read without labels, for unsupervised methods and for search.
 """
 

@@ -112,7 +112,7 @@ def read_cifar10(folder: Path, *, size: int | None = None, progress: Progress | 
         progress=progress,
     )
     numbers = np.concatenate(numbers_list)
-    return _official("cifar10", images, numbers, len(numbers_list[0]), CIFAR10, notes=(JPEG_NOTE,))
+    return _official("cifar10", images, numbers, len(numbers_list[0]), CIFAR10, notes=(JPEG_NOTE,), defect="JPEG copy")
 
 
 def _batch(path: Path) -> tuple[Bytes, Array]:
@@ -146,7 +146,7 @@ def _idx_path(folder: Path, stem: str) -> Path | None:
 
 @source(
     "fashion-mnist",
-    "70,000 grey product pictures of 28 x 28 pixels, ten classes",
+    "70,000 gray product pictures of 28 x 28 pixels, ten classes",
     protocol="ppl",
     found=has_fashion_mnist,
     need="fashion_mnist/train.npz and fashion_mnist/test.npz, or torchvision's FashionMNIST/raw",
@@ -206,11 +206,12 @@ def _same_length(labels: Array, N: int) -> None:
 
 
 def _official(
-    name: str, images: ImageStore, numbers: Array, n_train: int, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
-) -> Dataset:
+    name: str, images: ImageStore, numbers: Array, n_train: int, names: tuple[str, ...],
+    *, notes: tuple[str, ...] = (), defect: str = "",
+) -> Dataset:  # fmt: skip
     """Training images first, then test images; ids say which and count from 0 in each."""
     n_test = len(numbers) - n_train
     ids = [f"train/{i}" for i in range(n_train)] + [f"test/{i}" for i in range(n_test)]
     native = np.repeat(np.array([3, 2], np.uint8), [n_train, n_test])
     labels = multi_hot(numbers, len(names))
-    return Dataset(name, images, labels, names, np.array(ids), notes=notes, native=native)
+    return Dataset(name, images, labels, names, np.array(ids), notes=notes, native=native, defect=defect)

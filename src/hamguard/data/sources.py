@@ -104,7 +104,8 @@ def open_source(
     else:
         assert source.read is not None  # a source has one of the two
         dataset = source.read(place, size=size, progress=progress)
-        alone = dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1  # nothing is relevant to anything else
+        # nothing is relevant to anything else, or there is too little to part: only copies can be asked for
+        alone = len(dataset) < 4 or (dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1)
         kept = "stored" if dataset.native is not None else "copies" if alone else "seeded"
         split = make_split(dataset, protocol or source.protocol or kept, seed)
     return (dataset, without_duplicates(dataset, split)) if drop_duplicates else (dataset, split)

@@ -20,7 +20,7 @@ class Entry:
 
 
 def sheet_entry(dataset: Dataset, row: int, query_row: int | None) -> Entry:
-    """Picture of a row, its label words, and relevance to a query row (None where there is no labelled query)."""
+    """Picture of a row, its label words, and relevance to a query row (None where there is no labeled query)."""
     names = [dataset.class_names[c] for c in np.flatnonzero(dataset.labels[row])]
     caption = ", ".join(name.partition(":")[2].strip() or name for name in names)
     relevant = None

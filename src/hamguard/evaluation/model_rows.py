@@ -51,7 +51,7 @@ def base_row(
         trained = f"{card.data['name']}, {card.data['split']['train']:,} pictures"
     return Row(
         protocol=split.protocol,
-        dataset=dataset.name,
+        dataset=dataset.title,
         split=split.digest,
         train=trained,
         model=name,

@@ -43,7 +43,7 @@ def read_picture(path: Path | str, model: AnyModel, card: Card | None) -> Bytes:
     Raises:
         ImageError: missing, truncated, too large or no picture.
     """
-    return fit_to(decode(path, grey=model.channels == 1), model.size, card.fit if card else "crop")
+    return fit_to(decode(path, gray=model.channels == 1), model.size, card.fit if card else "crop")
 
 
 @torch.no_grad()

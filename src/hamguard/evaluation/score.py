@@ -162,13 +162,13 @@ def _note_cut(base: Row, name_at: tuple[str, int | None], database: int) -> Row:
 
 def _row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: float, seed: int, bits: int) -> Row:
     notes = list(base.notes)
-    if score.unlabelled:
+    if score.unlabeled:
         left = score.n < len(score.per_query)
         fate = "are left out" if left else "count as 0"
-        notes.append(f"{score.unlabelled} of {len(score.per_query)} queries carry no label; they {fate}")
-    if score.without_relevant > score.unlabelled:
+        notes.append(f"{score.unlabeled} of {len(score.per_query)} queries carry no label; they {fate}")
+    if score.without_relevant > score.unlabeled:
         notes.append(
-            f"{score.without_relevant - score.unlabelled} labelled queries have nothing relevant in the database"
+            f"{score.without_relevant - score.unlabeled} labeled queries have nothing relevant in the database"
         )
     if score.n < len(score.per_query):
         notes.append(f"{len(score.per_query) - score.n} queries without a hit are left out of the mean (empty=skip)")

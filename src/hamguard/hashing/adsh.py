@@ -9,7 +9,7 @@ Deliberate differences:
 * Negatives are `-r` (as the code) where the paper says -1. r = similar / dissimilar pairs is counted once over the training
   set (for n > 2,000 over a seeded sample of rows), in the code over each subset: the same up to sampling.
 * The n x m similarity is never kept: for one-hot labels `S^T U` is a sum over classes, otherwise it is made in blocks.
-* V is learned for the training set (10,000 images in our recipes), in the paper for the whole data base.
+* V is learned for the training set (10,000 images in our recipes), in the paper for the whole database.
 * Images of the subset that no batch visited (a dropped last batch) take no part in the update of V.
 """
 
@@ -68,9 +68,9 @@ def adsh(
     Returns:
         A scalar.
     """
-    target = similarity(labels, all_labels) * (1 + negative) - negative  # S, (B, n)
-    fit = (u @ codes.T - u.shape[1] * target).square().sum()
-    return (fit + gamma * (own_codes - u).square().sum()) / target.numel()
+    similar = similarity(labels, all_labels) * (1 + negative) - negative  # S in {-r, 1}, (B, n)
+    fit = (u @ codes.T - u.shape[1] * similar).square().sum()
+    return (fit + gamma * (own_codes - u).square().sum()) / similar.numel()
 
 
 def codes_step(

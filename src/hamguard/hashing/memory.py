@@ -6,7 +6,7 @@ training images, and compare a batch with all of them. Rows of the memory carry 
 the bank reach .68. So balanced pairs inside the batch are the default and the printed form is a preset.
 
 Inside a batch the pairs (i, i) are left out: they say nothing about two images, they act as a hidden quantization
-term, and they would push an unlabelled image away from itself. The printed form keeps them, as the peers do.
+term, and they would push an unlabeled image away from itself. The printed form keeps them, as the peers do.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", "
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # phones' MPO files open as JPEG
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _ORIENTATION = 0x0112
-_GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
+_GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 _opening = threading.Lock()  # warning filters are global; only the header is read under this lock
 
 
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
 
     height: int
     width: int
-    grey: bool
+    gray: bool
 
 
 def _label(source: Source, name: str | None) -> str:
@@ -77,7 +77,7 @@ def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
 
 
 def probe(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Probe:
-    """Read a picture's upright size and whether it is grey, without decoding its pixels.
+    """Read a picture's upright size and whether it is gray, without decoding its pixels.
 
     Raises:
         ImageError: not a picture, missing, or larger than `max_pixels`; the message names the file.
@@ -88,20 +88,20 @@ def probe(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXE
     except _BROKEN:  # a damaged metadata block says nothing about the pixels
         turned = False
     height, width = (picture.width, picture.height) if turned else (picture.height, picture.width)
-    return Probe(height, width, picture.mode in _GREY_MODES and "transparency" not in picture.info)
+    return Probe(height, width, picture.mode in _GRAY_MODES and "transparency" not in picture.info)
 
 
-def decode(source: Source, *, name: str | None = None, grey: bool | None = None, max_pixels: int = MAX_PIXELS) -> Bytes:
+def decode(source: Source, *, name: str | None = None, gray: bool | None = None, max_pixels: int = MAX_PIXELS) -> Bytes:
     """Decode a picture file, or its bytes, upright and on white.
 
     Args:
         source: a path, or the bytes of the file.
         name: how errors call the picture; the path by default.
-        grey: True gives `(H, W)`, False gives `(H, W, 3)`, None gives what the file holds.
+        gray: True gives `(H, W)`, False gives `(H, W, 3)`, None gives what the file holds.
         max_pixels: larger pictures are refused before their pixels are decoded.
 
     Returns:
-        `(H, W, 3)` RGB or `(H, W)` grey, uint8.
+        `(H, W, 3)` RGB or `(H, W)` gray, uint8.
 
     Raises:
         ImageError: not a picture, missing, truncated, or larger than `max_pixels`; the message names the file.
@@ -115,8 +115,8 @@ def decode(source: Source, *, name: str | None = None, grey: bool | None = None,
     except _BROKEN as error:
         truncated = isinstance(error, OSError) and "truncated" in str(error)
         raise ImageError(f"{name} {'is truncated' if truncated else 'cannot be decoded'}: {error}") from error
-    if grey is not None:
-        flat = flat.convert("L" if grey else "RGB")
+    if gray is not None:
+        flat = flat.convert("L" if gray else "RGB")
     return np.array(flat, dtype=np.uint8)  # a copy: the array is writable and owns its memory
 
 
@@ -128,7 +128,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Bring any mode to 8-bit grey or RGB, transparency laid on white."""
+    """Bring any mode to 8-bit gray or RGB, transparency laid on white."""
     if picture.mode.startswith("I"):
         wide = np.asarray(picture).astype(np.int64).clip(0, 65535)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))  # 65535 = 255 * 257: rounds to nearest

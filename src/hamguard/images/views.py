@@ -115,7 +115,7 @@ def jpeg_image(image: Bytes, quality: int = 75) -> Bytes:
     Raises:
         RequestError: not a picture, or quality out of range.
     """
-    return decode(encode_bytes(image, "jpeg", quality=quality), grey=image.ndim == 2)
+    return decode(encode_bytes(image, "jpeg", quality=quality), gray=image.ndim == 2)
 
 
 def resize_image(image: Bytes, size: int | tuple[int, int], *, kernel: Kernel = "bicubic") -> Bytes:

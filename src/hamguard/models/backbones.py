@@ -59,7 +59,7 @@ def build_backbone(
 
     Args:
         name: one of `backbone_names()` or `timm:NAME` (extra `timm`).
-        channels: channels of the pictures; torchvision's networks take 3, and grey pictures are repeated by `HashModel`.
+        channels: channels of the pictures; torchvision's networks take 3, and gray pictures are repeated by `HashModel`.
         size: height and width in pixels, checked by one forward pass.
         generator: source of the initial weights.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hamguard.codes.binary import relax, sign
 from hamguard.core.digests import digest_bytes, digest_state
 from hamguard.core.errors import RequestError
-from hamguard.models.hash_model import LUMINANCE
+from hamguard.models.hash_model import match_channels
 
 
 class ForeignModel(nn.Module):
@@ -45,12 +45,8 @@ class ForeignModel(nn.Module):
         self.bits = int(out.shape[1])
 
     def logits(self, x: Tensor) -> Tensor:
-        """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]; grey is repeated, color becomes luminance."""
-        if x.shape[1] == 3 and self.channels == 1:
-            x = (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
-        elif x.shape[1] == 1 and self.channels == 3:
-            x = x.expand(-1, 3, -1, -1)  # (B, 3, H, W)
-        z: Tensor = self.module(x)
+        """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]; gray is repeated, color becomes luminance."""
+        z: Tensor = self.module(match_channels(x, self.channels))  # (B, K)
         return z
 
     def relaxed(self, x: Tensor, alpha: float = 1.0) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,13 @@ from hamguard.core.errors import RequestError
 from hamguard.models.backbones import backbone_channels, build_backbone
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
+
+
+def match_channels(x: Tensor, channels: int) -> Tensor:
+    """Pictures `(B, 1 or 3, H, W)` with 1 or 3 channels: gray is repeated, color becomes luminance."""
+    if x.shape[1] == 3 and channels == 1:
+        return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
+    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 and channels == 3 else x  # (B, 3, H, W)
 
 
 class HashModel(nn.Module):
@@ -61,19 +69,27 @@ class HashModel(nn.Module):
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
 
+    @classmethod
+    def load(cls, folder: Path | str) -> HashModel:
+        """Load a model folder, in evaluation mode, on the CPU; `store.load_folder` gives its card, too.
+
+        Raises:
+            RequestError: something is missing or damaged.
+            StaleError: the weights are not those that the card was written for.
+        """
+        from hamguard.models.store import load_folder
+
+        return load_folder(folder)[0]
+
     def normalize(self, x: Tensor) -> Tensor:
-        """Pixels `(B, C, H, W)` in [0, 1] to backbone inputs `(B, inside, H, W)`; grey is repeated, color becomes luminance.
+        """Pixels `(B, C, H, W)` in [0, 1] to backbone inputs `(B, inside, H, W)`; gray is repeated, color becomes luminance.
 
         Raises:
             RequestError: not four-dimensional, or neither 1 nor 3 channels.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise RequestError(f"pictures must have shape (B, 1 or 3, H, W), got {tuple(x.shape)}")
-        if x.shape[1] == 3 and self.inside == 1:
-            x = (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
-        elif x.shape[1] == 1 and self.inside == 3:
-            x = x.expand(-1, 3, -1, -1)  # (B, 3, H, W)
-        return (x - self.mean) / self.std
+        return (match_channels(x, self.inside) - self.mean) / self.std
 
     def logits(self, x: Tensor) -> Tensor:
         """Unbounded outputs z, `(B, K)`, of pixels `(B, C, H, W)` in [0, 1]."""

@@ -14,7 +14,7 @@ WHOLE = 40  # pictures up to this side are read at full resolution by conv8
 
 
 def conv2(channels: int) -> nn.Module:
-    """PPL's network for 28-pixel grey images: conv 20, conv 50 (AAAI 2021, section "Settings").
+    """PPL's network for 28-pixel gray images: conv 20, conv 50 (AAAI 2021, section "Settings").
 
     The paper gives neither kernel nor pooling; 5x5 and 2x2 maximum pooling are those of LeNet.
     """

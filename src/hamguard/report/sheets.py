@@ -96,8 +96,8 @@ def _cell(axes: object, found: Found, color: str) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axes, Axes)
-    grey = found.picture.ndim == 2
-    axes.imshow(found.picture, cmap="gray" if grey else None, vmin=0 if grey else None, vmax=255 if grey else None,
+    gray = found.picture.ndim == 2
+    axes.imshow(found.picture, cmap="gray" if gray else None, vmin=0 if gray else None, vmax=255 if gray else None,
                 interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased")  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,7 +1,7 @@
 """Ranking metrics on packed codes; everything that papers do differently is a named argument.
 
-The data base is ranked by increasing Hamming distance to the query; an item is relevant when it shares a label with
-the query. The data base may be one set of labeled codes or a sequence of shards, which are streamed and never joined.
+The database is ranked by increasing Hamming distance to the query; an item is relevant when it shares a label with
+the query. The database may be one set of labeled codes or a sequence of shards, which are streamed and never joined.
 
 | peers | here |
 |---|---|
@@ -78,14 +78,14 @@ def average_precision(
         query: packed codes with labels, Q of them.
         database: the same for the N items, whole or in shards.
         at: only the first `at` ranks count; None for all.
-        ties: `expected` over all orders of equal distances, `stable` for data base order, or the bounds `worst`, `best`.
+        ties: `expected` over all orders of equal distances, `stable` for database order, or the bounds `worst`, `best`.
         norm: denominator: all `relevant` items, the `hits` within the cut, or `min(at, relevant)`.
         histograms: `distance_histograms(query, database)` where they are at hand already.
         path: which code counts.
         threads: threads of the numba path.
 
     Returns:
-        Values in [0, 1], `(Q,)`; 0 where nothing relevant is found. They do not depend on how the data base is cut.
+        Values in [0, 1], `(Q,)`; 0 where nothing relevant is found. They do not depend on how the database is cut.
 
     Raises:
         RequestError: empty or unfitting inputs, unknown options, `at` below 1, or expected ties under a cut with

@@ -40,7 +40,7 @@ def ndcg_at(
         query: packed codes with labels, Q of them.
         database: the N items, whole or in shards.
         n: number of first ranks, 1 to N.
-        gain: `binary` or `shared`; graded gains need one more pass over the data base.
+        gain: `binary` or `shared`; graded gains need one more pass over the database.
         histograms: `distance_histograms(query, database)` where they are at hand.
         path: which code counts the histograms.
         threads: threads of the numba path.

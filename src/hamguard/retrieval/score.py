@@ -24,8 +24,8 @@ class Score:
         name: the metric, as `metric_name` writes it.
         per_query: value of each query, `(Q,)` float64 in [0, 1].
         kept: which queries are in the mean, `(Q,)` bool.
-        unlabelled: queries without any label, which can have no relevant item.
-        without_relevant: queries without a relevant item in the data base, unlabelled ones included.
+        unlabeled: queries without any label, which can have no relevant item.
+        without_relevant: queries without a relevant item in the database, unlabeled ones included.
         at: cut-off rank or None.
         ties: what happened inside groups of equal distances.
     """
@@ -33,7 +33,7 @@ class Score:
     name: str
     per_query: Floats
     kept: Array
-    unlabelled: int
+    unlabeled: int
     without_relevant: int
     at: int | None
     ties: Ties
@@ -58,8 +58,8 @@ class Score:
             f", {count} {what}"
             for count, what in (
                 (len(self.per_query) - self.n, "left out"),
-                (self.unlabelled, "unlabelled"),
-                (self.without_relevant - self.unlabelled, "with labels but nothing relevant"),
+                (self.unlabeled, "unlabeled"),
+                (self.without_relevant - self.unlabeled, "with labels but nothing relevant"),
             )
             if count
         )
@@ -84,7 +84,7 @@ def metric_name(
     return metric + (f"@{at}" if at is not None else "") + (f"[{','.join(parts)}]" if parts else "")
 
 
-def unlabelled_count(query: LabeledCodes) -> int:
+def unlabeled_count(query: LabeledCodes) -> int:
     """Number of queries without any label."""
     return int(np.count_nonzero(~as_array(query.labels).any(axis=1)))
 
@@ -101,4 +101,4 @@ def score_of(
     kept = np.asarray(found) if empty == "skip" else np.ones(len(value), dtype=bool)
     if not kept.any():
         raise RequestError(f"{name}: no query has a hit, so nothing is left to average; use empty='zero'")
-    return Score(name, value, kept, unlabelled_count(query), int(np.count_nonzero(table.relevant_count == 0)), at, ties)
+    return Score(name, value, kept, unlabeled_count(query), int(np.count_nonzero(table.relevant_count == 0)), at, ties)

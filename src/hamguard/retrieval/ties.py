@@ -61,7 +61,7 @@ def average_precision_from(
     Args:
         histograms: counts per query and distance.
         at: only the first `at` ranks count; None for all.
-        ties: `expected`, `worst` or `best`; `stable` needs the order of the data base, see `metrics`.
+        ties: `expected`, `worst` or `best`; `stable` needs the order of the database, see `metrics`.
         norm: the denominator: all relevant items, those found within the cut, or `min(at, relevant)`.
 
     Returns:
@@ -73,7 +73,7 @@ def average_precision_from(
     """
     check_policy(at, ties, norm, histograms.database)
     if ties == "stable":
-        raise RequestError("histograms do not know the order of the data base; allowed ties: expected, worst, best")
+        raise RequestError("histograms do not know the order of the database; allowed ties: expected, worst, best")
     value = np.zeros(len(histograms))
     last = histograms.database if at is None else min(at, histograms.database)
     for rows in slices(histograms):
@@ -98,7 +98,7 @@ def first_hits_from(histograms: DistanceHistograms, *, k: int, ties: Ties) -> Fl
     check_range("k", k, 1)
     check_choice("ties of the first k hits", ties, ("stable", "worst", "best"))
     if ties == "stable":
-        raise RequestError("histograms do not know the order of the data base; allowed ties: worst, best")
+        raise RequestError("histograms do not know the order of the database; allowed ties: worst, best")
     value = np.zeros(len(histograms))
     for rows in slices(histograms):
         groups = TieGroups.of(histograms, rows, histograms.database)

@@ -190,8 +190,8 @@ def _task(request: TrainRequest, model: HashModel, dataset: Dataset, split: Spli
     device = next(model.parameters()).device
     labels = torch.from_numpy(dataset.labels[split.train].astype(np.float32)).to(device)  # (n, C)
     if labels.shape[1] == 0 or not bool(labels.any()):
-        unlabelled = ", ".join(UNSUPERVISED)
-        raise RequestError(f"{dataset.name} has no labels; {request.method} needs them, {unlabelled} do not")
+        unlabeled = ", ".join(UNSUPERVISED)
+        raise RequestError(f"{dataset.name} has no labels; {request.method} needs them, {unlabeled} do not")
     if bool((labels == labels[0]).all()):
         raise RequestError(
             f"all {len(labels):,} training pictures of {dataset.name} have the same labels; "
@@ -256,7 +256,7 @@ def _finish(
         "statistics": statistics,
         "data": {
             "source": request.data.source,
-            "name": dataset.name,
+            "name": dataset.title,
             "protocol": request.data.protocol,
             "split_seed": request.data.split_seed,
             "size": request.data.size,
