@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 SEVEN = ["csq", "adsh", "dsdh", "dpsh", "dph", "hashnet", "dsh"]
 
 # what recipes/small/fashion-products.toml says
-PRODUCTS = ["backbone=conv8", "epochs=20", "batch_size=100", "lr=0.003", "schedule=one-cycle", "augment=flip"]
+PRODUCTS = ["backbone=conv8", "epochs=30", "batch_size=50", "lr=0.003", "schedule=one-cycle", "augment=shift-flip"]
 
 SUITES = {
     "fashion-mnist": {"methods": SEVEN, "bits": 16, "queries": 1000, "sets": []},

@@ -180,3 +180,23 @@ def test_curves_stand_above_random_codes() -> None:
     N, ours = curves.precision_at["ours"]
     assert N[-1] == 80 and ours[-1] == pytest.approx(0.25)  # all items: the share of a class
     assert ours[0] > 0.6 > curves.precision_at["random codes"][1][0]
+
+
+def test_radius_and_graded_metrics_equal_their_definitions() -> None:
+    rng = np.random.default_rng(5)
+    q, d = (CodeBank.of(rng.choice([-1, 1], (n, 6)), rng.integers(0, 2, (n, 3))) for n in (7, 40))
+    rows = score_rows(q, d, metrics=["radius-precision@2", "radius-recall@2", "ndcg-shared@10"], reference=False)
+    dist = (6 - q.codes.numpy() @ d.codes.numpy().T) / 2
+    relevant = (q.labels.astype(int) @ d.labels.astype(int).T) > 0
+    ball = dist <= 2
+    precision = [(relevant[i] & ball[i]).sum() / max(1, ball[i].sum()) for i in range(7)]
+    recall = [(relevant[i] & ball[i]).sum() / max(1, relevant[i].sum()) for i in range(7)]
+    assert [row.value for row in rows[:2]] == [pytest.approx(np.mean(precision)), pytest.approx(np.mean(recall))]
+    assert [row.at for row in rows] == [2, 2, 10] and 0 < (rows[2].value or 0) <= 1
+    assert parse_metric("radius-recall@0") == ("radius-recall", 0)
+    for text, message in (
+        ("radius-recall", "needs a radius"),
+        ("radius-recall@x", "radius after @ must be a number from 0"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            parse_metric(text)

@@ -79,7 +79,10 @@ def demo(
     rows = model_rows(str(model_folder), result.model, card, dataset, split, banks, seed=seed)
     write_rows(out / "rows.jsonl", rows)
     curves = measure_curves(*banks, name=f"csq, {BITS} bits", seed=seed)
-    draw_curves(curves.precision_recall, curves.precision_at, out / "curves.png", title="digits")
+    draw_curves(
+        curves.precision_recall, curves.precision_at, out / "curves.png",
+        within_radius=curves.within_radius, title="digits",
+    )  # fmt: skip
     say(f"4. search: {out / 'sheet.png'}, {out / 'curves.png'}, {out / 'rows.jsonl'}")
     print_rows(rows, f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database",
                as_json=as_json)  # fmt: skip

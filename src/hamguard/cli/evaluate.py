@@ -41,7 +41,11 @@ def evaluate(
     ] = None,
     queries: QueriesOption = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="map, map@N, precision@N, recall@N, ndcg@N; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="map, map@N, precision@N, recall@N, ndcg@N, ndcg-shared@N, radius-precision@R, radius-recall@R; may be repeated.",
+        ),
     ] = None,
     ties: Annotated[str, typer.Option("--ties", help="expected, stable, worst or best.")] = "expected",
     norm: Annotated[str, typer.Option("--norm", help="Denominator of map@N: relevant, hits or min.")] = "relevant",
@@ -153,7 +157,10 @@ def evaluate(
 
         name = str(model or "foreign codes")
         found = measure_curves(query, database, name=name, seed=seed)
-        draw_curves(found.precision_recall, found.precision_at, curves, title=rows[0].dataset or name)
+        draw_curves(
+            found.precision_recall, found.precision_at, curves,
+            within_radius=found.within_radius, title=rows[0].dataset or name,
+        )  # fmt: skip
     title = rows[0].dataset or "foreign codes"
     detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
     print_rows(rows, f"{title}: {detail}", as_json=as_json)

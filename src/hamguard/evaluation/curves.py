@@ -1,4 +1,4 @@
-"""Curves of a pair of banks, beside those of random codes: precision over recall, precision over N."""
+"""Curves of a pair of banks, beside those of random codes: precision over recall, over N, within a radius."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.types import Array
 from hamguard.evaluation.score import random_bank
-from hamguard.retrieval.curves import precision_curve, recall_curve
+from hamguard.retrieval.curves import precision_curve, radius_curve, recall_curve
 
 Curve = tuple[Array, Array]
 
@@ -22,21 +22,27 @@ class Curves:
     Attributes:
         precision_recall: (recall, precision).
         precision_at: (N, precision).
+        within_radius: (radius, precision of the balls that hold anything), and the same with recall.
     """
 
     precision_recall: dict[str, Curve]
     precision_at: dict[str, Curve]
+    within_radius: dict[str, Curve]
 
 
 def measure_curves(query: CodeBank, database: CodeBank, *, name: str, seed: int = 0) -> Curves:
-    """Both curves, expected over ties, of the codes and of random codes."""
+    """All curves, expected over ties, of the codes and of random codes (the ball of a radius: the codes alone)."""
     most = min(1000, len(database))
     numbers = np.unique(np.linspace(1, most, 40).astype(np.int64))
-    curves = Curves({}, {})
+    curves = Curves({}, {}, {})
     floor = random_bank(query, seed), random_bank(database, seed + 1)
     for label, (q, d) in {name: (query, database), "random codes": floor}.items():
         table = distance_histograms(q, d)
         line = recall_curve(table)
         curves.precision_recall[label] = (line.recall, line.precision)
         curves.precision_at[label] = (numbers, precision_curve(table, numbers.tolist()))
+        if label == name:
+            balls = radius_curve(table)
+            curves.within_radius[f"{name}: precision"] = (balls.radius, balls.precision)
+            curves.within_radius[f"{name}: recall"] = (balls.radius, balls.recall)
     return curves

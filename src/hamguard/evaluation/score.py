@@ -21,12 +21,15 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import Part, require_role
 from hamguard.evaluation.encode import packed_codes
 from hamguard.models.store import AnyModel
+from hamguard.retrieval.curves import radius_precision, radius_recall
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import Empty, Score, mean_average_precision, precision_at, recall_at
 from hamguard.retrieval.ndcg import ndcg_at
+from hamguard.retrieval.score import score_of
 from hamguard.retrieval.ties import check_policy
 
-METRICS = ("map", "precision", "recall", "ndcg")
+RADIUS = ("radius-precision", "radius-recall")
+METRICS = ("map", "precision", "recall", "ndcg", "ndcg-shared", *RADIUS)
 DEFAULT_METRICS = ("map", "precision@100", "ndcg@100")
 
 
@@ -54,10 +57,14 @@ def parse_metric(text: str) -> tuple[str, int | None]:
     """
     name, at, number = text.partition("@")
     check_choice("metric", name, METRICS)
-    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
-        raise RequestError(f"metric {text!r}: the cut-off after @ must be a number from 1")
+    least = 0 if name in RADIUS else 1
+    if at and not (number.isascii() and number.isdigit() and int(number) >= least):
+        what = "radius" if name in RADIUS else "cut-off"
+        raise RequestError(f"metric {text!r}: the {what} after @ must be a number from {least}")
     if name != "map" and not at:
-        raise RequestError(f"metric {text!r} needs a cut-off, e.g. {name}@100")
+        raise RequestError(
+            f"metric {text!r} needs a {'radius, e.g. ' + name + '@2' if name in RADIUS else 'cut-off, e.g. ' + name + '@100'}"
+        )
     return name, int(number) if at else None
 
 
@@ -94,7 +101,11 @@ def measure(
         return precision_at(query, database, n, ties=convention.ties, histograms=table)
     if name == "recall":
         return recall_at(query, database, n, ties=convention.ties, histograms=table)
-    return ndcg_at(query, database, n, histograms=table)
+    if name in RADIUS:
+        radius = min(at or 0, query.bits)
+        value = radius_precision(table, radius) if name == "radius-precision" else radius_recall(table, radius)
+        return score_of(name, value, value > 0, "zero", query, table, radius, "expected")
+    return ndcg_at(query, database, n, gain="shared" if name == "ndcg-shared" else "binary", histograms=table)
 
 
 def random_bank(bank: CodeBank, seed: int) -> CodeBank:
@@ -118,7 +129,7 @@ def score_rows(
     Args:
         query: query codes with labels.
         database: database codes with labels.
-        metrics: `map`, `map@N`, `precision@N`, `recall@N`, `ndcg@N`.
+        metrics: `map`, `map@N`, `precision@N`, `recall@N`, `ndcg@N`, `ndcg-shared@N`, `radius-precision@R`, `radius-recall@R`.
         convention: ties, denominator, and what an empty query does.
         facts: row whose filled fields (dataset, model, hashes, ...) every result carries.
         seed: seed of the bootstrap and of the random codes.
@@ -154,7 +165,7 @@ def score_rows(
 def _note_cut(base: Row, name_at: tuple[str, int | None], database: int) -> Row:
     """A row that says where a cut-off beyond the database was lowered to it."""
     name, at = name_at
-    if at is None or at <= database:
+    if at is None or at <= database or name in RADIUS:
         return base
     note = f"{name}@{at} is measured over all {database} items, the database has no more"
     return replace(base, notes=(*base.notes, note))
@@ -172,7 +183,7 @@ def _row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: floa
         )
     if score.n < len(score.per_query):
         notes.append(f"{len(score.per_query) - score.n} queries without a hit are left out of the mean (empty=skip)")
-    options = score.name.partition("[")[2]
+    options = "" if name_at[0] == "ndcg-shared" else score.name.partition("[")[2]  # its name says the gain already
     return replace(
         base,
         bits=bits,

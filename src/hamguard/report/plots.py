@@ -15,14 +15,16 @@ def draw_curves(
     precision_at: Mapping[str, tuple[Array, Array]],
     path: Path | str,
     *,
+    within_radius: Mapping[str, tuple[Array, Array]] | None = None,
     title: str = "",
 ) -> None:
-    """Draw precision over recall and precision over N side by side.
+    """Draw precision over recall, precision over N, and, where given, balls of each Hamming radius, side by side.
 
     Args:
         precision_recall: curve name to (recall, precision).
         precision_at: curve name to (N, precision).
         path: PNG, SVG or PDF to write.
+        within_radius: curve name to (radius, precision or recall of the ball).
         title: line above.
 
     Raises:
@@ -35,10 +37,13 @@ def draw_curves(
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RequestError(f"curves are written as .png, .svg or .pdf, got {path.name}")
-    figure = Figure(figsize=(9, 3.8), dpi=130, layout="constrained")
+    panels = [(precision_recall, "recall", "precision"), (precision_at, "N (items retrieved)", "precision")]
+    if within_radius:
+        panels.append((within_radius, "Hamming radius in bits", "mean over queries"))
+    figure = Figure(figsize=(4.5 * len(panels), 3.8), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    for axes, curves, name in ((left, precision_recall, "recall"), (right, precision_at, "N (items retrieved)")):
+    frames = figure.subplots(1, len(panels))
+    for axes, (curves, name, value) in zip(frames, panels, strict=True):
         for number, (label, (x, y)) in enumerate(curves.items()):
             axes.plot(
                 x,
@@ -48,14 +53,14 @@ def draw_curves(
                 label=label if not label.startswith("_") else f" {label}",
             )  # matplotlib hides a leading _
         axes.set_xlabel(name)
-        axes.set_ylabel("precision")
+        axes.set_ylabel(value)
         axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if curves:
             for text in axes.legend(frameon=False, fontsize=8).get_texts():
                 text.set_parse_math(False)  # a name may hold a $
-    left.set_xlim(0, 1.0)
+    frames[0].set_xlim(0, 1.0)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     with replacing(path) as temporary:
