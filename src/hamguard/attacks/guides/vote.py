@@ -1,0 +1,130 @@
+"""Guide codes by voting over reference codes: anchor (DHTA), center (CgAT), mainstay (SAAT), and a single code (P2P).
+
+Each is the sign of a weighted sum of reference codes, because the distance to a set of codes separates into bits; a tied bit
+is +1. Papers: DHTA, ECCV 2020, component voting; CgAT, WWW 2023 (arXiv 2204.10779), and PgA (arXiv 2303.12658), with the same
+closed form; SAAT, IEEE TIFS 18, 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import sign
+from hamguard.core.checks import check_choice, check_range
+from hamguard.core.errors import RequestError
+from hamguard.core.seeds import torch_generator
+
+
+def vote(codes: Tensor) -> Tensor:
+    """Majority vote per bit, `(n, K)` in {-1, +1} to `(K,)`; a tied bit is +1.
+
+    Raises:
+        RequestError: `codes` is empty or not two-dimensional.
+    """
+    if codes.ndim != 2 or len(codes) == 0:
+        raise RequestError(f"a vote needs codes (n, K) with n at least 1, got {tuple(codes.shape)}")
+    return sign(codes.sum(0))
+
+
+def label_cosine(labels: Tensor, others: Tensor) -> Tensor:
+    """Cosine of label vectors, `(B, C)`, `(N, C)` to `(B, N)`; 0 where either carries no label."""
+    lengths: Tensor = torch.linalg.vector_norm(labels, dim=1)[:, None] * torch.linalg.vector_norm(others, dim=1)
+    return (labels @ others.T) / lengths.clamp(min=1e-12)
+
+
+def mainstay_sum(labels: Tensor, codes: Tensor, others: Tensor, *, weighted: bool = True) -> Tensor:
+    """Weighted mean of similar codes minus mean of the others, before the sign.
+
+    Args:
+        labels: labels to build a code for, `(B, C)`.
+        codes: reference codes, `(N, K)` in {-1, +1}.
+        others: their labels, `(N, C)`.
+        weighted: weigh similar codes by the cosine of labels (mainstay); else all alike (center).
+
+    Returns:
+        `(B, K)`; a part without any code is 0.
+    """
+    near = label_cosine(labels, others)  # (B, N)
+    if not weighted:
+        near = (near > 0).to(codes)
+    far = (near == 0).to(codes)  # (B, N)
+    positive = near @ codes / near.sum(1, keepdim=True).clamp(min=1e-12)
+    negative = far @ codes / far.sum(1, keepdim=True).clamp(min=1)
+    return positive - negative
+
+
+def _reference(bank: CodeBank | None, labels: Tensor | None, name: str) -> tuple[CodeBank, Tensor]:
+    if bank is None or bank.labels.shape[1] == 0 or len(bank) == 0:
+        raise RequestError(f"the {name} code needs reference codes with labels, got none")
+    if labels is None:
+        raise RequestError(f"the {name} code needs the labels of the pictures (or of their targets), got none")
+    if labels.shape[1] != bank.labels.shape[1]:
+        raise RequestError(f"labels have {labels.shape[1]} classes, the reference codes {bank.labels.shape[1]}")
+    return bank, labels
+
+
+@dataclass(frozen=True)
+class SignedMean:
+    """Center or mainstay code: near the codes that share a label, far from all others.
+
+    Attributes:
+        name: `center` (similar codes count alike, CgAT's code) or `mainstay` (by cosine of labels, SAAT).
+    """
+
+    name: str = "mainstay"
+
+    def __post_init__(self) -> None:
+        check_choice("signed mean", self.name, ("center", "mainstay"))
+
+    def __call__(
+        self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
+    ) -> Tensor:
+        """Guide codes `(B, K)`; see `Guide`."""
+        bank, labels = _reference(bank, labels, self.name)
+        others = torch.from_numpy(bank.labels).to(own)
+        total = mainstay_sum(labels.to(own), bank.codes.to(own), others, weighted=self.name == "mainstay")
+        return sign(total)  # (B, K)
+
+
+@dataclass(frozen=True)
+class AnchorCode:
+    """DHTA's anchor: majority vote over `n` reference codes drawn among those with exactly the target label; n = 1 is P2P.
+
+    Attributes:
+        n: codes that vote; odd numbers cannot tie.
+        replacement: draw with replacement (ProS-GAN's code), or without (the authors').
+    """
+
+    n: int = 9
+    replacement: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("n", self.n, 1)
+
+    def __call__(
+        self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
+    ) -> Tensor:
+        """Guide codes `(B, K)`; fewer than `n` codes with the label all vote.
+
+        Raises:
+            RequestError: no reference item carries exactly a target label.
+        """
+        bank, labels = _reference(bank, labels, "anchor")
+        others, codes = torch.from_numpy(bank.labels).to(own), bank.codes.to(own)
+        rows = []
+        for number, label in zip(index, labels.to(own), strict=True):
+            same = (others == label).all(1).nonzero().flatten()
+            if len(same) == 0:
+                raise RequestError(f"no reference item carries exactly the target label of picture {number}")
+            generator = torch_generator(seed, "anchor", int(number))
+            if self.replacement:
+                drawn = torch.randint(len(same), (self.n,), generator=generator)
+            else:
+                drawn = torch.randperm(len(same), generator=generator)[: self.n]
+            rows.append(vote(codes[same[drawn.to(same.device)]]))
+        return torch.stack(rows)  # (B, K)

@@ -1,0 +1,40 @@
+"""Inner product with a guide code: the loss of P2P, DHTA, THA and the center attack, and its cosine and raw-logit kin.
+
+Papers: J. Bai et al., "Targeted Attack for Deep Hashing Based Retrieval", ECCV 2020; X. Wang et al., "CgAT", WWW 2023.
+
+Every loss of this package maps relaxed codes and a guide code to one number an image, which the attacker lowers.
+`side` is +1 to approach the guide and -1 to leave it.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def inner_product(u: Tensor, target: Tensor, side: int) -> Tensor:
+    """`-side * mean_k(target_k u_k)`.
+
+    Args:
+        u: relaxed codes, `(B, K)` in (-1, 1).
+        target: guide codes, `(B, K)` in {-1, +1}.
+        side: +1 toward, -1 away.
+
+    Returns:
+        `(B,)` in [-1, 1].
+    """
+    return -side * (target * u).mean(1)  # (B,)
+
+
+def cosine(u: Tensor, target: Tensor, side: int) -> Tensor:
+    """`-side` times the cosine of relaxed code and guide, `(B,)` in [-1, 1]; arguments as in `inner_product`."""
+    return -side * F.cosine_similarity(u, target, dim=1)  # (B,)
+
+
+def margin(logits: Tensor, target: Tensor, side: int) -> Tensor:
+    """Mean hinge on raw logits: `mean_k max(1 - side target_k z_k, 0)`, `(B,)` at least 0.
+
+    For logits that saturate tanh: the slope of a wrong bit is constant however far it is from flipping.
+    Arguments as in `inner_product`, but with `logits` instead of relaxed codes (search with `relaxation="none"`).
+    """
+    return F.relu(1 - side * target * logits).mean(1)  # (B,)

@@ -1,0 +1,57 @@
+"""P2P and DHTA: approach the code of one picture, or the vote of nine, that carry exactly the target label.
+
+Paper: J. Bai, B. Chen, Y. Li, D. Wu, W. Guo, S.-T. Xia, E.-H. Yang, "Targeted Attack for Deep Hashing Based Retrieval", ECCV 2020.
+
+`preset="paper"`: 2,000 steps of Euclidean length 1, slope schedule, last iterate. The authors' code clips to 0.032 in normalized
+units, which is about 1.8/255 in pixels; give `threat=Linf(1.8 / 255)` for that. `preset="code"` is ProS-GAN's: the raw gradient,
+8/255, and votes drawn with replacement. The default takes 100 sign steps of 1/255, as THA's and SAAT's ports.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.guides.vote import AnchorCode
+from hamguard.attacks.losses.inner import inner_product
+from hamguard.attacks.methods.registry import register
+from hamguard.attacks.search.gradient_descent import GradientSteps
+from hamguard.attacks.search.signs import SignSteps
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.core.checks import check_choice
+
+
+@register("dhta")
+def dhta(
+    *,
+    n_anchors: int = 9,
+    steps: int | None = None,
+    preset: Literal["default", "paper", "code"] = "default",
+    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+) -> Attack:
+    """DHTA.
+
+    Args:
+        n_anchors: pictures that vote.
+        steps: number of gradients; 100, or 2,000 for the presets.
+        preset: `default`, `paper` or `code`.
+        threat: the allowed set.
+
+    Raises:
+        RequestError: unknown preset.
+    """
+    check_choice("preset", preset, ("default", "paper", "code"))
+    guide = AnchorCode(n_anchors, replacement=preset == "code")
+    if preset == "default":
+        signs = SignSteps(steps or 100)
+        return Attack(guide, inner_product, signs, threat, toward=True)  # type: ignore[arg-type]
+    rule: Literal["raw", "normalized"] = "normalized" if preset == "paper" else "raw"
+    search = GradientSteps(rule, 1.0, steps or 2000, alpha="published", keep="last")
+    return Attack(guide, inner_product, search, threat, toward=True)  # type: ignore[arg-type]
+
+
+@register("p2p")
+def p2p(*, steps: int | None = None, preset: Literal["default", "paper", "code"] = "default",
+        threat: Threat = Linf(8 / 255)) -> Attack:  # noqa: B008  # fmt: skip
+    """P2P: DHTA with a single picture."""
+    return dhta(n_anchors=1, steps=steps, preset=preset, threat=threat)

@@ -1,0 +1,51 @@
+"""HAG: leave the own code, without labels.
+
+Paper: E. Yang, T. Liu, C. Deng, D. Tao, "Adversarial Examples for Hamming Space Search", IEEE TCYB 50(4), 2020.
+
+`preset="paper"`: 2,000 raw gradient steps with the slope schedule, last iterate (slides; step rule after THA's port).
+`preset="code"`: SAAT's port, SGD with rate 100 and momentum 0.9 and its balance term. The default keeps the loss and takes
+sign steps, which reach the same in a twentieth of the gradients; it starts at random, because at the clean picture the own code
+has no informative gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.losses.hag import HagLoss
+from hamguard.attacks.methods.registry import register
+from hamguard.attacks.search.gradient_descent import GradientSteps
+from hamguard.attacks.search.signs import SignSteps
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.core.checks import check_choice
+
+
+@register("hag")
+def hag(
+    *,
+    steps: int | None = None,
+    t: float = 0.5,
+    preset: Literal["default", "paper", "code"] = "default",
+    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+) -> Attack:
+    """HAG.
+
+    Args:
+        steps: number of gradients; 100, or 2,000 for the presets.
+        t: how far a bit must be over before it leaves the loss.
+        preset: `default`, `paper` or `code`.
+        threat: the allowed set; both ports take 8/255, the slides name no budget.
+
+    Raises:
+        RequestError: unknown preset.
+    """
+    check_choice("preset", preset, ("default", "paper", "code"))
+    if preset == "paper":
+        search = GradientSteps("raw", 1.0, steps or 2000, alpha="published", keep="last")
+        return Attack(loss=HagLoss(t), search=search, threat=threat)  # type: ignore[arg-type]
+    if preset == "code":
+        search = GradientSteps("sgd", 100.0, steps or 2000, momentum=0.9, alpha="published", keep="last")
+        return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)  # type: ignore[arg-type]
+    signs = SignSteps(steps or 100, alpha="published", random_start=True)
+    return Attack(loss=HagLoss(t), search=signs, threat=threat)  # type: ignore[arg-type]

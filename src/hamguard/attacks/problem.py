@@ -1,0 +1,128 @@
+"""One batch under attack: pictures, guides, loss and threat, and the count of what was spent on them.
+
+The model's weights are frozen by whoever loads it; one gradient goes to the pictures and nothing else is computed. Losses are
+summed over pictures, so that no picture's step depends on its neighbors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from hamguard.attacks.guides.relevant import CodeSet
+from hamguard.attacks.threat import Threat
+from hamguard.codes.binary import relax
+from hamguard.core.errors import RequestError, RunError
+
+Guide: TypeAlias = Tensor | CodeSet
+Loss: TypeAlias = Callable[[Tensor, Guide, int], Tensor]
+
+
+class Victim(Protocol):
+    """What an attack needs of a model."""
+
+    bits: int
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Pixels `(B, C, H, W)` in [0, 1] to `(B, K)` real numbers."""
+
+
+@dataclass
+class Spent:
+    """Budget per picture: forward passes, backward passes."""
+
+    forwards: Tensor
+    backwards: Tensor
+
+
+@dataclass
+class Problem:
+    """A batch under attack.
+
+    Attributes:
+        model: the victim.
+        x: clean pictures, `(B, C, H, W)` in [0, 1].
+        target: guide codes `(B, K)`, or sets of codes.
+        side: +1 toward the guide, -1 away from it.
+        loss: relaxed codes (or logits), guide, side to `(B,)`.
+        threat: the allowed set.
+        index: number of each picture in the run, for its random numbers.
+        seed: seed of the attack.
+        relaxed: whether the loss wants tanh codes; logits otherwise.
+        fidelity: weight of the mean squared error to the clean picture, which SDHA adds.
+        spent: counts, filled as the search goes.
+    """
+
+    model: Victim
+    x: Tensor
+    target: Guide
+    side: int
+    loss: Loss
+    threat: Threat
+    index: Sequence[int]
+    seed: int
+    relaxed: bool = True
+    fidelity: float = 0.0
+    spent: Spent = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = torch.zeros(len(self.x), dtype=torch.int64)
+        self.spent = Spent(count, count.clone())
+
+    def guides(self, rows: Tensor) -> Guide:
+        """The guides of some pictures."""
+        return self.target.select(rows) if isinstance(self.target, CodeSet) else self.target[rows]
+
+    def gradient(self, x_adv: Tensor, rows: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient of the loss at some pictures.
+
+        Args:
+            x_adv: where, `(b, C, H, W)`.
+            rows: which pictures of the batch they are, `(b,)`.
+            alpha: slope of the relaxation.
+
+        Returns:
+            Gradient `(b, C, H, W)`, loss `(b,)`, and bits still on the wrong side `(b,)`.
+
+        Raises:
+            RequestError: the model does not return `(b, K)`.
+            RunError: the gradient is not finite.
+        """
+        x_adv = x_adv.detach().requires_grad_()
+        with torch.enable_grad():
+            z = self._logits(x_adv)
+            value = self.loss(relax(z, alpha) if self.relaxed else z, self.guides(rows), self.side)  # (b,)
+            if self.fidelity:
+                value = value + self.fidelity * (x_adv - self.x[rows]).square().flatten(1).mean(1)
+            (found,) = torch.autograd.grad(value.sum(), x_adv)
+        if not bool(found.isfinite().all()):
+            raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
+        self.spent.forwards[rows.cpu()] += 1
+        self.spent.backwards[rows.cpu()] += 1
+        return found, value.detach(), self.wrong(z.detach(), rows)
+
+    @torch.no_grad()
+    def score(self, x_adv: Tensor, rows: Tensor) -> Tensor:
+        """Bits still on the wrong side, `(b,)`, 0 where the guide is reached (or left altogether)."""
+        self.spent.forwards[rows.cpu()] += 1
+        return self.wrong(self._logits(x_adv), rows)
+
+    def wrong(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Hamming distance of sign(z) to `side * guide`; for a set, the mean over its codes, `(b,)`."""
+        hard = torch.where(z < 0, -1.0, 1.0).to(z)
+        guide = self.guides(rows)
+        if isinstance(guide, CodeSet):
+            inner = (guide.member * (hard @ guide.codes.T)).sum(1) / guide.member.sum(1).clamp(min=1)
+        else:
+            inner = (hard * guide).sum(1)
+        return (z.shape[1] - self.side * inner) / 2
+
+    def _logits(self, x: Tensor) -> Tensor:
+        z = self.model.logits(x)
+        if z.ndim != 2 or z.shape[0] != len(x):
+            raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
+        return z

@@ -1,0 +1,188 @@
+"""What every attack keeps: its ball, the 8-bit grid, the seed, the model; and what it does to a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.guides.vote import SignedMean
+from hamguard.attacks.losses.inner import inner_product
+from hamguard.attacks.methods.registry import ATTACKS, attack_named
+from hamguard.attacks.search.signs import SignSteps
+from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
+from hamguard.codes.bank import CodeBank
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.seeds import torch_generator
+from hamguard.models.hash_model import HashModel
+
+attack_named("noise")
+NAMES = sorted(ATTACKS)
+
+
+def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Tensor, CodeBank]:
+    model = HashModel("conv2", bits, channels=1, size=(16, 16), mean=[0.5], std=[0.25], generator=torch_generator(4))
+    model.eval().requires_grad_(False)
+    x = torch.rand(n, 1, 16, 16, generator=torch_generator(1))
+    x = (x * 255).round() / 255
+    z = model.logits(x)  # center and spread the outputs, so that fresh codes differ
+    model.head.bias.data.sub_(z.mean(0))
+    model.head.weight.data.div_(z.std())
+    model.head.bias.data.div_(z.std())
+    labels = torch.eye(3)[torch.arange(n) % 3]
+    return model, x, labels, CodeBank.of(model.code(x), labels)
+
+
+def run(name: str, threat: Threat, part: slice = slice(None), seed: int = 0, **more: Any) -> torch.Tensor:
+    model, x, labels, bank = world()
+    options = {} if name == "noise" or name == "fgsm" else {"steps": 4}
+    attack = attack_named(name)(threat=threat, **options, **more)
+    index = list(range(len(x)))[part]
+    return attack(model, x[part], labels[part], bank, index=index, seed=seed).x_adv
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=5, deadline=None)
+@given(eps=st.floats(0.5 / 255, 0.6), norm=st.sampled_from(["linf", "l2"]))
+def test_attacks_stay_in_their_ball_on_the_grid(name: str, eps: float, norm: str) -> None:
+    threat = Threat(norm, eps)  # type: ignore[arg-type]
+    x = world()[1]
+    x_adv = run(name, threat)
+    assert float(threat.length(x_adv - x).max()) <= eps + 1e-6
+    levels = x_adv * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-3) and float(x_adv.min()) >= 0 and float(x_adv.max()) <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attacks_do_not_depend_on_the_batch_and_repeat_with_the_seed(name: str) -> None:
+    whole = run(name, Linf(0.1))
+    parts = torch.cat([run(name, Linf(0.1), part) for part in (slice(0, 5), slice(5, 12))])
+    assert torch.equal(whole, run(name, Linf(0.1)))
+    assert float(((whole - parts).abs() > 1e-6).float().mean()) < 0.01  # rounding of another batch size may flip a sign
+    random = attack_named(name)(threat=Linf(0.1)).search
+    if name == "noise" or getattr(random, "random_start", False):
+        assert not torch.equal(whole, run(name, Linf(0.1), seed=1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attacks_leave_the_model_alone(name: str) -> None:
+    model, x, labels, bank = world()
+    before, clean = model.digest, x.clone()
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    attack_named(name)(threat=Linf(0.1))(model, x[:3], labels[:3], bank)
+    assert model.digest == before and not model.training and torch.equal(x, clean)
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_spent_counts_gradients() -> None:
+    model, x, labels, bank = world()
+    search = SignSteps(7, early_stop=False)
+    result = Attack(SignedMean(), inner_product, search, Linf(0.05))(model, x, labels, bank)  # type: ignore[arg-type]
+    assert result.spent.backwards.tolist() == [7] * len(x)
+    assert result.spent.forwards.tolist() == [1 + 7 + 1] * len(x), "own code, gradients, and the last picture"
+
+
+def test_early_stop_computes_only_what_is_left() -> None:
+    model, x, labels, bank = world()
+    stop = Attack(SignedMean(), inner_product, SignSteps(60), Linf(0.5))(model, x, labels, bank)  # type: ignore[arg-type]
+    through = Attack(SignedMean(), inner_product, SignSteps(60, early_stop=False), Linf(0.5))(  # type: ignore[arg-type]
+        model, x, labels, bank
+    )
+    assert int(stop.spent.backwards.sum()) < int(through.spent.backwards.sum())
+
+    def wrong(found: Any) -> float:
+        return float(((model.code(found.x_adv) * found.target).sum(1) / 2 + 4).sum())
+
+    assert wrong(stop) <= wrong(through) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("hag", 4.0), ("center", 4.0), ("mainstay", 4.0), ("pgd", 4.0), ("mifgsm", 4.0)]
+)
+def test_attacks_move_more_bits_than_noise(name: str, least: float) -> None:
+    model, x, labels, bank = world()
+    more = {} if name != "mifgsm" else {"steps": 20}
+    attacked = attack_named(name)(threat=Linf(0.3), **more)(model, x, labels, bank)
+    noisy = attack_named("noise")(threat=Linf(0.3))(model, x, labels, bank)
+
+    def moved(found: Any) -> float:
+        return float((model.code(found.x_adv) != model.code(x)).float().sum(1).mean())
+
+    assert moved(attacked) >= least > moved(noisy)
+
+
+@pytest.mark.parametrize("name", ["dhta", "p2p", "center", "mainstay", "sdha"])
+def test_targeted_attacks_come_nearer(name: str) -> None:
+    model, x, labels, bank = world()
+    target = labels.roll(1, dims=1)
+    more: dict[str, Any] = {} if name in ("dhta", "p2p") else {"toward": True}
+    found = attack_named(name)(threat=Linf(0.3), steps=40, **more)(model, x, target, bank)
+    guide = found.target if isinstance(found.target, torch.Tensor) else found.target.vote
+    before = (model.code(x) * guide).sum(1).mean()
+    assert float((model.code(found.x_adv) * guide).sum(1).mean()) > float(before) + 2
+
+
+def test_projection_is_the_nearest_point_and_idempotent() -> None:
+    x = torch.rand(4, 3, 5, 5, generator=torch_generator(2))
+    far = x + 3 * torch.randn(4, 3, 5, 5, generator=torch_generator(3))
+    for threat in (Linf(0.1), L2(0.7)):
+        once = threat.project(far, x)
+        assert torch.allclose(threat.project(once, x), once, atol=1e-6)
+        assert float(threat.length(once - x).max()) <= threat.eps + 1e-6
+    inside = (x + 0.01).clamp(0, 1)
+    assert torch.allclose(Linf(0.1).project(inside, x), inside, atol=1e-7)
+
+
+def test_eps_in_levels_is_explained() -> None:
+    with pytest.raises(RequestError, match=r"eps must be in \(0, 1\], got 8; did you mean 8 / 255\?"):
+        Linf(8)
+    with pytest.raises(RequestError, match="eps must be above 0, got 0"):
+        L2(0)
+    with pytest.raises(RequestError, match="eps must be a number such as 0.03 or 8/255, got '8/x'"):
+        parse_eps("8/x")
+    assert parse_eps("8/255") == 8 / 255
+
+
+def test_wrong_models_and_pictures_are_named() -> None:
+    model, x, labels, _bank = world()
+
+    class Flat:
+        bits = 8
+
+        def logits(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum()[None]
+
+    class Broken:
+        bits = 8
+
+        def logits(self, x: torch.Tensor) -> torch.Tensor:
+            return (x - 2).sqrt().flatten(1)[:, :8].nan_to_num(0.0) + x.flatten(1)[:, :8] * float("inf")
+
+    with pytest.raises(RequestError, match=r"must return \(12, K\) numbers, got \(1,\)"):
+        attack_named("pgd")()(Flat(), x)
+    with pytest.raises(RequestError, match=r"in \[0, 1\]"):
+        attack_named("pgd")()(model, x * 255)
+    with pytest.raises((RunError, RequestError), match="NaN"):
+        attack_named("pgd")()(Broken(), x)
+    with pytest.raises(RequestError, match="the mainstay code needs reference codes"):
+        attack_named("mainstay")()(model, x, labels)
+    with pytest.raises(RequestError, match="did you mean mainstay"):
+        attack_named("mainstey")
+
+
+@pytest.mark.parametrize(
+    ("name", "presets"), [("hag", ["paper", "code"]), ("dhta", ["paper", "code"]), ("sdha", ["code"])]
+)
+def test_presets_differ_from_the_default(name: str, presets: list[str]) -> None:
+    factory: Callable[..., Attack] = attack_named(name)
+    for preset in presets:
+        assert factory(preset=preset) != factory()
+    with pytest.raises(RequestError, match="unknown preset"):
+        factory(preset="papr")
