@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -71,6 +72,28 @@ def test_unknown_and_unfit_backbones_are_named() -> None:
     with pytest.raises(RequestError, match="bits must be at least 1, got 0"):
         HashModel("conv8", 0, size=(16, 16))
     assert default_backbone((28, 28)) in backbone_names()
+
+
+def test_timm_backbones_are_an_extra_and_never_fetched() -> None:
+    with pytest.raises(RequestError, match="would fetch a model from a hub"):
+        HashModel("timm:hf-hub:someone/model", 8)
+    if importlib.util.find_spec("timm") is None:
+        with pytest.raises(RequestError, match="need the extra"):
+            HashModel("timm:resnet10t", 8, size=(64, 64))
+    else:
+        assert HashModel("timm:resnet10t", 8, size=(64, 64)).features > 0
+
+
+def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import WeightsEnum
+
+    def offline(self: object, *args: object, **kwargs: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
+    model = HashModel("squeezenet1_1", 8, size=(64, 64))
+    with pytest.raises(RequestError, match="weights of squeezenet1_1 could not be downloaded: network is unreachable"):
+        load_initial(model.backbone, "squeezenet1_1", "torchvision")
 
 
 def test_folder_round_trip(tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def _without_classifier(name: str) -> nn.Module:
 
 
 def _timm(name: str) -> nn.Module:
+    if ":" in name:
+        raise RequestError(f"timm:{name} would fetch a model from a hub; give the name of an architecture")
     try:
         import timm
     except ImportError as error:
