@@ -13,7 +13,7 @@ from hamguard.codes.labeled import LabeledCodes
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Ints
 
-TILE_PAIRS = 1 << 18  # about 32 bytes a pair are alive at once: 8 MiB
+TILE_PAIRS = 1 << 17  # about 32 bytes a pair are alive at once: 4 MiB
 
 
 def count_shards(query: LabeledCodes, shards: Sequence[LabeledCodes], total: Ints, relevant: Ints) -> None:
