@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.codes.binary import relax
-from hamguard.hashing.memory import PairSettings, new_memory, opponents, pair_mean
+from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
 
@@ -85,12 +85,12 @@ class DPH(Objective):
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
         if settings.pairs == "bank":
             self.state = new_memory(labels, bits)
-        self.needs_start = settings.pairs == "bank" and settings.fill
+        self.needs_start = settings.first_pass
 
     def start(self, logits: Tensor) -> None:
         """Fill the memory with the codes of a first pass."""
         if self.needs_start:
-            self.state = {"memory": relax(logits).detach(), "memory_labels": self.labels.clone()}
+            fill_memory(self.state, relax(logits), self.labels)
 
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Loss of one batch; see `Objective.loss`."""

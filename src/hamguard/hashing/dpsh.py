@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from hamguard.codes.binary import relax
-from hamguard.hashing.memory import PairSettings, new_memory, opponents, pair_mean
+from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
 EtaOver = Literal["elements", "pairs"]
@@ -103,7 +103,7 @@ class DPSH(Objective):
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
         if settings.pairs == "bank":
             self.state = new_memory(labels, bits)
-        self.needs_start = settings.pairs == "bank" and settings.fill
+        self.needs_start = settings.first_pass
 
     def _relax(self, logits: Tensor) -> Tensor:
         return relax(logits) if self.settings.relaxation == "tanh" else logits
@@ -111,7 +111,7 @@ class DPSH(Objective):
     def start(self, logits: Tensor) -> None:
         """Fill the memory with the codes of a first pass."""
         if self.needs_start:
-            self.state = {"memory": self._relax(logits).detach(), "memory_labels": self.labels.clone()}
+            fill_memory(self.state, self._relax(logits), self.labels)
 
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Eq. (4) of one batch; see `Objective.loss`."""

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
 from hamguard.hashing.dpsh import pair_likelihood
-from hamguard.hashing.memory import PairSettings, new_memory, opponents, pair_mean, remember
+from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean, remember
 from hamguard.hashing.objective import Objective, register, similarity
 
 
@@ -124,12 +124,12 @@ class DSDH(Objective):
             "codes": labels.new_zeros(len(labels), bits),
             "classifier": labels.new_zeros(bits, labels.shape[1]),
         }
-        self.needs_start = settings.pairs == "bank" and settings.fill
+        self.needs_start = settings.first_pass
 
     def start(self, logits: Tensor) -> None:
         """Fill the memory with the codes of a first pass."""
         if self.needs_start:
-            self.state |= {"memory": relax(logits).detach(), "memory_labels": self.labels.clone()}
+            fill_memory(self.state, relax(logits), self.labels)
 
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Network step on one batch; see `Objective.loss`."""

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from hamguard.codes.binary import relax
-from hamguard.hashing.memory import PairSettings, new_memory, opponents, pair_mean
+from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
 Continuation = Literal["scaled", "iterations", "staircase", "none"]
@@ -98,12 +98,12 @@ class HashNet(Objective):
         self.state = {"iteration": torch.zeros((), dtype=torch.int64), "epoch": torch.zeros((), dtype=torch.int64)}
         if settings.pairs == "bank":
             self.state |= new_memory(labels, bits)
-        self.needs_start = settings.pairs == "bank" and settings.fill
+        self.needs_start = settings.first_pass
 
     def start(self, logits: Tensor) -> None:
         """Fill the memory with the codes of a first pass (beta is 1 there)."""
         if self.needs_start:
-            self.state |= {"memory": relax(logits).detach(), "memory_labels": self.labels.clone()}
+            fill_memory(self.state, relax(logits), self.labels)
 
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Eq. (4) of one batch at the present beta; see `Objective.loss`."""

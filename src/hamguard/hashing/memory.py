@@ -32,6 +32,11 @@ class PairSettings(Settings):
     fill: bool = Field(True, description="fill the memory by a first pass; if not, it starts at zero (printed)")
     balance: bool = Field(True, description="similar and dissimilar pairs count alike, whatever their numbers")
 
+    @property
+    def first_pass(self) -> bool:
+        """Whether the memory is to be filled before the first epoch: the rule of `Objective.needs_start`."""
+        return self.pairs == "bank" and self.fill
+
 
 def new_memory(labels: Tensor, bits: int) -> dict[str, Tensor]:
     """An empty memory: rows not yet seen have a zero code and no label, so they are dissimilar to everything.
@@ -44,6 +49,11 @@ def new_memory(labels: Tensor, bits: int) -> dict[str, Tensor]:
         `memory` (n, K) and `memory_labels` (n, C), zeros: entries for `Objective.state`.
     """
     return {"memory": labels.new_zeros(len(labels), bits), "memory_labels": torch.zeros_like(labels)}
+
+
+def fill_memory(state: MutableMapping[str, Tensor], u: Tensor, labels: Tensor) -> None:
+    """Put the relaxed codes `(n, K)` and labels `(n, C)` of a whole first pass into the memory, without gradient."""
+    state["memory"], state["memory_labels"] = u.detach(), labels.clone()
 
 
 def remember(state: MutableMapping[str, Tensor], u: Tensor, labels: Tensor, index: Tensor) -> None:
