@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,18 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.methods.registry import ATTACKS, attack_named
+from hamguard.attacks.methods.registry import Made, attack_named, attack_names, method_facts
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
+from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel
 
-attack_named("noise")
-NAMES = sorted(ATTACKS)
+NAMES = attack_names()
+TARGETED = [name for name in NAMES if method_facts(name).direction in ("toward", "either")]
 
 
 def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Tensor, CodeBank]:
@@ -38,10 +41,27 @@ def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Te
     return model, x, labels, CodeBank.of(model.code(x), labels)
 
 
+@functools.cache
+def prototype() -> FittedPrototype:
+    return PrototypeCode(steps=20).fit(world()[3])
+
+
+def made(name: str, **options: Any) -> Made:
+    """A method with the options that it knows, and with a small prototype where it trains one."""
+    known = method_facts(name).options
+    attack = attack_named(name)(**{option: value for option, value in options.items() if option in known})
+    return replace(attack, guide=prototype()) if isinstance(attack.guide, PrototypeCode) else attack
+
+
+def ready(attack: Made, labels: torch.Tensor, seed: int = 0) -> Attack | UniversalAttack:
+    """A universal perturbation fitted on the pictures of the world, any other as it is."""
+    model, x, _, bank = world()
+    return attack.fit(model, x, labels, bank, seed) if isinstance(attack, Universal) else attack
+
+
 def run(name: str, threat: Threat, part: slice = slice(None), seed: int = 0, **more: Any) -> torch.Tensor:
     model, x, labels, bank = world()
-    options = {} if name == "noise" or name == "fgsm" else {"steps": 4}
-    attack = attack_named(name)(threat=threat, **options, **more)
+    attack = ready(made(name, threat=threat, steps=4, **more), labels, seed)
     index = list(range(len(x)))[part]
     return attack(model, x[part], labels[part], bank, index=index, seed=seed).x_adv
 
@@ -64,8 +84,8 @@ def test_attacks_do_not_depend_on_the_batch_and_repeat_with_the_seed(name: str) 
     parts = torch.cat([run(name, Linf(0.1), part) for part in (slice(0, 5), slice(5, 12))])
     assert torch.equal(whole, run(name, Linf(0.1)))
     assert float(((whole - parts).abs() > 1e-6).float().mean()) < 0.01  # rounding of another batch size may flip a sign
-    random = attack_named(name)(threat=Linf(0.1)).search
-    if name == "noise" or getattr(random, "random_start", False):
+    search = getattr(attack_named(name)(), "search", None)
+    if name in ("noise", "universal") or getattr(search, "random_start", False):
         assert not torch.equal(whole, run(name, Linf(0.1), seed=1))
 
 
@@ -75,7 +95,10 @@ def test_attacks_leave_the_model_alone(name: str) -> None:
     before, clean = model.digest, x.clone()
     torch.manual_seed(0)
     state = torch.random.get_rng_state()
-    attack_named(name)(threat=Linf(0.1))(model, x[:3], labels[:3], bank)
+    attack = made(name, threat=Linf(0.1), steps=10)
+    if isinstance(attack, Universal):
+        attack = attack.fit(model, x, labels, bank)
+    attack(model, x[:3], labels[:3], bank)
     assert model.digest == before and not model.training and torch.equal(x, clean)
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(state, torch.random.get_rng_state())
@@ -118,15 +141,53 @@ def test_attacks_move_more_bits_than_noise(name: str, least: float) -> None:
     assert moved(attacked) >= least > moved(noisy)
 
 
-@pytest.mark.parametrize("name", ["dhta", "p2p", "center", "mainstay", "sdha"])
+@pytest.mark.parametrize("name", TARGETED)
 def test_targeted_attacks_come_nearer(name: str) -> None:
     model, x, labels, bank = world()
     target = labels.roll(1, dims=1)
-    more: dict[str, Any] = {} if name in ("dhta", "p2p") else {"toward": True}
-    found = attack_named(name)(threat=Linf(0.3), steps=40, **more)(model, x, target, bank)
+    if method_facts(name).needs_fit:  # one target for all
+        target = target[:1].expand(len(x), -1)
+    attack = ready(made(name, threat=Linf(0.3), steps=40, toward=True, guide=SignedMean()), target)
+    assert attack.toward
+    found = attack(model, x, target, bank)
     guide = found.target if isinstance(found.target, torch.Tensor) else found.target.vote
     before = (model.code(x) * guide).sum(1).mean()
-    assert float((model.code(found.x_adv) * guide).sum(1).mean()) > float(before) + 2
+    assert float((model.code(found.x_adv) * guide).sum(1).mean()) > float(before) + (1 if name == "fgsm" else 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facts_say_what_a_method_does(name: str) -> None:
+    facts, factory = method_facts(name), attack_named(name)
+    assert facts.title and facts.doc and "threat" in facts.options
+    assert ("toward" in facts.options) == (facts.direction == "either")
+    assert factory().toward == (facts.direction == "toward")
+    assert isinstance(factory(), Universal) == facts.needs_fit
+    for preset in facts.presets:
+        assert (factory(preset=preset) == factory()) == (preset == facts.presets[0])
+    if facts.presets:
+        with pytest.raises(RequestError, match="unknown preset"):
+            factory(preset="papr")
+
+
+def test_registering_checks_name_and_direction() -> None:
+    from hamguard.attacks.methods.registry import register
+
+    with pytest.raises(RequestError, match="attack 'tha' is registered twice"):
+        register("tha")(Attack)
+    with pytest.raises(RequestError, match="unknown direction 'towards'; .*did you mean toward"):
+        register("other", direction="towards")  # type: ignore[arg-type]
+
+
+def test_a_prepared_attack_is_fitted_once_and_does_the_same() -> None:
+    model, x, labels, bank = world()
+    plain = attack_named("mainstay")(steps=3)
+    assert plain.prepared(bank) is plain
+    raw = attack_named("tha")(steps=3, training_steps=5)
+    fitted = raw.prepared(bank, 2)
+    assert isinstance(fitted.guide, FittedPrototype) and fitted.prepared(bank, 3) is fitted
+    assert torch.equal(fitted(model, x, labels, None, seed=2).x_adv, raw(model, x, labels, bank, seed=2).x_adv)
+    with pytest.raises(RequestError, match="the prototype code needs reference codes with labels"):
+        raw.prepared(None)
 
 
 def test_projection_is_the_nearest_point_and_idempotent() -> None:
@@ -175,14 +236,3 @@ def test_wrong_models_and_pictures_are_named() -> None:
         attack_named("mainstay")()(model, x, labels)
     with pytest.raises(RequestError, match="did you mean mainstay"):
         attack_named("mainstey")
-
-
-@pytest.mark.parametrize(
-    ("name", "presets"), [("hag", ["paper", "code"]), ("dhta", ["paper", "code"]), ("sdha", ["code"])]
-)
-def test_presets_differ_from_the_default(name: str, presets: list[str]) -> None:
-    factory: Callable[..., Attack] = attack_named(name)
-    for preset in presets:
-        assert factory(preset=preset) != factory()
-    with pytest.raises(RequestError, match="unknown preset"):
-        factory(preset="papr")

@@ -55,8 +55,14 @@ def test_guides_say_what_they_miss() -> None:
         SignedMean("center")(CODE, None, BANK, [0], 0)
     with pytest.raises(RequestError, match="labels have 2 classes, the reference codes 3"):
         SignedMean()(CODE, torch.ones(1, 2), BANK, [0], 0)
-    with pytest.raises(RequestError, match="exactly the target label of picture 7"):
+    with pytest.raises(RequestError, match=r"exactly the target label of picture 7 \(classes 0, 1, 2\)"):
         AnchorCode()(CODE, torch.tensor([[1.0, 1, 1]]), BANK, [7], 0)
+    with pytest.raises(RequestError, match=r"picture 7 \(no class\)"):
+        AnchorCode()(CODE, torch.zeros(1, 3), BANK, [7], 0)
+    with pytest.raises(RequestError, match="n must be at least 1, got 0"):
+        AnchorCode(0)
+    with pytest.raises(RequestError, match="labels have 2 classes, the reference codes 3"):
+        RelevantSet()(CODE, torch.ones(1, 2), BANK, [0], 0)
     with pytest.raises(RequestError, match="a vote needs codes"):
         vote(torch.empty(0, 4))
     with pytest.raises(RequestError, match="the relevant set needs labels"):

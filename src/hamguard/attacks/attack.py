@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ from hamguard.core.errors import RequestError
 class GuideMaker(Protocol):
     """Makes guides of a batch."""
 
+    @property
+    def name(self) -> str:
+        """What tables and command lines call it, see `guides.registry`."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it looks at the labels of the pictures; False for the own code only."""
+
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
     ) -> Guide:
@@ -35,6 +43,14 @@ class GuideMaker(Protocol):
             index: numbers of the pictures in the run.
             seed: seed of the attack.
         """
+
+
+@runtime_checkable
+class LearningGuide(Protocol):
+    """A guide that is trained on reference codes before it says anything."""
+
+    def fit(self, bank: CodeBank | None, seed: int = 0) -> GuideMaker:
+        """The trained guide."""
 
 
 class Search(Protocol):
@@ -50,13 +66,35 @@ class Attacked:
 
     Attributes:
         x_adv: attacked pictures as 8-bit files hold them, `(B, C, H, W)` in [0, 1].
-        target: the guides.
-        spent: forward and backward passes of each picture, `(B,)` each.
+        target: the guides; those for the first model where several are attacked.
+        spent: forward and backward passes of each picture, `(B,)` each, summed over models.
+        targets: the guides for each model where several are attacked, else empty.
     """
 
     x_adv: Tensor
     target: Guide
     spent: Spent
+    targets: tuple[Guide, ...] = ()
+
+
+def clean_code(model: Victim, x: Tensor) -> Tensor:
+    """The own codes of pictures to attack, `(B, K)` in {-1, +1}, after a check of pictures and model.
+
+    Raises:
+        RequestError: pictures outside [0, 1], or a model that does not return `(B, K)`.
+    """
+    if x.ndim != 4 or not bool(((x >= 0) & (x <= 1)).all()):
+        raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
+    with torch.no_grad():
+        z = model.logits(x)
+    if z.ndim != 2 or len(z) != len(x):
+        raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
+    return sign(z)
+
+
+def fitted_guide(guide: GuideMaker, bank: CodeBank | None, seed: int) -> GuideMaker:
+    """A guide that learns, trained on `bank`; any other as it is."""
+    return guide.fit(bank, seed) if isinstance(guide, LearningGuide) else guide
 
 
 @dataclass(frozen=True)
@@ -111,20 +149,42 @@ class Attack:
             RequestError: pictures outside [0, 1], a guide without what it needs, or a model that does not return `(B, K)`.
             RunError: the gradient is not finite.
         """
-        if x.ndim != 4 or not bool(((x >= 0) & (x <= 1)).all()):
-            raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
+        problem = self.problem(model, x, labels, bank, index=index, seed=seed)
+        return Attacked(self.solve(problem), problem.target, problem.spent)
+
+    def prepared(self, bank: CodeBank | None, seed: int = 0) -> Attack:
+        """The same attack with a guide that learns trained on `bank`; `self` where there is nothing to learn.
+
+        An attack on many batches is prepared once. Not prepared, it trains for every batch, with the same result where bank and
+        seed are the same.
+
+        Raises:
+            RequestError: the guide learns and the bank is missing or has no labels.
+        """
+        guide = fitted_guide(self.guide, bank, seed)
+        return self if guide is self.guide else replace(self, guide=guide)
+
+    def problem(
+        self,
+        model: Victim,
+        x: Tensor,
+        labels: Tensor | None = None,
+        bank: CodeBank | None = None,
+        *,
+        index: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> Problem:
+        """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call."""
         numbers = range(len(x)) if index is None else index
-        with torch.no_grad():
-            z = model.logits(x)
-        if z.ndim != 2 or len(z) != len(x):
-            raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
-        target = self.guide(sign(z), labels, bank, numbers, seed)
+        target = self.guide(clean_code(model, x), labels, bank, numbers, seed)
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity,
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code
+        return problem
+
+    def solve(self, problem: Problem) -> Tensor:
+        """Search and round: attacked pictures inside the threat, `(B, C, H, W)`."""
         x_adv = self.search(problem).detach()
-        if self.rounding:
-            x_adv = self.threat.on_grid(x_adv, x)
-        return Attacked(x_adv, target, problem.spent)
+        return self.threat.on_grid(x_adv, problem.x) if self.rounding else x_adv

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.guides.relevant import CodeSet
+from hamguard.attacks.search.views import PLAIN, Plain, View
 from hamguard.attacks.threat import Threat
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError, RunError
+from hamguard.core.seeds import derive_seed
 
 Guide: TypeAlias = Tensor | CodeSet
 Loss: TypeAlias = Callable[[Tensor, Guide, int], Tensor]
@@ -77,33 +79,46 @@ class Problem:
         """The guides of some pictures."""
         return self.target.select(rows) if isinstance(self.target, CodeSet) else self.target[rows]
 
-    def gradient(self, x_adv: Tensor, rows: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient of the loss at some pictures.
+    def gradient(
+        self, x_adv: Tensor, rows: Tensor, alpha: float, views: Sequence[View] = PLAIN, step: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient of the loss at some pictures: the weighted sum over views, and the fidelity once.
 
         Args:
             x_adv: where, `(b, C, H, W)`.
             rows: which pictures of the batch they are, `(b,)`.
             alpha: slope of the relaxation.
+            views: what the model sees of them; each costs a forward and a backward pass.
+            step: number of the gradient in the run, from which views draw.
 
         Returns:
-            Gradient `(b, C, H, W)`, loss `(b,)`, and bits still on the wrong side `(b,)`.
+            Gradient `(b, C, H, W)`, loss `(b,)`, and bits still on the wrong side `(b,)`. The bits are those of the picture
+            itself; where no view is plain, that takes one more forward pass.
 
         Raises:
             RequestError: the model does not return `(b, K)`.
             RunError: the gradient is not finite.
         """
         x_adv = x_adv.detach().requires_grad_()
+        places = rows.cpu()
+        index = [int(self.index[place]) for place in places.tolist()]
+        guides = self.guides(rows)
+        total, wrong = x_adv.new_zeros(len(rows)), None
         with torch.enable_grad():
-            z = self._logits(x_adv)
-            value = self.loss(relax(z, alpha) if self.relaxed else z, self.guides(rows), self.side)  # (b,)
+            for number, view in enumerate(views):
+                z = self._logits(view(x_adv, index, step, derive_seed(self.seed, "view", number)))
+                u = relax(z, alpha) if self.relaxed else z
+                total = total + view.weight * self.loss(u, guides, self.side)  # (b,)
+                if isinstance(view, Plain):
+                    wrong = self.wrong(z.detach(), rows)
             if self.fidelity:
-                value = value + self.fidelity * (x_adv - self.x[rows]).square().flatten(1).mean(1)
-            (found,) = torch.autograd.grad(value.sum(), x_adv)
+                total = total + self.fidelity * (x_adv - self.x[rows]).square().flatten(1).mean(1)
+            (found,) = torch.autograd.grad(total.sum(), x_adv)
         if not bool(found.isfinite().all()):
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
-        self.spent.forwards[rows.cpu()] += 1
-        self.spent.backwards[rows.cpu()] += 1
-        return found, value.detach(), self.wrong(z.detach(), rows)
+        self.spent.forwards[places] += len(views)
+        self.spent.backwards[places] += len(views)
+        return found, total.detach(), self.score(x_adv.detach(), rows) if wrong is None else wrong
 
     @torch.no_grad()
     def score(self, x_adv: Tensor, rows: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choos
 
 BITS = 32
 SHOWN = 6  # queries on the sheet
+EPS = 0.2  # of [0, 1]: scans of 16 gray levels take more than photos before a person minds
+ATTACKS = ("noise", "hag", "mainstay", "dhta")
 
 
 def demo(
@@ -21,14 +23,18 @@ def demo(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Learn hash codes on real scanned digits, index them, search, and score the search. No download.
+    """Learn hash codes on real scanned digits, index them, search, score the search, and attack it. No download.
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
+    from hamguard.cli.attack_sheet import draw_attack
+    from hamguard.cli.attack_table import print_attacks
     from hamguard.cli.index import write_origin
     from hamguard.core.rows import write_rows
     from hamguard.data.sources import open_source
     from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.attack_measure import Ground, measure_attack
+    from hamguard.evaluation.attack_plan import AttackPlan
     from hamguard.evaluation.curves import measure_curves
     from hamguard.evaluation.model_rows import model_banks, model_rows
     from hamguard.report.plots import draw_curves
@@ -77,15 +83,31 @@ def demo(
     draw_sheet(lines, out / "sheet.png", title=f"digits, {card.title}, {BITS} bits", footer=footer)
 
     rows = model_rows(str(model_folder), result.model, card, dataset, split, banks, seed=seed)
-    write_rows(out / "rows.jsonl", rows)
     curves = measure_curves(*banks, name=f"csq, {BITS} bits", seed=seed)
     draw_curves(
         curves.precision_recall, curves.precision_at, out / "curves.png",
         within_radius=curves.within_radius, title="digits",
     )  # fmt: skip
-    say(f"4. search: {out / 'sheet.png'}, {out / 'curves.png'}, {out / 'rows.jsonl'}")
-    print_rows(rows, f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database",
-               as_json=as_json)  # fmt: skip
+    say(f"4. search: {out / 'sheet.png'}, {out / 'curves.png'}")
+
+    result.model.requires_grad_(False)
+    ground = Ground(str(model_folder), result.model, card, dataset, split, *banks, seed=seed, device=chosen)
+    found = []
+    for number, method in enumerate(ATTACKS):
+        with Bar(f"attacking: {method}") as bar:
+            found.append(
+                measure_attack(
+                    ground, AttackPlan(method=method, eps=EPS), work=out / "work" / str(number), progress=bar
+                )
+            )
+    draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
+    say(f"5. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}, {out / 'rows.jsonl'}")
+
+    attacked = [row for one in found for row in one.rows]
+    write_rows(out / "rows.jsonl", [*rows, *attacked])
+    title = f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database"
+    print_rows(rows, title, as_json=as_json)
+    print_attacks([one.rows for one in found], "demo", as_json=as_json)
     say(f"done in {time.perf_counter() - started:.0f} seconds")
     if not as_json:
         say(f"Next: hamguard search {shlex.quote(str(index_folder))} query:0 --sheet answers.png")

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from hamguard import __version__
-from hamguard.cli import data, demo, encode, evaluate, index, search, train
+from hamguard.cli import attack, data, demo, encode, evaluate, index, search, train
 from hamguard.core.errors import HamguardError, StoppedError
 
 app = typer.Typer(
     name="hamguard",
-    help="The robustness workbench for hash-based image retrieval: learn hash codes, search them, score them.\n\n"
+    help="The robustness workbench for hash-based image retrieval: learn hash codes, search them, attack the search, score it.\n\n"
     "Start with: hamguard demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -31,6 +31,7 @@ app.command("encode")(encode.encode)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
+app.command("attack")(attack.attack)
 
 
 def _show_version(value: bool) -> None:

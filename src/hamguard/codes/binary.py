@@ -108,6 +108,21 @@ def hamming(a: Bytes, b: Bytes) -> Ints:
     return dist
 
 
+def hamming_pairs(a: Bytes, b: Bytes) -> Ints:
+    """Hamming distance in bits of codes in pairs, `(N, bytes)` twice to `(N,)` int64.
+
+    Raises:
+        RequestError: the shapes differ.
+
+    >>> hamming_pairs(pack(np.array([[1, 1, -1]])), pack(np.array([[1, -1, 1]])))
+    array([2])
+    """
+    if a.ndim != 2 or a.shape != b.shape:
+        raise RequestError(f"packed codes in pairs must have one shape, got {a.shape} and {b.shape}")
+    dist: Ints = np.bitwise_count(a ^ b).sum(1, dtype=np.int64)  # (N,)
+    return dist
+
+
 def words(packed: Bytes) -> Array:
     """Rows of packed bytes as rows of uint64 words, `(N, bytes)` to `(N, ceil(bytes / 8))`, padded with zeros."""
     count = -(-packed.shape[1] // 8)

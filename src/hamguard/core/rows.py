@@ -26,7 +26,7 @@ class Row:
         method: hash method.
         backbone: network.
         bits: code length.
-        attack: attack with parameters, None for clean.
+        attack: attack with `method` and parameters, None for clean.
         defense: defense, None for none.
         threat: norm, eps in pixel units, steps, restarts.
         task: `query->database`, `image->text`, ...
@@ -37,8 +37,8 @@ class Row:
         ci95: bootstrap interval over queries.
         n: number of queries.
         seconds: time that the measurement took.
-        forwards: forward passes spent by an attack.
-        backwards: backward passes spent by an attack.
+        forwards: forward passes spent by an attack on a picture, mean rounded up.
+        backwards: backward passes spent by an attack on a picture, mean rounded up.
         seed: seed of the run.
         version: hamguard's version.
         hashes: content hashes of model, split and codes.

@@ -116,10 +116,9 @@ def search_copies(
         copies = np.stack([change(dataset.images.pixels([int(rows[i])])[0]) for i in part])
         codes[part.start : part.stop] = codes_of(copies, model, device)
         dist = hamming(codes[part.start : part.stop], bank.packed)  # (b, N)
-        for i in part:
-            moved[i] = dist[i - start, place[names[i]]]
-            nearer, equal = int((dist[i - start] < moved[i]).sum()), int((dist[i - start] == moved[i]).sum())
-            found[i] = min(1.0, max(0, top - nearer) / equal)  # share of the orders of the tie that keep it in the top
+        at = np.array([place[names[i]] for i in part])
+        moved[part.start : part.stop] = dist[np.arange(len(part)), at]
+        found[part.start : part.stop] = _found(dist, at, top)
         if progress:
             progress(part.stop / len(rows), f"{view}: {part.stop:,} of {len(rows):,}")
     row_out = replace(
@@ -136,6 +135,30 @@ def search_copies(
         notes=(*facts.notes, f"{view}: {moved.mean():.1f} of {bank.bits} bits move on average"),
     )
     return CopySearch(row_out, codes, found, moved)
+
+
+def found_within(query: CodeBank, database: CodeBank, place: Array, top: int) -> Floats:
+    """Probability that the item at `place` of the database is among the first `top` answers to its query, `(n,)`.
+
+    Args:
+        query: codes of n queries.
+        database: codes that are searched.
+        place: number of each query's original in the database, `(n,)`.
+        top: how many answers count.
+    """
+    parts = []
+    for start in range(0, len(query), BATCH):
+        rows = slice(start, start + BATCH)
+        parts.append(_found(hamming(query.packed[rows], database.packed), place[rows], top))
+    return np.concatenate(parts)
+
+
+def _found(dist: Array, place: Array, top: int) -> Floats:
+    """Share of the orders of equal distances that keep the item at `place` in the top, `(b, N)` to `(b,)`."""
+    own = dist[np.arange(len(dist)), place][:, None]  # (b, 1)
+    nearer, equal = (dist < own).sum(1), (dist == own).sum(1)
+    share: Floats = np.clip((top - nearer) / equal, 0.0, 1.0)
+    return share
 
 
 def shown_copies(

@@ -156,7 +156,7 @@ def score_rows(
             begun = time.perf_counter()
             score = measure(*name_at, q, d, counts, convention)
             noted = _note_cut(base, name_at, len(d))
-            row = _row(score, noted, name_at, counting + time.perf_counter() - begun, seed, q.bits)
+            row = score_row(score, noted, name_at, counting + time.perf_counter() - begun, seed, q.bits)
             # its own name, so that a reader who picks rows by metric does not take the floor for the figure
             rows.append(row if number == 0 else replace(row, metric=f"random_{row.metric}"))
     return rows
@@ -171,7 +171,8 @@ def _note_cut(base: Row, name_at: tuple[str, int | None], database: int) -> Row:
     return replace(base, notes=(*base.notes, note))
 
 
-def _row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: float, seed: int, bits: int) -> Row:
+def score_row(score: Score, base: Row, name_at: tuple[str, int | None], seconds: float, seed: int, bits: int) -> Row:
+    """The row of a score: name with what differs from the defaults, interval, and what was left out."""
     notes = list(base.notes)
     if score.unlabeled:
         left = score.n < len(score.per_query)

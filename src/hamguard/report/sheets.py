@@ -33,10 +33,11 @@ class Found:
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A query with its answers, best first."""
+    """A query with its answers, best first, and a second picture beside the query where there is one."""
 
     query: Found
     answers: Sequence[Found]
+    beside: Found | None = None
 
 
 def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", footer: str = "") -> None:
@@ -67,21 +68,24 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
         )
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RequestError(f"a sheet is written as .png, .svg or .pdf, got {path.name}")
-    width = max(len(row.answers) for row in rows) + 1
+    asked = 2 if any(row.beside for row in rows) else 1  # pictures left of the gap
+    width = max(len(row.answers) for row in rows) + asked
     head = 0.55 if title else 0.15
     figure = Figure(figsize=(1.22 * width + 0.5, 1.52 * len(rows) + head + 0.35), dpi=130, facecolor="white")
     FigureCanvasAgg(figure)
     height = figure.get_size_inches()[1]
-    ratios = [1.0, 0.18, *[1.0] * (width - 1)]  # query, gap, answers
+    ratios = [*[1.0] * asked, 0.18, *[1.0] * (width - asked)]  # query, gap, answers
     grid = figure.add_gridspec(
         len(rows), width + 1, width_ratios=ratios, left=0.015, right=0.985,
         top=1 - head / height, bottom=0.35 / height, wspace=0.08, hspace=0.42,
     )  # fmt: skip
     for line, row in enumerate(rows):
         _cell(figure.add_subplot(grid[line, 0]), row.query, "#24282f")
+        if row.beside:
+            _cell(figure.add_subplot(grid[line, 1]), row.beside, "#24282f")
         for place, found in enumerate(row.answers):
             color = PLAIN if found.relevant is None else GOOD if found.relevant else BAD
-            _cell(figure.add_subplot(grid[line, place + 2]), found, color)
+            _cell(figure.add_subplot(grid[line, place + asked + 1]), found, color)
     if title:
         figure.text(0.015, 1 - 0.14 / height, title, fontsize=11, fontweight="bold", va="top", ha="left",
                     parse_math=False)  # fmt: skip

@@ -79,6 +79,36 @@ def paired_difference(
     return Difference(float((a - b).mean()), low, high, len(a))
 
 
+def ratio_interval(
+    top: Array, bottom: Array, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `mean(top) / mean(bottom)` over queries, both resampled together.
+
+    Args:
+        top: one value a query, `(n,)`, e.g. what an attack gained on each.
+        bottom: one value a query, `(n,)`, e.g. what could be gained.
+        seed: as in `bootstrap_interval`.
+        level: confidence in (0, 1).
+        resamples: number of resamples.
+
+    Raises:
+        RequestError: as in `bootstrap_interval`, different numbers of queries, or a mean of `bottom` that is 0.
+    """
+    a, b = _checked("top", top, level, resamples), _checked("bottom", bottom, level, resamples)
+    if len(a) != len(b):
+        raise RequestError(f"paired values need the same queries, got {len(a)} and {len(b)}")
+    if b.mean() == 0:
+        raise RequestError("a ratio needs a bottom that is not 0")
+    generator, ratios = numpy_generator(seed, "bootstrap ratio"), np.empty(resamples)
+    for number in range(resamples):  # one resample at a time: memory stays that of the queries
+        drawn = generator.integers(0, len(a), len(a))
+        bottom_mean = b[drawn].mean()
+        ratios[number] = a[drawn].mean() / bottom_mean if bottom_mean else np.nan
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def _checked(name: str, values: Array, level: float, resamples: int) -> Floats:
     kept = np.asarray(values, dtype=np.float64)
     if kept.ndim != 1 or len(kept) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ class OwnCode:
     """The picture's own clean code."""
 
     name: str = "own"
+    needs_labels: ClassVar[bool] = False
 
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int

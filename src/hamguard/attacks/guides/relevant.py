@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from hamguard.attacks.guides.vote import labeled
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
 
@@ -39,6 +41,7 @@ class RelevantSet:
     """Reference codes that share a label with the picture; a picture without any has its own code."""
 
     name: str = "relevant"
+    needs_labels: ClassVar[bool] = True
 
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
@@ -46,10 +49,11 @@ class RelevantSet:
         """The sets of `(B,)` pictures.
 
         Raises:
-            RequestError: labels or reference codes are missing.
+            RequestError: labels or reference codes are missing, or their classes differ in number.
         """
         if bank is None or labels is None or bank.labels.shape[1] == 0:
             raise RequestError("the relevant set needs labels of the pictures and reference codes with labels")
+        labels = labeled(labels, bank.labels.shape[1], self.name)
         others = torch.from_numpy(bank.labels).to(own)
         member = ((labels.to(own) @ others.T) > 0).to(own)  # (B, N)
         alone = (member.sum(1) == 0).to(own)  # (B,)

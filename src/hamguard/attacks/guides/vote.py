@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -58,14 +59,36 @@ def mainstay_sum(labels: Tensor, codes: Tensor, others: Tensor, *, weighted: boo
     return positive - negative
 
 
-def _reference(bank: CodeBank | None, labels: Tensor | None, name: str) -> tuple[CodeBank, Tensor]:
+def reference(bank: CodeBank | None, name: str) -> CodeBank:
+    """The bank of a guide that needs one.
+
+    Raises:
+        RequestError: there is none, or it has no labels.
+    """
     if bank is None or bank.labels.shape[1] == 0 or len(bank) == 0:
         raise RequestError(f"the {name} code needs reference codes with labels, got none")
+    return bank
+
+
+def labeled(labels: Tensor | None, classes: int, name: str) -> Tensor:
+    """The labels of a guide that needs them.
+
+    Raises:
+        RequestError: there are none, or not `classes` a picture.
+    """
     if labels is None:
         raise RequestError(f"the {name} code needs the labels of the pictures (or of their targets), got none")
-    if labels.shape[1] != bank.labels.shape[1]:
-        raise RequestError(f"labels have {labels.shape[1]} classes, the reference codes {bank.labels.shape[1]}")
-    return bank, labels
+    if labels.ndim != 2 or labels.shape[1] != classes:
+        raise RequestError(f"labels have {labels.shape[-1]} classes, the reference codes {classes}")
+    return labels
+
+
+def class_numbers(label: Tensor) -> str:
+    """A label vector `(C,)` in words, for messages: `classes 0, 3`, `no class`."""
+    numbers = label.nonzero().flatten().tolist()
+    if not numbers:
+        return "no class"
+    return f"class{'es' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +100,7 @@ class SignedMean:
     """
 
     name: str = "mainstay"
+    needs_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choice("signed mean", self.name, ("center", "mainstay"))
@@ -85,7 +109,8 @@ class SignedMean:
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
     ) -> Tensor:
         """Guide codes `(B, K)`; see `Guide`."""
-        bank, labels = _reference(bank, labels, self.name)
+        bank = reference(bank, self.name)
+        labels = labeled(labels, bank.labels.shape[1], self.name)
         others = torch.from_numpy(bank.labels).to(own)
         total = mainstay_sum(labels.to(own), bank.codes.to(own), others, weighted=self.name == "mainstay")
         return sign(total)  # (B, K)
@@ -102,6 +127,12 @@ class AnchorCode:
 
     n: int = 9
     replacement: bool = False
+    needs_labels: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """`p2p` where a single code is drawn, else `anchor`."""
+        return "p2p" if self.n == 1 else "anchor"
 
     def __post_init__(self) -> None:
         check_range("n", self.n, 1)
@@ -114,13 +145,16 @@ class AnchorCode:
         Raises:
             RequestError: no reference item carries exactly a target label.
         """
-        bank, labels = _reference(bank, labels, "anchor")
+        bank = reference(bank, "anchor")
+        labels = labeled(labels, bank.labels.shape[1], "anchor")
         others, codes = torch.from_numpy(bank.labels).to(own), bank.codes.to(own)
         rows = []
         for number, label in zip(index, labels.to(own), strict=True):
             same = (others == label).all(1).nonzero().flatten()
             if len(same) == 0:
-                raise RequestError(f"no reference item carries exactly the target label of picture {number}")
+                raise RequestError(
+                    f"no reference item carries exactly the target label of picture {number} ({class_numbers(label)})"
+                )
             generator = torch_generator(seed, "anchor", int(number))
             if self.replacement:
                 drawn = torch.randint(len(same), (self.n,), generator=generator)

@@ -21,7 +21,7 @@ from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
 
 
-@register("dhta")
+@register("dhta", direction="toward")
 def dhta(
     *,
     n_anchors: int = 9,
@@ -29,12 +29,12 @@ def dhta(
     preset: Literal["default", "paper", "code"] = "default",
     threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
 ) -> Attack:
-    """DHTA.
+    """DHTA: approach the code that nine pictures of the target label vote for.
 
     Args:
         n_anchors: pictures that vote.
         steps: number of gradients; 100, or 2,000 for the presets.
-        preset: `default`, `paper` or `code`.
+        preset: `default`; `paper`, which leaves the threat to you (the authors' 0.032 is `Linf(1.8 / 255)` in pixels); or `code`.
         threat: the allowed set.
 
     Raises:
@@ -50,8 +50,8 @@ def dhta(
     return Attack(guide, inner_product, search, threat, toward=True)  # type: ignore[arg-type]
 
 
-@register("p2p")
+@register("p2p", direction="toward")
 def p2p(*, steps: int | None = None, preset: Literal["default", "paper", "code"] = "default",
         threat: Threat = Linf(8 / 255)) -> Attack:  # noqa: B008  # fmt: skip
-    """P2P: DHTA with a single picture."""
+    """P2P: approach the code of a single picture of the target label (DHTA with one voter)."""
     return dhta(n_anchors=1, steps=steps, preset=preset, threat=threat)

@@ -21,7 +21,7 @@ from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
 
 
-@register("hag")
+@register("hag", direction="away")
 def hag(
     *,
     steps: int | None = None,
@@ -29,7 +29,7 @@ def hag(
     preset: Literal["default", "paper", "code"] = "default",
     threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
 ) -> Attack:
-    """HAG.
+    """HAG: leave the own code, without labels.
 
     Args:
         steps: number of gradients; 100, or 2,000 for the presets.

@@ -8,7 +8,12 @@ from hamguard.attacks.search.noise import RandomNoise
 from hamguard.attacks.threat import Linf, Threat
 
 
-@register("noise")
+@register("noise", direction="none")
 def noise(*, threat: Threat = Linf(8 / 255), full: bool = False) -> Attack:  # noqa: B008 - a frozen value
-    """Uniform noise in the ball; `full` moves every value by the whole eps."""
+    """Uniform noise in the ball, the control of every table.
+
+    Args:
+        threat: the allowed set.
+        full: every value moves by the whole eps.
+    """
     return Attack(search=RandomNoise(full=full), threat=threat)

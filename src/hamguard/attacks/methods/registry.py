@@ -1,37 +1,128 @@
-"""Attacks by name; filled by the decorator on each method's factory."""
+"""Attacks by name, filled by the decorator on each method's factory, and the facts that cards and help texts are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.universal import Universal
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 
-ATTACKS: dict[str, Callable[..., Attack]] = {}
-Factory = TypeVar("Factory", bound=Callable[..., Attack])
+Made: TypeAlias = Attack | Universal
+"""What a factory returns: an attack, or one that is fitted on training pictures first."""
+
+Direction = Literal["toward", "away", "either", "none"]
+"""Always targeted, never, by the option `toward`, or no guide at all."""
+
+ATTACKS: dict[str, Callable[..., Made]] = {}
+DIRECTIONS: dict[str, Direction] = {}  # as given to `register`
+Factory = TypeVar("Factory", bound=Callable[..., Made])
 
 
-def register(name: str) -> Callable[[Factory], Factory]:
-    """Function decorator: enter a factory under `name`. A second registration of a name is an error."""
+@dataclass(frozen=True)
+class MethodFacts:
+    """What is known of a method without running it.
+
+    Attributes:
+        name: its name in the registry.
+        direction: `toward`, `away`, `either` (it has the option `toward`) or `none`.
+        presets: values of its option `preset`, the default first; empty where it has none.
+        options: the keyword arguments of its factory with their defaults.
+        title: first line of the factory's docstring.
+        doc: docstring of its file: paper, authors' code, deliberate differences.
+        needs_fit: the factory makes a `Universal`, which is fitted on training pictures before it attacks.
+    """
+
+    name: str
+    direction: Direction
+    presets: tuple[str, ...]
+    options: Mapping[str, inspect.Parameter]
+    title: str
+    doc: str
+    needs_fit: bool
+
+
+def register(name: str, *, direction: Direction | None = None) -> Callable[[Factory], Factory]:
+    """Function decorator: enter a factory under `name`.
+
+    Args:
+        name: of the method.
+        direction: whether it approaches or leaves codes; by default `either` where the factory takes `toward`, else what the attack
+            that it makes without arguments does.
+
+    Raises:
+        RequestError: the name is taken, or the direction is unknown.
+    """
+    check_choice("direction", direction or "away", get_args(Direction))
 
     def enter(factory: Factory) -> Factory:
         if name in ATTACKS:
             raise RequestError(f"attack {name!r} is registered twice")
         ATTACKS[name] = factory
+        if direction is not None:
+            DIRECTIONS[name] = direction
         return factory
 
     return enter
 
 
-def attack_named(name: str) -> Callable[..., Attack]:
-    """Look up an attack.
+def attack_named(name: str) -> Callable[..., Made]:
+    """Look up an attack's factory.
 
     Raises:
         RequestError: there is none; the message lists all and the nearest.
     """
-    from hamguard.attacks.methods import dhta, hag, iterative, mainstay, noise, sdha  # noqa: F401 - fill the registry
-
-    check_choice("attack", name, sorted(ATTACKS))
+    check_choice("attack", name, attack_names())
     return ATTACKS[name]
+
+
+def attack_names() -> list[str]:
+    """All names, sorted."""
+    from hamguard.attacks.methods import (  # noqa: F401 - they fill the registry
+        adaptive,
+        dhta,
+        hag,
+        iterative,
+        mainstay,
+        nag,
+        noise,
+        sdha,
+        tha,
+        universal,
+    )
+
+    return sorted(ATTACKS)
+
+
+def method_facts(name: str) -> MethodFacts:
+    """What is known of a method, read from its signature and docstrings.
+
+    Raises:
+        RequestError: there is no such method.
+
+    >>> facts = method_facts("tha")
+    >>> facts.direction, facts.presets, facts.title
+    ('toward', ('default', 'paper'), 'THA: approach the code that a prototype net learned for the target label')
+    """
+    factory = attack_named(name)
+    options = inspect.signature(factory).parameters
+    hints = get_type_hints(factory)
+    derived: Direction = "either" if "toward" in options else "toward" if factory().toward else "away"
+    presets = tuple(str(value) for value in get_args(hints.get("preset")))
+    title = (inspect.getdoc(factory) or name).splitlines()[0].rstrip(".")
+    doc = inspect.getdoc(sys.modules[factory.__module__]) or ""
+    return MethodFacts(
+        name,
+        DIRECTIONS.get(name, derived),
+        presets,
+        MappingProxyType(dict(options)),
+        title,
+        doc,
+        hints.get("return") is Universal,
+    )

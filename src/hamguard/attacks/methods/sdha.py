@@ -18,7 +18,7 @@ from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
 
 
-@register("sdha")
+@register("sdha", direction="either")
 def sdha(
     *,
     steps: int | None = None,
@@ -26,7 +26,13 @@ def sdha(
     preset: Literal["default", "code"] = "default",
     threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
 ) -> Attack:
-    """SDHA.
+    """SDHA: leave, or approach, all relevant codes together, near ones first.
+
+    Args:
+        steps: number of gradients; 200, or 1,500 for the preset.
+        toward: approach the codes that share a target label.
+        preset: `default` or `code`.
+        threat: the allowed set.
 
     Raises:
         RequestError: unknown preset.

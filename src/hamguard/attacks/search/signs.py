@@ -1,10 +1,13 @@
 """Steps of one size: FGSM, I-FGSM (BIM), PGD, MI-FGSM, NI-FGSM, by four settings of one search.
 
 Papers: Goodfellow et al., ICLR 2015 (FGSM); Kurakin et al., ICLR workshop 2017 (BIM); Madry et al., ICLR 2018 (PGD);
-Dong et al., CVPR 2018 (MI); Lin et al., ICLR 2020 (NI).
+Dong et al., CVPR 2018 (MI); Lin et al., ICLR 2020 (NI). With `views` and `translation`: DI, TI and NAG's noise, see `views`.
 
-Deliberate differences: the kept picture is the iterate with the fewest wrong bits, the last one included; peers keep
-the last, or report the one before it. The momentum's norm is counted per picture.
+Deliberate differences: the kept picture is the one with the fewest wrong bits among the points where the model was asked and
+the last one; peers keep the last, or report the one before it. With NI's look-ahead the model is asked ahead of the iterate, at a
+point that is brought back into the ball (the authors leave it outside), so these points are candidates, too: that costs nothing,
+while asking at the iterates would double the passes. The momentum's norm is the mean absolute value per picture, as in SAAT's port,
+so that the look-ahead is about a step long; with the sum of NI's equation it would be a step divided by the number of pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from torch import Tensor
 
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import slope
+from hamguard.attacks.search.best import Best, best_of, check_starts
+from hamguard.attacks.search.views import PLAIN, View, blur, check_views
 from hamguard.core.checks import check_choice, check_range
 
 
@@ -35,8 +40,10 @@ class SignSteps:
         random_start: begin at a random picture of the ball (PGD).
         restarts: independent starts; the best is kept. More than one needs a random start.
         alpha: slope of the relaxation, `constant` or `published`.
-        keep: `best` iterate by wrong bits, or the `last`.
-        early_stop: leave a picture alone once no bit is wrong, and compute the others only.
+        keep: `best` point by wrong bits, or the `last`.
+        early_stop: leave a picture alone once no bit is wrong, and compute the others only (where the best is kept).
+        views: what the model sees when a gradient is taken; each costs a forward and a backward pass.
+        translation: odd size of the kernel that blurs the gradient (TI-FGSM), 0 for none.
     """
 
     steps: int = 100
@@ -49,14 +56,17 @@ class SignSteps:
     alpha: Literal["constant", "published"] = "constant"
     keep: Literal["best", "last"] = "best"
     early_stop: bool = True
+    views: tuple[View, ...] = PLAIN
+    translation: int = 0
 
     def __post_init__(self) -> None:
         check_range("steps", self.steps, 1)
-        check_range("restarts", self.restarts, 1, None if self.random_start else 1)
+        check_starts(self.restarts, self.random_start)
         check_range("momentum", self.momentum, 0.0)
         check_choice("step schedule", self.schedule, ("constant", "cosine"))
         check_choice("alpha schedule", self.alpha, ("constant", "published"))
         check_choice("keep", self.keep, ("best", "last"))
+        check_views(self.views, self.translation)
 
     def size(self, eps: float) -> float:
         """Step size at a radius."""
@@ -66,45 +76,46 @@ class SignSteps:
 
     def __call__(self, problem: Problem) -> Tensor:
         """Attacked pictures, `(B, C, H, W)`, inside the threat."""
-        rows = torch.arange(len(problem.x), device=problem.x.device)
-        best = problem.x.clone()
-        fewest = torch.full((len(rows),), math.inf, dtype=problem.x.dtype, device=problem.x.device)
-        for turn in range(self.restarts):
-            found, wrong = self._once(problem, turn)
-            better = wrong < fewest
-            best[better], fewest[better] = found[better], wrong[better]
-        return best
+        return best_of(self._search, problem, self.restarts, self._stops)
 
-    def _once(self, problem: Problem, turn: int) -> tuple[Tensor, Tensor]:
+    @property
+    def _stops(self) -> bool:
+        return self.early_stop and self.keep == "best"
+
+    def _search(self, problem: Problem, best: Best, live: Tensor, turn: int) -> None:
         x, threat = problem.x, problem.threat
-        live = torch.arange(len(x), device=x.device)
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
-        kept, fewest = at.clone(), torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         memory = torch.zeros_like(x)
-        length = self.size(threat.eps)
         for step in range(self.steps):
+            size = self._size(step, threat.eps)
+            # 1. where the gradient is taken: here, or ahead along the momentum
             here = at[live]
             if self.nesterov:
-                here = threat.project(here - self.momentum * length * memory[live], x[live])
-            gradient, _, wrong = problem.gradient(here, live, slope(self.alpha, step, self.steps))
-            if self.keep == "best" and not self.nesterov:
-                self._keep(kept, fewest, at, wrong, live)
-            if self.momentum:
-                scale = gradient.abs().flatten(1).mean(1).clamp(min=1e-30).view(-1, 1, 1, 1)
-                memory[live] = self.momentum * memory[live] + gradient / scale
-                gradient = memory[live]
-            if self.early_stop and self.keep == "best" and not self.nesterov and bool((wrong == 0).any()):
-                live, gradient = live[wrong > 0], gradient[wrong > 0]
+                here = threat.project(here - self.momentum * size * memory[live], x[live])
+            # 2. the gradient, and what the model makes of that point
+            gradient, _, wrong = problem.gradient(
+                here, live, slope(self.alpha, step, self.steps), views=self.views, step=turn * self.steps + step
+            )
+            if self.keep == "best":
+                best.offer(live, here, wrong)
+            if self._stops and bool((wrong == 0).any()):
+                gradient, live = gradient[wrong > 0], live[wrong > 0]
                 if len(live) == 0:
-                    break
-            factor = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-            at[live] = threat.project(at[live] - factor * length * threat.steepest(gradient), x[live])
+                    return
+            # 3. its memory
+            gradient = blur(gradient, self.translation)
+            if self.momentum:
+                gradient = memory[live] = self.momentum * memory[live] + gradient / mean_size(gradient)
+            # 4. the step
+            at[live] = threat.project(at[live] - size * threat.steepest(gradient), x[live])
         if len(live):  # the last picture counts, too
-            self._keep(kept, fewest, at, problem.score(at[live], live), live, always=self.keep == "last")
-        return kept, fewest
+            best.offer(live, at[live], problem.score(at[live], live))
 
-    @staticmethod
-    def _keep(kept: Tensor, fewest: Tensor, at: Tensor, wrong: Tensor, live: Tensor, always: bool = False) -> None:
-        better = live if always else live[wrong < fewest[live]]
-        kept[better] = at[better]
-        fewest[better] = (wrong if always else wrong[wrong < fewest[live]]).to(fewest)
+    def _size(self, step: int, eps: float) -> float:
+        factor = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
+        return factor * self.size(eps)
+
+
+def mean_size(gradient: Tensor) -> Tensor:
+    """Mean absolute value of each picture's gradient, `(b, 1, 1, 1)`, above 0."""
+    return gradient.abs().flatten(1).mean(1).clamp(min=1e-30).view(-1, 1, 1, 1)

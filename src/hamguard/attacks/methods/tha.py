@@ -1,0 +1,51 @@
+"""THA: approach the code that a prototype net learned for the target label.
+
+Paper: X. Wang, Z. Zhang, G. Lu, Y. Xu, "Targeted Attack and Defense for Deep Hashing", SIGIR 2021, 2298-2302: inner product with
+the prototype code, 100 sign steps of 1/255 from the clean picture, no slope schedule, 8/255.
+
+`preset="paper"` trains the prototype as published (30,000 steps, loss joint over the batch) and keeps the last iterate. The
+default trains it in 400 steps with a loss label by label (`guides/prototype.py` has both, and what their codes are worth), and
+keeps the best iterate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.guides.prototype import PUBLISHED, PrototypeCode
+from hamguard.attacks.losses.inner import inner_product
+from hamguard.attacks.methods.registry import register
+from hamguard.attacks.search.signs import SignSteps
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.core.checks import check_choice
+
+
+@register("tha", direction="toward")
+def tha(
+    *,
+    steps: int = 100,
+    training_steps: int | None = None,
+    preset: Literal["default", "paper"] = "default",
+    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+) -> Attack:
+    """THA: approach the code that a prototype net learned for the target label.
+
+    `prepared(bank, seed)` trains the net once; without it, every batch does.
+
+    Args:
+        steps: number of gradients.
+        training_steps: of the prototype net; 400, or 30,000 for the preset.
+        preset: `default` or `paper`.
+        threat: the allowed set.
+
+    Raises:
+        RequestError: unknown preset.
+    """
+    check_choice("preset", preset, ("default", "paper"))
+    guide = PUBLISHED if preset == "paper" else PrototypeCode()
+    if training_steps is not None:
+        guide = replace(guide, steps=training_steps)
+    search = SignSteps(steps, 1 / 255, keep="last" if preset == "paper" else "best")
+    return Attack(guide, inner_product, search, threat, toward=True)  # type: ignore[arg-type]

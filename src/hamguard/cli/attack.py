@@ -1,0 +1,209 @@
+"""`hamguard attack`: move the query pictures so that the search fails, and measure how far it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    check_suffix,
+    choose_device,
+    require_source,
+    say,
+)
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.attack_plan import AttackPlan
+
+METHODS = "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal"
+
+
+def attack(
+    model: Annotated[
+        str | None, typer.Argument(help="Model to attack: model folder, package.module:factory, or torch.export file.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help=f"{METHODS}; may be repeated.")] = None,
+    eps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--eps", help="How far pixels may move, in pixel units of [0, 1]; may be repeated. Default: 8/255."
+        ),
+    ] = None,
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")] = None,
+    restarts: Annotated[
+        int | None, typer.Option("--restarts", min=1, help="Independent starts; the best is kept.")
+    ] = None,
+    preset: Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")] = "default",
+    guide: Annotated[
+        str | None,
+        typer.Option("--guide", help="own, center, mainstay, anchor, p2p, relevant, prototype: for fgsm to adaptive."),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            help="Approach a target label: no-overlap, other, frequent, distinct, label:NAME, or a saved list.",
+        ),
+    ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--reference", help="Part whose codes build guides: train, or database as in some published code."
+        ),
+    ] = "train",
+    source_model: Annotated[
+        list[str] | None,
+        typer.Option("--source-model", help="Make the pictures on this model, score them on MODEL; may be repeated."),
+    ] = None,
+    combine: Annotated[
+        str, typer.Option("--combine", help="How several source models join: joint, sum, sum-project, mean.")
+    ] = "joint",
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="As for `evaluate`; may be repeated. Default: map.")
+    ] = None,
+    ties: Annotated[str, typer.Option("--ties", help="expected, stable, worst or best.")] = "expected",
+    norm: Annotated[str, typer.Option("--norm", help="Denominator of map@N: relevant, hits or min.")] = "relevant",
+    empty: Annotated[str, typer.Option("--empty", help="Queries without a hit: zero or skip.")] = "zero",
+    save_images: Annotated[
+        Path | None,
+        typer.Option("--save-images", help="Write attacked pictures (PNG), manifest and targets to this folder."),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="Draw queries, perturbations, attacked queries and their answers (.png)."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Take gradients from a copy with folded batch norms: faster.")
+    ] = True,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the methods and their options.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Attack the search: change query pictures within a budget so that their codes leave, or approach, a guide code.
+
+    Every figure is computed from pictures rounded to 8 bits and encoded again. Beside each attack stand the clean
+    picture, random codes, noise of the same budget, and the guide code itself, which is what the attack aims at.
+    A run that was stopped goes on when the same command is given again.
+
+    [bold]Examples[/bold]:
+
+    hamguard attack models/digits --method hag --method mainstay --eps 0.2
+
+    hamguard attack models/digits --method dhta --eps 0.2 --save-images attacked --sheet attacked.png
+
+    hamguard attack models/digits --method adaptive --guide mainstay --targets label:3 --eps 0.2 --steps 20
+
+    hamguard attack models/digits --method hag --eps 0.2 --source-model models/other
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.cli.attack_table import print_attacks, print_methods
+    from hamguard.core.checks import check_choice
+    from hamguard.core.rows import write_rows
+    from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+    from hamguard.evaluation.score import Convention, check_defined, parse_metric
+
+    if listed:
+        print_methods(as_json=as_json)
+        return
+    if model is None or not method:
+        raise RequestError("give a MODEL and a --method; `hamguard attack --list` lists the methods")
+    check_choice("ties", ties, ("expected", "stable", "worst", "best"))
+    check_choice("norm", norm, ("relevant", "hits", "min"))
+    check_choice("empty", empty, ("zero", "skip"))
+    check_choice("threat", threat, ("linf", "l2"))
+    check_choice("reference", reference, ("train", "database"))
+    check_choice("way to combine", combine, ("joint", "sum", "sum-project", "mean"))
+    check_suffix("--sheet", sheet)
+    convention = Convention(ties, norm, empty)  # type: ignore[arg-type]
+    metrics = tuple(metric or ("map",))
+    for text in metrics:
+        parse_metric(text)
+    options = dict(_pair(text) for text in sets or [])
+    plans = [
+        AttackPlan(
+            method=name, eps=parse_eps(size), norm=threat, steps=steps, restarts=restarts, preset=preset, guide=guide,
+            targets=targets, reference=reference, options=options, sources=tuple(source_model or ()), combine=combine, fold=fold,
+        )
+        for size in eps or ["8/255"]
+        for name in method
+    ]  # fmt: skip
+    for plan in plans:
+        build_attack(plan)  # a wrong word costs no work
+    if len(plans) > 1 and (save_images or sheet):
+        raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(plans)} attacks")
+
+    from hamguard.cli.source import open_for_model
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.attack_measure import Ground, measure_attack
+    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.targets import save_targets
+    from hamguard.models.store import load_any
+
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    sources = [load_any(name, chosen)[0] for name in source_model or ()]
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    if dataset.labels.any():
+        for text in metrics:
+            check_defined(text, convention, len(split.database))
+    with Bar("encoding") as bar:
+        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
+    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    found = []
+    for plan in plans:
+        with Bar(_name(plan)) as bar:
+            found.append(
+                measure_attack(
+                    ground, plan, sources=sources, work=cache_folder() / "attacks", save_images=save_images,
+                    restart=restart, metrics=metrics, convention=convention, progress=bar,
+                )
+            )  # fmt: skip
+    rows = [row for one in found for row in one.rows]
+    if out:
+        write_rows(out, rows)
+        for one in found:
+            if one.targets:
+                place = out.with_name(f"{out.stem}.targets.json")
+                save_targets(place, one.targets, ground.query.ids, dataset.class_names, seed)
+    if sheet:
+        from hamguard.cli.attack_sheet import draw_attack
+
+        draw_attack(sheet, ground, found[0])
+    print_attacks([one.rows for one in found], ground.name, as_json=as_json)
+    for written in (save_images, sheet, out):
+        if written and not as_json:
+            say(f"wrote {written}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
+    return key, value
+
+
+def _name(plan: AttackPlan) -> str:
+    return f"{plan.method} at {plan.eps * 255:g}/255"

@@ -1,0 +1,78 @@
+"""The sheet of an attack: query, perturbation, attacked query, and what the search answers to each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hamguard.core.types import Bytes
+    from hamguard.evaluation.attack_measure import Ground, Measured
+
+SHOWN, ANSWERS = 4, 10
+
+
+def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) -> None:
+    """Two lines a query, before and after the attack; the last query is the one that resisted most."""
+    import numpy as np
+
+    from hamguard.codes.binary import hamming
+    from hamguard.codes.histograms import distance_histograms
+    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.score import EXACT, measure
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    from dataclasses import replace  # isort: skip
+
+    dataset, targets = ground.dataset, found.targets
+    attacked = found.sides.attacked
+    asked = attacked if targets is None else replace(attacked, labels=targets.labels)
+    count = min(shown, len(attacked))
+    chosen = list(range(count))
+    if ground.database.labels.any():
+        table = distance_histograms(asked, ground.database)
+        values = measure("map", None, asked, ground.database, table, EXACT).per_query
+        hardest = int(values.argmax() if targets is None else values.argmin())
+        chosen = [*[i for i in chosen if i != hardest][: max(0, count - 1)], hardest]
+    clean = dataset.images.pixels(ground.rows[chosen])
+    place = {str(item): row for row, item in enumerate(dataset.ids)}
+    lines = []
+    for number, query in enumerate(chosen):
+        row = int(ground.rows[query])
+        wanted = "" if targets is None else " -> " + _words(dataset.class_names, targets.labels[query])
+        resisted = " (resists most)" if number == len(chosen) - 1 and len(chosen) > 1 else ""
+        entry = sheet_entry(dataset, row, None)
+        for after in (False, True):
+            bank = attacked if after else found.sides.clean
+            dist = hamming(bank.packed[query : query + 1], ground.database.packed)[0]
+            answers = []
+            for item in np.argsort(dist, kind="stable")[:ANSWERS]:
+                other = sheet_entry(dataset, place[str(ground.database.ids[item])], row)
+                answers.append(Found(other.picture, f"{dist[item]} bits", other.caption, other.relevant))
+            if after:
+                beside = Found(amplified(clean[number], found.pixels[query]), "perturbation", "amplified")
+                lines.append(
+                    SheetRow(Found(found.pixels[query], f"attacked{resisted}", entry.caption + wanted), answers, beside)
+                )
+            else:
+                lines.append(SheetRow(Found(entry.picture, "query", entry.caption), answers))
+    plan = found.plan
+    size = f"{plan.norm} {plan.eps * 255:g}/255" if plan.norm == "linf" else f"{plan.norm} {plan.eps:g}"
+    footer = (
+        "each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with the query, "
+        "red and cross: does not; the perturbation is stretched to the full range, gray is no change"
+    )
+    draw_sheet(lines, path, title=f"{dataset.title}: {plan.method}, {size}, {ground.query.bits} bits", footer=footer)
+
+
+def amplified(clean: Bytes, attacked: Bytes) -> Bytes:
+    """The change of a picture stretched to the full range around middle gray, same shape, uint8."""
+    import numpy as np
+
+    delta = attacked.astype(np.float64) - clean.astype(np.float64)
+    most = max(1.0, float(np.abs(delta).max()))
+    return np.asarray(np.clip(np.round(127.5 + 127.5 * delta / most), 0, 255), dtype=np.uint8)
+
+
+def _words(names: tuple[str, ...], labels: Bytes) -> str:
+    return ", ".join(names[c].partition(":")[2].strip() or names[c] for c, mark in enumerate(labels) if mark)

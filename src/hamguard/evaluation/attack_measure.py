@@ -1,0 +1,288 @@
+"""From a plan to rows: targets, guide, attacked pictures, their codes, and everything that stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from hamguard.attacks.guides.relevant import CodeSet
+from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.universal import Universal
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import hamming_pairs, pack
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.core.types import Bytes, Ints
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Split
+from hamguard.evaluation.attack_files import check_folder, read_pictures, write_pictures
+from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
+from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
+from hamguard.evaluation.attack_run import AttackedPictures, Source, as_pixels, forget, run_attack, run_key
+from hamguard.evaluation.distortion import Distortion, measure_distortion
+from hamguard.evaluation.encode import encode, packed_codes
+from hamguard.evaluation.model_rows import base_row
+from hamguard.evaluation.score import EXACT, Convention
+from hamguard.evaluation.targets import Targets, choose_targets, save_targets
+from hamguard.models.store import AnyModel, Card
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A model on its data, encoded once for all attacks on it.
+
+    Attributes:
+        name: what rows call the model.
+        model: the network.
+        card: its card, None for foreign models.
+        dataset: pictures.
+        split: their parts.
+        query: codes of the clean queries.
+        database: codes of the database.
+        seed: seed of attacks, targets and bootstrap.
+        batch_size: pictures attacked at once.
+        device: where to compute.
+    """
+
+    name: str
+    model: AnyModel
+    card: Card | None
+    dataset: Dataset
+    split: Split
+    query: CodeBank
+    database: CodeBank
+    seed: int = 0
+    batch_size: int = 64
+    device: torch.device | str = "cpu"
+
+    @cached_property
+    def rows(self) -> Ints:
+        """Rows of the data set that are asked for, `(Q,)`."""
+        return self.split.query[: len(self.query)]
+
+    @cached_property
+    def reference(self) -> CodeBank:
+        """Codes of the training part, which guides are built from."""
+        return self.reference_of(self.model)
+
+    def reference_of(self, model: AnyModel, part: Literal["train", "database"] = "train") -> CodeBank:
+        """Codes of the training part (or, as in some published code, of the database) by any model."""
+        return encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
+
+    def codes_of(self, pixels: Bytes) -> CodeBank:
+        """Codes of changed queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8."""
+        packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
+        return replace(self.query, packed=packed)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An attack on a model, measured.
+
+    Attributes:
+        plan: what was asked for.
+        rows: its rows.
+        sides: codes of the clean, noisy, ideal and attacked queries.
+        pixels: attacked queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
+        targets: target labels, None away from a guide.
+        distortion: of each picture.
+    """
+
+    plan: AttackPlan
+    rows: list[Row]
+    sides: Sides
+    pixels: Bytes
+    targets: Targets | None = None
+    distortion: Distortion | None = field(default=None, repr=False)
+
+
+def measure_attack(
+    ground: Ground,
+    plan: AttackPlan,
+    *,
+    sources: Sequence[AnyModel] = (),
+    work: Path,
+    save_images: Path | None = None,
+    restart: bool = False,
+    metrics: Sequence[str] = ("map",),
+    convention: Convention = EXACT,
+    progress: Progress | None = None,
+) -> Measured:
+    """Carry out a plan and measure it.
+
+    Args:
+        ground: the scored model on its data.
+        plan: the attack.
+        sources: models that the pictures are made on, in the plan's order; empty for the scored model.
+        work: folder for finished batches of unfinished runs.
+        save_images: write the pictures here as PNG, with manifest and targets.
+        restart: replace what lies there, and forget finished batches.
+        metrics: as for `evaluate`.
+        convention: ties, denominator, empty queries.
+        progress: told how far the attack is.
+
+    Raises:
+        RequestError: a plan that cannot be carried out.
+        RunError: NaN gradients, or a full disk.
+    """
+    attack = build_attack(plan)
+    aware = bool(attack.guide.needs_labels)
+    _check_labels(ground, plan, aware)
+    targets = _targets(ground, plan)
+    labels = targets.labels if targets else ground.query.labels if ground.query.labels.any() else None
+    own = _source(attack, ground, plan, ground.model, labels)
+    made_on = [_source(attack, ground, plan, model, labels) for model in sources] or [own]
+    key = run_key(
+        plan, attack, made_on, ground.dataset, ground.rows, labels, ground.seed, ground.batch_size
+    )  # fmt: skip
+    folder = save_images / ".work" if save_images else work
+    if save_images:
+        check_folder(save_images, key, restart=restart)
+    if restart:
+        forget(folder / key)
+    clean = ground.dataset.images.pixels(ground.rows)
+    found = read_pictures(save_images, key, ground.query.ids) if save_images and not restart else None
+    if found is None:
+        found = run_attack(
+            plan, made_on, ground.dataset, ground.rows, labels, work=folder / key, seed=ground.seed,
+            batch_size=ground.batch_size, device=ground.device, progress=progress,
+        )  # fmt: skip
+    if save_images:
+        found = _save(save_images, found, clean, ground, plan, attack, key, targets)
+    attacked = ground.codes_of(found.pixels)
+    sides = Sides(
+        ground.query, ground.codes_of(_noise(ground, plan, clean)), _ideal(ground, own, plan, labels), attacked
+    )
+    distortion = measure_distortion(clean, found.pixels)
+    named = {**attack_facts(plan, attack), "reference_codes": own.bank.digest if aware else None}
+    facts = Facts(
+        _base(ground, targets), named, threat_facts(plan, attack),
+        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards),
+    )  # fmt: skip
+    rows = attack_rows(
+        facts, sides, ground.database, distortion, targets=targets.labels if targets else None,
+        metrics=metrics, convention=convention, seed=ground.seed,
+    )  # fmt: skip
+    forget(folder if save_images else folder / key)
+    return Measured(plan, rows, sides, found.pixels, targets, distortion)
+
+
+def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labels: Bytes | None) -> Source:
+    """The attack made ready on training data: guides that learn (prototype) and perturbations that are fitted (universal)."""
+    fits = isinstance(attack, Universal)
+    if not (attack.guide.needs_labels or fits):
+        return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
+    if model is ground.model:
+        bank = ground.database if plan.reference == "database" else ground.reference
+    else:
+        bank = ground.reference_of(model, plan.reference)
+    if not fits:
+        return Source(attack.prepared(bank, ground.seed), model, bank)
+    learned = ground.split.train
+    marks = ground.dataset.labels[learned]
+    if plan.toward and labels is not None:
+        if len(np.unique(labels, axis=0)) > 1:
+            raise RequestError("one universal perturbation has one target; name it: --targets label:NAME")
+        marks = np.repeat(labels[:1], len(learned), axis=0)
+
+    def pictures(numbers: Sequence[int]) -> torch.Tensor:
+        return ground.dataset.images.batch(learned[np.asarray(numbers)]).to(ground.device)
+
+    fitted = attack.fit(model, pictures, torch.from_numpy(marks).float().to(ground.device), bank, ground.seed)
+    return Source(fitted, model, bank)
+
+
+def _check_labels(ground: Ground, plan: AttackPlan, aware: bool) -> None:
+    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    if not labeled and (aware or plan.toward):
+        raise RequestError(
+            f"{plan.method} needs labels, and {ground.dataset.name} has none; label-free: hag, or "
+            "fgsm, ifgsm, pgd, mifgsm, adaptive with --guide own"
+        )
+
+
+def _targets(ground: Ground, plan: AttackPlan) -> Targets | None:
+    if not plan.toward:
+        return None
+    part = ground.split.train if plan.reference == "train" else ground.split.database
+    return choose_targets(
+        str(plan.rule), ground.query.labels, ground.database.labels, reference=ground.dataset.labels[part],
+        ids=ground.query.ids, class_names=ground.dataset.class_names, seed=ground.seed,
+    )  # fmt: skip
+
+
+def _ideal(ground: Ground, own: Source, plan: AttackPlan, labels: Bytes | None) -> CodeBank:
+    """The guide codes on the scored model: what an attack reaches that follows its guide to the end."""
+    marks = None if labels is None else torch.from_numpy(labels).float()
+    guide = own.attack.guide(ground.query.codes, marks, own.bank, range(len(ground.query)), ground.seed)
+    code = guide.vote if isinstance(guide, CodeSet) else guide  # (Q, K)
+    return replace(ground.query, packed=pack(code if plan.toward else -code))
+
+
+def _noise(ground: Ground, plan: AttackPlan, clean: Bytes) -> Bytes:
+    noise, out = attack_named("noise")(threat=plan.threat), np.empty_like(clean)
+    for start in range(0, len(clean), ground.batch_size):
+        rows = range(start, min(start + ground.batch_size, len(clean)))
+        x = ground.dataset.images.batch(ground.rows[rows.start : rows.stop]).to(ground.device)
+        x_adv = noise(ground.model, x, index=rows, seed=ground.seed).x_adv
+        out[rows.start : rows.stop] = as_pixels(x_adv)
+    return out
+
+
+def _save(
+    folder: Path, found: AttackedPictures, clean: Bytes, ground: Ground, plan: AttackPlan, attack: Any, key: str,
+    targets: Targets | None,
+) -> AttackedPictures:  # fmt: skip
+    """Write the pictures; the ones to score are those that the files give back."""
+    moved = hamming_pairs(ground.codes_of(found.pixels).packed, ground.query.packed)
+    size = measure_distortion(clean, found.pixels)
+    names = ground.dataset.class_names
+
+    def words(row: Bytes) -> list[str]:
+        return [names[c] for c in np.flatnonzero(row)]
+
+    each: list[dict[str, Any]] = [
+        {
+            "row": int(ground.rows[i]), "labels": words(ground.query.labels[i]),
+            "target": words(targets.labels[i]) if targets else None, "bits_moved": int(moved[i]),
+            "linf": round(float(size.linf[i]), 6), "rmse": round(float(size.rmse[i]), 6),
+            "forwards": int(found.forwards[i]), "backwards": int(found.backwards[i]),
+        }
+        for i in range(len(clean))
+    ]  # fmt: skip
+    facts = {
+        "run": key, "model": ground.name, "model_hash": ground.model.digest, "dataset": ground.dataset.title,
+        "split": ground.split.digest, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack),
+        "seed": ground.seed, "seconds": found.seconds,
+    }  # fmt: skip
+    pixels = write_pictures(folder, found, ground.query.ids, facts, each)
+    if targets:
+        save_targets(folder / "targets.json", targets, ground.query.ids, names, ground.seed)
+    return replace(found, pixels=pixels)
+
+
+def _base(ground: Ground, targets: Targets | None) -> Row:
+    row = base_row(
+        ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), ground.seed
+    )  # fmt: skip
+    hashes = dict(row.hashes)
+    notes = list(row.notes)
+    if targets:
+        hashes["targets"] = targets.digest
+        notes += targets.notes
+        shared = int(((targets.labels & ground.query.labels).any(1)).sum())
+        if shared:
+            notes.append(f"{shared} of {len(ground.query)} pictures share a label with their target already")
+    return replace(row, hashes=hashes, notes=tuple(notes))
+
+
+def _mean_up(counts: Ints) -> int:
+    return int(np.ceil(counts.mean()))

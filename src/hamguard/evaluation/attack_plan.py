@@ -1,0 +1,151 @@
+"""A request for an attack as plain values, and the `Attack` that it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from hamguard.attacks.guides.registry import guide_named
+from hamguard.attacks.methods.registry import attack_named, method_facts
+from hamguard.attacks.threat import Threat
+from hamguard.core.checks import check_choice, suggest
+from hamguard.core.errors import RequestError
+
+FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
+"""Options of a method that have a flag or a field of their own; all others go through `options`."""
+
+
+class AttackPlan(BaseModel):
+    """What a person asks for.
+
+    Attributes:
+        method: name of the method.
+        eps: radius in pixel units.
+        norm: `linf` or `l2`.
+        steps: number of gradients; None takes the method's own.
+        restarts: independent starts; None takes the method's own.
+        preset: `default`, or a published form.
+        guide: name of the guide for methods that take any.
+        targets: how target labels are chosen; None leaves the guide instead of approaching it.
+        reference: part whose codes build guides: `train`, or `database` as in some published code.
+        options: further options of the method.
+        sources: models that the pictures are made on; empty for the scored model itself.
+        combine: how several of them are joined.
+        fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    eps: float = 8 / 255
+    norm: Literal["linf", "l2"] = "linf"
+    steps: int | None = None
+    restarts: int | None = None
+    preset: str = "default"
+    guide: str | None = None
+    targets: str | None = None
+    reference: Literal["train", "database"] = "train"
+    options: dict[str, str] = {}
+    sources: tuple[str, ...] = ()
+    combine: Literal["joint", "sum", "sum-project", "mean"] = "joint"
+    fold: bool = True
+
+    @property
+    def threat(self) -> Threat:
+        """The allowed set."""
+        return Threat(self.norm, self.eps)
+
+    @property
+    def toward(self) -> bool:
+        """Whether the attack approaches a target."""
+        direction = method_facts(self.method).direction
+        return direction == "toward" or (direction == "either" and self.targets is not None)
+
+    @property
+    def rule(self) -> str | None:
+        """How targets are chosen; labels without overlap where nothing else was asked for."""
+        return (self.targets or "no-overlap") if self.toward else None
+
+
+def build_attack(plan: AttackPlan) -> Any:
+    """The attack that a plan names.
+
+    Raises:
+        RequestError: unknown method, preset, guide or option, an option the method does not have, or a value out of range.
+    """
+    factory = attack_named(plan.method)
+    facts = method_facts(plan.method)
+    if plan.targets is not None and facts.direction in ("away", "none"):
+        raise RequestError(f"{plan.method} has no target: it leaves a code; leave out --targets")
+    given: dict[str, Any] = {"threat": plan.threat}
+    if facts.direction == "either":
+        given["toward"] = plan.toward
+    flags = {"steps": plan.steps, "restarts": plan.restarts, "guide": plan.guide}
+    if plan.preset != "default":
+        flags["preset"] = check_choice(f"preset of {plan.method}", plan.preset, facts.presets or ("default",))
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if name not in facts.options:
+            raise RequestError(
+                f"{plan.method} takes no {name}; it takes {', '.join(open_options(plan.method)) or 'none'}"
+            )
+        given[name] = guide_named(str(value)) if name == "guide" else value
+    return factory(**given, **_parsed(plan.method, plan.options))
+
+
+def open_options(method: str) -> list[str]:
+    """Names of what a method takes, flags included."""
+    return [name for name in method_facts(method).options if name not in ("threat", "toward")]
+
+
+def _parsed(method: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Text values as the factory's types."""
+    hints = get_type_hints(attack_named(method))
+    known = [name for name in method_facts(method).options if name not in FLAGS]
+    out = {}
+    for name, text in options.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise RequestError(f"{method} has no option {name!r}; options: {listed}{suggest(name, known)}")
+        try:
+            out[name] = TypeAdapter(hints.get(name, inspect.Parameter.empty)).validate_python(text)
+        except ValidationError as error:
+            raise RequestError(
+                f"option {name} of {method}: {error.errors()[0]['msg'].lower()}, got {text!r}"
+            ) from error
+    return out
+
+
+def describe(value: Any) -> Any:
+    """A frozen value as JSON: a data class as its name and fields, a function as its name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = {field.name: describe(getattr(value, field.name)) for field in fields(value) if field.repr}
+        return {"kind": type(value).__name__, **inside}
+    if isinstance(value, (list, tuple)):
+        return [describe(one) for one in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def attack_facts(plan: AttackPlan, attack: Any) -> dict[str, Any]:
+    """What a row says of an attack: its name first, then who sees what, then its four values."""
+    aware = bool(getattr(attack.guide, "needs_labels", True))
+    facts: dict[str, Any] = {"method": plan.method, "preset": plan.preset, "toward": plan.toward}
+    facts |= {"labels": "aware" if aware else "free", "guide": attack.guide.name, "targets": plan.rule}
+    facts["reference"] = plan.reference if aware else None
+    if plan.sources:
+        facts |= {"made_on": list(plan.sources), "combine": plan.combine if len(plan.sources) > 1 else None}
+    return {**facts, "values": describe(attack)}
+
+
+def threat_facts(plan: AttackPlan, attack: Any) -> dict[str, Any]:
+    """The threat model of a row: norm, eps in pixel units, gradients, restarts."""
+    search = getattr(attack, "search", attack)
+    steps, restarts = getattr(search, "steps", 0), getattr(search, "restarts", 1)
+    return {"norm": plan.norm, "eps": plan.eps, "steps": steps, "restarts": restarts, "grid": "8 bit"}

@@ -1,0 +1,177 @@
+"""Pictures of a query part under attack, batch by batch; a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamguard.attacks.attack import Attacked
+from hamguard.attacks.ensemble import attack_jointly, combine
+from hamguard.codes.bank import CodeBank
+from hamguard.core.archives import read_npz
+from hamguard.core.digests import digest_array, digest_json
+from hamguard.core.errors import RequestError, StoppedError
+from hamguard.core.files import replacing
+from hamguard.core.types import Bytes, Ints
+from hamguard.data.dataset import Dataset
+from hamguard.evaluation.attack_plan import AttackPlan, describe
+from hamguard.images.quantize import to_bytes
+from hamguard.models.folding import folded
+from hamguard.models.store import AnyModel
+
+Progress = Callable[[float, str], None]
+KEPT = ("pixels", "forwards", "backwards", "seconds")
+
+
+@dataclass(frozen=True)
+class AttackedPictures:
+    """What an attack made of Q pictures.
+
+    Attributes:
+        pixels: attacked pictures, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
+        forwards: forward passes spent on each, `(Q,)`.
+        backwards: backward passes, `(Q,)`.
+        seconds: time that the attack took, all batches together.
+    """
+
+    pixels: Bytes
+    forwards: Ints
+    backwards: Ints
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that pictures are made on: the attack with its guide made ready for it, and the codes that guides vote over."""
+
+    attack: Any
+    model: AnyModel
+    bank: CodeBank
+
+
+def run_key(
+    plan: AttackPlan, attack: Any, sources: Sequence[Source], dataset: Dataset, rows: Ints, labels: Bytes | None,
+    seed: int, batch_size: int,
+) -> str:  # fmt: skip
+    """Content hash of everything that decides the pixels."""
+    return digest_json(
+        {
+            "attack": describe(attack), "combine": plan.combine, "fold": plan.fold, "seed": seed, "batch": batch_size,
+            "sources": [[source.model.digest, source.bank.digest] for source in sources],
+            "pictures": [dataset.images.digest, digest_array(rows)],
+            "labels": digest_array(labels) if labels is not None else None,
+        }
+    )  # fmt: skip
+
+
+def run_attack(
+    plan: AttackPlan,
+    sources: Sequence[Source],
+    dataset: Dataset,
+    rows: Ints,
+    labels: Bytes | None,
+    *,
+    work: Path,
+    seed: int = 0,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> AttackedPictures:
+    """Attack pictures of a data set.
+
+    Args:
+        plan: the request, for how several sources are joined.
+        sources: one model, or several that the pictures are made on together.
+        dataset: the pictures.
+        rows: which of them, `(Q,)`.
+        labels: their labels, or target labels, `(Q, C)`; None where there are none.
+        work: folder of finished batches; batches that lie there are not made again.
+        seed: seed of the attack.
+        batch_size: pictures attacked at once.
+        device: where to compute.
+        progress: told how far the work is.
+
+    Raises:
+        RequestError: what the guide needs is missing.
+        RunError: the gradient is NaN, or the disk is full.
+        StoppedError: a person stopped the run; finished batches stay.
+    """
+    parts = []
+    if plan.fold:
+        sources = [replace(source, model=folded(source.model)) for source in sources]
+    for start in range(0, len(rows), batch_size):
+        stop = min(start + batch_size, len(rows))
+        path = work / f"{start:07d}.npz"
+        part = _kept(path, stop - start)
+        if part is None:
+            try:
+                part = _attack_batch(plan, sources, dataset, rows, labels, start, stop, seed, device)
+            except KeyboardInterrupt as stopped:
+                raise StoppedError(
+                    f"stopped: {start:,} of {len(rows):,} pictures are attacked; the same command goes on from there"
+                ) from stopped
+            with replacing(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, **part)
+        parts.append(part)
+        if progress:
+            progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
+    joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
+    return AttackedPictures(joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()))
+
+
+def as_pixels(x: torch.Tensor) -> Bytes:
+    """Pictures `(B, C, H, W)` in [0, 1] as files hold them, `(B, H, W)` or `(B, H, W, 3)` uint8."""
+    pixels = to_bytes(x).cpu().permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
+    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
+
+
+def forget(work: Path) -> None:
+    """Remove the batches of a finished run."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _kept(path: Path, count: int) -> dict[str, Any] | None:
+    """A finished batch; None where there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        arrays = read_npz(path, "attacked pictures")
+    except RequestError:
+        return None
+    whole = all(name in arrays for name in KEPT) and len(arrays["pixels"]) == count
+    return {name: arrays[name] for name in KEPT} if whole else None
+
+
+def _attack_batch(
+    plan: AttackPlan, sources: Sequence[Source], dataset: Dataset, rows: Ints, labels: Bytes | None,
+    start: int, stop: int, seed: int, device: torch.device | str,
+) -> dict[str, Any]:  # fmt: skip
+    begun = time.perf_counter()
+    x = dataset.images.batch(rows[start:stop]).to(device)  # (b, C, H, W)
+    marks = None if labels is None else torch.from_numpy(labels[start:stop]).float().to(device)
+    index = range(start, stop)
+    if plan.combine == "joint" and len(sources) > 1:
+        attacks, models = [source.attack for source in sources], [source.model for source in sources]
+        banks = [source.bank for source in sources]
+        found: list[Attacked] = [attack_jointly(attacks, models, x, marks, banks, index=index, seed=seed)]
+    else:
+        found = [one.attack(one.model, x, marks, one.bank, index=index, seed=seed) for one in sources]
+    made = [one.x_adv for one in found]
+    x_adv = made[0]
+    if len(made) > 1 and plan.combine != "joint":
+        x_adv = combine(x, made, plan.threat, plan.combine)
+    forwards = torch.stack([one.spent.forwards for one in found]).sum(0)
+    backwards = torch.stack([one.spent.backwards for one in found]).sum(0)
+    return {
+        "pixels": as_pixels(x_adv),
+        "forwards": forwards.numpy(),
+        "backwards": backwards.numpy(),
+        "seconds": np.array(time.perf_counter() - begun),
+    }

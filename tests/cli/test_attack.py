@@ -1,0 +1,264 @@
+"""`hamguard attack`: rows, pictures, manifest, resume, transfer, and what it says to wrong requests."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hamguard.attacks.methods.registry import ATTACKS, attack_named, method_facts
+from hamguard.core.digests import digest_file
+from hamguard.evaluation import attack_run
+from hamguard.images.io import decode
+from hamguard.models.store import load_folder, save_model
+from tests.cli.conftest import World
+from tests.cli.helpers import Shell, write_arrays
+
+attack_named("noise")
+SMALL = ("--eps", "0.2", "--queries", "12", "--batch-size", "5")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAMGUARD_CACHE", str(tmp_path / "cache"))
+
+
+def by_method(rows: list[dict[str, Any]], metric: str = "map") -> dict[str, dict[str, Any]]:
+    return {row["attack"]["method"] if row["attack"] else "clean": row for row in rows if row["metric"] == metric}
+
+
+def test_rows_of_an_attack(shell: Shell, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    words = ("attack", world.model, "--data", world.data, "--method", "mainstay", "--eps", "0.2", "--steps", "20")
+    rows = shell.done(*words, "--save-images", out, "--json").rows
+    found = by_method(rows)
+    assert list(found) == ["clean", "noise", "ideal-code", "mainstay"]
+    assert found["clean"]["attack"] is None and found["clean"]["threat"] is None
+    ours = found["mainstay"]
+    assert ours["value"] < found["noise"]["value"] and ours["value"] >= found["ideal-code"]["value"] - 0.1
+    assert ours["threat"] == {"norm": "linf", "eps": 0.2, "steps": 20, "restarts": 1, "grid": "8 bit"}
+    assert ours["backwards"] <= 20 and ours["forwards"] <= 22 and ours["ci95"][0] <= ours["value"] <= ours["ci95"][1]
+    metrics = {row["metric"]: row["value"] for row in rows if row["attack"] and row["attack"]["method"] == "mainstay"}
+    assert set(metrics) == {"map", "gain", "bits-moved", "rmse", "linf", "l2", "changed", "ssim", "psnr"}
+    gain = (found["clean"]["value"] - ours["value"]) / (found["clean"]["value"] - found["ideal-code"]["value"])
+    assert metrics["gain"] == pytest.approx(gain, abs=1e-9)
+    assert 0 < metrics["linf"] <= 0.2 + 1e-6 and metrics["rmse"] <= metrics["linf"]
+
+
+def test_saved_pictures_are_the_scored_ones(shell: Shell, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    words = ("attack", world.model, "--method", "center", "--steps", "10", *SMALL, "--save-images", out, "--json")
+    rows = shell.done(*words).rows
+    manifest = json.loads((out / "manifest.json").read_text())
+    clean = np.load(world.root / "toy.npz")["images"]
+    model, _ = load_folder(world.model)
+    assert len(manifest["pictures"]) == 12 == len(list(out.glob("*.png"))) and not (out / ".work").exists()
+    moved = []
+    for entry in manifest["pictures"]:
+        assert entry["sha256"] == digest_file(out / entry["file"])
+        pixels = decode(out / entry["file"])
+        delta = np.abs(pixels.astype(int) - clean[entry["row"]].astype(int)).max() / 255
+        assert delta <= 0.2 + 1e-9 and entry["linf"] == pytest.approx(delta, abs=1e-5)
+        pair = torch.from_numpy(np.stack([pixels, clean[entry["row"]]])).float()[:, None] / 255
+        codes = model.code(pair)
+        moved.append(int((codes[0] != codes[1]).sum()))
+        assert moved[-1] == entry["bits_moved"]
+    assert np.mean(moved) == pytest.approx(next(row["value"] for row in rows if row["metric"] == "bits-moved"))
+    again = shell.done(*words)
+    assert again.rows == rows, "a finished run is read from its pictures"
+    line = shell.fails(2, "attack", world.model, "--method", "hag", *SMALL, "--save-images", out)
+    assert "holds the pictures of another attack" in line
+    (out / manifest["pictures"][0]["file"]).write_bytes(b"no picture")
+    repaired = shell.done(*words)
+    strip = ("seconds",)
+    assert [{k: v for k, v in row.items() if k not in strip} for row in repaired.rows] == [
+        {k: v for k, v in row.items() if k not in strip} for row in rows
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_method_runs(name: str, shell: Shell, world: World) -> None:
+    options = method_facts(name).options
+    more: list[str] = ["--steps", "3"] if "steps" in options else []
+    if "training_steps" in options:
+        more += ["--set", "training_steps=5"]
+    rows = shell.done("attack", world.model, "--method", name, *more, *SMALL, "--json").rows
+    metric = "t-map" if method_facts(name).direction == "toward" else "map"
+    assert by_method(rows, metric)[name]["value"] is not None
+    if method_facts(name).direction == "either":
+        targets = "label:2" if name == "universal" else "no-overlap"
+        rows = shell.done("attack", world.model, "--method", name, *more, *SMALL, "--targets", targets, "--json").rows
+        assert {"clean", "noise", "ideal-code", name} <= set(by_method(rows, "t-map"))
+
+
+def test_targeted_rows_and_the_saved_list(shell: Shell, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    words = ("attack", world.model, "--method", "dhta", "--steps", "20", "--eps", "0.3")
+    rows = shell.done(*words, "--out", out, "--json").rows
+    found = by_method(rows, "t-map")
+    assert found["dhta"]["value"] > found["clean"]["value"] + 0.1, "nearer to the target than the clean picture"
+    assert found["ideal-code"]["value"] > found["clean"]["value"]
+    saved = tmp_path / "rows.targets.json"
+    listed = json.loads(saved.read_text())
+    assert listed["rule"] == "no-overlap" and listed["hash"] == found["dhta"]["hashes"]["targets"]
+    again = shell.done("attack", world.model, "--method", "mainstay", "--targets", saved, "--steps", "5", "--json").rows
+    assert by_method(again, "t-map")["mainstay"]["hashes"]["targets"] == listed["hash"]
+
+
+def test_a_stopped_run_goes_on(shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("attack", world.model, "--method", "hag", "--steps", "6", *SMALL, "--save-images")
+    whole = shell.done(*words, tmp_path / "whole", "--json").rows
+    real, calls = attack_run._attack_batch, []
+
+    def stopping(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(attack_run, "_attack_batch", stopping)
+    line = shell.fails(130, *words, tmp_path / "parts")
+    assert "5 of 12 pictures are attacked; the same command goes on" in line
+    rest = shell.done(*words, tmp_path / "parts", "--json").rows
+    assert len(calls) == 2 + 2, "the first batch is not made again"
+    for one, other in zip(whole, rest, strict=True):
+        assert one["value"] == other["value"] and one["hashes"] == other["hashes"]
+    assert not (tmp_path / "parts" / ".work").exists()
+
+
+def test_several_attacks_share_their_controls(shell: Shell, world: World) -> None:
+    words = ("attack", world.model, "--method", "hag", "--method", "center", "--steps", "3", *SMALL)
+    rows = shell.done(*words, "--eps", "0.1", "--json").rows
+    assert sum(row["metric"] == "map" and row["attack"] is None for row in rows) == 1
+    assert len({row["threat"]["eps"] for row in rows if row["threat"]}) == 2
+    text = shell.done(*words).out
+    assert "label-free attacks, away" in text and "attacks that use labels" in text
+    assert text.index("label-free") < text.index("that use labels")
+
+
+def test_transfer_is_scored_on_the_other_model(shell: Shell, world: World, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    train = ("train", "--data", world.data, "--bits", "20", "--epochs", "2", "--batch-size", "32", "--seed", "5")
+    shell.done(*train, "--out", other)
+    words = ("attack", world.model, "--method", "center", "--steps", "20", "--eps", "0.3", "--json")
+    white = by_method(shell.done(*words).rows)["center"]
+    black = by_method(shell.done(*words, "--source-model", other).rows)["center"]
+    assert black["attack"]["made_on"] == [str(other)] and black["hashes"]["model"] == white["hashes"]["model"]
+    assert black["value"] != white["value"]
+    both = ("--source-model", other, "--source-model", world.model)
+    values = {}
+    for how in ("joint", "sum", "sum-project", "mean"):
+        rows = shell.done(*words, *both, "--combine", how).rows
+        values[how] = {row["metric"]: row["value"] for row in rows if row["attack"] and row["attack"]["method"] == "center"}
+    assert values["sum"]["linf"] > 0.3 >= values["sum-project"]["linf"] - 1e-6, "a sum without projection leaves the ball"
+    assert values["mean"]["rmse"] < values["sum"]["rmse"]
+
+
+def test_sheet(shell: Shell, world: World, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    shell.done("attack", world.model, "--method", "p2p", "--steps", "3", *SMALL, "--sheet", sheet)
+    with Image.open(sheet) as picture:
+        assert picture.width > 800 and picture.height > 800
+
+
+def test_methods_are_listed(shell: Shell) -> None:
+    rows = shell.done("attack", "--list", "--json").rows
+    assert [row["method"] for row in rows] == sorted(ATTACKS) and all(row["title"] for row in rows)
+    text = shell.done("attack", "--list").out
+    assert all(name in text for name in ATTACKS)
+
+
+def test_help_names_every_method() -> None:
+    from hamguard.cli.attack import METHODS
+
+    assert sorted(METHODS.split(", ")) == sorted(ATTACKS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--method", "hag", "--eps", "8"), "eps must be in (0, 1], got 8; did you mean 8 / 255?"),
+        (("--method", "hag", "--eps", "8/x"), "eps must be a number such as 0.03 or 8/255, got '8/x'"),
+        (("--method", "mainstey"), "did you mean mainstay?"),
+        (("--method", "hag", "--targets", "no-overlap"), "hag has no target"),
+        (("--method", "fgsm", "--steps", "3"), "fgsm takes no steps"),
+        (("--method", "hag", "--preset", "papr"), "unknown preset of hag 'papr'; allowed: default, paper, code"),
+        (("--method", "pgd", "--guide", "centre"), "did you mean center?"),
+        (("--method", "hag", "--set", "u=1"), "hag has no option 'u'; options: t"),
+        (("--method", "hag", "--set", "t=much"), "option t of hag: "),
+        (("--method", "hag", "--set", "t"), "--set must be KEY=VALUE, got 't'"),
+        (("--method", "dhta", "--targets", "label:9"), "unknown label '9'"),
+        (("--method", "dhta", "--targets", "nothing.json"), "no target list at nothing.json"),
+        (("--method", "dhta", "--targets", "nooverlap"), "did you mean no-overlap?"),
+        (("--method", "hag", "--method", "pgd", "--sheet", "a.png"), "take one method and one eps, got 2 attacks"),
+        (("--method", "hag", "--sheet", "a.txt"), "--sheet is written as"),
+        (("--method", "universal", "--targets", "no-overlap"), "name it: --targets label:NAME"),
+        (("--method", "hag", "--source-model", "nowhere"), "no model at nowhere"),
+        ((), "give a MODEL and a --method"),
+    ],
+)
+def test_wrong_words_are_explained(words: tuple[str, ...], message: str, shell: Shell, world: World) -> None:
+    assert message in shell.fails(2, "attack", world.model, *words, "--queries", "12")
+
+
+def test_a_label_that_no_database_item_has(shell: Shell, world: World, tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "a.npz", n=100)
+    arrays = dict(np.load(path))
+    labels = np.eye(6, dtype=np.uint8)[arrays["labels"]]
+    labels[0, 5] = 1
+    split = np.full(100, 3, np.uint8)
+    split[:20], split[20:60] = 2, 0
+    np.savez(path, images=arrays["images"], labels=labels, split=split)
+    words = ("attack", world.model, "--data", f"arrays:{path}", "--method", "mainstay")
+    assert "no database item has the target label 5" in shell.fails(2, *words, "--targets", "label:5")
+
+
+def test_pictures_without_labels(shell: Shell, world: World, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    for number, pixels in enumerate(np.load(world.root / "toy.npz")["images"][:80]):
+        Image.fromarray(pixels).save(tmp_path / "bare" / f"{number}.png")
+    words = ("attack", world.model, "--data", f"folder:{tmp_path / 'bare'}", "--eps", "0.2")
+    line = shell.fails(2, *words, "--method", "mainstay")
+    assert "mainstay needs labels, and bare has none; label-free: hag" in line
+    rows = shell.done(*words, "--method", "hag", "--steps", "10", "--json").rows
+    values = {row["metric"]: row["value"] for row in rows if row["attack"] and row["attack"]["method"] == "hag"}
+    assert "map" not in values and values["bits-moved"] > 1
+    assert shell.done(*words, "--method", "hag", "--steps", "3").out
+
+
+def test_broken_weights_are_one_line(shell: Shell, world: World, tmp_path: Path) -> None:
+    model, card = load_folder(world.model)
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+    facts = card.model_dump(exclude={"backbone", "bits", "channels", "size", "mean", "std", "weights_hash"})
+    save_model(model, tmp_path / "broken", **facts)
+    assert "NaN" in shell.fails(2, "attack", tmp_path / "broken", "--data", world.data, "--method", "hag")
+
+
+def test_a_model_of_another_shape(shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strange_model.py").write_text(
+        "import torch\nclass Net(torch.nn.Module):\n    size = (28, 28)\n    channels = 1\n"
+        "    def forward(self, x):\n        return x.sum((1, 2, 3))\n"
+        "class Torn(Net):\n    def forward(self, x):\n"
+        "        return x.flatten(1)[:, :8] - 0.5 + (x * 0).sqrt().flatten(1)[:, :8]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ("--data", world.data, "--method", "hag", "--queries", "12")
+    assert "must return real numbers (B, K), got (2,)" in shell.fails(2, "attack", "strange_model:Net", *words)
+    line = shell.fails(1, "attack", "strange_model:Torn", *words)
+    assert "the gradient to the picture is NaN or infinite" in line
+
+
+def test_a_folder_with_other_things_is_left_alone(shell: Shell, world: World, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    words = ("attack", world.model, "--method", "hag", "--steps", "2", *SMALL, "--save-images")
+    assert "is not empty and holds no manifest" in shell.fails(2, *words, tmp_path / "mine")
+    assert os.listdir(tmp_path / "mine") == ["letter.txt"]
+    assert "is a file, not a folder" in shell.fails(2, *words, tmp_path / "mine" / "letter.txt")
