@@ -37,7 +37,7 @@ MODELS = (victim(4, 8), victim(5, 12))
 BANKS = tuple(CodeBank.of(model.code(X), LABELS) for model in MODELS)
 
 
-@pytest.mark.parametrize("name", ["hag", "mainstay", "pgd", "dhta", "sdha", "nag", "noise"])
+@pytest.mark.parametrize("name", ["hag", "mainstay", "pgd", "adaptive", "dhta", "sdha", "nag", "noise"])
 def test_one_model_jointly_is_the_attack_itself(name: str) -> None:
     options = {} if name == "noise" else {"steps": 5}
     attack = attack_named(name)(threat=Linf(0.1), **options)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
+from hamguard.attacks.guides.relevant import CodeSet, RelevantSet
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import Made, attack_named, attack_names, method_facts
@@ -176,6 +177,13 @@ def test_registering_checks_name_and_direction() -> None:
         register("tha")(Attack)
     with pytest.raises(RequestError, match="unknown direction 'towards'; .*did you mean toward"):
         register("other", direction="towards")  # type: ignore[arg-type]
+
+
+def test_a_set_of_codes_goes_to_a_loss_of_single_codes_as_its_vote() -> None:
+    model, x, labels, bank = world()
+    found = attack_named("pgd")(steps=3, guide=RelevantSet())(model, x, labels, bank)
+    assert torch.equal(found.target, RelevantSet()(model.code(x), labels, bank, range(12), 0).vote)
+    assert isinstance(attack_named("sdha")(steps=3)(model, x, labels, bank).target, CodeSet)
 
 
 def test_a_prepared_attack_is_fitted_once_and_does_the_same() -> None:

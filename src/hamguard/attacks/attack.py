@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.guides.own import OwnCode
+from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.problem import Guide, Loss, Problem, Spent, Victim
 from hamguard.attacks.search.signs import SignSteps
@@ -90,6 +91,11 @@ def clean_code(model: Victim, x: Tensor) -> Tensor:
     if z.ndim != 2 or len(z) != len(x):
         raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
     return sign(z)
+
+
+def guide_for(loss: Loss, guide: Guide) -> Guide:
+    """A guide as a loss takes it: a set of codes becomes its vote, unless the loss says by `takes_sets` that it scores sets."""
+    return guide.vote if isinstance(guide, CodeSet) and not getattr(loss, "takes_sets", False) else guide
 
 
 def fitted_guide(guide: GuideMaker, bank: CodeBank | None, seed: int) -> GuideMaker:
@@ -176,7 +182,7 @@ class Attack:
     ) -> Problem:
         """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call."""
         numbers = range(len(x)) if index is None else index
-        target = self.guide(clean_code(model, x), labels, bank, numbers, seed)
+        target = guide_for(self.loss, self.guide(clean_code(model, x), labels, bank, numbers, seed))
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity,

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, fitted_guide
+from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, fitted_guide, guide_for
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.guides.vote import class_numbers
@@ -137,7 +137,7 @@ class Universal:
             if self.toward and not isinstance(made.guide, OneGuide):
                 made = replace(made, guide=OneGuide(made.guide(own[:1], goal, bank, [0], seed), made.guide.name))
             own_labels = goal if self.toward or labels is None else labels[drawn.to(labels.device)]
-            guide = made.guide(own, own_labels, bank, numbers, seed)
+            guide = guide_for(self.loss, made.guide(own, own_labels, bank, numbers, seed))
             problem = Problem(
                 model, x, guide, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
                 relaxed=self.relaxation == "tanh",
@@ -238,7 +238,8 @@ class UniversalAttack:
             raise RequestError(f"the universal perturbation was fitted on pictures of shape {want}, got {have}")
         own = clean_code(model, x)
         self._check_goal(labels)
-        target = self.guide(own, labels, bank, range(len(x)) if index is None else index, seed)
+        numbers = range(len(x)) if index is None else index
+        target = guide_for(self.made.loss, self.guide(own, labels, bank, numbers, seed))
         x_adv = self.threat.on_grid(self.threat.project(x + self.delta.to(x), x), x)
         passes = torch.ones(len(x), dtype=torch.int64)
         return Attacked(x_adv, target, Spent(passes, torch.zeros_like(passes)))

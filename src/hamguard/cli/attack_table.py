@@ -85,7 +85,8 @@ def _print_block(members: Sequence[Sequence[Row]], name: str, size: str, toward:
     last = first[-1]
     heads = tuple(column.format(metric=_head(metric)) for column in COLUMNS)
     aim = "toward targets" if toward else "away"
-    at = f" ({last.dataset}, {last.n:,} queries)"
+    count = max(row.n or 0 for row in first)
+    at = f" ({last.dataset}, {count:,} queries)"
     print_table(f"{name}{at}: {BLOCKS[labels]}, {aim}, {size}, 8-bit pictures", heads, lines)
     kept = [row for row in first if row.attack is None and row.metric == "map"] if toward else []
     if kept and kept[0].value is not None:

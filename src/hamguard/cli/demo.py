@@ -15,6 +15,7 @@ BITS = 32
 SHOWN = 6  # queries on the sheet
 EPS = 0.2  # of [0, 1]: scans of 16 gray levels take more than photos before a person minds
 ATTACKS = ("noise", "hag", "mainstay", "dhta")
+STEPS = 20  # gradients a picture; a hundred move the figures in the third digit
 
 
 def demo(
@@ -35,6 +36,7 @@ def demo(
     from hamguard.evaluation.answers import sheet_entry
     from hamguard.evaluation.attack_measure import Ground, measure_attack
     from hamguard.evaluation.attack_plan import AttackPlan
+    from hamguard.evaluation.attack_run import forget
     from hamguard.evaluation.curves import measure_curves
     from hamguard.evaluation.model_rows import model_banks, model_rows
     from hamguard.report.plots import draw_curves
@@ -93,13 +95,11 @@ def demo(
     result.model.requires_grad_(False)
     ground = Ground(str(model_folder), result.model, card, dataset, split, *banks, seed=seed, device=chosen)
     found = []
-    for number, method in enumerate(ATTACKS):
+    for method in ATTACKS:
+        plan = AttackPlan(method=method, eps=EPS, steps=None if method == "noise" else STEPS)
         with Bar(f"attacking: {method}") as bar:
-            found.append(
-                measure_attack(
-                    ground, AttackPlan(method=method, eps=EPS), work=out / "work" / str(number), progress=bar
-                )
-            )
+            found.append(measure_attack(ground, plan, work=out / "work", progress=bar))
+    forget(out / "work")
     draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
     say(f"5. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}, {out / 'rows.jsonl'}")
 

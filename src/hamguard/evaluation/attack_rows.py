@@ -186,6 +186,6 @@ def _moved(base: Row, sides: Sides, database: CodeBank, distortion: Distortion, 
     row("linf", distortion.linf)
     row("l2", distortion.l2)
     row("changed", distortion.changed)
-    row("ssim", distortion.ssim, note="pictures are smaller than its window")
-    row("psnr", distortion.psnr, note="pictures did not change and have no ratio")
+    row("ssim", distortion.ssim, note="of the pictures are smaller than its window")
+    row("psnr", distortion.psnr, note="of the pictures did not change and have no ratio")
     return rows

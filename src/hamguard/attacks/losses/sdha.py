@@ -11,6 +11,7 @@ distance 0 weighs ten thousand times a code at distance 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ class SdhaLoss:
     z_away: float = 0.5
     z_toward: float = -0.3
     scale: float = 25.0
+    takes_sets: ClassVar[bool] = True
 
     def __call__(self, u: Tensor, target: CodeSet, side: int) -> Tensor:
         """Loss `(B,)`; an image without relevant codes has its own code as its only one."""

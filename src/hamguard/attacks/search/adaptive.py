@@ -147,5 +147,4 @@ class AdaptiveSteps:
             # 4. the step
             size = (1 - step / self.steps) * pace.size[live].view(-1, 1, 1, 1)
             at[live] = threat.project(at[live] - size * threat.steepest(memory[live]), x[live])
-        if len(live):  # the last picture counts, too
-            best.offer(live, at[live], problem.score(at[live], live))
+        best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too

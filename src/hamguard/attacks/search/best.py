@@ -68,4 +68,6 @@ def check_starts(restarts: int, random_start: bool) -> None:
     """
     check_range("restarts", restarts, 1)
     if restarts > 1 and not random_start:
-        raise RequestError(f"restarts from the clean picture are all alike: got restarts {restarts} without random_start")
+        raise RequestError(
+            f"restarts from the clean picture are all alike: got restarts {restarts} without random_start"
+        )

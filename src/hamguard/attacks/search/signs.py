@@ -108,8 +108,7 @@ class SignSteps:
                 gradient = memory[live] = self.momentum * memory[live] + gradient / mean_size(gradient)
             # 4. the step
             at[live] = threat.project(at[live] - size * threat.steepest(gradient), x[live])
-        if len(live):  # the last picture counts, too
-            best.offer(live, at[live], problem.score(at[live], live))
+        best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too
 
     def _size(self, step: int, eps: float) -> float:
         factor = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
