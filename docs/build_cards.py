@@ -1,4 +1,4 @@
-"""Write the method cards of `docs/methods/` from the registries; a test compares them with what lies there.
+"""Write the cards of `docs/methods/` and `docs/attacks/` from the registries; a test compares them with what lies there.
 
 uv run python docs/build_cards.py
 """
@@ -9,10 +9,12 @@ import inspect
 import sys
 from pathlib import Path
 
+from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
+from hamguard.evaluation.attack_plan import FLAGS, describe
 from hamguard.hashing.objective import REGISTRY, Objective, objective_type
 from hamguard.training.recipe import Recipe
 
-FOLDER = Path(__file__).parent / "methods"
+FOLDER = Path(__file__).parent
 
 
 def cell(value: object) -> str:
@@ -60,10 +62,80 @@ def card(kind: type[Objective]) -> str:
     return "\n".join(lines)
 
 
+DIRECTIONS = {
+    "toward": "always toward a target",
+    "away": "always away from a code",
+    "either": "away, or toward a target with `--targets`",
+    "none": "no guide",
+}
+ANY_GUIDE = "own, center, mainstay, anchor, p2p, relevant or prototype"
+
+
+def shown(value: object) -> str:
+    """A default as a person writes it: guides by name, radii as parts of 255."""
+    if isinstance(value, float) and 0 < value < 1 and abs(value * 255 - round(value * 255)) < 1e-9:
+        return f"{round(value * 255)}/255"
+    return str(getattr(value, "name", value))
+
+
+def attack_card(name: str) -> str:
+    """The card of one attack: what its file says, its options, and the four values of each preset."""
+    facts = method_facts(name)
+    lines = [f"# {name}", "", f"{facts.title}.", "", f"Direction: {DIRECTIONS[facts.direction]}.", "", facts.doc, ""]
+    lines += ["## Options", "", "| option | default | how to give it |", "|---|---|---|"]
+    for option, parameter in facts.options.items():
+        if option == "toward":
+            continue
+        how = {"threat": "`--eps`, `--threat`", "guide": f"`--guide`: {ANY_GUIDE}"}.get(option, f"`--{option}`")
+        how = how if option in FLAGS else f"`--set {option}=VALUE`"
+        default = "linf 8/255" if option == "threat" else shown(parameter.default)
+        default = "the preset's" if parameter.default is None and option != "threat" else default
+        lines.append(f"| `{option}` | {cell(default)} | {how} |")
+    for preset in facts.presets or ("default",):
+        made = attack_named(name)(**({"preset": preset} if facts.presets else {}))
+        lines += ["", f"## The values of `{preset}`", "", "| value | |", "|---|---|"]
+        for part in ("guide", "loss", "search", "relaxation", "fidelity"):
+            if hasattr(made, part):
+                lines.append(f"| {part} | {cell(written(describe(getattr(made, part))))} |")
+    targets = " --targets no-overlap" if facts.direction == "either" else ""
+    targets = " --targets label:3" if name == "universal" else targets
+    lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
+    lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
+    return "\n".join([*lines, "```", ""])
+
+
+def written(value: object) -> str:
+    """A described value in one line: `SignSteps(steps=100, ...)`."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key}={written(one)}" for key, one in value.items() if key != "kind")
+        return f"{value['kind']}({inside})"
+    if isinstance(value, list):
+        return "[" + ", ".join(written(one) for one in value) + "]"
+    return shown(value)
+
+
+def attack_cards() -> dict[str, str]:
+    """File name to content of every attack card, and of their list."""
+    pages = {f"attacks/{name}.md": attack_card(name) for name in attack_names()}
+    lines = [
+        "# Attacks",
+        "",
+        "Written by `docs/build_cards.py` from the code. How they are measured: [attacks](../attacks.md).",
+        "",
+    ]
+    lines += ["| attack | what it is | direction | presets |", "|---|---|---|---|"]
+    for name in attack_names():
+        facts = method_facts(name)
+        lines.append(
+            f"| [{name}]({name}.md) | {cell(facts.title)} | {DIRECTIONS[facts.direction]} | {', '.join(facts.presets)} |"
+        )
+    return {**pages, "attacks/README.md": "\n".join([*lines, ""])}
+
+
 def cards() -> dict[str, str]:
-    """File name to content of every card, and of their list."""
+    """File name to content of every card, and of their lists."""
     objective_type("csq")  # fills the registry
-    pages = {f"{name}.md": card(REGISTRY[name]) for name in sorted(REGISTRY)}
+    pages = {f"methods/{name}.md": card(REGISTRY[name]) for name in sorted(REGISTRY)}
     lines = [
         "# Hash methods",
         "",
@@ -82,13 +154,13 @@ def cards() -> dict[str, str]:
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
     ]
-    return {**pages, "README.md": "\n".join(lines)}
+    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards()}
 
 
 def main() -> int:
     """Write all cards."""
-    FOLDER.mkdir(exist_ok=True)
     for name, content in cards().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(content, encoding="utf-8")
     return 0
 

@@ -31,12 +31,14 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     from build_cards import cards
 
-    written = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "methods").glob("*.md")}
+    folders = (ROOT / "docs" / "methods", ROOT / "docs" / "attacks")
+    found = [path for folder in folders for path in folder.glob("*.md")]
+    written = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in found}
     assert written == cards(), "run: uv run python docs/build_cards.py"
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs" / "methods").glob("*.md")]:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from hamguard.attacks.losses.mainstay import MainstayLoss
 from hamguard.attacks.methods.adaptive import adaptive
 from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.problem import Problem
-from hamguard.attacks.search.adaptive import GENTLE, MEMORY, OFTEN, AdaptiveSteps, checkpoints
+from hamguard.attacks.search.adaptive import AdaptiveSteps, checkpoints
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.search.views import Diverse, Plain
 from hamguard.attacks.threat import L2, Linf, Threat
@@ -100,7 +101,7 @@ def test_early_stop_changes_no_other_picture(search: Search) -> None:
 
 
 def test_restarts_take_up_only_what_is_left_and_never_harm() -> None:
-    once, thrice = problem_of(Linf(0.15)), problem_of(Linf(0.15))
+    once, thrice = problem_of(Linf(0.06)), problem_of(Linf(0.06))
     first = bits(once, AdaptiveSteps(8)(once))
     best = bits(thrice, AdaptiveSteps(8, restarts=3)(thrice))
     assert bool((best <= first).all()) and float(best.sum()) < float(first.sum())
@@ -127,7 +128,7 @@ def literal_nesterov(problem: Problem, steps: int, size: float, decay: float) ->
 def slow_gradient(problem: Problem, at: Tensor, alpha: float) -> tuple[Tensor, float]:
     moving = at.clone().requires_grad_()
     u = relax(problem.model.logits(moving), alpha)[0]
-    loss = sum(u[k] * problem.target[0, k] for k in range(len(u))) / len(u)  # type: ignore[index]
+    loss = torch.stack([u[k] * problem.target[0, k] for k in range(len(u))]).mean()  # type: ignore[index]
     return torch.autograd.grad(loss, moving)[0], float(loss.detach())
 
 
@@ -137,11 +138,9 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 @pytest.mark.parametrize("picture", [0, 4, 7])
 def test_nesterov_agrees_with_the_equations(picture: int) -> None:
-    part, shown = slice(picture, picture + 1), []
-    problem = problem_of(Linf(0.1), part)
-    search = SignSteps(
-        8, 0.02, momentum=0.9, nesterov=True, keep="last", views=(Camera(shown),)
-    )  # fmt: skip
+    shown: list[Tensor] = []
+    problem = problem_of(Linf(0.1), slice(picture, picture + 1))
+    search = SignSteps(8, 0.02, momentum=0.9, nesterov=True, keep="last", views=(Camera(shown),))
     last = search(problem)
     *asked, final = literal_nesterov(problem, 8, 0.02, 0.9)
     assert all(same(a, b) for a, b in zip(shown, asked, strict=True)) and same(last, final)
@@ -151,35 +150,35 @@ def test_nesterov_agrees_with_the_equations(picture: int) -> None:
 def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[Tensor], Tensor, int]:
     """The adaptive search of one picture as its docstring has it: points asked, result, and number of halvings."""
     eps, x = problem.threat.eps, problem.x
-    marks, p, gap = [], 0.22, 0.22
-    while p < 1 - 1e-9:
-        mark = int(-(-round(p * 100) * steps // 100))
-        if mark < steps and mark not in marks:
-            marks.append(mark)
-        gap = max(gap - 0.03, 0.06)
-        p += gap
-    warm = marks[0]
-    at, memory, size, visited, wrong = start, torch.zeros_like(x), eps, [], []
-    losses: list[float] = []  # since the slope became 1
-    best_loss, best_at, best_gradient = float("inf"), at, memory
-    window, halved, loss_at_mark, halvings = 0, False, float("inf"), 0
+    slopes = [
+        0.3 if t < 22 * steps else 1 if t < 41 * steps else 2 if t < 70 * steps else 4
+        for t in range(0, 100 * steps, 100)
+    ]
+    marks, percent, gap = set(), 22, 22
+    while percent < 100:
+        marks.add(math.ceil(percent * steps / 100 - 1e-9))
+        gap = max(gap - 3, 6)
+        percent += gap
+    at, memory, size, visited, halvings = start, torch.zeros_like(x), 2 * eps, [], 0
+    stage: list[tuple[float, Tensor, Tensor]] = []  # loss, point and gradient since the slope changed
+    window, halved, loss_at_mark = 0, False, math.inf
     for step in range(steps):
         visited.append(at)
-        gradient, loss = slow_gradient(problem, at, GENTLE if step < warm else 1.0)
+        gradient, loss = slow_gradient(problem, at, slopes[step])
         gradient = gradient / gradient.abs().mean()
-        memory = MEMORY * memory + gradient
-        if step >= warm:
-            losses.append(loss)
-            if loss < best_loss:
-                best_loss, best_at, best_gradient = loss, at, gradient
-        if step in marks[1:]:
-            recent = losses[-(window + 1) :]  # the losses since the last checkpoint, which is the first of them
+        memory = 0.75 * memory + gradient
+        if step and slopes[step] != slopes[step - 1]:
+            stage, window, halved, loss_at_mark = [], 0, False, math.inf
+        stage.append((loss, at, gradient))
+        best_loss, best_at, best_gradient = min(stage, key=lambda seen: seen[0])
+        if step in marks and len(stage) > 1:
+            recent = [seen[0] for seen in stage[-(window + 1) :]]
             falls = sum(later < earlier for earlier, later in itertools.pairwise(recent))
-            halve = falls < OFTEN * window or (not halved and best_loss >= loss_at_mark)
+            halve = falls < 0.75 * window or (not halved and best_loss >= loss_at_mark)
             if halve:
                 size, at, memory, halvings = size / 2, best_at, best_gradient, halvings + 1
             halved, loss_at_mark, window = halve, best_loss, 0
-        window += step >= warm
+        window += 1
         moved = at - (1 - step / steps) * size * memory.sign()
         at = (x + (moved - x).clamp(-eps, eps)).clamp(0, 1)
     visited.append(at)
@@ -190,8 +189,8 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
 def test_adaptive_agrees_with_a_literal_transcription() -> None:
     halvings = 0
     for picture, steps in [(0, 5), (3, 10), (5, 17), (6, 30), (9, 40), (11, 60)]:
-        part, shown = slice(picture, picture + 1), []
-        problem = problem_of(Linf(0.15), part)
+        shown: list[Tensor] = []
+        problem = problem_of(Linf(0.15), slice(picture, picture + 1))
         start = problem.threat.start(problem.x, problem.index, 0, 0)
         result = AdaptiveSteps(steps, early_stop=False, views=(Camera(shown),))(problem)
         visited, best, found = literal_adaptive(problem, start, steps)
@@ -217,9 +216,9 @@ def test_adaptive_takes_few_steps(steps: int) -> None:
 
 
 def test_ten_adaptive_steps_do_what_a_hundred_constant_ones_do() -> None:
-    few, many = problem_of(Linf(0.15)), problem_of(Linf(0.15))
+    few, many = problem_of(Linf(0.06)), problem_of(Linf(0.06))
     ten = bits(few, AdaptiveSteps(10)(few)).mean()
-    hundred = bits(many, SignSteps(100, 0.15 / 8, random_start=True)(many)).mean()
+    hundred = bits(many, SignSteps(100, 0.06 / 8, random_start=True)(many)).mean()
     assert float(ten) <= float(hundred) + 0.25
 
 

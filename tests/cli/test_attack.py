@@ -155,8 +155,12 @@ def test_transfer_is_scored_on_the_other_model(shell: Shell, world: World, tmp_p
     values = {}
     for how in ("joint", "sum", "sum-project", "mean"):
         rows = shell.done(*words, *both, "--combine", how).rows
-        values[how] = {row["metric"]: row["value"] for row in rows if row["attack"] and row["attack"]["method"] == "center"}
-    assert values["sum"]["linf"] > 0.3 >= values["sum-project"]["linf"] - 1e-6, "a sum without projection leaves the ball"
+        values[how] = {
+            row["metric"]: row["value"] for row in rows if row["attack"] and row["attack"]["method"] == "center"
+        }
+    assert values["sum"]["linf"] > 0.3 >= values["sum-project"]["linf"] - 1e-6, (
+        "a sum without projection leaves the ball"
+    )
     assert values["mean"]["rmse"] < values["sum"]["rmse"]
 
 

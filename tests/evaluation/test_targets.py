@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.targets import PROTOCOLS, choose_targets, draw_targets, named_target, read_targets, save_targets
+from hamguard.evaluation.targets import (
+    PROTOCOLS,
+    choose_targets,
+    draw_targets,
+    named_target,
+    read_targets,
+    save_targets,
+)
 
 NAMES = ("kind: cat", "kind: dog", "color: red", "color: blue")
 

@@ -5,7 +5,7 @@ import pytest
 
 from hamguard.core.errors import RequestError
 from hamguard.retrieval import intervals
-from hamguard.retrieval.intervals import bootstrap_interval, paired_difference
+from hamguard.retrieval.intervals import bootstrap_interval, paired_difference, ratio_interval
 
 VALUES = np.random.default_rng(0).random(400)
 
@@ -66,3 +66,16 @@ def test_wrong_requests_are_refused():
         paired_difference(VALUES, VALUES[1:], seed=0)
     with pytest.raises(RequestError, match="second must be finite"):
         paired_difference(VALUES, VALUES * np.nan, seed=0)
+
+
+def test_ratio_interval_holds_the_ratio_and_is_narrow_where_both_move_together() -> None:
+    rng = np.random.default_rng(0)
+    bottom = rng.uniform(0.5, 1.5, 400)
+    top = 0.7 * bottom + rng.normal(0, 0.01, 400)
+    low, high = ratio_interval(top, bottom, seed=0)
+    assert low < 0.7 < high and high - low < 0.01
+    assert ratio_interval(top, bottom, seed=0) == (low, high)
+    with pytest.raises(RequestError, match="need the same queries, got 400 and 3"):
+        ratio_interval(top, bottom[:3], seed=0)
+    with pytest.raises(RequestError, match="a bottom that is not 0"):
+        ratio_interval(top, np.zeros(400), seed=0)

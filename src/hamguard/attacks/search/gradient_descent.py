@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.problem import Problem
-from hamguard.attacks.search.alpha import slope
+from hamguard.attacks.search.alpha import SCHEDULES, slope
 from hamguard.core.checks import check_choice, check_range
 
 BETAS, TINY = (0.9, 0.999), 1e-8  # Adam's own
@@ -32,7 +32,7 @@ class GradientSteps:
         rate: step length or learning rate.
         steps: number of gradients.
         momentum: of `sgd`.
-        alpha: slope of the relaxation, `constant` or `published`.
+        alpha: slope of the relaxation, `constant`, `published` or `rising`.
         random_start: begin at a random picture of the ball.
         keep: `best` iterate by wrong bits, the last one included, or the `last` (all peers).
     """
@@ -41,13 +41,13 @@ class GradientSteps:
     rate: float = 1.0
     steps: int = 2000
     momentum: float = 0.0
-    alpha: Literal["constant", "published"] = "published"
+    alpha: Literal["constant", "published", "rising"] = "published"
     random_start: bool = False
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         check_choice("rule", self.rule, ("raw", "normalized", "sgd", "adam"))
-        check_choice("alpha schedule", self.alpha, ("constant", "published"))
+        check_choice("alpha schedule", self.alpha, SCHEDULES)
         check_choice("keep", self.keep, ("best", "last"))
         check_range("steps", self.steps, 1)
         check_range("rate", self.rate, 0.0)

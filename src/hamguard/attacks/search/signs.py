@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.problem import Problem
-from hamguard.attacks.search.alpha import slope
+from hamguard.attacks.search.alpha import SCHEDULES, slope
 from hamguard.attacks.search.best import Best, best_of, check_starts
 from hamguard.attacks.search.views import PLAIN, View, blur, check_views
 from hamguard.core.checks import check_choice, check_range
@@ -39,7 +39,7 @@ class SignSteps:
         nesterov: look ahead along the momentum before taking the gradient (NI-FGSM).
         random_start: begin at a random picture of the ball (PGD).
         restarts: independent starts; the best is kept. More than one needs a random start.
-        alpha: slope of the relaxation, `constant` or `published`.
+        alpha: slope of the relaxation, `constant`, `published` or `rising`.
         keep: `best` point by wrong bits, or the `last`.
         early_stop: leave a picture alone once no bit is wrong, and compute the others only (where the best is kept).
         views: what the model sees when a gradient is taken; each costs a forward and a backward pass.
@@ -53,7 +53,7 @@ class SignSteps:
     nesterov: bool = False
     random_start: bool = False
     restarts: int = 1
-    alpha: Literal["constant", "published"] = "constant"
+    alpha: Literal["constant", "published", "rising"] = "constant"
     keep: Literal["best", "last"] = "best"
     early_stop: bool = True
     views: tuple[View, ...] = PLAIN
@@ -64,7 +64,7 @@ class SignSteps:
         check_starts(self.restarts, self.random_start)
         check_range("momentum", self.momentum, 0.0)
         check_choice("step schedule", self.schedule, ("constant", "cosine"))
-        check_choice("alpha schedule", self.alpha, ("constant", "published"))
+        check_choice("alpha schedule", self.alpha, SCHEDULES)
         check_choice("keep", self.keep, ("best", "last"))
         check_views(self.views, self.translation)
 

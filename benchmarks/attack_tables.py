@@ -1,0 +1,135 @@
+"""Attack real models and write rows and tables: what `docs/attacks.md` quotes.
+
+    uv run python benchmarks/attack_tables.py cifar10 --model MODEL
+    uv run python benchmarks/attack_tables.py fashion-products --model MODEL
+    uv run python benchmarks/attack_tables.py searches --model MODEL [--model MODEL ...]
+
+Each suite is a list of attacks; rows go to `results/attacks_SUITE.jsonl` after each one, and an attack that stands there already
+is not run again, so a stopped run goes on where it was. `seconds` is wall time; run with OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hamguard.core.errors import HamguardError
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.data.cache import cache_folder
+from hamguard.data.sources import open_source
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan, build_attack, describe
+from hamguard.evaluation.model_rows import model_banks
+from hamguard.models.store import load_any
+
+RESULTS = Path(__file__).parent.parent / "results"
+NO_OVERLAP = {"targets": "no-overlap"}
+
+
+def cifar10() -> list[dict[str, Any]]:
+    """100 gradients on every guide, at 8, 4 and 2/255."""
+    away = [
+        {"method": "fgsm"},
+        {"method": "fgsm", "guide": "center"},
+        {"method": "hag"},
+        {"method": "center"},
+        {"method": "mainstay"},
+    ]
+    toward = [{"method": "p2p"}, {"method": "dhta"}, {"method": "mainstay", **NO_OVERLAP}]
+    return [{**one, "eps": eps / 255} for eps in (8, 4, 2) for one in away + toward]
+
+
+def fashion_products() -> list[dict[str, Any]]:
+    """One search on every guide, 30 gradients, at 8, 4, 2 and 1/255; 100 gradients at 8/255; SDHA with its own search."""
+    away = [{"method": "adaptive", "guide": guide} for guide in ("own", "center", "mainstay")]
+    toward = [
+        {"method": "adaptive", "guide": guide, **NO_OVERLAP}
+        for guide in ("p2p", "anchor", "prototype", "center", "mainstay")
+    ]
+    plans = [{**one, "eps": eps / 255, "steps": 30} for eps in (8, 4, 2, 1) for one in away + toward]
+    plans += [{**one, "eps": 8 / 255, "steps": 100} for one in away + toward]
+    plans += [{"method": "sdha", "eps": eps / 255, "steps": 100} for eps in (8, 4, 2, 1)]
+    return plans
+
+
+def searches() -> list[dict[str, Any]]:
+    """The adaptive search beside 100 steps of PGD on the same guide and loss."""
+    pgd = {"method": "pgd", "guide": "center", "steps": 100}
+    short = [{"method": "adaptive", "guide": "center", "steps": steps} for steps in (5, 10, 20, 30)]
+    return [{**one, "eps": eps / 255} for eps in (8, 2) for one in (pgd, *short)]
+
+
+SUITES = {"cifar10": (cifar10, 1000), "fashion-products": (fashion_products, 300), "searches": (searches, 200)}
+
+
+def key_of(plan: AttackPlan, model: str) -> str:
+    """What makes a row's attack this one, stable over runs."""
+    values = describe(build_attack(plan))
+    return json.dumps([model, plan.method, plan.guide, plan.rule, plan.eps, values], sort_keys=True)
+
+
+def row_key(row: Row) -> str | None:
+    """The same of a row; None for controls."""
+    if not row.attack or "values" not in row.attack or not row.threat:
+        return None
+    facts = row.attack
+    guide = facts["guide"] if facts["method"] in ("fgsm", "adaptive", "pgd") else None
+    guide = None if facts["method"] == "fgsm" and guide == "own" else guide
+    return json.dumps(
+        [row.model, facts["method"], guide, facts["targets"], row.threat["eps"], facts["values"]], sort_keys=True
+    )
+
+
+def run(suite: str, models: list[str], source: str | None, queries: int, path: Path) -> list[Row]:
+    """Every attack of a suite on every model."""
+    plans = [AttackPlan(**one) for one in SUITES[suite][0]()]
+    rows = read_rows(path) if path.exists() else []
+    done = {row_key(row) for row in rows}
+    for name in models:
+        model, card = load_any(name)
+        short = Path(name).name
+        place = source or (str(card.data["source"]) if card else "")
+        dataset, split = open_source(place, protocol=card.data.get("protocol") if card else None)
+        ground = Ground(short, model, card, dataset, split, *model_banks(model, dataset, split, queries=queries))
+        for plan in plans:
+            if key_of(plan, short) in done:
+                continue
+            begun = time.process_time()
+            found = measure_attack(ground, plan, work=cache_folder() / "attacks")
+            rows += found.rows
+            write_rows(path, _once(rows))
+            best = next(row for row in found.rows if row.metric == ("t-map" if plan.toward else "map") and row_key(row))
+            print(f"{short} {plan.method} {plan.guide or ''} {plan.rule or 'away'} {plan.eps * 255:g}/255: {best.value:.4f} "
+                  f"({time.process_time() - begun:.0f} core-s)", flush=True)  # fmt: skip
+    return rows
+
+
+def _once(rows: list[Row]) -> list[Row]:
+    kept = {row.json(): row for row in rows}  # controls are shared
+    return list(kept.values())
+
+
+def main() -> int:
+    """Run one suite."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=sorted(SUITES))
+    parser.add_argument("--model", action="append", required=True, help="model folder; may be repeated")
+    parser.add_argument("--data", help="data source; the model's own where not given")
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    path = options.out or RESULTS / f"attacks_{options.suite}.jsonl"
+    try:
+        run(options.suite, options.model, options.data, options.queries or SUITES[options.suite][1], path)
+    except HamguardError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
