@@ -44,7 +44,13 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_page_with_commands_is_tried() -> None:
-    assert {page.name for page in PAGES if commands(page)} == {"README.md", "data.md", "metrics.md", "training.md"}
+    assert {page.name for page in PAGES if commands(page)} == {
+        "README.md",
+        "attacks.md",
+        "data.md",
+        "metrics.md",
+        "training.md",
+    }
 
 
 @pytest.mark.slow

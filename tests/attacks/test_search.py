@@ -171,10 +171,10 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
             stage, window, halved, loss_at_mark = [], 0, False, math.inf
         stage.append((loss, at, gradient))
         best_loss, best_at, best_gradient = min(stage, key=lambda seen: seen[0])
-        if step in marks and len(stage) > 1:
+        if step in marks and window >= 5:
             recent = [seen[0] for seen in stage[-(window + 1) :]]
             falls = sum(later < earlier for earlier, later in itertools.pairwise(recent))
-            halve = falls < 0.75 * window or (not halved and best_loss >= loss_at_mark)
+            halve = falls < 0.5 * window or (not halved and best_loss >= loss_at_mark)
             if halve:
                 size, at, memory, halvings = size / 2, best_at, best_gradient, halvings + 1
             halved, loss_at_mark, window = halve, best_loss, 0
@@ -188,7 +188,7 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
 
 def test_adaptive_agrees_with_a_literal_transcription() -> None:
     halvings = 0
-    for picture, steps in [(0, 5), (3, 10), (5, 17), (6, 30), (9, 40), (11, 60)]:
+    for picture, steps in [(0, 5), (3, 10), (5, 17), (6, 30), (9, 60), (11, 120)]:
         shown: list[Tensor] = []
         problem = problem_of(Linf(0.15), slice(picture, picture + 1))
         start = problem.threat.start(problem.x, problem.index, 0, 0)
@@ -198,7 +198,7 @@ def test_adaptive_agrees_with_a_literal_transcription() -> None:
             assert same(ours, literal), f"picture {picture}, {steps} steps, step {step}"
         assert same(result, best)
         halvings += found
-    assert halvings > 3, "the transcription was tried where sizes are halved"
+    assert halvings >= 3, "the transcription was tried where sizes are halved"
 
 
 def test_checkpoints_are_those_of_apgd() -> None:
@@ -223,11 +223,14 @@ def test_ten_adaptive_steps_do_what_a_hundred_constant_ones_do() -> None:
 
 
 def test_options_reach_the_search() -> None:
-    attack = adaptive(steps=7, restarts=2, loss=MainstayLoss(), toward=True)  # type: ignore[arg-type]
+    attack = adaptive(steps=7, restarts=2, loss="mainstay", toward=True)
     assert attack.search == AdaptiveSteps(7, restarts=2) and attack.loss == MainstayLoss() and attack.toward
-    search = mifgsm(steps=5, nesterov=True, views=(Plain(), Diverse()), translation=7).search
+    search = mifgsm(steps=5, nesterov=True, diversity=0.5, translation=7).search
     assert isinstance(search, SignSteps) and (search.steps, search.nesterov, search.translation) == (5, True, 7)
-    assert search.views == (Plain(), Diverse())
+    assert search.views == (Diverse(0.5),)
+    assert adaptive(loss="margin").relaxation == "none"
+    with pytest.raises(RequestError, match="unknown loss 'inne'; .*did you mean inner?"):
+        adaptive(loss="inne")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from hamguard.attacks.attack import Attack, GuideMaker
 from hamguard.attacks.guides.own import OwnCode
-from hamguard.attacks.losses.inner import inner_product
+from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.methods.registry import register
-from hamguard.attacks.problem import Loss
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.threat import Linf, Threat
 
@@ -21,7 +20,7 @@ def adaptive(
     restarts: int = 1,
     guide: GuideMaker = OwnCode(),  # noqa: B008 - frozen values
     toward: bool = False,
-    loss: Loss = inner_product,  # type: ignore[assignment]
+    loss: str = "inner",
     threat: Threat = Linf(8 / 255),  # noqa: B008
 ) -> Attack:
     """Adaptive: momentum steps from random pictures of the ball, with a size that each picture finds for itself.
@@ -31,7 +30,12 @@ def adaptive(
         restarts: independent starts, the best counts.
         guide: the code to leave or approach.
         toward: approach it.
-        loss: scores relaxed codes against the guide.
+        loss: `inner`, `cosine`, `margin`, `hag` or `mainstay`; the last comes nearest to its guide at 8/255 where many bits resist.
         threat: the allowed set.
+
+    Raises:
+        RequestError: unknown loss.
     """
-    return Attack(guide, loss, AdaptiveSteps(steps, restarts=restarts), threat, toward=toward)
+    scored, relaxation = loss_named(loss)
+    search = AdaptiveSteps(steps, restarts=restarts)
+    return Attack(guide, scored, search, threat, toward=toward, relaxation=relaxation)

@@ -12,7 +12,7 @@ Where paper, code and ours differ:
   100 gradients.
 * Guide. The paper pairs pictures whose codes are 12 to 18 of 48 bits apart; we draw a reference code with exactly the target label.
 * Input diversity (optional in the code, probability 0.5) stands here in the place of the plain view; that is our reading.
-* All keep the last iterate: one that has just reached the code on the model at hand transfers less than one that went on.
+* All keep the last iterate and stop at nothing: the bits of the model at hand say little about those of another.
 """
 
 from __future__ import annotations
