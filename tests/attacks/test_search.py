@@ -21,7 +21,7 @@ from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps, checkpoints
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.search.views import Diverse, Plain
+from hamguard.attacks.search.views import Diverse
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError

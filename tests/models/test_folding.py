@@ -1,4 +1,4 @@
-"""A folded copy is the same function without batch norms; what cannot be folded is left as it is."""
+"""A folded copy is the same function without batch norms; what cannot be traced is left as it is."""
 
 from __future__ import annotations
 
@@ -33,10 +33,20 @@ def test_the_copy_computes_the_same_codes_and_gradients(name: str) -> None:
     assert torch.nn.functional.cosine_similarity(*[s.flatten(1) for s in slopes]).min() > 0.999
 
 
-def test_models_without_batch_norm_and_foreign_ones_stay() -> None:
-    plain = HashModel("conv2", 8, channels=1, size=(28, 28)).eval()
-    assert folded(plain) is plain
+def test_rectifiers_whose_input_is_read_again_stay_as_they_are() -> None:
+    class Again(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x * 2 - 1
+            return (nn.functional.relu(x) + x).flatten(1)  # in place, the sum would be another
 
+    model = HashModel("conv2", 8, channels=1, size=(28, 28)).eval()
+    model.backbone, model.head = Again(), nn.Linear(28 * 28, 8)
+    model.requires_grad_(False)
+    x = torch.rand(3, 1, 28, 28, generator=torch_generator(3))
+    assert torch.allclose(folded(model).logits(x), model.logits(x), atol=1e-5)
+
+
+def test_foreign_models_stay() -> None:
     class Net(nn.Module):
         size, channels = (8, 8), 1
 

@@ -101,20 +101,22 @@ class Problem:
         """
         x_adv = x_adv.detach().requires_grad_()
         places = rows.cpu()
-        index = [int(self.index[place]) for place in places.tolist()]
+        index = [] if views == PLAIN else [int(self.index[place]) for place in places.tolist()]
         guides = self.guides(rows)
         total, wrong = x_adv.new_zeros(len(rows)), None
         with torch.enable_grad():
             for number, view in enumerate(views):
-                z = self._logits(view(x_adv, index, step, derive_seed(self.seed, "view", number)))
+                plain = isinstance(view, Plain)
+                seen = x_adv if plain else view(x_adv, index, step, derive_seed(self.seed, "view", number))
+                z = self._logits(seen)
                 u = relax(z, alpha) if self.relaxed else z
                 total = total + view.weight * self.loss(u, guides, self.side)  # (b,)
-                if isinstance(view, Plain):
+                if plain:
                     wrong = self.wrong(z.detach(), rows)
             if self.fidelity:
                 total = total + self.fidelity * (x_adv - self.x[rows]).square().flatten(1).mean(1)
             (found,) = torch.autograd.grad(total.sum(), x_adv)
-        if not bool(found.isfinite().all()):
+        if not bool(found.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
         self.spent.forwards[places] += len(views)
         self.spent.backwards[places] += len(views)

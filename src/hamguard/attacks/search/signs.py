@@ -89,9 +89,10 @@ class SignSteps:
         for step in range(self.steps):
             size = self._size(step, threat.eps)
             # 1. where the gradient is taken: here, or ahead along the momentum
-            here = at[live]
+            whole = len(live) == len(x)  # then nothing need be gathered
+            here, clean = (at, x) if whole else (at[live], x[live])
             if self.nesterov:
-                here = threat.project(here - self.momentum * size * memory[live], x[live])
+                here = threat.project(here - self.momentum * size * memory[live], clean)
             # 2. the gradient, and what the model makes of that point
             gradient, _, wrong = problem.gradient(
                 here, live, slope(self.alpha, step, self.steps), views=self.views, step=turn * self.steps + step
@@ -107,7 +108,10 @@ class SignSteps:
             if self.momentum:
                 gradient = memory[live] = self.momentum * memory[live] + gradient / mean_size(gradient)
             # 4. the step
-            at[live] = threat.project(at[live] - size * threat.steepest(gradient), x[live])
+            if whole and len(live) == len(x):
+                at = threat.project(at - size * threat.steepest(gradient), x)
+            else:
+                at[live] = threat.project(at[live] - size * threat.steepest(gradient), x[live])
         best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too
 
     def _size(self, step: int, eps: float) -> float:
