@@ -106,6 +106,57 @@ def run(suite: str, models: list[str], source: str | None, queries: int, path: P
     return rows
 
 
+def tables(rows: list[Row]) -> str:
+    """Rows as Markdown: a table for each model and direction, attacks down, radii across."""
+    models = dict.fromkeys(row.model for row in rows if row_key(row))
+    return "\n".join(_table(rows, str(model), metric) for model in models for metric in ("map", "t-map"))
+
+
+def _table(rows: list[Row], model: str, metric: str) -> str:
+    scored = [row for row in rows if row.model == model and row.metric == metric]
+    if metric == "map":
+        scored = [row for row in scored if not (row.attack and row.attack["toward"])]
+    attacks = [row for row in scored if row_key(row)]
+    if not attacks:
+        return ""
+    radii = sorted({round(row.threat["eps"] * 255) for row in attacks if row.threat})
+    lines = {(name, steps, labels): {} for name, steps, labels in map(_line_of, attacks)}
+    ceilings: dict[str, Row] = {}
+    for row in scored:
+        if row.attack and row.attack["method"] == "ideal-code":
+            ceilings.setdefault(str(row.attack["guide"]), row)
+        elif row_key(row) and row.threat:
+            lines[_line_of(row)][round(row.threat["eps"] * 255)] = row
+    clean = next(row for row in scored if row.attack is None)
+    noise = {round(r.threat["eps"] * 255): r for r in scored if r.attack and r.attack["method"] == "noise" and r.threat}
+    head = "MAP, away" if metric == "map" else "t-MAP, toward labels without overlap"
+    out = [f"### {model} ({clean.dataset}): {head}, {clean.n} queries", ""]
+    out += [f"| attack | gradients | labels | {' | '.join(f'{radius}/255' for radius in radii)} | guide code itself |"]
+    out += ["|---|---|---|" + "---|" * (len(radii) + 1)]
+    out += [f"| {'clean' if metric == 'map' else 'original'} | | | {' | '.join(_cell(clean) for _ in radii)} | |"]
+    out += [f"| noise | | | {' | '.join(_cell(noise.get(radius)) for radius in radii)} | |"]
+    for (name, steps, labels), cells in sorted(lines.items(), key=lambda item: (item[0][2] == "aware", item[0][1])):
+        guide = next(row.attack["guide"] for row in cells.values() if row.attack)
+        values = " | ".join(_cell(cells.get(radius)) for radius in radii)
+        out.append(f"| {name} | {steps} | {labels} | {values} | {_cell(ceilings.get(guide))} |")
+    return "\n".join([*out, ""])
+
+
+def _line_of(row: Row) -> tuple[str, int, str]:
+    assert row.attack and row.threat
+    facts = row.attack
+    name = str(facts["method"])
+    if name in ("fgsm", "pgd", "adaptive"):
+        name += f", {facts['guide']}"
+    return name, int(row.threat["steps"]), str(facts["labels"])
+
+
+def _cell(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return ""
+    return f"{row.value:.3f}" + (f" ({row.ci95[0]:.3f} .. {row.ci95[1]:.3f})" if row.ci95 else "")
+
+
 def _once(rows: list[Row]) -> list[Row]:
     kept = {row.json(): row for row in rows}  # controls are shared
     return list(kept.values())
@@ -122,7 +173,8 @@ def main() -> int:
     options = parser.parse_args()
     path = options.out or RESULTS / f"attacks_{options.suite}.jsonl"
     try:
-        run(options.suite, options.model, options.data, options.queries or SUITES[options.suite][1], path)
+        rows = run(options.suite, options.model, options.data, options.queries or SUITES[options.suite][1], path)
+        path.with_suffix(".md").write_text(f"# Attacks: {options.suite}\n\n{tables(rows)}", encoding="utf-8")
     except HamguardError as error:
         print(error, file=sys.stderr)
         return 1
