@@ -10,6 +10,7 @@ distance 0 weighs ten thousand times a code at distance 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,14 +33,25 @@ def surrogate_distance(u: Tensor, codes: Tensor, sigma: float) -> Tensor:
     Returns:
         `(B, R)`.
     """
-    agree = torch.sigmoid(sigma * u[:, None] * codes[None])  # (B, R, K)
-    return (0.5 * (u[:, None] - codes[None]).abs() * agree + (1 - agree)).sum(2)
+    return _summed(
+        u, codes, lambda r: 0.5 * (u - r).abs() * torch.sigmoid(sigma * u * r) + torch.sigmoid(-sigma * u * r)
+    )
 
 
 def toward_distance(u: Tensor, codes: Tensor, sigma: float) -> Tensor:
     """Toward form: `0.5 sum_k |u_k - r_k| sigmoid(-sigma u r)`, `(B, R)`."""
-    wrong = torch.sigmoid(-sigma * u[:, None] * codes[None])  # (B, R, K)
-    return (0.5 * (u[:, None] - codes[None]).abs() * wrong).sum(2)
+    return _summed(u, codes, lambda r: 0.5 * (u - r).abs() * torch.sigmoid(-sigma * u * r))
+
+
+def _summed(u: Tensor, codes: Tensor, term: Callable[[float], Tensor]) -> Tensor:
+    """`sum_k term(r_k)` for every code, `(B, R)`.
+
+    A bit of a code is -1 or +1, so each term has two values only: their mean, plus or minus half their difference. The sum over
+    bits is then one matrix product instead of `B R K` terms.
+    """
+    high, low = term(1.0), term(-1.0)  # (B, K)
+    total: Tensor = ((high + low) / 2).sum(1, keepdim=True) + ((high - low) / 2) @ codes.T  # (B, R)
+    return total
 
 
 @dataclass(frozen=True)
