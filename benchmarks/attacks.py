@@ -5,13 +5,13 @@
 
 One thread, CPU seconds of this process; every side runs in turn, and the best of several turns counts. `rate` is
 image-iterations per core-second. `ratio` is our rate over the other's, so more than 1 is faster. The field's loop keeps the
-weights trainable and calls `loss.backward()`, which computes every weight's gradient and never reads it; it is timed on the
-network as torch lays it out (`field`) and in our memory layout (`field, our layout`). Ours takes gradients from the copy with
-folded batch norms, as `hamguard attack` does; `hamguard, not folded` is ours without it, and `gradient` is nothing but the
-gradient on the folded copy. foolbox and torchattacks get the network in our layout, with frozen weights, as a classifier of K
-classes. `floor_share` is the part of our time that the same FLOPs (counted by torch) would take at the speed of a large matrix
-product on this core. Without MODEL, untrained networks of the papers' sizes are used: the cost does not depend on the weights.
-Early stop is off: every picture takes every step.
+weights trainable and calls `loss.backward()`, which computes every weight's gradient and never reads it; it runs on the network
+as torch lays it out, and `same_layout` is the ratio with the field's loop in our memory layout. Ours takes gradients from the
+copy with folded batch norms, as `hamguard attack` does; `not_folded` is our rate without it, and `gradient` the rate of nothing but
+the gradient on the folded copy. foolbox and torchattacks get the network in our layout, with frozen weights, as a classifier of
+K classes. `floor_share` is the part of our time that the same FLOPs (counted by torch) would take at the speed of a large
+matrix product on this core. Without MODEL, untrained networks of the papers' sizes are used: the cost does not depend on the
+weights. Early stop is off: every picture takes every step.
 """
 # ruff: noqa: E402
 
@@ -139,12 +139,12 @@ def measure(name: str, model: Any, batch: int, turns: int, peak: float) -> list[
     works: dict[str, Callable[[], object]] = {
         "hamguard": lambda: attack(quick, x),
         "field": lambda: field(plain),
-        "field, our layout": lambda: field(model),
-        "hamguard, not folded": lambda: attack(model, x),
+        "same layout": lambda: field(model),
+        "not folded": lambda: attack(model, x),
         "gradient": gradient,
     }
-    works |= libraries(model, x)
-    took = seconds(works, turns)
+    others = libraries(model, x)
+    took = seconds(works | others, turns)
     with FlopCounterMode(display=False) as counter:
         at = x.clone().requires_grad_()
         torch.autograd.grad(model.logits(at).sum(), at)
@@ -153,11 +153,12 @@ def measure(name: str, model: Any, batch: int, turns: int, peak: float) -> list[
     return [
         {
             "model": name, "batch": batch, "against": other, "ratio": round(took[other] / ours, 3),
+            "same_layout": round(took["same layout"] / ours, 3) if other == "field" else None,
             "rate": round(batch * STEPS / ours, 1), "other_rate": round(batch * STEPS / took[other], 1),
+            "not_folded": round(batch * STEPS / took["not folded"], 1), "gradient": round(batch * STEPS / took["gradient"], 1),
             "floor_share": round(floor / ours, 3), "steps": STEPS,
         }
-        for other in took
-        if other != "hamguard"
+        for other in ("field", *others)
     ]  # fmt: skip
 
 
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument(
         "models", nargs="*", help="model folders; untrained networks of the papers' sizes where none is given"
     )
+    parser.add_argument("--model", action="append", default=[], help="the same; may be repeated")
     parser.add_argument("--batch", type=int, help="pictures at once; 32 for models, the papers' own otherwise")
     parser.add_argument("--turns", type=int, default=5, help="how often each side runs")
     parser.add_argument("--json", action="store_true", help="one JSON row a line, nothing else")
@@ -182,8 +184,8 @@ def main() -> None:
     torch.set_num_threads(1)
     peak = peak_rate()
     rows = []
-    if options.models:
-        for folder in options.models:
+    if options.models + options.model:
+        for folder in options.models + options.model:
             model, _ = load_any(folder)
             rows += measure(folder, model, options.batch or 32, options.turns, peak)
     else:
