@@ -48,7 +48,10 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
             answers = []
             for item in np.argsort(dist, kind="stable")[:ANSWERS]:
                 other = sheet_entry(dataset, place[str(ground.database.ids[item])], row)
-                answers.append(Found(other.picture, f"{dist[item]} bits", other.caption, other.relevant))
+                fits = other.relevant
+                if after and targets is not None:
+                    fits = bool((dataset.labels[place[str(ground.database.ids[item])]] & targets.labels[query]).any())
+                answers.append(Found(other.picture, f"{dist[item]} bits", other.caption, fits))
             if after:
                 beside = Found(amplified(clean[number], found.pixels[query]), "perturbation", "amplified")
                 lines.append(
@@ -58,8 +61,9 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
                 lines.append(SheetRow(Found(entry.picture, "query", entry.caption), answers))
     plan = found.plan
     size = f"{plan.norm} {plan.eps * 255:g}/255" if plan.norm == "linf" else f"{plan.norm} {plan.eps:g}"
+    meant = "the query" if targets is None else "the query (before) or with the target (after)"
     footer = (
-        "each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with the query, "
+        f"each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with {meant}, "
         "red and cross: does not; the perturbation is stretched to the full range, gray is no change"
     )
     draw_sheet(lines, path, title=f"{dataset.title}: {plan.method}, {size}, {ground.query.bits} bits", footer=footer)

@@ -88,6 +88,12 @@ def _print_block(members: Sequence[Sequence[Row]], name: str, size: str, toward:
     count = max(row.n or 0 for row in first)
     at = f" ({last.dataset}, {count:,} queries)"
     print_table(f"{name}{at}: {BLOCKS[labels]}, {aim}, {size}, 8-bit pictures", heads, lines)
+    for rows in members:
+        for row in rows:
+            if row.metric == "found" and row.value is not None:
+                typer.echo(
+                    f"{attack_name(row)}: the original is among the first {row.at} answers for {row.value:.1%} of the pictures"
+                )
     kept = [row for row in first if row.attack is None and row.metric == "map"] if toward else []
     if kept and kept[0].value is not None:
         typer.echo(f"MAP of the clean pictures under their own labels: {kept[0].value:.4f}")
