@@ -171,6 +171,7 @@ def main() -> int:
     parser.add_argument("--eps", type=float, default=8 / 255)
     parser.add_argument("--out", type=Path, default=RESULTS / "attack_curves.jsonl")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--only", default="", help="curves whose name holds this text")
     options = parser.parse_args()
     rows = read_rows(options.out) if options.out.exists() else []
     model, card = load_any(options.model)
@@ -180,7 +181,7 @@ def main() -> int:
     ground = Ground(Path(options.model).name, model, card, dataset, split, *banks)
     done = {str(row.attack["method"]) for row in rows if row.attack}
     for name, (attack, points) in sorted(curves(options.eps).items(), key=lambda item: max(item[1][1])):
-        if name in done:
+        if name in done or options.only not in name:
             continue
         rows += measure(ground, name, attack, points)
         write_rows(options.out, rows)
