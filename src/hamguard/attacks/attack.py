@@ -129,6 +129,8 @@ class Attack:
 
     def __post_init__(self) -> None:
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
+        if (turn := getattr(self.guide, "facing", None)) is not None:  # the optimal code depends on the direction
+            object.__setattr__(self, "guide", turn(self.toward))
 
     def __call__(
         self,

@@ -37,10 +37,12 @@ def folded(model: AnyModel) -> AnyModel:
 
 
 def _copy(model: HashModel, in_place: bool) -> HashModel:
+    from torch.fx import GraphModule
     from torch.fx.experimental.optimization import fuse
 
     twin = copy.deepcopy(model)
     graph = fuse(twin.backbone)
+    assert isinstance(graph, GraphModule)
     if in_place:
         for part in graph.modules():
             if isinstance(part, nn.ReLU):
