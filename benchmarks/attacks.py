@@ -45,7 +45,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_any
 
 STEPS, EPS, STEP = 50, 8 / 255, 1 / 255
-PAPERS = (("conv2", 1, 28, 16, 32), ("resnet20", 3, 32, 32, 8), ("resnet20", 3, 32, 32, 100))
+PAPERS = (("conv2", 1, 28, 16, 32), ("resnet20", 3, 32, 32, 8), ("resnet20", 3, 32, 32, 32))
 """Backbone, channels, side, bits, batch: PPL's two-convolution net, and the ResNet-20 of CIFAR-10."""
 
 
