@@ -27,7 +27,7 @@ from hamguard.evaluation.minimal import (
     minimal_rows,
     plain_pgd,
 )
-from hamguard.evaluation.success import BitsMoved, NearCode
+from hamguard.evaluation.success import BitsMoved, NearCode, PrecisionDrops
 from tests.attacks.test_laws import world
 from tests.evaluation.test_measures import LinearHash, pictures
 
@@ -133,6 +133,23 @@ def test_the_answer_does_not_depend_on_the_batch_and_repeats() -> None:
     assert [eps * 255 for eps, _ in curve] == pytest.approx([1, 2, 4, 8, 16, 32, 64])
     assert [value for _, value in curve] == sorted(value for _, value in curve)  # type: ignore[type-var]
     assert rows[0].backwards and rows[0].forwards and rows[0].seconds and rows[0].model == "tiny"
+
+
+def test_a_criterion_of_retrieval_is_bisected_alike() -> None:
+    model, x, labels, bank = world()
+    query = CodeBank.of(model.code(x), labels)
+    criterion = PrecisionDrops(query, bank, n=4)
+
+    def make(eps: float) -> Attack:
+        return pgd(steps=3, threat=Linf(eps))
+
+    found = minimal_perturbation(model, x, criterion, make, most=64 / 255, tolerance=16 / 255)
+    assert found.criterion == "asr-precision[rho=0.5]" and found.at == 4 and found.rounding
+    solved = np.flatnonzero(np.isfinite(found.radius))
+    assert len(solved) > 3
+    eps = float(found.radius[solved[0]])
+    x_adv = make(eps)(model, x[solved[:1]], index=solved[:1].tolist()).x_adv
+    assert criterion(pack(model.code(x_adv)), solved[:1]) == 1  # the budget is one at which it did succeed
 
 
 def test_flip_curves_of_noise_and_attack() -> None:

@@ -38,7 +38,7 @@ def transfer_score(clean: float, moved: float, white: float, *, toward: bool = F
     Raises:
         RequestError: a figure outside [0, 1].
 
-    >>> transfer_score(0.8, 0.5, 0.2), transfer_score(0.1, 0.3, 0.5, toward=True)
+    >>> transfer_score(0.75, 0.5, 0.25), transfer_score(0.25, 0.375, 0.5, toward=True)
     (0.5, 0.5)
     """
     for name, value in (("clean", clean), ("moved", moved), ("white", white)):
