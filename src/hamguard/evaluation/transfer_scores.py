@@ -155,7 +155,9 @@ def transfer_rows(
     for s, source in enumerate(matrix.sources):
         for v, victim in enumerate(matrix.victims):
             own = replace((facts or {}).get(victim, base), model=victim, n=matrix.clean.shape[1])
-            own = replace(own, attack={**(own.attack or base.attack or {}), "made_on": [source]})
+            own = replace(
+                own, attack={**(own.attack or base.attack or {}), "made_on": [source]}, threat=own.threat or base.threat
+            )
             got = matrix.attacked[s, v]
             rows.append(
                 replace(own, metric=matrix.metric, value=float(got.mean()), ci95=bootstrap_interval(got, seed=seed))
