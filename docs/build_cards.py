@@ -68,7 +68,7 @@ DIRECTIONS = {
     "either": "away, or toward a target with `--targets`",
     "none": "no guide",
 }
-ANY_GUIDE = "own, center, mainstay, anchor, p2p, relevant or prototype"
+ANY_GUIDE = "own, center, mainstay, anchor, p2p, relevant, prototype or optimal"
 
 
 def shown(value: object) -> str:

@@ -47,7 +47,9 @@ def attack(
     preset: Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")] = "default",
     guide: Annotated[
         str | None,
-        typer.Option("--guide", help="own, center, mainstay, anchor, p2p, relevant, prototype: for fgsm to adaptive."),
+        typer.Option(
+            "--guide", help="own, center, mainstay, anchor, p2p, relevant, prototype, optimal: for fgsm to adaptive."
+        ),
     ] = None,
     targets: Annotated[
         str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hamguard.attacks.attack import GuideMaker
+from hamguard.attacks.guides.optimal import OptimalCode
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.guides.prototype import PUBLISHED, PrototypeCode
 from hamguard.attacks.guides.relevant import RelevantSet
@@ -32,6 +33,7 @@ GUIDES: dict[str, Callable[..., GuideMaker]] = {
     "p2p": lambda: AnchorCode(1),
     "relevant": RelevantSet,
     "prototype": _prototype,
+    "optimal": OptimalCode,
 }
 """Name to what makes the guide."""
 
