@@ -64,6 +64,8 @@ class Universal:
     alpha: Literal["constant", "published"] = "constant"
 
     def __post_init__(self) -> None:
+        if (turn := getattr(self.guide, "facing", None)) is not None:  # the optimal code depends on the direction
+            object.__setattr__(self, "guide", turn(self.toward))
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
         check_choice("alpha schedule", self.alpha, ("constant", "published"))
         check_range("steps", self.steps, 1)
