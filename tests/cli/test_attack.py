@@ -277,3 +277,20 @@ def test_the_benchmark_prints_rows_for_any_model(world: World) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert rows[0]["model"] == str(world.model) and rows[0]["batch"] == 8 and rows[0]["against"] == "field"
     assert all(row["ratio"] > 0 and 0 < row["floor_share"] for row in rows)
+
+
+def test_sources_that_cannot_join_are_refused(shell: Shell, world: World, tmp_path: Path) -> None:
+    small = f"arrays:{write_arrays(tmp_path / 'small.npz', n=100, size=20)}"
+    shell.done("train", "--data", small, "--bits", "8", "--epochs", "1", "--out", tmp_path / "small")
+    words = ("attack", world.model, "--queries", "12", "--source-model", tmp_path / "small")
+    assert "takes pictures of 20x20 pixels, the data have 28x28" in shell.fails(2, *words, "--method", "hag")
+    words = ("attack", world.model, "--queries", "12", "--source-model", world.model, "--source-model", world.model)
+    line = shell.fails(2, *words, "--method", "universal")
+    assert "is fitted on one model; give --combine sum, sum-project or mean" in line
+
+
+def test_restart_leaves_no_picture_of_the_last_attack(shell: Shell, world: World, tmp_path: Path) -> None:
+    words = ("attack", world.model, "--method", "hag", "--steps", "2", "--eps", "0.2", "--save-images", tmp_path / "p")
+    shell.done(*words, "--queries", "12")
+    shell.done(*words, "--queries", "5", "--restart")
+    assert len(list((tmp_path / "p").glob("*.png"))) == 5

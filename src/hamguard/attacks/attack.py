@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -98,6 +98,12 @@ def guide_for(loss: Loss, guide: Guide) -> Guide:
     return guide.vote if isinstance(guide, CodeSet) and not getattr(loss, "takes_sets", False) else guide
 
 
+def facing(guide: GuideMaker, toward: bool) -> GuideMaker:
+    """A guide whose code depends on the direction (optimal), turned to it; any other as it is."""
+    turn: Callable[[bool], GuideMaker] | None = getattr(guide, "facing", None)
+    return guide if turn is None else turn(toward)
+
+
 def fitted_guide(guide: GuideMaker, bank: CodeBank | None, seed: int) -> GuideMaker:
     """A guide that learns, trained on `bank`; any other as it is."""
     return guide.fit(bank, seed) if isinstance(guide, LearningGuide) else guide
@@ -129,8 +135,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
-        if (turn := getattr(self.guide, "facing", None)) is not None:  # the optimal code depends on the direction
-            object.__setattr__(self, "guide", turn(self.toward))
+        object.__setattr__(self, "guide", facing(self.guide, self.toward))
 
     def __call__(
         self,

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, fitted_guide, guide_for
+from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, facing, fitted_guide, guide_for
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.guides.vote import class_numbers
@@ -64,8 +64,7 @@ class Universal:
     alpha: Literal["constant", "published"] = "constant"
 
     def __post_init__(self) -> None:
-        if (turn := getattr(self.guide, "facing", None)) is not None:  # the optimal code depends on the direction
-            object.__setattr__(self, "guide", turn(self.toward))
+        object.__setattr__(self, "guide", facing(self.guide, self.toward))
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
         check_choice("alpha schedule", self.alpha, ("constant", "published"))
         check_range("steps", self.steps, 1)

@@ -69,38 +69,53 @@ def file_names(ids: Array) -> list[str]:
     return names
 
 
-def write_pictures(
-    folder: Path, found: AttackedPictures, ids: Array, facts: dict[str, Any], each: list[dict[str, Any]]
-) -> Bytes:
-    """Write every picture as PNG, decode it again, and write the manifest last.
+def write_pictures(folder: Path, pixels: Bytes, ids: Array) -> Bytes:
+    """Write every picture as PNG and decode it again; what another attack had left there goes.
 
     Args:
-        folder: where to; a folder with a manifest is complete.
-        found: the attacked pictures.
+        folder: where to.
+        pixels: the attacked pictures, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
         ids: names of the originals, `(Q,)`.
-        facts: what the manifest says of the run; `run` is its key.
-        each: what it says of each picture.
 
     Returns:
-        The decoded pixels, which are the ones to score, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
+        The decoded pixels, which are the ones to score, the same shape.
 
     Raises:
         RunError: a file cannot be written, or does not give back what was written.
     """
-    gray, pictures, names = found.pixels.ndim == 3, [], file_names(ids)
-    out = np.empty_like(found.pixels)
-    for row, name in enumerate(names):
+    for entry in (_read_manifest(folder) or {}).get("pictures", []):
+        (folder / Path(str(entry["file"])).name).unlink(missing_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    gray, out = pixels.ndim == 3, np.empty_like(pixels)
+    for row, name in enumerate(file_names(ids)):
         path = folder / name
-        encode(found.pixels[row], path)
+        encode(pixels[row], path)
         try:
             out[row] = decode(path, gray=gray)
         except (ImageError, ValueError) as error:
             raise RunError(f"{path} cannot be read back: {error}") from error
-        if not np.array_equal(out[row], found.pixels[row]):
+        if not np.array_equal(out[row], pixels[row]):
             raise RunError(f"{path} does not hold the pixels that were written")
-        pictures.append({"file": name, "id": str(ids[row]), "sha256": digest_file(path), **each[row]})
-    write_json(folder / MANIFEST, {**facts, "pictures": pictures})
     return out
+
+
+def write_manifest(folder: Path, ids: Array, facts: dict[str, Any], each: list[dict[str, Any]]) -> None:
+    """Write what the folder holds, last of all: a folder with a manifest is complete.
+
+    Args:
+        folder: where the pictures lie.
+        ids: names of the originals, `(Q,)`.
+        facts: what it says of the run; `run` is its key.
+        each: what it says of each picture.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    files = [
+        {"file": name, "id": str(item), "sha256": digest_file(folder / name), **more}
+        for name, item, more in zip(file_names(ids), ids, each, strict=True)
+    ]
+    write_json(folder / MANIFEST, {**facts, "pictures": files})
 
 
 def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None:

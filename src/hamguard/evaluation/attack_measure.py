@@ -13,6 +13,7 @@ import torch
 
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.threat import Threat
 from hamguard.attacks.universal import Universal
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs, pack
@@ -21,12 +22,12 @@ from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
-from hamguard.evaluation.attack_files import check_folder, read_pictures, write_pictures
+from hamguard.evaluation.attack_files import check_folder, read_pictures, write_manifest, write_pictures
 from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
 from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack_run import AttackedPictures, Source, as_pixels, forget, run_attack, run_key
 from hamguard.evaluation.distortion import Distortion, measure_distortion
-from hamguard.evaluation.encode import encode, packed_codes
+from hamguard.evaluation.encode import encode, fits, packed_codes
 from hamguard.evaluation.model_rows import base_row
 from hamguard.evaluation.score import EXACT, Convention
 from hamguard.evaluation.targets import Targets, choose_targets, save_targets
@@ -62,6 +63,7 @@ class Ground:
     seed: int = 0
     batch_size: int = 64
     device: torch.device | str = "cpu"
+    _noisy: dict[Threat, CodeBank] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def rows(self) -> Ints:
@@ -81,6 +83,17 @@ class Ground:
         """Codes of changed queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8."""
         packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
         return replace(self.query, packed=packed)
+
+    def noisy(self, threat: Threat) -> CodeBank:
+        """Codes of the queries under noise of a threat; attacks on one ground share it."""
+        if threat not in self._noisy:
+            noise, parts = attack_named("noise")(threat=threat), []
+            for start in range(0, len(self.query), self.batch_size):
+                numbers = range(start, min(start + self.batch_size, len(self.query)))
+                x = self.dataset.images.batch(self.rows[numbers.start : numbers.stop]).to(self.device)
+                parts.append(as_pixels(noise(self.model, x, index=numbers, seed=self.seed).x_adv))
+            self._noisy[threat] = self.codes_of(np.concatenate(parts))
+        return self._noisy[threat]
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,7 @@ def measure_attack(
     _check_labels(ground, plan, aware)
     targets = _targets(ground, plan)
     labels = targets.labels if targets else ground.query.labels if ground.query.labels.any() else None
+    _check_sources(attack, plan, ground, sources)
     own = _source(attack, ground, plan, ground.model, labels)
     made_on = [_source(attack, ground, plan, model, labels) for model in sources] or [own]
     key = run_key(
@@ -150,18 +164,20 @@ def measure_attack(
         forget(folder / key)
     clean = ground.dataset.images.pixels(ground.rows)
     found = read_pictures(save_images, key, ground.query.ids) if save_images and not restart else None
+    fresh = found is None
     if found is None:
         found = run_attack(
             plan, made_on, ground.dataset, ground.rows, labels, work=folder / key, seed=ground.seed,
             batch_size=ground.batch_size, device=ground.device, progress=progress,
         )  # fmt: skip
-    if save_images:
-        found = _save(save_images, found, clean, ground, plan, attack, key, targets)
+        if save_images:  # what is scored is what the files give back
+            found = replace(found, pixels=write_pictures(save_images, found.pixels, ground.query.ids))
     attacked = ground.codes_of(found.pixels)
-    sides = Sides(
-        ground.query, ground.codes_of(_noise(ground, plan, clean)), _ideal(ground, own, plan, labels), attacked
-    )
+    sides = Sides(ground.query, ground.noisy(plan.threat), _ideal(ground, own, plan, labels), attacked)
     distortion = measure_distortion(clean, found.pixels)
+    if save_images and fresh:
+        facts_of_run = {"run": key, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack)}
+        _write_facts(save_images, facts_of_run, found, sides, distortion, ground, targets)
     named = {**attack_facts(plan, attack), "reference_codes": own.bank.digest if aware else None}
     facts = Facts(
         _base(ground, targets), named, threat_facts(plan, attack),
@@ -177,14 +193,14 @@ def measure_attack(
 
 def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labels: Bytes | None) -> Source:
     """The attack made ready on training data: guides that learn (prototype) and perturbations that are fitted (universal)."""
-    fits = isinstance(attack, Universal)
-    if not (attack.guide.needs_labels or fits):
+    learns = isinstance(attack, Universal)
+    if not (attack.guide.needs_labels or learns):
         return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
     if model is ground.model:
         bank = ground.database if plan.reference == "database" else ground.reference
     else:
         bank = ground.reference_of(model, plan.reference)
-    if not fits:
+    if not learns:
         return Source(attack.prepared(bank, ground.seed), model, bank)
     learned = ground.split.train
     marks = ground.dataset.labels[learned]
@@ -198,6 +214,17 @@ def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labe
 
     fitted = attack.fit(model, pictures, torch.from_numpy(marks).float().to(ground.device), bank, ground.seed)
     return Source(fitted, model, bank)
+
+
+def _check_sources(attack: Any, plan: AttackPlan, ground: Ground, sources: Sequence[AnyModel]) -> None:
+    if isinstance(attack, Universal) and len(sources) > 1 and plan.combine == "joint":
+        raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
+    for name, model in zip(plan.sources, sources, strict=True):
+        if not fits(model, ground.dataset.images):
+            have, want = ground.dataset.images.size, tuple(model.size)
+            raise RequestError(
+                f"{name} takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}"
+            )
 
 
 def _check_labels(ground: Ground, plan: AttackPlan, aware: bool) -> None:
@@ -227,24 +254,12 @@ def _ideal(ground: Ground, own: Source, plan: AttackPlan, labels: Bytes | None) 
     return replace(ground.query, packed=pack(code if plan.toward else -code))
 
 
-def _noise(ground: Ground, plan: AttackPlan, clean: Bytes) -> Bytes:
-    noise, out = attack_named("noise")(threat=plan.threat), np.empty_like(clean)
-    for start in range(0, len(clean), ground.batch_size):
-        rows = range(start, min(start + ground.batch_size, len(clean)))
-        x = ground.dataset.images.batch(ground.rows[rows.start : rows.stop]).to(ground.device)
-        x_adv = noise(ground.model, x, index=rows, seed=ground.seed).x_adv
-        out[rows.start : rows.stop] = as_pixels(x_adv)
-    return out
-
-
-def _save(
-    folder: Path, found: AttackedPictures, clean: Bytes, ground: Ground, plan: AttackPlan, attack: Any, key: str,
+def _write_facts(
+    folder: Path, facts: dict[str, Any], found: AttackedPictures, sides: Sides, distortion: Distortion, ground: Ground,
     targets: Targets | None,
-) -> AttackedPictures:  # fmt: skip
-    """Write the pictures; the ones to score are those that the files give back."""
-    moved = hamming_pairs(ground.codes_of(found.pixels).packed, ground.query.packed)
-    size = measure_distortion(clean, found.pixels)
-    names = ground.dataset.class_names
+) -> None:  # fmt: skip
+    """The target list and the manifest of saved pictures."""
+    names, moved = ground.dataset.class_names, hamming_pairs(sides.attacked.packed, sides.clean.packed)
 
     def words(row: Bytes) -> list[str]:
         return [names[c] for c in np.flatnonzero(row)]
@@ -253,20 +268,18 @@ def _save(
         {
             "row": int(ground.rows[i]), "labels": words(ground.query.labels[i]),
             "target": words(targets.labels[i]) if targets else None, "bits_moved": int(moved[i]),
-            "linf": round(float(size.linf[i]), 6), "rmse": round(float(size.rmse[i]), 6),
+            "linf": round(float(distortion.linf[i]), 6), "rmse": round(float(distortion.rmse[i]), 6),
             "forwards": int(found.forwards[i]), "backwards": int(found.backwards[i]),
         }
-        for i in range(len(clean))
+        for i in range(len(moved))
     ]  # fmt: skip
-    facts = {
-        "run": key, "model": ground.name, "model_hash": ground.model.digest, "dataset": ground.dataset.title,
-        "split": ground.split.digest, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack),
-        "seed": ground.seed, "seconds": found.seconds,
-    }  # fmt: skip
-    pixels = write_pictures(folder, found, ground.query.ids, facts, each)
     if targets:
         save_targets(folder / "targets.json", targets, ground.query.ids, names, ground.seed)
-    return replace(found, pixels=pixels)
+    where = {
+        "model": ground.name, "model_hash": ground.model.digest, "dataset": ground.dataset.title,
+        "split": ground.split.digest, "seed": ground.seed, "seconds": found.seconds,
+    }  # fmt: skip
+    write_manifest(folder, ground.query.ids, {**facts, **where}, each)
 
 
 def _base(ground: Ground, targets: Targets | None) -> Row:
