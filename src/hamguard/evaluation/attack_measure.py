@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from hamguard.attacks.generated import GeneratedAttack
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.methods.registry import attack_named
 from hamguard.attacks.threat import Threat
@@ -28,6 +29,7 @@ from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack_run import AttackedPictures, Source, as_pixels, forget, run_attack, run_key
 from hamguard.evaluation.distortion import Distortion, measure_distortion
 from hamguard.evaluation.encode import encode, fits, packed_codes
+from hamguard.evaluation.generators import check_generator, noise_like, with_generator
 from hamguard.evaluation.model_rows import base_row
 from hamguard.evaluation.score import EXACT, Convention
 from hamguard.evaluation.targets import Targets, choose_targets, save_targets
@@ -79,10 +81,10 @@ class Ground:
         """Codes of the training part (or, as in some published code, of the database) by any model."""
         return encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
 
-    def codes_of(self, pixels: Bytes) -> CodeBank:
-        """Codes of changed queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8."""
+    def codes_of(self, pixels: Bytes, numbers: Ints | None = None) -> CodeBank:
+        """Codes of changed queries, `(n, H, W)` or `(n, H, W, 3)` uint8; `numbers` says which, all of them by default."""
         packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
-        return replace(self.query, packed=packed)
+        return replace(self.query if numbers is None else self.query.select(numbers), packed=packed)
 
     def noisy(self, threat: Threat) -> CodeBank:
         """Codes of the queries under noise of a threat; attacks on one ground share it."""
@@ -146,7 +148,7 @@ def measure_attack(
         RequestError: a plan that cannot be carried out.
         RunError: NaN gradients, or a full disk.
     """
-    attack = build_attack(plan)
+    attack = with_generator(build_attack(plan), plan)
     aware = bool(attack.guide.needs_labels)
     _check_labels(ground, plan, aware)
     targets = _targets(ground, plan)
@@ -173,15 +175,16 @@ def measure_attack(
         if save_images:  # what is scored is what the files give back
             found = replace(found, pixels=write_pictures(save_images, found.pixels, ground.query.ids))
     attacked = ground.codes_of(found.pixels)
-    sides = Sides(ground.query, ground.noisy(plan.threat), _ideal(ground, own, plan, labels), attacked)
     distortion = measure_distortion(clean, found.pixels)
+    ball = attack.threat or noise_like(distortion.rmse)
+    sides = Sides(ground.query, ground.noisy(ball), _ideal(ground, own, plan, labels), attacked)
     if save_images and fresh:
         facts_of_run = {"run": key, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack)}
         _write_facts(save_images, facts_of_run, found, sides, distortion, ground, targets)
     named = {**attack_facts(plan, attack), "reference_codes": own.bank.digest if aware else None}
     facts = Facts(
         _base(ground, targets), named, threat_facts(plan, attack),
-        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards),
+        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball,
     )  # fmt: skip
     rows = attack_rows(
         facts, sides, ground.database, distortion, targets=targets.labels if targets else None,
@@ -200,6 +203,8 @@ def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labe
         bank = ground.database if plan.reference == "database" else ground.reference
     else:
         bank = ground.reference_of(model, plan.reference)
+    if isinstance(attack, GeneratedAttack) and model.digest != attack.victim:
+        return Source(attack.against(bank, ground.seed), model, bank)
     if not learns:
         return Source(attack.prepared(bank, ground.seed), model, bank)
     learned = ground.split.train
@@ -217,6 +222,8 @@ def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labe
 
 
 def _check_sources(attack: Any, plan: AttackPlan, ground: Ground, sources: Sequence[AnyModel]) -> None:
+    if isinstance(attack, GeneratedAttack):
+        check_generator(attack, plan, ground.dataset, ground.model, sources)
     if isinstance(attack, Universal) and len(sources) > 1 and plan.combine == "joint":
         raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
     for name, model in zip(plan.sources, sources, strict=True):

@@ -79,6 +79,7 @@ def run_attack(
     labels: Bytes | None,
     *,
     work: Path,
+    numbers: Ints | None = None,
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
@@ -93,6 +94,7 @@ def run_attack(
         rows: which of them, `(Q,)`.
         labels: their labels, or target labels, `(Q, C)`; None where there are none.
         work: folder of finished batches; batches that lie there are not made again.
+        numbers: numbers of the pictures in the whole run, `(Q,)`, which their random numbers come from; None for 0 to Q - 1.
         seed: seed of the attack.
         batch_size: pictures attacked at once.
         device: where to compute.
@@ -104,6 +106,7 @@ def run_attack(
         StoppedError: a person stopped the run; finished batches stay.
     """
     parts = []
+    numbers = np.arange(len(rows)) if numbers is None else numbers
     if plan.fold:
         sources = [replace(source, model=folded(source.model)) for source in sources]
     for start in range(0, len(rows), batch_size):
@@ -112,7 +115,7 @@ def run_attack(
         part = _kept(path, stop - start)
         if part is None:
             try:
-                part = _attack_batch(plan, sources, dataset, rows, labels, start, stop, seed, device)
+                part = _attack_batch(plan, sources, dataset, rows, labels, numbers, slice(start, stop), seed, device)
             except KeyboardInterrupt as stopped:
                 raise StoppedError(
                     f"stopped: {start:,} of {len(rows):,} pictures are attacked; the same command goes on from there"
@@ -151,12 +154,12 @@ def _kept(path: Path, count: int) -> dict[str, Any] | None:
 
 def _attack_batch(
     plan: AttackPlan, sources: Sequence[Source], dataset: Dataset, rows: Ints, labels: Bytes | None,
-    start: int, stop: int, seed: int, device: torch.device | str,
+    numbers: Ints, part: slice, seed: int, device: torch.device | str,
 ) -> dict[str, Any]:  # fmt: skip
     begun = time.perf_counter()
-    x = dataset.images.batch(rows[start:stop]).to(device)  # (b, C, H, W)
-    marks = None if labels is None else torch.from_numpy(labels[start:stop]).float().to(device)
-    index = range(start, stop)
+    x = dataset.images.batch(rows[part]).to(device)  # (b, C, H, W)
+    marks = None if labels is None else torch.from_numpy(labels[part]).float().to(device)
+    index = numbers[part].tolist()
     if plan.combine == "joint" and len(sources) > 1:
         attacks, models = [source.attack for source in sources], [source.model for source in sources]
         banks = [source.bank for source in sources]

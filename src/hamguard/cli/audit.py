@@ -1,0 +1,211 @@
+"""`hamguard audit`: the worst case of a search over a fixed battery of attacks, with checks of the battery and a verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    check_suffix,
+    choose_device,
+    print_table,
+    require_source,
+    say,
+)
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.audit.audit import Audited
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
+    eps: Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")] = 30,
+    answers: Annotated[
+        int, typer.Option("--answers", min=0, help="Pictures that the query-only attack asks for each query; 0: none.")
+    ] = 300,
+    distances: Annotated[
+        bool, typer.Option("--distances/--ids-only", help="Whether the search tells distances or only what it found.")
+    ] = True,
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            "--endpoint", help="Search to ask instead of the model's own: package.module:factory of f(pixels, k)."
+        ),
+    ] = "",
+    source_model: Annotated[
+        list[str] | None,
+        typer.Option("--source-model", help="Try pictures made on this model, too; may be repeated."),
+    ] = None,
+    substitute: Annotated[
+        bool,
+        typer.Option("--substitute/--no-substitute", help="Without a source model, train one that imitates the codes."),
+    ] = True,
+    check: Annotated[
+        list[str] | None, typer.Option("--check", help="Make this check only; may be repeated; none: no check.")
+    ] = None,
+    sample: Annotated[int, typer.Option("--sample", min=2, help="Queries that the checks look at.")] = 64,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the stages and the curve (.png).")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the worst case of a search: every guide, every loss, more gradients, other models, and answers alone.
+
+    There is nothing to tune. Each attack sees only the queries that still hold, and the worst picture of each query
+    is kept. Checks then ask whether the figure is really the worst case, and name the reason where it is not.
+    An audit that was stopped goes on when the same command is given again.
+
+    [bold]Examples[/bold]:
+
+    hamguard audit models/digits --eps 0.2
+
+    hamguard audit models/digits --eps 0.1 --queries 100 --out audits/digits
+
+    hamguard audit models/digits --eps 0.2 --check large-eps --check saturated-tanh --answers 0
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.core.checks import check_choice
+    from hamguard.evaluation.audit.checks import check_names
+    from hamguard.evaluation.audit.plan import AuditPlan
+
+    check_choice("threat", threat, ("linf", "l2"))
+    check_suffix("--picture", picture)
+    check_names(check or ())
+    plan = AuditPlan(
+        eps=parse_eps(eps), norm=threat, steps=steps, answers=answers, distances=distances, sample=sample,
+        checks=tuple(check or ()), sources=tuple(source_model or ()), substitute=substitute, endpoint=endpoint,
+    )  # fmt: skip
+    _ = plan.threat  # a wrong eps costs no work
+
+    from hamguard.cli.source import open_for_model
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.audit.audit import run_audit
+    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.models.store import load_any
+
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    sources = [load_any(name, chosen)[0] for name in source_model or ()]
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    with Bar("encoding") as bar:
+        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
+    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    with Stages() as stages:
+        done = run_audit(
+            ground, plan, sources=sources, work=cache_folder() / "audits", out=out, restart=restart,
+            told=stages.told, progress=stages,
+        )  # fmt: skip
+    for path in filter(None, (picture, out / "audit.png" if out else None)):
+        draw(done, path, model)
+    print_audit(done, model, as_json=as_json)
+    for written in (out, picture):
+        if written and not as_json:
+            say(f"wrote {written}")
+
+
+class Stages:
+    """One progress bar after the other, each named by its stage."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def told(self, stage: str) -> None:
+        """A stage begins."""
+        self.__exit__()
+        self._bar = Bar(stage)
+
+    def __call__(self, share: float, text: str = "") -> None:
+        """How far it is."""
+        if self._bar is not None:
+            self._bar(share, text)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+
+
+def draw(done: Audited, path: Path, title: str) -> None:
+    """The picture of an audit."""
+    from hamguard.report.audit import draw_audit
+
+    floor = next(row.value for row in done.rows if (row.attack or {}).get("guide") == "worst of all")
+    chance = next(row.value for row in done.rows if row.metric == "random_map")
+    draw_audit(done.stages, done.curve, floor or 0.0, chance or 0.0, path, title=f"{title}: {done.verdict.grade}")
+
+
+def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
+    """Rows as JSON lines, or the stages, the checks and the verdict."""
+    if as_json:
+        from hamguard.cli.attack_table import print_json_rows
+
+        print_json_rows(done.rows)
+        return
+    print_table(
+        f"{name}: stages", ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds"), _stage_lines(done)
+    )  # fmt: skip
+    if done.checks:
+        words = {True: "passed", False: "FAILED", None: "left out"}
+        typer.echo("checks")
+        for one in done.checks:
+            typer.echo(f"{words[one.passed]:<9}{one.name:<16}{one.sentence}")
+    for note in dict.fromkeys(note for row in done.rows if row.metric != "check" for note in row.notes):
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Verdict: {' '.join(done.verdict.sentences)}")
+
+
+def _stage_lines(done: Audited) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for row in done.rows:
+        facts = row.attack or {}
+        value = "" if row.value is None else f"{row.value:.4f}"
+        if row.metric == "random_map":
+            lines.append(("random codes", f"{row.n:,}", "", value, "", ""))
+        elif row.metric == "map" and row.attack is None:
+            lines.append(("clean", f"{row.n:,}", "", value, "", ""))
+        elif row.metric == "map" and facts["method"] == "noise":
+            lines.append(("noise", f"{row.n:,}", "", value, "", ""))
+        elif row.metric == "map-of-those-attacked":
+            gradients = "" if not row.backwards else f"{row.backwards:,}"
+            lines.append(
+                (
+                    facts["stage"],
+                    f"{row.n:,}",
+                    value,
+                    f"{facts['worst_map_after']:.4f}",
+                    gradients,
+                    f"{row.seconds:,.1f}",
+                )
+            )
+        elif row.metric == "map" and facts["method"] == "audit":
+            what = "worst of all" if facts["labels"] == "aware" else "worst without labels"
+            spent = ("", "") if row.backwards is None else (f"{row.backwards:,}", f"{row.seconds:,.1f}")
+            lines.append((what, f"{row.n:,}", "", value, *spent))
+    floor = next(row for row in done.rows if (row.attack or {}).get("guide") == "worst of all")
+    return [*lines, ("least that a code finds", f"{floor.n:,}", "", f"{floor.value:.4f}", "", "")]

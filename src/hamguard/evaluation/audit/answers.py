@@ -1,0 +1,200 @@
+"""The query-only stage: an attacker who sees nothing but what the search answers, and how MAP falls with what is asked."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamguard.attacks.endpoint import Answers, Endpoint
+from hamguard.attacks.query_only import QueryOnly
+from hamguard.core.archives import read_npz
+from hamguard.core.digests import digest_array
+from hamguard.core.errors import RequestError, RunError, StoppedError
+from hamguard.core.files import replacing
+from hamguard.core.types import Array, Bytes, Floats, Ints
+from hamguard.data.dataset import ImageStore
+from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_run import as_pixels
+from hamguard.evaluation.audit.bench import Bench
+from hamguard.evaluation.audit.worst import Worst
+from hamguard.evaluation.encode import packed_codes
+from hamguard.retrieval.index import build_index
+
+PAGE = 100
+"""Answers that the attacker looks at."""
+
+MARKS = (10, 30, 100, 300, 1000, 3000, 10_000)
+"""Numbers of asked pictures at which the curve is drawn, and the last."""
+
+
+@dataclass(frozen=True)
+class AnswerCurve:
+    """MAP of the sample against pictures asked.
+
+    Attributes:
+        asked: how many for each query, `(M,)`; 0 first.
+        ap: average precision of each query by then, `(M, n)`.
+        distances: whether distances were seen.
+    """
+
+    asked: Ints
+    ap: Floats
+    distances: bool
+
+
+class OwnSearch:
+    """The model's own Hamming search over the database, as an outsider meets it.
+
+    Args:
+        ground: model and codes.
+        distances: tell distances, or hide them.
+    """
+
+    def __init__(self, ground: Ground, distances: bool) -> None:
+        self.ground, self.told = ground, distances
+        self.index = build_index(replace(ground.database, ids=np.arange(len(ground.database)).astype(str)))
+
+    def __call__(self, pixels: Bytes, k: int) -> Answers:
+        """The k nearest items of each picture; -1 where the database has fewer."""
+        packed = packed_codes(
+            self.ground.model, ImageStore(pixels), np.arange(len(pixels)), device=self.ground.device
+        )  # fmt: skip
+        found = self.index.search(packed, min(k, len(self.index)))
+        return padded(found.ids.astype(np.int64), found.distances if self.told else None, k)
+
+
+class ForeignSearch:
+    """A search that a person gives as `package.module:factory`; the factory returns what answers `(pixels, k)`.
+
+    Its answer is ids `(B, k)`, or ids and distances; ids may be strings. What it raises is left to the endpoint.
+
+    Args:
+        text: the place.
+        distances: use distances where it gives them.
+
+    Raises:
+        RequestError: no such module or factory, or what it returns cannot be called.
+    """
+
+    def __init__(self, text: str, distances: bool) -> None:
+        place, _, attribute = text.partition(":")
+        try:
+            factory = getattr(importlib.import_module(place), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise RequestError(f"--endpoint must be package.module:factory, got {text!r}: {error}") from error
+        self.ask: Any = factory()
+        if not callable(self.ask):
+            raise RequestError(f"{text} must return a function of (pixels, k), got {type(self.ask).__name__}")
+        self.distances = distances
+        self.told = False  # distances, so far
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, pixels: Bytes, k: int) -> Answers:
+        """What the search answers, ids as numbers."""
+        found = self.ask(pixels, k)
+        ids, distances = found if isinstance(found, tuple) else (found, None)
+        array: Array = np.asarray(ids)
+        if array.dtype.kind not in "iu":
+            numbered = [self._numbers.setdefault(str(one), len(self._numbers)) for one in array.reshape(-1)]
+            array = np.array(numbered, dtype=np.int64).reshape(array.shape)
+        far = None if distances is None or not self.distances else np.asarray(distances)
+        self.told = far is not None
+        return padded(array, far, k) if array.ndim == 2 else Answers(array, far)
+
+
+def padded(ids: Ints, distances: Any, k: int) -> Answers:
+    """Answers with k places a picture, -1 behind the last."""
+    short = k - ids.shape[1]
+    if short <= 0:
+        return Answers(ids, distances)
+    wide = ((0, 0), (0, short))
+    return Answers(
+        np.pad(ids, wide, constant_values=-1), None if distances is None else np.pad(distances, wide, mode="edge")
+    )
+
+
+def search_of(bench: Bench) -> Endpoint:
+    """The search that is asked: the person's, or the model's own."""
+    plan = bench.plan
+    return Endpoint(
+        ForeignSearch(plan.endpoint, plan.distances) if plan.endpoint else OwnSearch(bench.ground, plan.distances)
+    )
+
+
+def answer_stage(bench: Bench, worst: Worst, told: Callable[[str], None]) -> AnswerCurve | None:
+    """Attack the queries that still hold, and the sample of the checks, by answers alone; None where the plan leaves it out.
+
+    Raises:
+        RunError: the search failed for good; what was finished stays.
+    """
+    if not bench.plan.answers:
+        return None
+    told(f"query-only, {bench.plan.answers} pictures asked for each")
+    numbers = np.union1d(worst.open, bench.sample())
+    marks = [mark for mark in MARKS if mark < bench.plan.answers] + [bench.plan.answers]
+    made = _run(bench, numbers, marks)
+    ap = bench.ap(made["pixels"], numbers)
+    worst.offer(numbers, made["pixels"], ap)
+    worst.note(
+        "query-only", "answers", numbers, ap, (made["asked"], np.zeros_like(numbers), float(made["seconds"].sum()))
+    )
+    first = np.searchsorted(numbers, bench.sample())
+    curve = [worst.clean[bench.sample()]]
+    curve += [bench.ap(made["snapshots"][first, i], bench.sample()) for i in range(len(marks))]
+    return AnswerCurve(np.array([0, *marks]), np.stack(curve), bool(made["told"].all()))
+
+
+def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
+    """Pictures after all queries, `(n, ...)`, and at each mark, `(n, M, ...)`, in batches that are kept."""
+    ground, size = bench.ground, bench.ground.batch_size
+    endpoint = search_of(bench)
+    attack = QueryOnly(queries=bench.plan.answers, k=PAGE, distances=bench.plan.distances)
+    folder = bench.work / f"answers-{digest_array(numbers)[:12]}"
+    parts: list[dict[str, Array]] = []
+    for start in range(0, len(numbers), size):
+        part = numbers[start : start + size]
+        path = folder / f"{start:07d}.npz"
+        found = _kept(path, len(part))
+        if found is None:
+            begun = time.perf_counter()
+            x = ground.dataset.images.batch(ground.rows[part]).to(ground.device)  # (b, C, H, W)
+            try:
+                got = attack(x, endpoint, bench.plan.threat, index=part.tolist(), seed=ground.seed, marks=marks)
+            except RunError as error:
+                raise RunError(
+                    f"{error}; {start:,} of {len(numbers):,} queries are finished and kept, the same command goes on from there"
+                ) from error
+            except KeyboardInterrupt as stopped:
+                raise StoppedError(
+                    f"stopped: {start:,} of {len(numbers):,} queries are attacked; the same command goes on from there"
+                ) from stopped
+            found = {
+                "pixels": as_pixels(got.x_adv), "asked": got.asked.numpy(),
+                "snapshots": np.stack([as_pixels(got.snapshots[mark]) for mark in marks], axis=1),
+                "seconds": np.array(time.perf_counter() - begun),
+                "told": np.array(endpoint.ask.told),  # type: ignore[attr-defined]
+            }  # fmt: skip
+            with replacing(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, **found)  # type: ignore[arg-type]
+        parts.append(found)
+        if bench.progress:
+            bench.progress((start + len(part)) / len(numbers), f"{start + len(part):,} of {len(numbers):,} queries")
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
+
+
+def _kept(path: Path, count: int) -> dict[str, Array] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = read_npz(path, "attacked pictures")
+    except RequestError:
+        return None
+    names = ("pixels", "asked", "snapshots", "seconds", "told")
+    whole = all(name in found for name in names) and len(found["pixels"]) == count
+    return {name: found[name] for name in names} if whole else None

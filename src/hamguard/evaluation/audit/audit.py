@@ -1,0 +1,198 @@
+"""`run_audit`: stages, checks, rows and verdict in their order; what was done is kept until the result is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamguard.core.digests import digest_array, digest_json
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import replacing, write_json
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.core.types import Array, Bytes
+from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_run import forget
+from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
+from hamguard.evaluation.audit.bench import Bench, Progress
+from hamguard.evaluation.audit.checks import CHECKS, Check, check_names
+from hamguard.evaluation.audit.plan import BATTERY, AuditPlan
+from hamguard.evaluation.audit.rows import audit_rows
+from hamguard.evaluation.audit.stages import begin, gradient_stages, transfer_stages
+from hamguard.evaluation.audit.verdict import Verdict, judge
+from hamguard.evaluation.audit.worst import Worst
+from hamguard.evaluation.encode import fits
+from hamguard.models.store import AnyModel
+
+ROWS, FACTS, WORST, WORK = "rows.jsonl", "audit.json", "worst.npz", ".work"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """An audit.
+
+    Attributes:
+        plan: what was asked for.
+        rows: its rows.
+        verdict: three sentences.
+        checks: what the checks found.
+        stages: name of each stage, queries it attacked, worst MAP of all queries after it; the clean MAP first.
+        curve: MAP against pictures asked, as two lists; empty where the stage was left out.
+        pixels: the worst pictures, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
+    """
+
+    plan: AuditPlan
+    rows: list[Row]
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    stages: tuple[tuple[str, int, float], ...]
+    curve: tuple[tuple[int, ...], tuple[float, ...]]
+    pixels: Bytes
+
+
+def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> str:
+    """Content hash of everything that decides the rows."""
+    return digest_json(
+        {
+            "plan": plan.model_dump(mode="json"), "battery": [cell.name for cell in BATTERY], "model": ground.model.digest,
+            "sources": [model.digest for model in sources], "split": ground.split.digest, "seed": ground.seed,
+            "pictures": [ground.dataset.images.digest, digest_array(ground.rows)], "batch": ground.batch_size,
+            "labels": digest_array(ground.query.labels, ground.database.labels),
+        }
+    )  # fmt: skip
+
+
+def run_audit(
+    ground: Ground,
+    plan: AuditPlan,
+    *,
+    sources: Sequence[AnyModel] = (),
+    work: Path,
+    out: Path | None = None,
+    restart: bool = False,
+    told: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> Audited:
+    """Audit a model on its data.
+
+    Args:
+        ground: the model on its data.
+        plan: what is asked for.
+        sources: models of `plan.sources`, in their order.
+        work: folder of unfinished audits, where there is no `out`.
+        out: write rows, facts and the worst pictures here, and keep unfinished work here.
+        restart: throw away what an earlier run left.
+        told: told which stage begins.
+        progress: told how far a stage is.
+
+    Raises:
+        RequestError: no labels, a source of another picture size, an unknown check, or an `out` that holds other things.
+        StaleError: `out` holds another audit.
+        RunError: NaN gradients, a search that fails for good, or a full disk.
+        StoppedError: a person stopped the audit; what was finished stays.
+    """
+    names = check_names(plan.checks)
+    if not (ground.query.labels.any() and ground.database.labels.any()):
+        raise RequestError(
+            f"an audit needs labels, and {ground.dataset.name} has none; label-free: hamguard attack --method hag"
+        )
+    for name, model in zip(plan.sources, sources, strict=True):
+        if not fits(model, ground.dataset.images):
+            raise RequestError(f"{name} takes pictures of another size than {ground.name}")
+    key = audit_key(ground, plan, sources)
+    folder = out / WORK if out else work / key
+    if out and (done := _look_at(out, key, plan, restart=restart)) is not None:
+        return done
+    if restart:
+        forget(folder)
+    if out:
+        write_json(folder / FACTS, {"key": key})
+    bench = Bench(ground, plan, folder, progress)
+    if plan.endpoint and plan.answers:
+        search_of(bench)  # a wrong name costs no work
+    worst = begin(bench)
+    gradient_stages(bench, worst, told)
+    transfer_stages(bench, worst, sources, told)
+    curve = answer_stage(bench, worst, told)
+    checks = []
+    for name in names:
+        told(f"check {name}")
+        checks.append(CHECKS[name](bench, worst))
+    rows = audit_rows(bench, worst, curve, checks)
+    done = _audited(bench, worst, curve, checks, rows)
+    if out:
+        _write(out, key, bench, worst, done)
+    forget(folder)
+    return done
+
+
+def _audited(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: list[Check], rows: list[Row]) -> Audited:
+    stages = [("clean", bench.count, float(worst.clean.mean()))]
+    stages += [(stage.name, len(stage.numbers), stage.after) for stage in worst.stages]
+    points: tuple[tuple[int, ...], tuple[float, ...]] = ((), ())
+    if curve is not None:
+        points = tuple(curve.asked.tolist()), tuple(curve.ap.mean(1).tolist())
+    verdict = judge(bench, worst, curve, checks)
+    return Audited(bench.plan, rows, verdict, tuple(checks), tuple(stages), points, worst.pixels)
+
+
+def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> None:
+    """Rows and worst pictures first, `audit.json` last: a folder with it is complete."""
+    write_rows(out / ROWS, done.rows)
+    arrays: dict[str, Array] = {
+        "ids": bench.ground.query.ids, "clean_ap": worst.clean, "worst_ap": worst.ap, "floor_ap": worst.floor,
+        "by": worst.by, "pixels": worst.pixels,
+    }  # fmt: skip
+    with replacing(out / WORST) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    facts: dict[str, Any] = {
+        "key": key, "model": bench.ground.name, "model_hash": bench.ground.model.digest,
+        "dataset": bench.ground.dataset.title, "eps": bench.plan.eps, "norm": bench.plan.norm,
+        "plan": bench.plan.model_dump(mode="json"), "verdict": asdict(done.verdict), "checks": [asdict(c) for c in done.checks],
+        "stages": done.stages, "curve": done.curve,
+    }  # fmt: skip
+    write_json(out / FACTS, facts)
+
+
+def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited | None:
+    """The finished audit of a folder, if it is this one; anything else that would be lost is refused."""
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file; --out must be a folder")
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    facts, begun = _read(out / FACTS), _read(out / WORK / FACTS)
+    if facts is None and begun is None:
+        raise RequestError(f"{out} holds other files; --out must be a new folder or one that an audit made")
+    if restart:
+        (out / FACTS).unlink(missing_ok=True)
+        return None
+    held = (facts or begun or {}).get("key")
+    if held != key:
+        raise StaleError(f"{out} holds another audit; give another --out, or --restart to replace it")
+    if facts is None:
+        return None
+    try:
+        verdict, checks = facts["verdict"], facts["checks"]
+        with np.load(out / WORST, allow_pickle=False) as arrays:
+            pixels = arrays["pixels"]
+        return Audited(
+            plan, read_rows(out / ROWS), Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
+            tuple(Check(**check) for check in checks), tuple((n, c, v) for n, c, v in facts["stages"]),
+            (tuple(facts["curve"][0]), tuple(facts["curve"][1])), pixels,
+        )  # fmt: skip
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"{out} holds a damaged audit; --restart makes it again: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} is damaged; give another --out, or --restart") from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,204 @@
+"""Where an audit works: a ground, the battery's guides made ready, folders of finished batches, scores of single queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.threat import Threat
+from hamguard.attacks.through import Through
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import pack
+from hamguard.core.digests import digest_array
+from hamguard.core.types import Bytes, Floats, Ints
+from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack_run import AttackedPictures, Source, run_attack
+from hamguard.evaluation.audit.plan import BATTERY, AuditPlan, Cell, Gradients
+from hamguard.models.folding import folded
+from hamguard.models.store import AnyModel
+from hamguard.retrieval.metrics import average_precision
+
+Progress = Callable[[float, str], None]
+
+LEVEL = 2.0
+"""Median size of the outputs that attacks see: there tanh bends and still has a slope. Trained hash models lie around it."""
+
+SEEN = 256  # training pictures that tell the size of a model's outputs
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A model whose outputs are multiplied by one positive number: the same codes, other gradients of a loss.
+
+    Attributes:
+        model: the model.
+        factor: the number.
+    """
+
+    model: Any
+    factor: float
+
+    @property
+    def bits(self) -> int:
+        """Code length K."""
+        return int(self.model.bits)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]."""
+        z: Tensor = self.factor * self.model.logits(x)
+        return z
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attack made of n queries.
+
+    Attributes:
+        made: pictures and passes.
+        ap: average precision of each, `(n,)`.
+    """
+
+    made: AttackedPictures
+    ap: Floats
+
+    @property
+    def spent(self) -> tuple[Ints, Ints, float]:
+        """Forward passes, backward passes, seconds."""
+        return self.made.forwards, self.made.backwards, self.made.seconds
+
+
+@dataclass
+class Bench:
+    """A model under audit.
+
+    Attributes:
+        ground: the model on its data.
+        plan: the audit.
+        work: folder of finished batches; what lies there is not made again.
+        progress: told how far the current stage is.
+    """
+
+    ground: Ground
+    plan: AuditPlan
+    work: Path
+    progress: Progress | None = None
+    _guides: dict[tuple[str, str], Attack] = field(default_factory=dict, repr=False)
+    _victims: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def count(self) -> int:
+        """Number of queries Q."""
+        return len(self.ground.query)
+
+    @cached_property
+    def clean(self) -> Floats:
+        """Average precision of the clean queries, `(Q,)`."""
+        return average_precision(self.ground.query, self.ground.database)
+
+    @cached_property
+    def clean_pixels(self) -> Bytes:
+        """The clean queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8."""
+        return self.ground.dataset.images.pixels(self.ground.rows)
+
+    @cached_property
+    def floors(self) -> dict[str, Floats]:
+        """Average precision of the opposite of each guide's code, `(Q,)` each: where an attack on that guide ends."""
+        found = {}
+        marks = torch.from_numpy(self.ground.query.labels).float()
+        own = self.ground.query.codes
+        for name in dict.fromkeys(cell.guide for cell in BATTERY):
+            guide = self._prepared(Cell(name, "inner"), self.ground.model, self.ground.reference).guide
+            code = guide(own, marks, self.ground.reference, range(self.count), self.ground.seed)
+            found[name] = self.ap_of_codes(code)
+        return found
+
+    def ap_of_codes(self, code: object) -> Floats:
+        """Average precision of the opposites of guide codes `(Q, K)`."""
+        bank = replace(self.ground.query, packed=pack(-code))  # type: ignore[operator]
+        return average_precision(bank, self.ground.database)
+
+    def ap(self, pixels: Bytes, numbers: Ints) -> Floats:
+        """Average precision of changed queries, `(n,)`: encoded again, searched, scored under their own labels."""
+        return average_precision(self.ground.codes_of(pixels, numbers), self.ground.database)
+
+    def run(
+        self,
+        cell: Cell,
+        numbers: Ints,
+        *,
+        name: str = "",
+        steps: int | None = None,
+        restarts: int = 1,
+        threat: Threat | None = None,
+        model: AnyModel | None = None,
+        bank: CodeBank | None = None,
+        gradients: Gradients = "rescaled",
+    ) -> Outcome:
+        """Attack some queries by a cell of the battery.
+
+        Args:
+            cell: guide and loss.
+            numbers: which queries, `(n,)`.
+            name: of the folder of finished batches; None takes the cell's.
+            steps: gradients; the plan's where not given.
+            restarts: starts.
+            threat: the allowed set; the plan's where not given.
+            model: model that the pictures are made on; the audited one where not given.
+            bank: codes of the training part by that model.
+            gradients: what they are taken from.
+
+        Returns:
+            Pictures, passes, and average precision on the audited model.
+        """
+        on = model or self.ground.model
+        votes = bank or self.ground.reference
+        ready = self._prepared(cell, on, votes)
+        attack = replace(cell.attack(threat or self.plan.threat, steps or self.plan.steps, restarts), guide=ready.guide)
+        source = Source(attack, self.victim(on, gradients), votes)
+        folder = f"{name or cell.name.replace(', ', '-').replace(' ', '-')}-{digest_array(numbers)[:12]}"
+        made = run_attack(
+            AttackPlan(method="adaptive", fold=False), [source], self.ground.dataset, self.ground.rows[numbers],
+            self.ground.query.labels[numbers], work=self.work / folder, numbers=numbers, seed=self.ground.seed,
+            batch_size=self.ground.batch_size, device=self.ground.device, progress=self.progress,
+        )  # fmt: skip
+        return Outcome(made, self.ap(made.pixels, numbers))
+
+    def sample(self) -> Ints:
+        """Numbers of the queries that checks look at, `(n,)`: the first of the run."""
+        return np.arange(min(self.plan.sample, self.count))
+
+    def _prepared(self, cell: Cell, model: AnyModel, bank: CodeBank) -> Attack:
+        key = (cell.guide, bank.digest)
+        if key not in self._guides:
+            self._guides[key] = cell.attack(self.plan.threat, 1).prepared(bank, self.ground.seed)
+        return self._guides[key]
+
+    def output_level(self, model: AnyModel) -> float:
+        """Median size of a model's outputs on training pictures."""
+        train = self.ground.split.train
+        rows = train[np.linspace(0, len(train) - 1, min(SEEN, len(train))).astype(np.int64)]
+        with torch.no_grad():
+            return float(model.logits(self.ground.dataset.images.batch(rows).to(self.ground.device)).abs().median())
+
+    def victim(self, model: AnyModel, gradients: Gradients = "rescaled") -> Any:
+        """The copy of a model that gradients are taken from: folded where it stays as it is, its outputs brought to `LEVEL`."""
+        key = (model.digest, gradients)
+        if key not in self._victims:
+            level = self.output_level(model)
+            copy: Any = Through(model) if gradients == "through" else folded(model)
+            self._victims[key] = copy if gradients == "plain" or level == 0 else Rescaled(copy, LEVEL / level)
+        return self._victims[key]
+
+    def masks(self) -> bool:
+        """Whether the model has steps or saturating functions that stop gradients."""
+        x = self.ground.dataset.images.batch(self.ground.rows[:2]).to(self.ground.device)
+        return Through(self.ground.model).meets(x) > 0

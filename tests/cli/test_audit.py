@@ -1,0 +1,263 @@
+"""`hamguard audit`: worst case, checks, verdict, resume, the query-only stage, and what it says to wrong requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hamguard.core.errors import StoppedError
+from hamguard.evaluation.audit import bench as bench_module
+from hamguard.evaluation.audit.plan import BATTERY
+from hamguard.images.io import decode
+from tests.cli.conftest import World
+from tests.cli.helpers import Shell
+
+SMALL = ("--eps", "0.1", "--queries", "16", "--steps", "8", "--answers", "12", "--sample", "6", "--batch-size", "5")
+BARE = (*SMALL, "--no-substitute", "--check", "none")
+MODULE = """
+import torch
+from torch import nn
+from hamguard.models.hash_model import HashModel
+
+class Changed(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.inner = HashModel.load({folder!r}).eval().requires_grad_(False)
+        self.kind, self.size, self.channels = kind, self.inner.size, self.inner.channels
+    def forward(self, x):
+        if self.kind == "steps":
+            x = (x * 31).round() / 31
+        z = self.inner.logits(x)
+        z = z + 0.5 * torch.randn_like(z) if self.kind == "random" else z
+        return torch.tanh(500 * z) if self.kind == "tanh" else 500 * z if self.kind == "scale" else z
+
+def scale(): return Changed("scale")
+def tanh(): return Changed("tanh")
+def steps(): return Changed("steps")
+def random(): return Changed("random")
+"""
+ENDPOINT = """
+import numpy as np
+from pathlib import Path
+
+PLACE = Path({place!r})
+
+class Search:
+    calls = 0
+    def __call__(self, pixels, k):
+        self.calls += 1
+        if PLACE.exists() and self.calls >= int(PLACE.read_text()):
+            raise OSError("connection reset")
+        far = np.abs(pixels.reshape(len(pixels), -1).astype(float) - 128).mean(1).astype(int)
+        ids = (far[:, None] + np.arange(k)[None]) % 50
+        return [[f"item {{one}}" for one in row] for row in ids]
+
+def search(): return Search()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAMGUARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("hamguard.attacks.endpoint.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def changed(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Module of models that hide the gradients of the world's model."""
+    name = f"changed_{abs(hash(str(tmp_path)))}"
+    (tmp_path / f"{name}.py").write_text(MODULE.format(folder=str(world.model)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(row for row in rows if row["metric"] == "map" and (row["attack"] or {}).get("held") is not None)
+
+
+def checks(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["attack"]["check"]: row for row in rows if row["metric"] == "check"}
+
+
+def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_an_audit_and_its_folder(shell: Shell, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "audit"
+    rows = shell.done("audit", world.model, *SMALL, "--out", out, "--json").rows
+    worst, clean, floor = (
+        result(rows),
+        rows[0],
+        next(r for r in rows if (r["attack"] or {}).get("guide") == "worst of all"),
+    )
+    assert clean["attack"] is None and clean["metric"] == "map"
+    assert worst["value"] < clean["value"] and worst["n"] == 16 and worst["threat"]["eps"] == 0.1
+    stages = [row for row in rows if row["metric"] == "map-of-those-attacked"]
+    after = [row["attack"]["worst_map_after"] for row in stages]
+    assert after == sorted(after, reverse=True) and after[-1] == pytest.approx(worst["value"])
+    assert stages[0]["n"] == 16 and stages[0]["attack"]["labels"] == "free"
+    kept = np.load(out / "worst.npz")
+    assert kept["worst_ap"].mean() == pytest.approx(worst["value"])
+    assert (kept["worst_ap"] <= kept["clean_ap"]).all() and kept["floor_ap"].mean() == pytest.approx(floor["value"])
+    images = np.load(world.root / "toy.npz")["images"]
+    delta = np.abs(kept["pixels"].astype(int) - images[kept["ids"].astype(int)]).max() / 255
+    assert 0 < delta <= 0.1 + 1e-9
+    assert set(checks(rows)) == {
+        "zero-gradients", "saturated-tanh", "repeatable", "losses-agree", "restart-gain", "more-steps", "eps-monotone",
+        "large-eps", "query-only", "transfer", "saved-file",
+    }  # fmt: skip
+    assert (
+        checks(rows)["saved-file"]["attack"]["passed"] is True
+        and checks(rows)["repeatable"]["attack"]["passed"] is True
+    )
+    curve = [(row["attack"]["asked"], row["value"]) for row in rows if row["metric"] == "map-after-answers"]
+    assert [asked for asked, _ in curve] == [0, 10, 12]
+    facts = json.loads((out / "audit.json").read_text())
+    assert facts["verdict"]["grade"] in ("broken", "weakened", "holds") and len(facts["verdict"]["sentences"]) == 3
+    assert facts["model_hash"] == clean["hashes"]["model"] and not (out / ".work").exists()
+    assert decode(out / "audit.png").shape[1] > 400
+    again = shell.done("audit", world.model, *SMALL, "--out", out, "--json")
+    assert again.rows == rows, "a finished audit is read"
+    said = shell.done("audit", world.model, *SMALL, "--out", out)
+    assert "Verdict: This search" in said.out and "passed   saved-file" in said.out
+    assert "holds another audit" in shell.fails(2, "audit", world.model, *SMALL, "--steps", "9", "--out", out)
+
+
+def test_never_weaker_than_its_parts(shell: Shell, world: World) -> None:
+    rows = shell.done("audit", world.model, *BARE, "--json").rows
+    worst = result(rows)["value"]
+    for guide, loss in (("own", "inner"), ("center", "inner"), ("mainstay", "mainstay")):
+        one = shell.done(
+            "attack", world.model, "--method", "adaptive", "--guide", guide, "--set", f"loss={loss}", "--steps", "8",
+            "--eps", "0.1", "--queries", "16", "--json",
+        ).rows  # fmt: skip
+        single = next(
+            row for row in one if row["metric"] == "map" and (row["attack"] or {}).get("method") == "adaptive"
+        )
+        assert worst <= single["value"] + 1e-3
+    assert not checks(rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("scale", "saturated-tanh"), ("tanh", "zero-gradients"), ("steps", "zero-gradients")]
+)
+def test_hidden_gradients_do_not_blind_it_and_are_named(
+    shell: Shell, world: World, changed: str, kind: str, named: str
+) -> None:
+    words = ("--data", world.data, "--eps", "0.2", "--queries", "16", "--batch-size", "16", "--json")
+    pgd = shell.done("attack", f"{changed}:{kind}", "--method", "pgd", "--steps", "20", *words).rows
+    plain = next(row["value"] for row in pgd if row["metric"] == "map" and (row["attack"] or {}).get("method") == "pgd")
+    asked = ("--steps", "20", "--answers", "0", "--sample", "8", "--no-substitute", "--check", named)
+    audited = shell.done("audit", f"{changed}:{kind}", *words, *asked).rows
+    honest = shell.done("audit", world.model, *words[2:], *asked).rows
+    clean = audited[0]["value"]
+    assert plain > clean - 0.1, "plain PGD sees nothing"
+    assert result(audited)["value"] < result(honest)["value"] + 0.05, "the audit does"
+    found = checks(audited)[named]
+    assert found["attack"]["passed"] is False and found["value"] > 0.5
+    assert checks(honest)[named]["attack"]["passed"] is True
+    said = shell.done("audit", f"{changed}:{kind}", *words[:-1], *asked)
+    assert "hides its gradients" in said.out and named in said.out
+
+
+def test_a_model_that_draws_random_numbers_is_named(shell: Shell, world: World, changed: str) -> None:
+    torch.manual_seed(0)
+    rows = shell.done("audit", f"{changed}:random", "--data", world.data, *SMALL, "--no-substitute", "--check", "repeatable",
+                      "--answers", "0", "--json").rows  # fmt: skip
+    assert checks(rows)["repeatable"]["attack"]["passed"] is False
+
+
+def test_it_goes_on_where_it_was_stopped(
+    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shell.done("audit", world.model, *SMALL, "--out", tmp_path / "whole", "--json").rows
+    real, calls = bench_module.run_attack, []
+
+    def stopping(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise StoppedError("stopped")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(bench_module, "run_attack", stopping)
+    stopped = shell("audit", world.model, *SMALL, "--out", tmp_path / "parts")
+    assert stopped.code not in (0, 2) and (tmp_path / "parts" / ".work").is_dir()
+    first = sorted((tmp_path / "parts" / ".work").rglob("*.npz"))
+    assert first, "finished batches are kept"
+    monkeypatch.setattr(bench_module, "run_attack", real)
+    touched = {path: path.stat().st_mtime_ns for path in first}
+    kept: list[Path] = []
+    monkeypatch.setattr(
+        "hamguard.evaluation.audit.audit.forget",
+        lambda folder: kept.extend(path for path in touched if path.stat().st_mtime_ns == touched[path]),
+    )
+    rows = shell.done("audit", world.model, *SMALL, "--out", tmp_path / "parts", "--json").rows
+    assert timeless(rows) == timeless(whole)
+    assert kept == first, "they are not made again"
+
+
+def test_only_queries_that_hold_go_on(shell: Shell, world: World) -> None:
+    rows = shell.done("audit", world.model, *BARE, "--eps", "0.5", "--steps", "20", "--answers", "0", "--json").rows
+    counts = [row["n"] for row in rows if row["metric"] == "map-of-those-attacked"]
+    assert counts == sorted(counts, reverse=True) and counts[0] == 16
+    assert len(counts) < len(BATTERY) or counts[-1] < 16
+    assert result(rows)["attack"]["held"] <= counts[-1]
+
+
+def test_a_search_that_fails_keeps_what_is_done(
+    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, place = f"outside_{abs(hash(str(tmp_path)))}", tmp_path / "fails_at"
+    (tmp_path / f"{name}.py").write_text(ENDPOINT.format(place=str(place)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ("audit", world.model, *BARE, "--endpoint", f"{name}:search", "--out", tmp_path / "out", "--json")
+    place.write_text("15")  # in the second batch
+    line = shell.fails(1, *words)
+    assert "failed 3 times in a row" in line and "connection reset" in line and " queries are finished and kept" in line
+    place.unlink()
+    rows = shell.done(*words).rows
+    fresh = shell.done(*words[:-2], tmp_path / "fresh", "--json").rows
+    assert timeless(rows) == timeless(fresh)
+    curve = [row for row in rows if row["metric"] == "map-after-answers"]
+    assert curve and curve[0]["attack"]["distances"] is False, "this search tells none"
+
+
+def test_pictures_of_another_model_are_tried(shell: Shell, world: World, tmp_path: Path) -> None:
+    rows = shell.done("audit", world.model, *SMALL, "--check", "transfer", "--source-model", world.model, "--json").rows
+    stage = next(row for row in rows if (row["attack"] or {}).get("method") == "transfer")
+    assert str(world.model) in stage["attack"]["stage"] and stage["backwards"] > 0
+    assert checks(rows)["transfer"]["attack"]["passed"] in (True, False)
+    none = shell.done("audit", world.model, *BARE[:-2], "--answers", "0", "--check", "transfer", "--json").rows
+    assert checks(none)["transfer"]["attack"]["passed"] is None and checks(none)["transfer"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--check", "zero-gradient"), "did you mean zero-gradients"),
+        (("--eps", "8"), "did you mean 8 / 255"),
+        (("--threat", "l1"), "unknown threat 'l1'"),
+        (("--endpoint", "nowhere:search"), "--endpoint must be package.module:factory"),
+        (("--source-model", "nowhere"), "nowhere"),
+        (("--picture", "audit.txt"), ".png"),
+        (("--steps", "0"), "steps"),
+    ],
+)  # fmt: skip
+def test_wrong_requests(shell: Shell, world: World, words: tuple[str, ...], part: str) -> None:
+    assert part in shell.fails(2, "audit", world.model, *words)
+
+
+def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell, world: World, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    assert "holds other files" in shell.fails(2, "audit", world.model, *BARE, "--out", tmp_path / "mine")
+    images = np.load(world.root / "toy.npz")["images"][:60]
+    np.savez(tmp_path / "bare.npz", images=images)
+    line = shell.fails(2, "audit", world.model, "--data", f"arrays:{tmp_path / 'bare.npz'}", *BARE)
+    assert "needs labels" in line
