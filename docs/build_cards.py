@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
 from hamguard.evaluation.attack_plan import FLAGS, describe
+from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
 from hamguard.hashing.objective import REGISTRY, Objective, objective_type
 from hamguard.training.recipe import Recipe
 
@@ -88,9 +89,12 @@ def attack_card(name: str) -> str:
             continue
         how = {"threat": "`--eps`, `--threat`", "guide": f"`--guide`: {ANY_GUIDE}"}.get(option, f"`--{option}`")
         how = how if option in FLAGS else f"`--set {option}=VALUE`"
-        default = "linf 8/255" if option == "threat" else shown(parameter.default)
+        ball = "the generator's" if facts.needs_generator else "linf 8/255"
+        default = ball if option == "threat" else shown(parameter.default)
         default = "the preset's" if parameter.default is None and option != "threat" else default
         lines.append(f"| `{option}` | {cell(default)} | {how} |")
+    if facts.needs_generator:
+        return "\n".join([*lines, *generator_lines(name)])
     for preset in facts.presets or ("default",):
         made = attack_named(name)(**({"preset": preset} if facts.presets else {}))
         lines += ["", f"## The values of `{preset}`", "", "| value | |", "|---|---|"]
@@ -102,6 +106,30 @@ def attack_card(name: str) -> str:
     lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
     lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
     return "\n".join([*lines, "```", ""])
+
+
+def generator_lines(name: str) -> list[str]:
+    """Settings of a generator's training under each default, and the two commands."""
+    soft, hard, paper = (
+        build_generator_request({"data.source": "digits", "preset": preset}, sets)
+        for preset, sets in (("default", []), ("default", ["budget=hard"]), ("paper", []))
+    )
+    lines = [
+        "",
+        "## Settings of the generator",
+        "",
+        "| setting | soft | hard | paper | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for key, field in GeneratorSettings.model_fields.items():
+        values = " | ".join(cell(shown(getattr(one.settings, key))) for one in (soft, hard, paper))
+        lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
+    for key in ("epochs", "batch_size", "lr", "schedule"):
+        values = " | ".join(cell(getattr(one.training, key)) for one in (soft, hard, paper))
+        lines.append(f"| `{key}` | {values} | of the training recipe |")
+    train = f"hamguard train --method {name} --victim models/digits --out generators/digits"
+    attack = f"hamguard attack models/digits --method {name} --generator generators/digits"
+    return [*lines, "", "```bash", train, f"{train}-hard --set budget=hard --set eps=0.2", attack, "```", ""]
 
 
 def written(value: object) -> str:

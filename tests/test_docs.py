@@ -47,7 +47,9 @@ def test_every_page_with_commands_is_tried() -> None:
     assert {page.name for page in PAGES if commands(page)} == {
         "README.md",
         "attacks.md",
+        "audit.md",
         "data.md",
+        "measures.md",
         "metrics.md",
         "training.md",
     }

@@ -9,7 +9,7 @@ import torch
 from hamguard.attacks.guides.relevant import CodeSet, RelevantSet
 from hamguard.attacks.guides.vote import AnchorCode, SignedMean, label_cosine, mainstay_sum, vote
 from hamguard.attacks.losses.hag import HagLoss
-from hamguard.attacks.losses.inner import cosine, inner_product, margin
+from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
 from hamguard.attacks.losses.mainstay import MainstayLoss
 from hamguard.attacks.losses.sdha import SdhaLoss, surrogate_distance
 from hamguard.codes.bank import CodeBank
@@ -130,6 +130,17 @@ def test_relevant_set_falls_back_to_the_own_code() -> None:
     group = RelevantSet()(own, labels, BANK, [0, 1], 0)
     assert group.member[0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0]
     assert torch.equal(group.vote[1], own[1])
+
+
+def test_logarithm_is_never_flat() -> None:
+    z = torch.tensor([[0.1, -0.3, 1e6, -1e-9]], requires_grad=True)
+    target = torch.tensor([[1.0, 1, -1, 1]])
+    value = logarithm(z, target, -1)
+    expected = (np.log(2) - np.log(4) - np.log1p(1e7) - np.log1p(1e-8)) / 4
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    assert logarithm(z, target, 1).item() == pytest.approx(-expected, rel=1e-5)
+    (slope,) = torch.autograd.grad(value.sum(), z)
+    assert (slope.sign() == target).all() and slope.abs()[0, 3] > slope.abs()[0, 0] > slope.abs()[0, 2] > 0
 
 
 def test_cosine_and_margin() -> None:

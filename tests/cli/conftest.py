@@ -9,6 +9,12 @@ from PIL import Image
 
 from tests.cli.helpers import Shell, write_arrays
 
+GENERATOR = [
+    word
+    for setting in ("width=8", "budget=hard", "eps=0.2", "batch_size=64", "prototype_steps=20")
+    for word in ("--set", setting)
+]
+
 
 class World(NamedTuple):
     """A trained model with all that the commands make of it; tests read it and never write to it."""
@@ -46,3 +52,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         result = CliRunner().invoke(app, list(map(str, words)))
         assert result.exit_code == 0, (result.output, result.exception)
     return made
+
+
+@pytest.fixture(scope="session")
+def generator(world: World) -> Path:
+    """A hardly trained generator against the world's model, at the eps of the small attacks."""
+    from typer.testing import CliRunner
+
+    from hamguard.cli.main import app
+
+    folder = world.root / "generator"
+    words = ["train", "--method", "prosgan", "--victim", world.model, "--out", folder, "--epochs", "1", *GENERATOR]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert result.exit_code == 0, (result.output, result.exception)
+    return folder

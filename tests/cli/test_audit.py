@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from hamguard.core.errors import StoppedError
 from hamguard.evaluation.audit import bench as bench_module
+from hamguard.evaluation.audit.checks import CHECKS
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
 from tests.cli.conftest import World
@@ -109,7 +111,7 @@ def test_an_audit_and_its_folder(shell: Shell, world: World, tmp_path: Path) -> 
     delta = np.abs(kept["pixels"].astype(int) - images[kept["ids"].astype(int)]).max() / 255
     assert 0 < delta <= 0.1 + 1e-9
     assert set(checks(rows)) == {
-        "zero-gradients", "saturated-tanh", "repeatable", "losses-agree", "restart-gain", "more-steps", "eps-monotone",
+        "zero-gradients", "saturated-tanh", "repeatable", "raw-logits", "restart-gain", "more-steps", "eps-monotone",
         "large-eps", "query-only", "transfer", "saved-file",
     }  # fmt: skip
     assert (
@@ -261,3 +263,8 @@ def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell,
     np.savez(tmp_path / "bare.npz", images=images)
     line = shell.fails(2, "audit", world.model, "--data", f"arrays:{tmp_path / 'bare.npz'}", *BARE)
     assert "needs labels" in line
+
+
+def test_every_check_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == list(CHECKS)

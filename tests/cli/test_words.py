@@ -16,7 +16,7 @@ from tests.cli.helpers import Shell
 
 VERBS = [
     ["demo"], ["data", "list"], ["data", "check"], ["train"], ["encode"], ["index", "build"], ["index", "info"], ["search"],
-    ["evaluate"],
+    ["evaluate"], ["measure"], ["transfer"],
 ]  # fmt: skip
 
 

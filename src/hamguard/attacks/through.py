@@ -23,12 +23,10 @@ F = torch.nn.functional
 STEPS = frozenset(
     {
         torch.round, torch.floor, torch.ceil, torch.trunc, torch.sign, Tensor.round, Tensor.floor, Tensor.ceil,
-        Tensor.trunc, Tensor.sign,
+        Tensor.trunc, Tensor.sign, F.hardtanh, F.hardsigmoid,
     }
 )  # fmt: skip
-SATURATING = frozenset(
-    {torch.tanh, Tensor.tanh, F.tanh, torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.hardtanh, F.softsign, F.hardsigmoid}
-)
+SATURATING = frozenset({torch.tanh, Tensor.tanh, F.tanh, torch.sigmoid, Tensor.sigmoid, F.sigmoid, F.softsign})
 
 
 class _Through(TorchFunctionMode):

@@ -17,6 +17,7 @@ from hamguard.cli.common import (
     SeedOption,
     check_suffix,
     choose_device,
+    key_value,
     require_source,
     say,
 )
@@ -25,7 +26,9 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from hamguard.evaluation.attack_plan import AttackPlan
 
-METHODS = "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal"
+METHODS = (
+    "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan"
+)
 
 
 def attack(
@@ -67,6 +70,10 @@ def attack(
     source_model: Annotated[
         list[str] | None,
         typer.Option("--source-model", help="Make the pictures on this model, score them on MODEL; may be repeated."),
+    ] = None,
+    generator: Annotated[
+        Path | None,
+        typer.Option("--generator", help="Trained generator of prosgan, see `hamguard train --method prosgan`."),
     ] = None,
     combine: Annotated[
         str, typer.Option("--combine", help="How several source models join: joint, sum, sum-project, mean.")
@@ -119,11 +126,13 @@ def attack(
 
     hamguard attack models/digits --method hag --eps 0.2 --source-model models/other
     """
+    from hamguard.attacks.methods.registry import method_facts
     from hamguard.attacks.threat import parse_eps
     from hamguard.cli.attack_table import print_attacks, print_methods
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+    from hamguard.evaluation.generators import with_generator
     from hamguard.evaluation.score import Convention, check_defined, parse_metric
 
     if listed:
@@ -142,17 +151,21 @@ def attack(
     metrics = tuple(metric or ("map",))
     for text in metrics:
         parse_metric(text)
-    options = dict(_pair(text) for text in sets or [])
+    options = dict(key_value(text) for text in sets or [])
     plans = [
         AttackPlan(
-            method=name, eps=parse_eps(size), norm=threat, steps=steps, restarts=restarts, preset=preset, guide=guide,
-            targets=targets, reference=reference, options=options, sources=tuple(source_model or ()), combine=combine, fold=fold,
+            method=name, eps=parse_eps(size) if size else None, norm=threat, steps=steps, restarts=restarts,
+            preset=preset, guide=guide, targets=targets, reference=reference, options=options,
+            sources=tuple(source_model or ()), combine=combine, fold=fold,
+            generator=str(generator) if generator and method_facts(name).needs_generator else None,
         )
-        for size in eps or ["8/255"]
+        for size in eps or [""]
         for name in method
     ]  # fmt: skip
+    if generator and not any(plan.generator for plan in plans):
+        raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(method)}")
     for plan in plans:
-        build_attack(plan)  # a wrong word costs no work
+        with_generator(build_attack(plan), plan)  # a wrong word costs no work
     if len(plans) > 1 and (save_images or sheet):
         raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(plans)} attacks")
 
@@ -200,12 +213,5 @@ def attack(
             say(f"wrote {written}")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
-    return key, value
-
-
 def _name(plan: AttackPlan) -> str:
-    return f"{plan.method} at {plan.eps * 255:g}/255"
+    return plan.method if plan.generator else f"{plan.method} at {plan.threat.eps * 255:g}/255"

@@ -16,6 +16,7 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     """Two lines a query, before and after the attack; the last query is the one that resisted most."""
     import numpy as np
 
+    from hamguard.cli.attack_table import eps_text
     from hamguard.codes.binary import hamming
     from hamguard.codes.histograms import distance_histograms
     from hamguard.evaluation.answers import sheet_entry
@@ -60,7 +61,7 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
             else:
                 lines.append(SheetRow(Found(entry.picture, "query", entry.caption), answers))
     plan = found.plan
-    size = f"{plan.norm} {plan.eps * 255:g}/255" if plan.norm == "linf" else f"{plan.norm} {plan.eps:g}"
+    size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
     meant = "the query" if targets is None else "the query (before) or with the target (after)"
     footer = (
         f"each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with {meant}, "

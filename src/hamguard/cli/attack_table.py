@@ -24,6 +24,8 @@ def eps_text(threat: dict[str, Any]) -> str:
     >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5})
     ('linf 8/255', 'l2 0.5')
     """
+    if threat["eps"] is None:
+        return f"{threat['norm']} budget"
     levels = threat["eps"] * 255
     whole = threat["norm"] == "linf" and abs(levels - round(levels)) < 1e-6
     return f"{threat['norm']} {round(levels)}/255" if whole else f"{threat['norm']} {threat['eps']:g}"
@@ -134,7 +136,8 @@ def _line(what: str, rows: dict[str, Row], metric: str | None) -> list[str]:
     number = f"{score.value:.4f}" if score and score.value is not None else ""
     moved = rows.get("bits-moved")
     spent = f"{moved.backwards:,}" if moved and moved.backwards is not None else ""
-    seconds = f"{moved.seconds:,.1f}" if moved and moved.seconds is not None else ""
+    spent_on = moved or score  # of a guide's code there is a score only
+    seconds = f"{spent_on.seconds:,.1f}" if spent_on and spent_on.seconds is not None else ""
     return [
         what, number, span, f"{gain.value:.3f}" if gain and gain.value is not None else "",
         value("bits-moved", ".1f"), value("rmse", ".2f", 100), value("linf", ".1f", 255), value("ssim", ".3f"),

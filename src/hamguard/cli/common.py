@@ -82,6 +82,18 @@ def check_suffix(option: str, path: Path | None) -> None:
         raise RequestError(f"{option} is written as {', '.join(DRAWN)}, got {path.name}")
 
 
+def key_value(text: str) -> tuple[str, str]:
+    """The two sides of `--set KEY=VALUE`.
+
+    Raises:
+        RequestError: there is no key, or no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
+    return key, value
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
     typer.echo(text, err=True)

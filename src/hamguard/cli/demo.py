@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ BITS = 32
 SHOWN = 6  # queries on the sheet
 EPS = 0.2  # of [0, 1]: scans of 16 gray levels take more than photos before a person minds
 ATTACKS = ("noise", "hag", "mainstay", "dhta")
+AUDIT_EPS, AUDITED = 0.1, 60  # half the budget, where a worst case is not trivial; the first of the queries
 STEPS = 20  # gradients a picture; a hundred move the figures in the third digit
 
 
@@ -24,12 +26,16 @@ def demo(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Learn hash codes on real scanned digits, index them, search, score the search, and attack it. No download.
+    """Learn hash codes on real scanned digits, index them, search, score the search, attack and audit it. No download.
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
+    import numpy as np
+
     from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.attack_table import print_attacks
+    from hamguard.cli.audit import Stages, print_audit
+    from hamguard.cli.audit import draw as draw_audited
     from hamguard.cli.index import write_origin
     from hamguard.core.rows import write_rows
     from hamguard.data.sources import open_source
@@ -37,6 +43,8 @@ def demo(
     from hamguard.evaluation.attack_measure import Ground, measure_attack
     from hamguard.evaluation.attack_plan import AttackPlan
     from hamguard.evaluation.attack_run import forget
+    from hamguard.evaluation.audit.audit import run_audit
+    from hamguard.evaluation.audit.plan import AuditPlan
     from hamguard.evaluation.curves import measure_curves
     from hamguard.evaluation.model_rows import model_banks, model_rows
     from hamguard.report.plots import draw_curves
@@ -103,11 +111,21 @@ def demo(
     draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
     say(f"5. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}, {out / 'rows.jsonl'}")
 
+    plan = AuditPlan(eps=AUDIT_EPS, steps=STEPS, answers=50, sample=24, substitute=False)
+    few = replace(ground, query=ground.query.select(np.arange(AUDITED)))
+    with Stages() as stages:
+        audited = run_audit(few, plan, work=out / "work", told=stages.told, progress=stages)
+    forget(out / "work")
+    draw_audited(audited, out / "audit.png", "demo")
+    told = f"{len(audited.stages) - 1} attacks within {AUDIT_EPS:g} a pixel on {AUDITED} queries"
+    say(f"6. audit: {told}, {audited.verdict.grade} -> {out / 'audit.png'}")
+
     attacked = [row for one in found for row in one.rows]
-    write_rows(out / "rows.jsonl", [*rows, *attacked])
+    write_rows(out / "rows.jsonl", [*rows, *attacked, *audited.rows])
     title = f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database"
     print_rows(rows, title, as_json=as_json)
     print_attacks([one.rows for one in found], "demo", as_json=as_json)
+    print_audit(audited, "demo", as_json=as_json)
     say(f"done in {time.perf_counter() - started:.0f} seconds")
     if not as_json:
         say(f"Next: hamguard search {shlex.quote(str(index_folder))} query:0 --sheet answers.png")

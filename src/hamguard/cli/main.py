@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hamguard import __version__
-from hamguard.cli import attack, data, demo, encode, evaluate, index, search, train
+from hamguard.cli import attack, audit, data, demo, encode, evaluate, index, measure, search, train, transfer
 from hamguard.core.errors import HamguardError, StoppedError
 
 app = typer.Typer(
@@ -32,6 +32,9 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
+app.command("audit")(audit.audit)
+app.command("measure")(measure.measure)
+app.command("transfer")(transfer.transfer)
 
 
 def _show_version(value: bool) -> None:

@@ -20,6 +20,7 @@ from hamguard.cli.common import (
     print_json,
     say,
 )
+from hamguard.core.errors import RequestError
 
 
 def train(
@@ -32,7 +33,11 @@ def train(
     protocol: ProtocolOption = None,
     drop_duplicates: DropOption = False,
     method: Annotated[
-        str | None, typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca.")
+        str | None,
+        typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan."),
+    ] = None,
+    victim: Annotated[
+        str | None, typer.Option("--victim", help="prosgan only: the model that the generator is trained to attack.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Settings as printed: paper or code.")] = None,
     backbone: Annotated[
@@ -56,8 +61,25 @@ def train(
 
     [bold]Example[/bold]: hamguard train --data digits --method csq --bits 32 --out models/digits
 
+    A generator of attacked pictures instead: hamguard train --method prosgan --victim models/digits --out generators/digits
+
     Several processes: torchrun --nproc-per-node 2 -m hamguard train ... (the batch is divided among them).
     """
+    if method == "prosgan":
+        from hamguard.cli.train_generator import train_generator
+
+        others = {
+            "RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits,
+            "--drop-duplicates": drop_duplicates or None,
+        }  # fmt: skip
+        train_generator(
+            victim, out, data=data, data_root=data_root, protocol=protocol, preset=preset, epochs=epochs,
+            batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
+            refused=[name for name, value in others.items() if value is not None],
+        )  # fmt: skip
+        return
+    if victim is not None:
+        raise RequestError("--victim belongs to --method prosgan")
     from hamguard.data.sources import open_source
     from hamguard.evaluation.score import validation_map
     from hamguard.training.distributed import join_world, leave_world

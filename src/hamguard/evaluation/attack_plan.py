@@ -24,7 +24,7 @@ class AttackPlan(BaseModel):
 
     Attributes:
         method: name of the method.
-        eps: radius in pixel units.
+        eps: radius in pixel units; None takes a generator's own, and 8/255 for every other method.
         norm: `linf` or `l2`.
         steps: number of gradients; None takes the method's own.
         restarts: independent starts; None takes the method's own.
@@ -35,13 +35,14 @@ class AttackPlan(BaseModel):
         options: further options of the method.
         sources: models that the pictures are made on; empty for the scored model itself.
         combine: how several of them are joined.
+        generator: folder of the trained generator, for methods that need one.
         fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
-    eps: float = 8 / 255
+    eps: float | None = 8 / 255
     norm: Literal["linf", "l2"] = "linf"
     steps: int | None = None
     restarts: int | None = None
@@ -52,12 +53,13 @@ class AttackPlan(BaseModel):
     options: dict[str, str] = {}
     sources: tuple[str, ...] = ()
     combine: Literal["joint", "sum", "sum-project", "mean"] = "joint"
+    generator: str | None = None
     fold: bool = True
 
     @property
     def threat(self) -> Threat:
         """The allowed set."""
-        return Threat(self.norm, self.eps)
+        return Threat(self.norm, 8 / 255 if self.eps is None else self.eps)
 
     @property
     def toward(self) -> bool:
@@ -81,7 +83,8 @@ def build_attack(plan: AttackPlan) -> Any:
     facts = method_facts(plan.method)
     if plan.targets is not None and facts.direction in ("away", "none"):
         raise RequestError(f"{plan.method} has no target: it leaves a code; leave out --targets")
-    given: dict[str, Any] = {"threat": plan.threat}
+    own = plan.eps is None and facts.needs_generator  # the generator knows
+    given: dict[str, Any] = {"threat": None if own else plan.threat}
     if facts.direction == "either":
         given["toward"] = plan.toward
     flags = {"steps": plan.steps, "restarts": plan.restarts, "guide": plan.guide}
@@ -139,13 +142,17 @@ def attack_facts(plan: AttackPlan, attack: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"method": plan.method, "preset": plan.preset, "toward": plan.toward}
     facts |= {"labels": "aware" if aware else "free", "guide": attack.guide.name, "targets": plan.rule}
     facts["reference"] = plan.reference if aware else None
+    if plan.generator is not None:
+        facts["generator"] = plan.generator
     if plan.sources:
         facts |= {"made_on": list(plan.sources), "combine": plan.combine if len(plan.sources) > 1 else None}
     return {**facts, "values": describe(attack)}
 
 
 def threat_facts(plan: AttackPlan, attack: Any) -> dict[str, Any]:
-    """The threat model of a row: norm, eps in pixel units, gradients, restarts."""
+    """The threat model of a row: norm, eps in pixel units (`soft` and None without a ball), gradients, restarts."""
     search = getattr(attack, "search", attack)
     steps, restarts = getattr(search, "steps", 0), getattr(search, "restarts", 1)
-    return {"norm": plan.norm, "eps": plan.eps, "steps": steps, "restarts": restarts, "grid": "8 bit"}
+    ball = attack.threat
+    size = {"norm": ball.norm, "eps": ball.eps} if ball is not None else {"norm": "soft", "eps": None}
+    return {**size, "steps": steps, "restarts": restarts, "grid": "8 bit"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs
 from hamguard.codes.histograms import distance_histograms
@@ -54,6 +55,8 @@ class Facts:
         seconds: time that the attack took.
         forwards: mean forward passes a picture, rounded up.
         backwards: mean backward passes a picture, rounded up.
+        noise: the ball of the noise beside it; None for that of the attack.
+        guide_seconds: time that the guide took to make its codes for all queries, its training included.
     """
 
     base: Row
@@ -62,6 +65,8 @@ class Facts:
     seconds: float
     forwards: int
     backwards: int
+    noise: Threat | None = None
+    guide_seconds: float | None = None
 
 
 def attack_rows(
@@ -106,6 +111,10 @@ def attack_rows(
 def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
     """The facts of each side, keyed by its name; `random` has no attack and no model."""
     threat = {key: facts.threat[key] for key in ("norm", "eps", "grid")}
+    notes = facts.base.notes
+    if threat["eps"] is None and facts.noise is not None:
+        threat |= {"norm": facts.noise.norm, "eps": facts.noise.eps}
+        notes = (*notes, "noise: uniform with the RMSE of the attacked pictures, because their budget is soft")
     ideal = {"method": "ideal-code", **{key: facts.attack[key] for key in ("toward", "labels", "guide", "targets")}}
     noise = {"method": "noise", "preset": "default", "toward": False, "labels": "free", "guide": None}
     bare = replace(facts.base, model="random codes", method=None, backbone=None, train=None, hashes={})
@@ -122,8 +131,8 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
     return {
         "clean": facts.base,
         "random": bare,
-        "noise": replace(facts.base, attack=noise, threat=threat, hashes=hashed(sides.noise)),
-        "ideal": replace(facts.base, attack=ideal, hashes=hashed(sides.ideal)),
+        "noise": replace(facts.base, attack=noise, threat=threat, hashes=hashed(sides.noise), notes=notes),
+        "ideal": replace(facts.base, attack=ideal, hashes=hashed(sides.ideal), seconds=facts.guide_seconds),
         "attacked": attacked,
     }
 

@@ -1,13 +1,52 @@
-"""Plots made from numbers: precision-recall and precision@N."""
+"""Plots made from numbers: precision-recall, precision@N, and panels of any curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
 from hamguard.core.types import Array
+
+STYLES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One curve.
+
+    Attributes:
+        label: its name in the legend.
+        x: places, `(n,)`.
+        y: values in [0, 1], `(n,)`.
+        color: number of its color.
+        style: one of `STYLES`.
+    """
+
+    label: str
+    x: Array
+    y: Array
+    color: int = 0
+    style: str = "-"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves over one axis.
+
+    Attributes:
+        strokes: the curves.
+        across: name of the horizontal axis.
+        up: name of the vertical axis.
+        right: where the horizontal axis ends; None where the curves do.
+    """
+
+    strokes: Sequence[Stroke]
+    across: str
+    up: str
+    right: float | None = None
 
 
 def draw_curves(
@@ -31,36 +70,60 @@ def draw_curves(
         RequestError: the file type is unknown.
         RunError: the file cannot be written.
     """
+    panels = [_panel(precision_recall, "recall", "precision"), _panel(precision_at, "N (items retrieved)", "precision")]
+    if within_radius:
+        panels.append(_panel(within_radius, "Hamming radius in bits", "mean over queries"))
+    draw_panels([replace(panels[0], right=1.0), *panels[1:]], path, title=title)
+
+
+def _panel(curves: Mapping[str, tuple[Array, Array]], across: str, up: str) -> Panel:
+    strokes = [Stroke(label, x, y, number, STYLES[number % 4]) for number, (label, (x, y)) in enumerate(curves.items())]
+    return Panel(strokes, across, up)
+
+
+def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "") -> None:
+    """Draw panels of curves side by side, each from 0 to 1 upward.
+
+    Args:
+        panels: at least one.
+        path: PNG, SVG or PDF to write.
+        title: line above.
+
+    Raises:
+        RequestError: no panel, or the file type is unknown.
+        RunError: the file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RequestError(f"curves are written as .png, .svg or .pdf, got {path.name}")
-    panels = [(precision_recall, "recall", "precision"), (precision_at, "N (items retrieved)", "precision")]
-    if within_radius:
-        panels.append((within_radius, "Hamming radius in bits", "mean over queries"))
+    if not panels:
+        raise RequestError("curves need at least one panel, got none")
     figure = Figure(figsize=(4.5 * len(panels), 3.8), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    frames = figure.subplots(1, len(panels))
-    for axes, (curves, name, value) in zip(frames, panels, strict=True):
-        for number, (label, (x, y)) in enumerate(curves.items()):
+    frames = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(frames, panels, strict=True):
+        for stroke in panel.strokes:
             axes.plot(
-                x,
-                y,
-                linestyle=("-", "--", ":", "-.")[number % 4],
+                stroke.x,
+                stroke.y,
+                color=f"C{stroke.color % 10}",
+                linestyle=stroke.style,
                 linewidth=1.6,
-                label=label if not label.startswith("_") else f" {label}",
+                label=stroke.label if not stroke.label.startswith("_") else f" {stroke.label}",
             )  # matplotlib hides a leading _
-        axes.set_xlabel(name)
-        axes.set_ylabel(value)
+        axes.set_xlabel(panel.across)
+        axes.set_ylabel(panel.up)
         axes.set_ylim(0, 1.02)
+        if panel.right is not None:
+            axes.set_xlim(0, panel.right)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if curves:
+        if panel.strokes:
             for text in axes.legend(frameon=False, fontsize=8).get_texts():
                 text.set_parse_math(False)  # a name may hold a $
-    frames[0].set_xlim(0, 1.0)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     with replacing(path) as temporary:

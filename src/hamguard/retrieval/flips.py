@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from hamguard.codes.binary import unpack
 from hamguard.codes.histograms import DistanceHistograms
@@ -181,6 +180,8 @@ def spread(bits: int, stray: float, wrong: float = WRONG) -> Floats:
     Raises:
         RequestError: a share is not between 0 and 1.
     """
+    from scipy.stats import binom  # seconds of import, for the optimal guide only
+
     check_range("stray share", stray, 0.0, 1.0)
     check_range("wrong share", wrong, 0.0, 1.0)
     out = (1 - stray) * np.eye(bits + 1)

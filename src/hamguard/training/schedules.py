@@ -13,6 +13,8 @@ def factor(schedule: str, progress: float) -> float:
 
     >>> factor("cosine", 0.0), round(factor("cosine", 0.5), 3), factor("step", 0.5)
     (1.0, 0.5, 0.1)
+    >>> factor("half-linear", 0.5), factor("half-linear", 0.75)
+    (1.0, 0.5)
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
@@ -22,4 +24,6 @@ def factor(schedule: str, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * (progress - WARM_SHARE) / (1 - WARM_SHARE)))
     if schedule == "step":
         return float(0.1 ** sum(progress >= s for s in STEPS))
+    if schedule == "half-linear":  # constant, then to zero; the published schedule of ProS-GAN and of many GANs
+        return min(1.0, 2 * (1 - progress))
     return 1.0

@@ -8,6 +8,7 @@ Every loss of this package maps relaxed codes and a guide code to one number an 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,3 +39,17 @@ def margin(logits: Tensor, target: Tensor, side: int) -> Tensor:
     Arguments as in `inner_product`, but with `logits` instead of relaxed codes (search with `relaxation="none"`).
     """
     return F.relu(1 - side * target * logits).mean(1)  # (B,)
+
+
+NEAR = 0.1
+"""Outputs of that size count as near to flipping, where a trained model's are about 2; smaller values gain nothing more."""
+
+
+def logarithm(logits: Tensor, target: Tensor, side: int) -> Tensor:
+    """Mean logarithm of raw logits: `-side mean_k target_k sign(z_k) log(1 + |z_k| / 0.1)`, `(B,)`; ours, no paper.
+
+    Its slope falls with the size of an output and is never zero, so it minds the bits that are near to flipping, as tanh does, and
+    still moves those of a model whose outputs are far too large for tanh. The hinge of `margin` weighs all bits alike and
+    reaches less within small budgets. Arguments as in `margin`.
+    """
+    return -side * (target * logits.sign() * torch.log1p(logits.abs() / NEAR)).mean(1)  # (B,)

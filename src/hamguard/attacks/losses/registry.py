@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from hamguard.attacks.losses.hag import HagLoss
-from hamguard.attacks.losses.inner import cosine, inner_product, margin
+from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
 from hamguard.attacks.losses.mainstay import MainstayLoss
 from hamguard.attacks.problem import Loss
 from hamguard.core.checks import check_choice
@@ -16,6 +16,7 @@ LOSSES: dict[str, tuple[Loss, Relaxation]] = {
     "inner": (inner_product, "tanh"),  # type: ignore[dict-item]
     "cosine": (cosine, "tanh"),  # type: ignore[dict-item]
     "margin": (margin, "none"),  # type: ignore[dict-item]
+    "logarithm": (logarithm, "none"),  # type: ignore[dict-item]
     "hag": (HagLoss(), "tanh"),  # type: ignore[dict-item]
     "mainstay": (MainstayLoss(), "tanh"),  # type: ignore[dict-item]
 }

@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.generated import Generated
 from hamguard.attacks.universal import Universal
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 
-Made: TypeAlias = Attack | Universal
-"""What a factory returns: an attack, or one that is fitted on training pictures first."""
+Made: TypeAlias = Attack | Universal | Generated
+"""What a factory returns: an attack, one that is fitted on training pictures first, or one that needs a trained generator."""
 
 Direction = Literal["toward", "away", "either", "none"]
 """Always targeted, never, by the option `toward`, or no guide at all."""
@@ -37,6 +38,7 @@ class MethodFacts:
         title: first line of the factory's docstring.
         doc: docstring of its file: paper, authors' code, deliberate differences.
         needs_fit: the factory makes a `Universal`, which is fitted on training pictures before it attacks.
+        needs_generator: the factory makes a `Generated`, which is given a trained generator before it attacks.
     """
 
     name: str
@@ -46,6 +48,7 @@ class MethodFacts:
     title: str
     doc: str
     needs_fit: bool
+    needs_generator: bool
 
 
 def register(name: str, *, direction: Direction | None = None) -> Callable[[Factory], Factory]:
@@ -92,6 +95,7 @@ def attack_names() -> list[str]:
         mainstay,
         nag,
         noise,
+        prosgan,
         sdha,
         tha,
         universal,
@@ -125,4 +129,5 @@ def method_facts(name: str) -> MethodFacts:
         title,
         doc,
         hints.get("return") is Universal,
+        hints.get("return") is Generated,
     )

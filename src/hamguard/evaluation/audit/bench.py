@@ -18,6 +18,7 @@ from hamguard.attacks.through import Through
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
 from hamguard.core.digests import digest_array
+from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes, Floats, Ints
 from hamguard.evaluation.attack_measure import Ground
 from hamguard.evaluation.attack_plan import AttackPlan
@@ -142,6 +143,7 @@ class Bench:
         model: AnyModel | None = None,
         bank: CodeBank | None = None,
         gradients: Gradients = "rescaled",
+        turn: int = 0,
     ) -> Outcome:
         """Attack some queries by a cell of the battery.
 
@@ -155,6 +157,7 @@ class Bench:
             model: model that the pictures are made on; the audited one where not given.
             bank: codes of the training part by that model.
             gradients: what they are taken from.
+            turn: other numbers give other random starts.
 
         Returns:
             Pictures, passes, and average precision on the audited model.
@@ -165,9 +168,10 @@ class Bench:
         attack = replace(cell.attack(threat or self.plan.threat, steps or self.plan.steps, restarts), guide=ready.guide)
         source = Source(attack, self.victim(on, gradients), votes)
         folder = f"{name or cell.name.replace(', ', '-').replace(' ', '-')}-{digest_array(numbers)[:12]}"
+        seed = derive_seed(self.ground.seed, "turn", turn) if turn else self.ground.seed
         made = run_attack(
             AttackPlan(method="adaptive", fold=False), [source], self.ground.dataset, self.ground.rows[numbers],
-            self.ground.query.labels[numbers], work=self.work / folder, numbers=numbers, seed=self.ground.seed,
+            self.ground.query.labels[numbers], work=self.work / folder, numbers=numbers, seed=seed,
             batch_size=self.ground.batch_size, device=self.ground.device, progress=self.progress,
         )  # fmt: skip
         return Outcome(made, self.ap(made.pixels, numbers))

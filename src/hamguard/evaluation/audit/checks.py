@@ -24,7 +24,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes, Floats
 from hamguard.evaluation.attack_files import write_pictures
 from hamguard.evaluation.audit.bench import Bench
-from hamguard.evaluation.audit.plan import LOSSES, Cell
+from hamguard.evaluation.audit.plan import LONG, LOSSES, Cell
 from hamguard.evaluation.audit.stages import best_stage
 from hamguard.evaluation.audit.worst import Worst
 
@@ -39,6 +39,9 @@ HALF = 0.5
 
 FLAT = 9.0
 """Output at which tanh is 1 in single precision, and its slope 0."""
+
+ELSEWHERE = 1000
+"""Number of a start that no stage has."""
 
 FAR = 0.5
 """Radius at which any picture can become nearly any other."""
@@ -126,33 +129,31 @@ def repeatable(bench: Bench, worst: Worst) -> Check:
     )
 
 
-def losses_agree(bench: Bench, worst: Worst) -> Check:
-    """MAP of the weakest loss less that of the strongest, each with the center guide on the model as it is.
+def logits_no_stronger(bench: Bench, worst: Worst) -> Check:
+    """MAP under the center guide with relaxed codes less that with raw logits, on outputs as they are.
 
-    Fails above 0.1. One loss that sees nothing where another succeeds is a sign of masking, or of an unusual output.
+    Fails above 0.1: raw logits see what tanh hides.
     """
-    numbers, found = bench.sample(), {}
-    for loss, words in LOSSES.items():
-        got = bench.run(Cell("center", loss), numbers, name=f"plain-{loss}", gradients="plain")
-        found[words] = float(got.ap.mean())
-    low, high = min(found, key=lambda one: found[one]), max(found, key=lambda one: found[one])
-    value = found[high] - found[low]
-    told = ", ".join(f"{one} {ap:.3f}" for one, ap in found.items())
-    said = f"MAP under one attack with each loss, outputs as they are: {told}"
-    return judged("losses-agree", value, 10 * SLACK, said, f"{high} is blind to much of what {low} finds")
+    numbers = bench.sample()
+    relaxed, raw = (
+        float(bench.run(Cell("center", loss), numbers, name=f"plain-{loss}", gradients="plain").ap.mean())
+        for loss in ("inner", "logarithm")
+    )
+    said = f"MAP under one attack on outputs as they are: {relaxed:.3f} with relaxed codes, {raw:.3f} with raw logits"
+    return judged("raw-logits", max(0.0, relaxed - raw), 10 * SLACK, said, "relaxed codes hide what raw logits show")
 
 
 def restart_gain(bench: Bench, worst: Worst) -> Check:
-    """What a second random start adds to the first, in MAP.
+    """What one more start of the longest gradient attack takes from the worst case, in MAP.
 
-    Fails above 0.01: one start does not find the worst picture, and more gradients would lower the figure.
+    Fails above 0.01: the battery has not found the worst pictures yet, and more gradients would lower the figure.
     """
-    one = _again(bench, worst, "one-start")
-    two = np.minimum(one, _again(bench, worst, "two-starts", restarts=2))
-    value = float((one - two).mean())
-    said = f"a second start lowers the MAP by {value:.4f}"
+    sample = bench.sample()
+    again = _again(bench, worst, "one-more-start", steps=LONG * bench.plan.steps, turn=ELSEWHERE)
+    value = float((worst.ap[sample] - np.minimum(worst.ap[sample], again)).mean())
+    said = f"one more start of {LONG * bench.plan.steps} gradients lowers the MAP by {value:.4f}"
     return judged(
-        "restart-gain", value, SLACK, said, "one start is not enough: give more gradients (--steps)", masks=False
+        "restart-gain", value, SLACK, said, "the figure is not the worst case yet: give more --steps", masks=False
     )
 
 
@@ -232,7 +233,7 @@ CHECKS: dict[str, Callable[[Bench, Worst], Check]] = {
     "zero-gradients": zero_gradients,
     "saturated-tanh": saturated_tanh,
     "repeatable": repeatable,
-    "losses-agree": losses_agree,
+    "raw-logits": logits_no_stronger,
     "restart-gain": restart_gain,
     "more-steps": more_steps,
     "eps-monotone": eps_monotone,
@@ -270,14 +271,14 @@ def size_text(norm: str, eps: float) -> str:
 
 
 def _again(
-    bench: Bench, worst: Worst, name: str, *, steps: int | None = None, restarts: int = 1, eps: float | None = None
+    bench: Bench, worst: Worst, name: str, *, steps: int | None = None, eps: float | None = None, turn: int = 0
 ) -> Floats:
     """Average precision of the sample under the best gradient attack of the audit once more, `(n,)`."""
     sample = bench.sample()
     best = best_stage(worst, worst.open if len(worst.open) else sample)
     threat = bench.plan.threat if eps is None else Threat(bench.plan.norm, eps)
     got = bench.run(
-        Cell(best.guide, best.loss), sample, name=name, steps=steps, restarts=restarts, threat=threat,
+        Cell(best.guide, best.loss), sample, name=name, steps=steps, threat=threat, turn=turn,
         gradients=best.gradients,
     )  # fmt: skip
     return got.ap

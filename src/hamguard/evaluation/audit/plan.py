@@ -19,7 +19,7 @@ LONG = 3
 Gradients = Literal["rescaled", "plain", "through"]
 """Taken from outputs brought to one size, from outputs as they are, or through steps and saturated parts."""
 
-LOSSES = {"inner": "relaxed codes", "margin": "raw logits", "mainstay": "masked quadratic"}
+LOSSES = {"inner": "relaxed codes", "logarithm": "raw logits", "mainstay": "masked quadratic"}
 """What stands for tanh, raw logits and the masked quadratic; each fails on other models."""
 
 
@@ -56,9 +56,9 @@ class Cell:
 BATTERY = tuple(
     Cell(guide, loss)
     for guide, loss in (
-        ("own", "inner"), ("optimal", "margin"), ("center", "mainstay"), ("mainstay", "inner"),
-        ("center", "inner"), ("optimal", "mainstay"), ("own", "margin"), ("mainstay", "mainstay"),
-        ("optimal", "inner"), ("center", "margin"), ("own", "mainstay"), ("mainstay", "margin"),
+        ("own", "inner"), ("optimal", "logarithm"), ("center", "mainstay"), ("mainstay", "inner"),
+        ("center", "inner"), ("optimal", "mainstay"), ("own", "logarithm"), ("mainstay", "mainstay"),
+        ("optimal", "inner"), ("center", "logarithm"), ("own", "mainstay"), ("mainstay", "logarithm"),
     )
 )  # fmt: skip
 """Four guides times three losses. The label-free one comes first, so that all queries see it and its figure stands alone; the first

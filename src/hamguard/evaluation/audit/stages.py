@@ -19,7 +19,7 @@ Told = Callable[[str], None]
 TRANSFER = Cell("center", "inner")
 """What makes pictures on another model: center needs no fit, and relaxed codes are right on models that hide nothing."""
 
-THROUGH = (Cell("own", "margin"), Cell("center", "margin"))
+THROUGH = (Cell("own", "logarithm"), Cell("center", "logarithm"))
 """What follows gradients through steps: outputs there are no relaxed codes, so the loss takes them as they are."""
 
 
@@ -66,7 +66,10 @@ def _gradient(
         return
     told(name)
     folder = f"{len(worst.stages):02d}"
-    got = bench.run(cell, numbers, name=folder, steps=steps, restarts=restarts, gradients=gradients)
+    # every stage starts elsewhere: with single labels guides have one code, and equal stages would be wasted
+    got = bench.run(
+        cell, numbers, name=folder, steps=steps, restarts=restarts, gradients=gradients, turn=len(worst.stages)
+    )
     worst.offer(numbers, got.made.pixels, got.ap)
     worst.note(
         name, "gradient", numbers, got.ap, got.spent,

@@ -1,0 +1,152 @@
+"""The audit beside the best single attacks at its own budget of gradients, on a model as it is and with its outputs scaled by 50.
+
+    uv run python benchmarks/audit.py --model MODEL [MODEL ...] [--eps 8/255] [--queries 1000] [--work DIR] [--out FILE.jsonl]
+
+A single attack gets as many gradients for every query as the audit spent on a query in the mean, rounded up, on the model as it is:
+the adaptive search with two guides and losses, PGD and HAG. The scaled model has the same codes and the same worst case, and a tanh
+without a slope. Rows that stand in the file are not made again. Core-seconds are processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hamguard.attacks.threat import parse_eps
+from hamguard.core.files import write_text
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.audit.audit import run_audit
+from hamguard.evaluation.audit.plan import AuditPlan
+from hamguard.evaluation.model_rows import model_banks
+from hamguard.models.hash_model import HashModel
+from hamguard.models.store import load_any
+
+RESULTS = Path(__file__).parent.parent / "results"
+SINGLE: dict[str, dict[str, Any]] = {
+    "adaptive, center": {"method": "adaptive", "guide": "center"},
+    "adaptive, mainstay, masked quadratic": {"method": "adaptive", "guide": "mainstay", "options": {"loss": "mainstay"}},
+    "pgd, center": {"method": "pgd", "guide": "center"},
+    "hag": {"method": "hag"},
+}  # fmt: skip
+
+
+def scaled(model: Any, factor: float) -> Any:
+    """The model with its head's outputs multiplied."""
+    assert isinstance(model, HashModel)
+    with torch.no_grad():
+        model.head.weight.mul_(factor)
+        model.head.bias.mul_(factor)
+    return model
+
+
+def ground_of(name: str, factor: float, queries: int) -> Ground:
+    """A model on its own data, its outputs multiplied."""
+    from hamguard.cli.source import open_for_model
+
+    model, card = load_any(name, torch.device("cpu"))
+    if factor != 1:
+        model = scaled(model, factor)
+    dataset, split = open_for_model(card, model, None, None, None)
+    banks = model_banks(model, dataset, split, queries=queries)
+    called = Path(name).name + ("" if factor == 1 else f", outputs x {factor:g}")
+    return Ground(called, model, card, dataset, split, *banks)
+
+
+def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace) -> list[Row]:
+    """Rows of the audit, then those of the single attacks."""
+    ground = ground_of(name, factor, arguments.queries)
+    begun = time.process_time()
+    folder = arguments.work / f"{ground.name.replace(', ', '-').replace(' ', '')}-{eps * 255:g}"
+    done = run_audit(
+        ground,
+        AuditPlan(eps=eps),
+        work=arguments.work / "cache",
+        out=folder,
+        told=lambda stage: print("  ", stage, flush=True),
+    )
+    spent = round(time.process_time() - begun, 1)
+    rows = [replace(row, hashes={**row.hashes}) for row in done.rows]
+    worst = next(row for row in rows if (row.attack or {}).get("held") is not None)
+    budget = max(1, int(worst.backwards or 1))
+    rows[rows.index(worst)] = replace(worst, notes=(*worst.notes, f"core-seconds {spent}", *done.verdict.sentences))
+    for what, words in SINGLE.items():
+        print("  ", what, budget, flush=True)
+        plan = AttackPlan(eps=eps, steps=budget, **words)
+        found = measure_attack(ground, plan, work=arguments.work / "single")
+        row = next(r for r in found.rows if r.metric == "map" and r.attack and r.attack["method"] == words["method"])
+        rows.append(replace(row, metric="single", attack={"method": what, "steps": budget}))
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| model | eps | queries | clean | audit | label-free | floor | best single attack, same gradients | failed checks "
+        "| gradients a query | core-s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        size = float((row.threat or {}).get("eps", -1))
+        groups.setdefault((str(row.model), size), []).append(row)
+    for (model, eps), members in groups.items():
+        worst = next((r for r in members if (r.attack or {}).get("held") is not None), None)
+        if worst is None:
+            continue
+        plain = groups[model, -1.0]
+        clean = next(r for r in plain if r.attack is None and r.metric == "map")
+        floor = next(r for r in plain if (r.attack or {}).get("guide") == "worst of all")
+        free = next(
+            r for r in members if r.metric == "map" and (r.attack or {}) == {"method": "audit", "labels": "free"}
+        )
+        best = min((r for r in members if r.metric == "single"), key=lambda r: r.value or 1.0)
+        failed = [
+            r.attack["check"] for r in members if r.metric == "check" and r.attack and r.attack["passed"] is False
+        ]
+        core = next(note for note in worst.notes if note.startswith("core-seconds")).split()[1]
+        assert best.attack and worst.ci95
+        lines.append(
+            f"| {model} | {eps * 255:g}/255 | {worst.n:,} | {clean.value:.4f} "
+            f"| {worst.value:.4f} ({worst.ci95[0]:.3f} .. {worst.ci95[1]:.3f}) "
+            f"| {free.value:.4f} | {floor.value:.4f} | {best.value:.4f} {best.attack['method']} | {', '.join(failed) or 'none'} "
+            f"| {worst.backwards} | {core} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", required=True)
+    parser.add_argument("--eps", nargs="+", default=["8/255"])
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 50.0])
+    parser.add_argument("--work", type=Path, default=Path("audits"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "audit.jsonl")
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.out) if arguments.out.is_file() else []
+    for name in arguments.model:
+        for text in arguments.eps:
+            for factor in arguments.factors:
+                eps = parse_eps(text)
+                called = Path(name).name + ("" if factor == 1 else f", outputs x {factor:g}")
+                if any(
+                    r.model == called and r.metric == "single" and r.threat and r.threat["eps"] == eps for r in rows
+                ):
+                    continue
+                print(called, text, flush=True)
+                rows += measured(name, factor, eps, arguments)
+                write_rows(arguments.out, rows)
+                write_text(arguments.out.with_suffix(".md"), table(rows))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

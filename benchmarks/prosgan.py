@@ -1,0 +1,287 @@
+"""Train ProS-GAN's generators against a model and compare them with DHTA: ceilings, budgets, ablations, seconds a picture.
+
+    uv run python benchmarks/prosgan.py cifar10 --model MODEL [--queries 300] [--only CELL] [--json]
+    uv run python benchmarks/prosgan.py fashion-products --model MODEL
+
+Cells run one after the other; rows go to `results/prosgan_SUITE.jsonl` after each, and a cell whose rows stand there is not run
+again. Generators lie in a work folder of the cache and are used again; `--epochs` trains them longer or shorter than their
+defaults. All targets are without overlap and the same for every cell. `seconds` is wall time; run with OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hamguard.attacks.guides.registry import guide_named
+from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
+from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.threat import Linf
+from hamguard.codes.binary import pack, sign
+from hamguard.core.errors import HamguardError
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.data.cache import cache_folder
+from hamguard.data.sources import open_source
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.generator_request import build_generator_request
+from hamguard.evaluation.generator_training import train_generator
+from hamguard.evaluation.generators import with_generator
+from hamguard.evaluation.model_rows import base_row, model_banks
+from hamguard.evaluation.targets import draw_targets
+from hamguard.models.folding import folded
+from hamguard.models.generator_store import load_generator
+from hamguard.models.store import Card, load_any
+from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.retrieval.metrics import average_precision
+
+RESULTS = Path(__file__).parent.parent / "results"
+SUITES = ("cifar10", "fashion-products")
+GENERATORS: dict[str, tuple[str, ...]] = {
+    "soft": (),
+    "hard 8/255": ("budget=hard", "eps=8/255"),
+    "GAN (no Hamming term)": ("hamming=0",),
+    "ProS-GAN-1 (real or made only)": ("discriminator=real",),
+    "soft, weight 10": ("reconstruction=10",),
+    "soft, weight 100": ("reconstruction=100",),
+    "soft, weight 300": ("reconstruction=300",),
+}
+"""Cells of trained generators and the settings in which they differ from the defaults; the default weight is that of `soft`."""
+EQUAL = "DHTA at the soft generator's RMSE"
+CELLS = ("ceiling", "soft", "hard 8/255", "DHTA 8/255", EQUAL, "speed", *list(GENERATORS)[2:])
+LAST = {"ceiling": "ceiling: optimal", "speed": "speed: DHTA, 100 gradients"}  # what such a cell writes last
+TIMED = 100  # training pictures that the equal radius is found on, and that are timed
+KEPT = ("t-map", "t-gain", "rmse", "linf", "ssim", "bits-moved")
+
+
+@dataclass
+class Bench:
+    """One suite on one model."""
+
+    ground: Ground
+    card: Card
+    suite: str
+    epochs: int | None
+    sets: Sequence[str]
+    rows: list[Row]
+    path: Path
+
+    def generator(self, cell: str) -> Path:
+        """Folder of a cell's generator, trained where it is not there yet."""
+        sets = GENERATORS[cell]
+        given = {"data.source": self.card.data["source"], "training.epochs": self.epochs}
+        request = build_generator_request(given, [*self.sets, *sets])
+        name = f"{self.suite}-{self.ground.model.digest}-{request.digest}"
+        folder = cache_folder() / "prosgan" / name
+        ground, begun = self.ground, time.process_time()
+        found = train_generator(request, ground.model, ground.name, ground.dataset, ground.split, folder)
+        if found.fresh:
+            print(f"trained {cell}: {time.process_time() - begun:.0f} core-s, {found.card.history[-1]}", flush=True)
+        return folder
+
+    def add(self, cell: str, rows: Sequence[Row]) -> None:
+        """Keep the rows of a cell, written at once."""
+        self.rows = [row for row in self.rows if not (row.attack and row.attack["cell"] == cell)]  # of a killed run
+        self.rows += [replace(row, attack={**(row.attack or {}), "cell": cell}) for row in rows]
+        write_rows(self.path, self.rows)
+        told = ", ".join(f"{row.metric} {row.value:.4f}" for row in rows if row.value is not None)
+        print(f"{cell}: {told}", flush=True)
+
+    def attack(self, cell: str, plan: AttackPlan) -> None:
+        """Measure a plan on the queries."""
+        found = measure_attack(self.ground, plan, work=cache_folder() / "attacks")
+        wanted = [row for row in found.rows if row.metric in KEPT and row.attack]
+        self.add(cell, [row for row in wanted if row.attack and row.attack["method"] == plan.method])
+        if plan.generator:
+            rows = [row for row in wanted if row.metric == "t-map"]
+            self.add(f"{cell}: noise", [row for row in rows if row.attack and row.attack["method"] == "noise"])
+
+
+def ceilings(bench: Bench) -> None:
+    """t-MAP of the guide codes themselves: what an attack that reaches its guide gets."""
+    ground = bench.ground
+    targets = draw_targets(
+        "no-overlap", ground.query.labels, ground.database.labels, reference=ground.reference.labels, ids=ground.query.ids,
+        seed=ground.seed,
+    )  # fmt: skip
+    labels = torch.from_numpy(targets.labels).float()
+    base = base_row(
+        ground.name,
+        ground.model,
+        ground.card,
+        ground.dataset,
+        ground.split,
+        (ground.query, ground.database),
+        ground.seed,
+    )
+
+    def row(cell: str, code: torch.Tensor) -> None:
+        bank = replace(ground.query, packed=pack(code), labels=targets.labels)
+        values = average_precision(bank, ground.database)
+        span = bootstrap_interval(values, seed=ground.seed)
+        facts = {"method": "ideal-code", "guide": cell, "targets": "no-overlap"}
+        found = replace(base, attack=facts, task="query->database", metric="t-map", ties="expected", n=len(values))
+        bench.add(f"ceiling: {cell}", [replace(found, value=float(values.mean()), ci95=span)])
+
+    row("clean picture", ground.query.codes)
+    short = replace(PUBLISHED_PROTOTYPE, steps=400, rate=2e-3, batch_size=32, codes_per_step=5000)
+    for cell, how in (("prototype (ProS-GAN)", SupervisedPrototype()), ("prototype, published loss", short)):
+        net = how.fit(ground.reference, ground.seed)
+        row(cell, sign(net(labels)))
+    for name in ("anchor", "mainstay", "optimal"):
+        guide = guide_named(name)
+        if hasattr(guide, "toward"):
+            guide = replace(guide, toward=True)  # type: ignore[type-var]
+        code = guide(ground.query.codes, labels, ground.reference, range(len(labels)), ground.seed)
+        row(name, code if isinstance(code, torch.Tensor) else code.vote)
+
+
+def training_part(bench: Bench) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some training pictures, and target labels without overlap."""
+    ground = bench.ground
+    rows = ground.split.train[:TIMED]
+    drawn = draw_targets(
+        "no-overlap", ground.dataset.labels[rows], ground.dataset.labels[ground.split.train],
+        ids=ground.dataset.ids[rows], seed=ground.seed,
+    )  # fmt: skip
+    return ground.dataset.images.batch(rows), torch.from_numpy(drawn.labels).float()
+
+
+def equal_radius(bench: Bench, rmse: float) -> float:
+    """The eps at which DHTA has the given RMSE on training pictures, by secant steps; 20 gradients find it well enough."""
+    x, labels = training_part(bench)
+    victim = folded(bench.ground.model)
+
+    def spent(eps: float) -> float:
+        attack = attack_named("dhta")(steps=20, threat=Linf(eps))
+        x_adv = attack(victim, x, labels, bench.ground.reference).x_adv
+        return float((x_adv - x).square().flatten(1).mean(1).sqrt().mean())
+
+    low, high = 0.8 * rmse, min(1.0, 1.3 * rmse)
+    at_low, at_high = spent(low), spent(high)
+    for _ in range(3):
+        if abs(at_high - rmse) < 0.01 * rmse or at_high == at_low:
+            break
+        guess = high + (rmse - at_high) * (high - low) / (at_high - at_low)
+        low, at_low, high = high, at_high, float(np.clip(guess, 1 / 255, 1.0))
+        at_high = spent(high)
+    return high
+
+
+def speed(bench: Bench) -> None:
+    """Seconds a picture in equal batches: one pass against 100 gradients."""
+    x, labels = training_part(bench)
+    plan = AttackPlan(method="prosgan", eps=None, generator=str(bench.generator("hard 8/255")))
+    base = base_row(
+        bench.ground.name, bench.ground.model, bench.ground.card, bench.ground.dataset, bench.ground.split,
+        (bench.ground.query, bench.ground.database), bench.ground.seed,
+    )  # fmt: skip
+    made = with_generator(attack_named("prosgan")(), plan)
+    slow = attack_named("dhta")(steps=100)
+    slow = replace(slow, search=replace(slow.search, early_stop=False))
+    victim = folded(bench.ground.model)
+    for cell, attack, rounds in (("ProS-GAN, one pass", made, 5), ("DHTA, 100 gradients", slow, 1)):
+        attack(victim, x[:10], labels[:10], bench.ground.reference) if rounds > 1 else None
+        begun = time.process_time()
+        for _ in range(rounds):
+            attack(victim, x, labels, bench.ground.reference)
+        spent = (time.process_time() - begun) / rounds / len(x)
+        facts = {"method": cell, "batch": len(x)}
+        bench.add(
+            f"speed: {cell}", [replace(base, attack=facts, metric="core-seconds-a-picture", value=spent, n=len(x))]
+        )
+
+
+def run(bench: Bench, only: Sequence[str]) -> None:
+    """Every cell that has no rows yet, or those of `only`."""
+    done = {str(row.attack["cell"]) for row in bench.rows if row.attack}
+    for cell in only or CELLS:
+        if LAST.get(cell, cell) in done:
+            continue
+        if cell == "ceiling":
+            ceilings(bench)
+        elif cell == "speed":
+            speed(bench)
+        elif cell in GENERATORS:
+            bench.attack(cell, AttackPlan(method="prosgan", eps=None, generator=str(bench.generator(cell))))
+        elif cell == "DHTA 8/255":
+            bench.attack(cell, AttackPlan(method="dhta"))
+        else:
+            # of the generator on training pictures, so that no query picture decides the radius
+            card = load_generator(bench.generator("soft"))[2]
+            bench.attack(cell, AttackPlan(method="dhta", eps=equal_radius(bench, card.history[-1]["rmse"])))
+
+
+def table(rows: Sequence[Row], suite: str) -> str:
+    """Rows as Markdown."""
+    lines = [
+        f"# ProS-GAN on {suite}",
+        "",
+        "Written by `benchmarks/prosgan.py`; targets without overlap, 8-bit pictures.",
+        "",
+    ]
+    lines += ["| | t-MAP | 95% interval | RMSE x100 | Linf x255 | SSIM | budget |", "|---|---|---|---|---|---|---|"]
+    cells = list(dict.fromkeys(str(row.attack["cell"]) for row in rows if row.attack))
+    for cell in cells:
+        own = {row.metric: row for row in rows if row.attack and row.attack["cell"] == cell}
+        if "t-map" not in own:
+            continue
+        score = own["t-map"]
+        words = [f"{own[key].value * scale:.{places}f}" if key in own and own[key].value is not None else ""
+                 for key, scale, places in (("rmse", 100, 2), ("linf", 255, 1), ("ssim", 1, 3))]  # fmt: skip
+        span = f"{score.ci95[0]:.3f} .. {score.ci95[1]:.3f}" if score.ci95 else ""
+        threat = score.threat or {}
+        size = (
+            "" if not threat else "soft" if threat["eps"] is None else f"{threat['norm']} {threat['eps'] * 255:.1f}/255"
+        )
+        lines.append(f"| {cell} | {score.value:.4f} | {span} | {' | '.join(words)} | {size} |")
+    timed = [row for row in rows if row.metric == "core-seconds-a-picture"]
+    if timed:
+        lines += ["", "| | core-seconds a picture |", "|---|---|"]
+        lines += [f"| {row.attack['method']} | {row.value:.5f} |" for row in timed if row.attack]
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """One suite on one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of all generators")
+    parser.add_argument("--only", action="append", choices=CELLS, help="one cell; may be repeated")
+    parser.add_argument("--out", type=Path, help="folder of rows and table; results/ by default")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON lines at the end")
+    options = parser.parse_args()
+    path = (options.out or RESULTS) / f"prosgan_{options.suite}.jsonl"
+    try:
+        model, card = load_any(options.model)
+        if card is None:
+            raise HamguardError("this benchmark needs a model folder with a card")
+        dataset, split = open_source(str(card.data["source"]), protocol=card.data.get("protocol"))
+        banks = model_banks(model, dataset, split, queries=options.queries)
+        ground = Ground(Path(options.model).name, model, card, dataset, split, *banks, batch_size=100)
+        rows = read_rows(path) if path.exists() else []
+        bench = Bench(ground, card, options.suite, options.epochs, options.set, rows, path)
+        run(bench, options.only or ())
+    except HamguardError as error:
+        print(f"prosgan: {error}", file=sys.stderr)
+        return error.exit_code
+    path.with_suffix(".md").write_text(table(bench.rows, options.suite), encoding="utf-8")
+    if options.json:
+        for row in bench.rows:
+            print(json.dumps(json.loads(row.json())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

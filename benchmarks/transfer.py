@@ -1,0 +1,121 @@
+"""Transfer between hash models: two networks, two lengths, two hash methods; one attack away, one toward targets.
+
+    uv run python benchmarks/transfer.py [--work DIR] [--queries 200] [--steps 50]
+
+Six models on Fashion-MNIST, each trained in one to two core-minutes where `--work` does not have it yet; they stay there. Pictures
+are made on each with the mainstay attack (away) and with DHTA (toward labels without overlap), linf 0.1, and asked of all six. Rows
+go to `results/transfer.jsonl`, tables to `results/transfer.md`. A stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hamguard.core.errors import HamguardError
+from hamguard.core.files import write_text
+from hamguard.core.rows import read_rows, write_rows
+from hamguard.data.dataset import Dataset
+from hamguard.data.sources import open_source
+from hamguard.data.split import Split
+from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+from hamguard.evaluation.model_rows import model_banks
+from hamguard.evaluation.transfer_run import Maker, Transfer, measure_transfer
+from hamguard.models.store import load_any
+from hamguard.training.request import build_request
+from hamguard.training.train import train
+
+RESULTS = Path(__file__).parent.parent / "results"
+MODELS = {
+    "csq-conv2-16": ("csq", "conv2", 16, 20),
+    "csq-conv2-32": ("csq", "conv2", 32, 20),
+    "csq-conv8-16": ("csq", "conv8", 16, 5),
+    "csq-conv8-32": ("csq", "conv8", 32, 5),
+    "dpsh-conv2-32": ("dpsh", "conv2", 32, 20),
+    "dpsh-conv8-32": ("dpsh", "conv8", 32, 5),
+}
+"""Hash method, network, bits, epochs."""
+
+ATTACKS = {"mainstay": {}, "dhta": {"targets": "no-overlap"}}
+EPS = 0.1
+
+
+def trained(name: str, dataset: Dataset, split: Split, work: Path) -> Path:
+    """The folder of a model, trained where it is not there yet."""
+    method, backbone, bits, epochs = MODELS[name]
+    folder = work / name
+    if not (folder / "card.json").exists():
+        flags = {
+            "data.source": "fashion-mnist", "method": method, "model.backbone": backbone, "model.bits": bits,
+            "training.epochs": epochs, "seed": 0,
+        }  # fmt: skip
+        begun = time.process_time()
+        train(build_request({}, flags, []), dataset, split, folder)
+        print(f"trained {name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
+    return folder
+
+
+def tables(found: Transfer, steps: int) -> str:
+    """Markdown: raw figures with clean and noise on top, then scores."""
+    matrix, plan = found.matrix, found.plan
+    metric = "t-MAP, toward labels without overlap" if matrix.toward else "MAP, away"
+    head = [f"| made on | {' | '.join(matrix.victims)} |", "|---|" + "---|" * len(matrix.victims)]
+
+    def line(name: str, values: np.ndarray) -> str:
+        return f"| {name} | {' | '.join('' if np.isnan(value) else f'{value:.3f}' for value in values)} |"
+
+    clean, n = ("original" if matrix.toward else "clean"), matrix.clean.shape[1]
+    out = [f"## {plan.method}: {metric}", "", f"linf {plan.eps:g}, {steps} gradients, {n} queries, 8-bit pictures.", ""]
+    out += [*head, line(clean, matrix.clean_maps), line("noise", found.noise.mean(1))]
+    out += [line(name, maps) for name, maps in zip(matrix.sources, matrix.maps, strict=True)]
+    out += ["", "Transfer score: 0 no effect, 1 as good as the attack on the asked model itself.", "", *head]
+    out += [line(name, scores) for name, scores in zip(matrix.sources, matrix.scores, strict=True)]
+    return "\n".join([*out, ""])
+
+
+def main() -> int:
+    """Train what is missing, attack, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "transfer_models")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--data-root", type=Path, default=os.environ.get("HAMGUARD_DATA"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "transfer.jsonl")
+    options = parser.parse_args()
+    plans = [AttackPlan(method=method, eps=EPS, steps=options.steps, **more) for method, more in ATTACKS.items()]
+    try:
+        for plan in plans:
+            build_attack(plan)  # a wrong word costs no work
+        dataset, split = open_source("fashion-mnist", root=options.data_root)
+        grounds = []
+        for name in MODELS:
+            model, card = load_any(trained(name, dataset, split, options.work))
+            banks = model_banks(model, dataset, split, queries=options.queries)
+            grounds.append(Ground(name, model, card, dataset, split, *banks))
+            print(f"encoded {name}", flush=True)
+        rows, pages = [], []
+        for plan in plans:
+            begun = time.process_time()
+            makers = [Maker(ground, plan) for ground in grounds]
+            found = measure_transfer(makers, grounds, work=options.work / ".attacked")
+            rows += found.rows
+            pages.append(tables(found, options.steps))
+            print(f"{pages[-1]}\n{plan.method}: {time.process_time() - begun:.0f} core-seconds", flush=True)
+        write_rows(options.out, rows)
+        assert len(read_rows(options.out)) == len(rows)
+        write_text(options.out.with_suffix(".md"), "\n".join(["# Transfer, Fashion-MNIST\n", *pages]))
+    except HamguardError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""`hamguard measure`: the robustness measures of one or several models, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RootOption,
+    SeedOption,
+    check_suffix,
+    say,
+)
+from hamguard.core.errors import RequestError
+
+NAMES = "success, toward, minimal, radius, flips, sensitivity, lipschitz, clever, clever-guide"
+
+
+def measure(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL [MODEL ...]", help="Models to measure, on the same query pictures."),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--measure", help=f"{NAMES}; may be repeated. Default: all but clever-guide."),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option("--queries", min=1, help="Use the first N of the query split. Default: 20.")
+    ] = None,
+    eps: Annotated[
+        str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
+    ] = "8/255",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 50,
+    clever: Annotated[
+        str,
+        typer.Option(
+            "--clever",
+            metavar="SETTINGS",
+            help="CLEVER's draws: quick (10x8, nearer half of the bits), published (500x1024), or BATCHESxPOINTS.",
+        ),
+    ] = "quick",
+    audit: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--audit",
+            metavar="DIR",
+            help="Folder of `hamguard audit --out`, one for each MODEL in order: compare with it.",
+        ),
+    ] = None,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; each model's own where not given.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    curves: Annotated[
+        Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    listed: Annotated[bool, typer.Option("--list", help="List the measures.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure robustness: success rates, least budgets, flip radii, flip curves, sensitivity, Lipschitz, CLEVER.
+
+    Every measure is a figure about a model and one value a query. The table says what each means and which direction is
+    more robust; none is a guarantee. With --audit each measure is compared with what an audit found: does it rank
+    queries, and models, as their worst case does?
+
+    [bold]Examples[/bold]:
+
+    hamguard measure models/digits models/digits16 --queries 10
+
+    hamguard measure models/digits --measure minimal --measure flips --queries 50 --curves curves.png
+
+    hamguard measure models/digits --measure clever --clever 50x64 --queries 2 --out rows.jsonl
+
+    hamguard measure models/a models/b --audit audits/a --audit audits/b
+    """
+    from hamguard.attacks.threat import Linf, parse_eps
+    from hamguard.cli.measure_table import (
+        CURVED,
+        by_name,
+        draw_measures,
+        list_measures,
+        print_audits,
+        print_measures,
+    )
+    from hamguard.core.rows import write_rows
+    from hamguard.evaluation.measure_plan import QUERIES, MeasurePlan, check_measures, clever_settings
+
+    if listed:
+        list_measures(as_json=as_json)
+        return
+    if not models:
+        raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
+    check_measures(names or ())
+    check_suffix("--curves", curves)
+    if curves and names and not set(names) & set(CURVED):
+        raise RequestError(f"--curves draws {', '.join(CURVED)}; --measure asks for none of them")
+    if audit and len(audit) != len(models):
+        raise RequestError(
+            f"--audit is given once for each model, in their order: {len(models)} models, {len(audit)} folders"
+        )
+    Linf(parse_eps(eps))  # a wrong word costs no work
+    batches, points, all_bits = clever_settings(clever)
+    plan = MeasurePlan(
+        measures=tuple(names or ()), eps=parse_eps(eps), steps=steps, batches=batches, points=points, all_bits=all_bits
+    )
+
+    from hamguard.cli.grounds import Asked, open_grounds
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.measure_audit import over_models, over_queries, read_audit
+    from hamguard.evaluation.measure_run import measure_model
+    from hamguard.evaluation.same_queries import short_names
+
+    grounds = open_grounds(models, Asked(data, data_root, protocol, queries or QUERIES, seed, batch_size, device))
+    audits = [read_audit(folder, ground) for folder, ground in zip(audit or (), grounds, strict=bool(audit))]
+    short = dict(zip(short_names(models), models, strict=True))
+    found = {}
+    for name, ground in zip(short, grounds, strict=True):
+        with Bar(f"measuring {name}") as bar:
+            found[name] = measure_model(ground, plan, work=cache_folder() / "attacks", progress=bar)
+    every = (row for one in found.values() for measured in one.values() for row in measured.rows)
+    rows = list({row.json(): row for row in every}.values())  # two attacks of a model share their clean figures
+    lines = {name: by_name(one) for name, one in found.items()}
+    ranks = []
+    if audits:
+        for one, result in zip(lines.values(), audits, strict=True):
+            ranks += [row for line in one.values() for row in over_queries(line, result, seed=seed)]
+        for name in dict.fromkeys(name for one in lines.values() for name in one):
+            row = over_models([one.get(name) for one in lines.values()], audits)
+            ranks += [row] if row else []
+    if out:
+        write_rows(out, [*rows, *ranks])
+    title = f"{grounds[0].dataset.title}, {len(grounds[0].query):,} queries, linf {eps}, {steps} gradients"
+    if curves:
+        draw_measures(found, curves, title)
+    if as_json:
+        from hamguard.cli.attack_table import print_json_rows
+
+        print_json_rows([*rows, *ranks])
+        return
+    print_measures(found, title)
+    if audits:
+        print_audits(lines, ranks, short)
+    for written in (curves, out):
+        if written:
+            say(f"wrote {written}")

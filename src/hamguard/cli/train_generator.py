@@ -1,0 +1,93 @@
+"""`hamguard train --method prosgan`: train a generator of attacked pictures against a model."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hamguard.evaluation.generator_training import TrainedGenerator
+
+
+def train_generator(
+    victim: str | None,
+    out: Path,
+    *,
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    preset: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    sets: Sequence[str],
+    seed: int | None,
+    restart: bool,
+    device: str,
+    as_json: bool,
+    refused: Sequence[str],
+) -> None:
+    """Train, and say what came of it; arguments are those of `hamguard train`.
+
+    Raises:
+        RequestError: no victim, options that belong to hash models, or a wrong setting.
+    """
+    if victim is None:
+        raise RequestError("prosgan is trained against a model; give --victim MODEL")
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: belongs to hash models; prosgan takes --set KEY=VALUE")
+    from hamguard.cli.common import require_source
+    from hamguard.cli.source import open_for_model
+    from hamguard.evaluation.generator_request import build_generator_request
+    from hamguard.evaluation.generator_training import train_generator as run
+    from hamguard.models.store import load_any
+    from hamguard.training.distributed import join_world
+
+    flags = {"preset": preset, "seed": seed, "training.epochs": epochs, "training.batch_size": batch_size}
+    build_generator_request({**flags, "data.source": data or ""}, sets)  # a wrong word costs no work
+    if join_world().size > 1:
+        raise RequestError("a generator is trained by one process; leave out torchrun")
+    chosen: torch.device = choose_device(device)
+    model, card = load_any(victim, chosen)
+    require_source(data, card)
+    own = card.data if card and data is None else {}
+    flags |= {
+        "data.source": data or str(own["source"]), "data.protocol": protocol or own.get("protocol"),
+        "data.split_seed": own.get("split_seed"), "data.size": own.get("size"),
+        "data.drop_duplicates": own.get("drop_duplicates"),
+    }  # fmt: skip
+    request = build_generator_request(flags, sets)
+    dataset, split = open_for_model(card, model, data, data_root, protocol)
+    with Bar(f"training {request.method}") as bar:
+        result = run(request, model, victim, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    _report(result, out, victim, as_json=as_json)
+
+
+def _report(result: TrainedGenerator, out: Path, victim: str, *, as_json: bool) -> None:
+    card = result.card
+    if as_json:
+        print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])
+        return
+    if not result.fresh:
+        say(f"{out} holds the finished generator of this very run; nothing was trained (--restart trains again).")
+    size = f"{card.norm} {card.eps * 255:g}/255" if card.eps and card.norm == "linf" else f"{card.norm} {card.eps}"
+    budget = "soft budget" if card.budget == "soft" else f"hard budget {size}"
+    typer.echo(
+        f"{out}: ProS-GAN, width {card.width}, {budget}, {card.bits} bits, {card.data['train']:,} training pictures"
+    )
+    last = card.history[-1]
+    typer.echo(
+        f"last epoch: {last['right_bits']:.1%} of the prototype's bits are right on training pictures, "
+        f"RMSE {100 * last['rmse']:.2f} (x 100), {sum(one['seconds'] for one in card.history[-1:]):,.0f} s in all"
+    )
+    for note in card.data["notes"]:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard attack {shlex.quote(victim)} --method prosgan --generator {shlex.quote(str(out))}")

@@ -1,0 +1,131 @@
+"""`hamguard transfer`: what pictures made on one model do to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    check_suffix,
+    key_value,
+    say,
+)
+from hamguard.core.errors import RequestError
+
+
+def transfer(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL [MODEL ...]", help="Models to make pictures on, and to ask with them.")
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="A model that is only asked, e.g. one without gradients; it gets no score. May be repeated.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Attack, see `hamguard attack --list`; may be repeated. Default: mainstay."),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            help="Approach a target label: no-overlap, other, frequent, distinct, label:NAME, or a saved list.",
+        ),
+    ] = None,
+    eps: Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")] = None,
+    guide: Annotated[
+        str | None, typer.Option("--guide", help="Guide for methods that take any, as for `attack`.")
+    ] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; each model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the matrices as heat maps (.png, .svg, .pdf).")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how attacks transfer: pictures are made once on every MODEL and asked of all of them.
+
+    Models may differ in bits, network and hash method; they must take the same query pictures at one size. The first
+    table holds the MAP (toward targets the t-MAP) of every pair. The second holds the transfer score: 0 where pictures
+    do nothing, 1 where they do as much as those made on the asked model itself. A run that was stopped goes on when the
+    same command is given again: finished models are not attacked again.
+
+    [bold]Examples[/bold]:
+
+    hamguard transfer models/digits models/digits16 models/digits-dpsh --eps 0.2 --steps 20
+
+    hamguard transfer models/digits models/digits16 --method dhta --eps 0.2 --picture heat.png
+
+    hamguard transfer models/digits --target models/digits16 --method mifgsm --eps 0.2 --out rows.jsonl
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.core.checks import check_choice
+    from hamguard.core.rows import write_rows
+    from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+
+    check_choice("threat", threat, ("linf", "l2"))
+    check_suffix("--picture", picture)
+    everyone = [*models, *(target or ())]
+    if len(everyone) < 2:
+        raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {everyone[0]}")
+    options = dict(key_value(text) for text in sets or [])
+    plans = [
+        AttackPlan(
+            method=name, eps=parse_eps(eps), norm=threat, steps=steps, guide=guide, targets=targets, options=options
+        )
+        for name in method or ["mainstay"]
+    ]
+    for plan in plans:
+        build_attack(plan)  # a wrong word costs no work
+
+    from hamguard.cli.grounds import Asked, open_grounds
+    from hamguard.cli.transfer_table import draw_transfer, print_transfer
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.transfer_run import Maker, measure_transfer
+
+    scored = open_grounds(everyone, Asked(data, data_root, protocol, queries, seed, batch_size, device))
+    found = []
+    for plan in plans:
+        with Bar(plan.method) as bar:
+            makers = [Maker(ground, plan) for ground in scored[: len(models)]]
+            work = cache_folder() / "transfer"
+            found.append(measure_transfer(makers, scored, work=work, restart=restart, progress=bar))
+    rows = list({row.json(): row for one in found for row in one.rows}.values())  # attacks share clean and noise
+    if out:
+        write_rows(out, rows)
+    if picture:
+        draw_transfer(found, picture)
+    if as_json:
+        from hamguard.cli.attack_table import print_json_rows
+
+        print_json_rows(rows)
+        return
+    for one in found:
+        print_transfer(one)
+    for written in (picture, out):
+        if written:
+            say(f"wrote {written}")

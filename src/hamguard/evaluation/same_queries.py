@@ -1,0 +1,68 @@
+"""Several models side by side: whether they are asked with the same pictures, and short names for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hamguard.core.errors import RequestError
+from hamguard.data.dataset import Dataset
+from hamguard.data.split import Split
+
+
+def check_same_queries(
+    names: Sequence[str], data: Sequence[tuple[Dataset, Split]], *, queries: int | None = None
+) -> None:
+    """Check that models are asked with the same pictures under the same labels, as pixels, whatever their data are called.
+
+    Args:
+        names: how errors call the models.
+        data: data set and split of each.
+        queries: how many of the query split are asked; None for all.
+
+    Raises:
+        RequestError: a model given twice, pictures of another size, other pictures, or other labels than the first model's.
+    """
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise RequestError(f"{twice[0]} is given twice; name each model once")
+    first, (dataset, split) = names[0], data[0]
+    rows = split.query[:queries]
+    pixels, labels = dataset.images.pixels(rows), dataset.labels[rows]
+    for name, (other, parts) in zip(names[1:], data[1:], strict=True):
+        if other.images.size != dataset.images.size:
+            have, want = other.images.size, dataset.images.size
+            raise RequestError(
+                f"{name} takes pictures of {have[0]}x{have[1]} pixels, {first} of {want[0]}x{want[1]}; all models "
+                "must take pictures of one size"
+            )
+        theirs = parts.query[:queries]
+        if not np.array_equal(other.images.pixels(theirs), pixels):
+            raise RequestError(
+                f"the query pictures of {name} ({_said(other, theirs)}) are not those of {first} ({_said(dataset, rows)}); "
+                "give one --data SOURCE and --protocol for all"
+            )
+        if tuple(other.class_names) != tuple(dataset.class_names) or not np.array_equal(other.labels[theirs], labels):
+            raise RequestError(f"the labels of the query pictures of {name} are not those of {first}; give one --data")
+
+
+def _said(dataset: Dataset, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+    return f"{dataset.name}, {len(rows):,} queries"
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Last part of each path, or as many parts as tell them apart.
+
+    >>> short_names(["models/a", "models/b"]), short_names(["x/m", "y/m", "z"]), short_names(["nets:one"])
+    (['a', 'b'], ['x/m', 'y/m', 'z'], ['nets:one'])
+    """
+    parts = [Path(name).parts or (name,) for name in names]
+    shown = []
+    for own in parts:
+        depth = 1
+        while depth < len(own) and sum(other[-depth:] == own[-depth:] for other in parts) > 1:
+            depth += 1
+        shown.append("/".join(own[-depth:]))
+    return shown

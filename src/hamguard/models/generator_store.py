@@ -1,0 +1,150 @@
+"""Generator folders: `generator.safetensors` and `generator.json`, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from hamguard import __version__
+from hamguard.core.digests import digest_state
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import replacing, write_text
+from hamguard.core.seeds import torch_generator
+from hamguard.models.backbones import read_safetensors
+from hamguard.models.prosgan import Generator, PrototypeNet
+from hamguard.models.store import MAX_BITS, Side
+
+WEIGHTS, CARD = "generator.safetensors", "generator.json"
+PARTS = ("generator", "prototype")
+MAX_WIDTH = 1024  # a card that asks for more is no card of ours and would only fill the memory
+
+
+class GeneratorCard(BaseModel):
+    """Facts that travel with a generator.
+
+    Attributes:
+        kind: of generator; there is one.
+        width: channels of its first convolution.
+        channels: channels of the pictures.
+        size: height and width in pixels.
+        bits: code length K of the model it was made against.
+        class_names: one a label, C of them.
+        victim: content hash of that model.
+        victim_name: what it was called then.
+        budget: `soft` or `hard`.
+        norm, eps: ball of a hard budget; None for a soft one.
+        settings: settings of the game, complete.
+        recipe: training recipe, complete.
+        seed: seed of the run.
+        data: source, protocol and split hash of the training pictures.
+        prototypes: content hash of the prototype codes of the single labels.
+        weights_hash: content hash of the weights.
+        history: one entry an epoch.
+        version: hamguard's version.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    kind: Literal["prosgan"] = "prosgan"
+    width: int = Field(ge=8, le=MAX_WIDTH, multiple_of=8)
+    channels: Literal[1, 3]
+    size: tuple[Side, Side]
+    bits: int = Field(ge=1, le=MAX_BITS)
+    class_names: list[str] = Field(min_length=1)
+    victim: str
+    victim_name: str = ""
+    budget: Literal["soft", "hard"]
+    norm: Literal["linf", "l2"] | None = None
+    eps: float | None = Field(None, gt=0)
+    settings: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    seed: int = 0
+    data: dict[str, Any] = {}
+    prototypes: str = ""
+    weights_hash: str = ""
+    history: list[dict[str, float]] = []
+    version: str = __version__
+
+
+def save_generator(generator: Generator, prototype: PrototypeNet, folder: Path | str, **facts: Any) -> GeneratorCard:
+    """Write a generator folder; the card is written last, so a folder with a card is complete.
+
+    Args:
+        generator: what to save.
+        prototype: its prototype net.
+        folder: where to; made if missing.
+        facts: further fields of `GeneratorCard`.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    nets = dict(zip(PARTS, (generator, prototype), strict=True))
+    state = {
+        f"{part}.{name}": value.detach().cpu().contiguous()
+        for part, net in nets.items()
+        for name, value in net.state_dict().items()
+    }
+    card = GeneratorCard(
+        width=generator.width, channels=generator.channels, size=generator.size, bits=prototype.bits,
+        weights_hash=digest_state(state), **facts,
+    )  # fmt: skip
+    with replacing(folder / WEIGHTS) as temporary:
+        try:
+            save_file(state, temporary)
+        except SafetensorError as error:  # its name for a full disk
+            raise OSError(str(error)) from error
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    return card
+
+
+def read_generator_card(folder: Path | str) -> GeneratorCard:
+    """Read the card of a generator folder.
+
+    Raises:
+        RequestError: the folder or its card is missing, or the card is damaged.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise RequestError(
+            f"no generator at {folder}; train one with hamguard train --method prosgan --victim MODEL --out {folder}"
+        )
+    try:
+        return GeneratorCard(**json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError, TypeError) as error:
+        raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def load_generator(folder: Path | str) -> tuple[Generator, PrototypeNet, GeneratorCard]:
+    """Load a generator folder, frozen, in evaluation mode, on the CPU.
+
+    Raises:
+        RequestError: something is missing or damaged.
+        StaleError: the weights are not those that the card was written for.
+    """
+    card = read_generator_card(folder)
+    state = read_safetensors(Path(folder) / WEIGHTS)
+    blank = torch_generator(0, "overwritten")
+    nets = (
+        Generator(card.channels, card.size, card.width, blank),
+        PrototypeNet(len(card.class_names), card.bits, blank),
+    )
+    for part, net in zip(PARTS, nets, strict=True):
+        own = {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+        try:
+            net.load_state_dict(own)
+        except RuntimeError as error:
+            raise RequestError(
+                f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}"
+            ) from error
+        net.eval().requires_grad_(False)
+    found = digest_state(state)
+    if card.weights_hash and found != card.weights_hash:
+        raise StaleError(f"{folder}: the weights have hash {found}, the card was written for {card.weights_hash}")
+    return *nets, card
