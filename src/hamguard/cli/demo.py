@@ -111,10 +111,10 @@ def demo(
     draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
     say(f"5. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}, {out / 'rows.jsonl'}")
 
-    plan = AuditPlan(eps=AUDIT_EPS, steps=STEPS, answers=50, sample=24, substitute=False)
+    battery = AuditPlan(eps=AUDIT_EPS, steps=STEPS, answers=50, sample=24, substitute=False)
     few = replace(ground, query=ground.query.select(np.arange(AUDITED)))
     with Stages() as stages:
-        audited = run_audit(few, plan, work=out / "work", told=stages.told, progress=stages)
+        audited = run_audit(few, battery, work=out / "work", told=stages.told, progress=stages)
     forget(out / "work")
     draw_audited(audited, out / "audit.png", "demo")
     told = f"{len(audited.stages) - 1} attacks within {AUDIT_EPS:g} a pixel on {AUDITED} queries"

@@ -9,8 +9,8 @@ import numpy as np
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.evaluation.audit.plan import Gradients
 
-REACHED = 0.001
-"""A query no further above its floor than that is done: no attack of the battery could still move a mean that is read."""
+REACHED = 1e-5
+"""A query no further above its floor than that is done: no attack of the battery could still move a figure that is read."""
 
 
 @dataclass(frozen=True)
