@@ -76,7 +76,7 @@ def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace
     worst = next(row for row in rows if (row.attack or {}).get("held") is not None)
     budget = max(1, int(worst.backwards or 1))
     rows[rows.index(worst)] = replace(worst, notes=(*worst.notes, f"core-seconds {spent}", *done.verdict.sentences))
-    for what, words in SINGLE.items():
+    for what, words in ((name, SINGLE[name]) for name in arguments.single):
         print("  ", what, budget, flush=True)
         plan = AttackPlan(eps=eps, steps=budget, **words)
         found = measure_attack(ground, plan, work=arguments.work / "single")
@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--eps", nargs="+", default=["8/255"])
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 50.0])
+    parser.add_argument("--single", nargs="+", choices=list(SINGLE), default=list(SINGLE), help="which single attacks")
     parser.add_argument("--work", type=Path, default=Path("audits"))
     parser.add_argument("--out", type=Path, default=RESULTS / "audit.jsonl")
     arguments = parser.parse_args()

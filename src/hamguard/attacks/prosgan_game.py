@@ -119,7 +119,8 @@ def made_picture(generator: Generator, x: Tensor, r: Tensor, threat: Threat | No
         r: representations of their targets, `(B, 512)`.
         threat: the ball of a hard budget; None for a soft one.
     """
-    made = generator(2 * x - 1, r).to(x.dtype)  # (B, C, H, W) in (-1, 1); half precision would be coarser than 8 bits
+    made: Tensor = generator(2 * x - 1, r)  # (B, C, H, W) in (-1, 1)
+    made = made.to(x.dtype)  # half precision would be coarser than 8 bits from here on
     if threat is None:
         return (made + 1) / 2
     moved = x + threat.eps * made
