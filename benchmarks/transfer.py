@@ -3,8 +3,9 @@
     uv run python benchmarks/transfer.py [--work DIR] [--queries 200] [--steps 50]
 
 Six models on Fashion-MNIST, each trained in one to two core-minutes where `--work` does not have it yet; they stay there. Pictures
-are made on each with the mainstay attack (away) and with DHTA (toward labels without overlap), linf 0.1, and asked of all six. Rows
-go to `results/transfer.jsonl`, tables to `results/transfer.md`. A stopped run goes on where it was.
+are made on each with the mainstay attack (away) and with DHTA (toward labels without overlap), linf 0.1, and asked of all six;
+ProS-GAN within the same budget is trained against two of them. Rows go to `results/transfer.jsonl`, tables to
+`results/transfer.md`. A stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from hamguard.data.sources import open_source
 from hamguard.data.split import Split
 from hamguard.evaluation.attack_measure import Ground
 from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+from hamguard.evaluation.generator_request import build_generator_request
+from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.model_rows import model_banks
 from hamguard.evaluation.transfer_run import Maker, Transfer, measure_transfer
 from hamguard.models.store import load_any
@@ -43,8 +46,11 @@ MODELS = {
 }
 """Hash method, network, bits, epochs."""
 
-ATTACKS = {"mainstay": {}, "dhta": {"targets": "no-overlap"}}
+ATTACKS = {"mainstay": {}, "dhta": {"targets": "no-overlap"}, "prosgan": {"targets": "no-overlap"}}
 EPS = 0.1
+GENERATORS = ("csq-conv2-32", "csq-conv8-32")
+GAME = ("budget=hard", f"eps={EPS}", "lr=1e-3", "precision=bfloat16")
+GAME_EPOCHS = 8
 
 
 def trained(name: str, dataset: Dataset, split: Split, work: Path) -> Path:
@@ -62,6 +68,27 @@ def trained(name: str, dataset: Dataset, split: Split, work: Path) -> Path:
     return folder
 
 
+def generator_of(ground: Ground, dataset: Dataset, split: Split, work: Path) -> Path:
+    """The folder of a generator against a model, trained where it is not there yet."""
+    folder = work / f"prosgan-{ground.name}"
+    begun = time.process_time()
+    request = build_generator_request({"data.source": "fashion-mnist", "training.epochs": GAME_EPOCHS}, list(GAME))
+    if train_generator(request, ground.model, ground.name, dataset, split, folder).fresh:
+        print(f"trained {folder.name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
+    return folder
+
+
+def makers_of(plan: AttackPlan, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
+    """What makes pictures: all models, or those that a generator was trained against."""
+    if plan.method != "prosgan":
+        return [Maker(ground, plan) for ground in grounds]
+    return [
+        Maker(ground, plan.model_copy(update={"generator": str(generator_of(ground, dataset, split, work))}))
+        for ground in grounds
+        if ground.name in GENERATORS
+    ]
+
+
 def tables(found: Transfer, steps: int) -> str:
     """Markdown: raw figures with clean and noise on top, then scores."""
     matrix, plan = found.matrix, found.plan
@@ -72,7 +99,12 @@ def tables(found: Transfer, steps: int) -> str:
         return f"| {name} | {' | '.join('' if np.isnan(value) else f'{value:.3f}' for value in values)} |"
 
     clean, n = ("original" if matrix.toward else "clean"), matrix.clean.shape[1]
-    out = [f"## {plan.method}: {metric}", "", f"linf {plan.eps:g}, {steps} gradients, {n} queries, 8-bit pictures.", ""]
+    out = [
+        f"## {plan.method}: {metric}",
+        "",
+        f"linf {plan.eps:g}, {'one pass' if plan.method == 'prosgan' else f'{steps} gradients'}, {n} queries, 8-bit pictures.",
+        "",
+    ]
     out += [*head, line(clean, matrix.clean_maps), line("noise", found.noise.mean(1))]
     out += [line(name, maps) for name, maps in zip(matrix.sources, matrix.maps, strict=True)]
     out += ["", "Transfer score: 0 no effect, 1 as good as the attack on the asked model itself.", "", *head]
@@ -89,7 +121,10 @@ def main() -> int:
     parser.add_argument("--data-root", type=Path, default=os.environ.get("HAMGUARD_DATA"))
     parser.add_argument("--out", type=Path, default=RESULTS / "transfer.jsonl")
     options = parser.parse_args()
-    plans = [AttackPlan(method=method, eps=EPS, steps=options.steps, **more) for method, more in ATTACKS.items()]
+    plans = [
+        AttackPlan(method=method, eps=EPS, steps=None if method == "prosgan" else options.steps, **more)
+        for method, more in ATTACKS.items()
+    ]
     try:
         for plan in plans:
             build_attack(plan)  # a wrong word costs no work
@@ -103,7 +138,7 @@ def main() -> int:
         rows, pages = [], []
         for plan in plans:
             begun = time.process_time()
-            makers = [Maker(ground, plan) for ground in grounds]
+            makers = makers_of(plan, grounds, dataset, split, options.work)
             found = measure_transfer(makers, grounds, work=options.work / ".attacked")
             rows += found.rows
             pages.append(tables(found, options.steps))

@@ -152,3 +152,12 @@ def test_pictures_without_labels(shell: Shell, world: World, other: Path, tmp_pa
         Image.fromarray(pixels).save(tmp_path / "bare" / f"{number}.png")
     words = ("transfer", world.model, other, "--data", f"folder:{tmp_path / 'bare'}", "--method", "hag")
     assert "transfer is told in MAP, which needs labels, and bare has none" in shell.fails(2, *words)
+
+
+def test_a_generator_belongs_to_its_model(shell: Shell, world: World, other: Path, generator: Path) -> None:
+    words = ("transfer", world.model, "--target", other, "--method", "prosgan", "--eps", "0.2", "--queries", "12", "--json")
+    rows = shell.done(*words, "--generator", generator).rows
+    found = cells(rows, "t-map")
+    assert set(found) == {(str(world.model), str(world.model)), (str(world.model), str(other))}
+    assert all(row["attack"]["method"] == "prosgan" and row["backwards"] in (0, None) for row in found.values())
+    assert "needs one --generator for each MODEL, got 0 for 1" in shell.fails(2, *words)

@@ -50,6 +50,10 @@ def transfer(
     guide: Annotated[
         str | None, typer.Option("--guide", help="Guide for methods that take any, as for `attack`.")
     ] = None,
+    generator: Annotated[
+        list[str] | None,
+        typer.Option("--generator", help="Trained generator for prosgan, one for each MODEL in their order."),
+    ] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
     data: DataOption = None,
     data_root: RootOption = None,
@@ -101,6 +105,7 @@ def transfer(
     ]
     for plan in plans:
         build_attack(plan)  # a wrong word costs no work
+    made_by = {plan.method: _generators(plan.method, generator or [], models) for plan in plans}
 
     from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.cli.transfer_table import draw_transfer, print_transfer
@@ -111,7 +116,10 @@ def transfer(
     found = []
     for plan in plans:
         with Bar(plan.method) as bar:
-            makers = [Maker(ground, plan) for ground in scored[: len(models)]]
+            makers = [
+                Maker(ground, plan.model_copy(update={"generator": folder}))
+                for ground, folder in zip(scored, made_by[plan.method], strict=False)
+            ]
             work = cache_folder() / "transfer"
             found.append(measure_transfer(makers, scored, work=work, restart=restart, progress=bar))
     rows = list({row.json(): row for one in found for row in one.rows}.values())  # attacks share clean and noise
@@ -129,3 +137,14 @@ def transfer(
     for written in (picture, out):
         if written:
             say(f"wrote {written}")
+
+
+def _generators(method: str, given: list[str], models: list[str]) -> list[str | None]:
+    """A generator for each model, or none for methods that need none."""
+    from hamguard.attacks.methods.registry import method_facts
+
+    if not method_facts(method).needs_generator:
+        return [None] * len(models)
+    if len(given) != len(models):
+        raise RequestError(f"{method} needs one --generator for each MODEL, got {len(given)} for {len(models)}")
+    return [*given]
