@@ -105,7 +105,7 @@ SOFT: dict[str, Any] = {
 }
 HARD: dict[str, Any] = {
     "settings": {"discriminator": "none", "rounding": True, "widen": 8.0},
-    "training": {"epochs": 8, "batch_size": 24, "lr": 5e-4, "schedule": "half-linear"},
+    "training": {"epochs": 16, "batch_size": 24, "lr": 1e-3, "schedule": "half-linear"},
 }
 PAPER: dict[str, Any] = {
     "settings": {

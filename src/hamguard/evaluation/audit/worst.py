@@ -9,7 +9,7 @@ import numpy as np
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.evaluation.audit.plan import Gradients
 
-REACHED = 1e-5
+REACHED = 1e-4
 """A query no further above its floor than that is done: no attack of the battery could still move a figure that is read."""
 
 
