@@ -155,7 +155,19 @@ def test_pictures_without_labels(shell: Shell, world: World, other: Path, tmp_pa
 
 
 def test_a_generator_belongs_to_its_model(shell: Shell, world: World, other: Path, generator: Path) -> None:
-    words = ("transfer", world.model, "--target", other, "--method", "prosgan", "--eps", "0.2", "--queries", "12", "--json")
+    words = (
+        "transfer",
+        world.model,
+        "--target",
+        other,
+        "--method",
+        "prosgan",
+        "--eps",
+        "0.2",
+        "--queries",
+        "12",
+        "--json",
+    )
     rows = shell.done(*words, "--generator", generator).rows
     found = cells(rows, "t-map")
     assert set(found) == {(str(world.model), str(world.model)), (str(world.model), str(other))}
