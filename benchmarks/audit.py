@@ -106,16 +106,17 @@ def table(rows: list[Row]) -> str:
         free = next(
             r for r in members if r.metric == "map" and (r.attack or {}) == {"method": "audit", "labels": "free"}
         )
-        best = min((r for r in members if r.metric == "single"), key=lambda r: r.value or 1.0)
+        singles = sorted((r for r in members if r.metric == "single"), key=lambda r: r.value or 1.0)
+        best = f"{singles[0].value:.4f} {(singles[0].attack or {})['method']}" if singles else "not run"
         failed = [
             r.attack["check"] for r in members if r.metric == "check" and r.attack and r.attack["passed"] is False
         ]
-        core = next(note for note in worst.notes if note.startswith("core-seconds")).split()[1]
-        assert best.attack and worst.ci95
+        core = next((note.split()[1] for note in worst.notes if note.startswith("core-seconds")), "not recorded")
+        assert worst.ci95
         lines.append(
             f"| {model} | {eps * 255:g}/255 | {worst.n:,} | {clean.value:.4f} "
             f"| {worst.value:.4f} ({worst.ci95[0]:.3f} .. {worst.ci95[1]:.3f}) "
-            f"| {free.value:.4f} | {floor.value:.4f} | {best.value:.4f} {best.attack['method']} | {', '.join(failed) or 'none'} "
+            f"| {free.value:.4f} | {floor.value:.4f} | {best} | {', '.join(failed) or 'none'} "
             f"| {worst.backwards} | {core} |"
         )
     return "\n".join(lines) + "\n"
