@@ -172,6 +172,7 @@ def attack(
     from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack_measure import Ground, measure_attack
+    from hamguard.evaluation.generators import check_generator, with_generator
     from hamguard.evaluation.model_rows import model_banks
     from hamguard.evaluation.targets import save_targets
     from hamguard.models.store import load_any
@@ -184,6 +185,9 @@ def attack(
     if dataset.labels.any():
         for text in metrics:
             check_defined(text, convention, len(split.database))
+    for plan in plans:
+        if plan.generator is not None:  # one for another model or size costs no encoding
+            check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded, sources)
     with Bar("encoding") as bar:
         banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
     ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
