@@ -26,9 +26,9 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack_measure import Ground
 from hamguard.evaluation.attack_plan import describe
-from hamguard.evaluation.attack_run import as_pixels
 from hamguard.evaluation.model_rows import base_row, model_banks
 from hamguard.evaluation.targets import draw_targets
+from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import load_any
 from hamguard.retrieval.intervals import bootstrap_interval

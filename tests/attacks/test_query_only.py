@@ -23,7 +23,6 @@ from hamguard.attacks.query_only import (
     QueryOnly,
     Row,
     ShortestPath,
-    as_files,
     discounts,
 )
 from hamguard.attacks.threat import L2, Linf, Threat
@@ -32,6 +31,7 @@ from hamguard.codes.labeled import Codes
 from hamguard.core.errors import RequestError, RunError, StoppedError
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Bytes
+from hamguard.images.quantize import as_pixels
 from hamguard.retrieval.metrics import average_precision
 
 SIDE, BITS, CLASSES, K = 10, 16, 4, 20
@@ -73,7 +73,7 @@ def world(n: int = 240, channels: int = 1) -> tuple[Tensor, Bytes, Array]:
 def search(shows: bool = True, channels: int = 1) -> Search:
     x, _, weight = world(channels=channels)
     made = Search(weight, np.empty((0, 2), dtype=np.uint8), shows)
-    made.packed = made.code(as_files(x[40:]))
+    made.packed = made.code(as_pixels(x[40:]))
     return made
 
 
@@ -88,7 +88,7 @@ def run(
 def precision(x_adv: Tensor) -> float:
     """Mean average precision of the first pictures of the world."""
     made, labels = search(), world()[1]
-    query = Codes(made.code(as_files(x_adv)), BITS, labels[: len(x_adv)])
+    query = Codes(made.code(as_pixels(x_adv)), BITS, labels[: len(x_adv)])
     return float(average_precision(query, Codes(made.packed, BITS, labels[40:])).mean())
 
 
@@ -112,7 +112,7 @@ def test_distances_and_colors_are_used() -> None:
     x = world(channels=3)[0][:2]
     seen = search(channels=3)
     found = QueryOnly(20, k=K)(x, Endpoint(seen), BALL, index=[0, 1], seed=0)
-    assert found.x_adv.shape == x.shape and as_files(x).shape == (2, SIDE, SIDE, 3)
+    assert found.x_adv.shape == x.shape and as_pixels(x).shape == (2, SIDE, SIDE, 3)
     assert not torch.equal(found.x_adv, x)
 
 
@@ -129,7 +129,7 @@ def test_pictures_stay_in_the_ball_on_the_grid(eps: float, norm: str, shows: boo
 
 
 def test_every_picture_asked_is_in_the_ball() -> None:
-    x = as_files(world()[0][:12]).astype(int)
+    x = as_pixels(world()[0][:12]).astype(int)
     made = search()
 
     def ask(pixels: Bytes, k: int) -> Answers:
@@ -166,8 +166,8 @@ def test_results_repeat_and_do_not_depend_on_batches(shows: bool) -> None:
 def gone(x_adv: Tensor) -> Array:
     """Weighted part of the clean answers that is gone, written out, `(B,)`."""
     made, found = search(), []
-    clean = made(as_files(world()[0][: len(x_adv)]), K).ids
-    for now, then in zip(made(as_files(x_adv), K).ids, clean, strict=True):
+    clean = made(as_pixels(world()[0][: len(x_adv)]), K).ids
+    for now, then in zip(made(as_pixels(x_adv), K).ids, clean, strict=True):
         weights = [1 / np.log2(2 + rank) for rank in range(K)]
         found.append(sum(w for w, item in zip(weights, now, strict=True) if item not in then) / sum(weights))
     return np.array(found)
@@ -190,7 +190,7 @@ def test_the_search_against_a_literal_one() -> None:
     """One picture, ids alone."""
     made, queries, eps = search(shows=False), 40, 4
     random, w = numpy_generator(5, "query only", 7), discounts(K)
-    clean = as_files(world()[0][7:8]).astype(int)
+    clean = as_pixels(world()[0][7:8]).astype(int)
     best, best_ids = clean.copy(), made(clean.astype(np.uint8), K).ids[0]
     near = dict.fromkeys(best_ids.tolist(), 1.0)
     refused = 0
@@ -215,7 +215,7 @@ def test_the_search_against_a_literal_one() -> None:
         for one in ids.tolist():
             near[one] = max(near.get(one, 0), now**FADE)
     found = run(made, Linf(eps / 255), [7], queries, seed=5, square=0.5)
-    assert 5 < refused < 35 and np.array_equal(as_files(found.x_adv), best)
+    assert 5 < refused < 35 and np.array_equal(as_pixels(found.x_adv), best)
 
 
 def test_nearness_by_hand() -> None:
@@ -255,7 +255,7 @@ def test_the_shortest_path_bounds_the_true_distance() -> None:
     known.learn(Row([1, 5], [2.0, 2.0]))  # a shorter way to item 5
     assert known.score(Row([5, 6], [1.0, 2.0])) == 5
     made, random = search(), numpy_generator(1, "walk")
-    at = as_files(world()[0][:1])
+    at = as_pixels(world()[0][:1])
     start, answers = made.code(at), made(at, K)
     assert answers.distances is not None
     path = ShortestPath(Row(answers.ids[0].tolist(), answers.distances[0].tolist()))

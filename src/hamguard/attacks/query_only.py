@@ -40,8 +40,8 @@ from hamguard.attacks.threat import TINY, Threat
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import numpy_generator
-from hamguard.core.types import Bytes, Floats
-from hamguard.images.quantize import to_bytes
+from hamguard.core.types import Floats
+from hamguard.images.quantize import as_pixels
 
 SHRINK = 0.1
 """Last share of pixels of a square over the first."""
@@ -270,7 +270,7 @@ class QueryOnly:
 
     def _begin(self, clean: Tensor, endpoint: Endpoint, index: Sequence[int], seed: int) -> list[Hunt]:
         """Ask the clean pictures."""
-        answers = endpoint(as_files(clean), self.k)
+        answers = endpoint(as_pixels(clean), self.k)
         return [
             Hunt(x, row, Knowledge(row), numpy_generator(seed, "query only", int(i)), frozenset(row.ids))
             for x, row, i in zip(clean, self._rows(answers), index, strict=True)
@@ -287,7 +287,7 @@ class QueryOnly:
                     moves.append((hunt, x_adv))
         if not moves:
             return
-        rows = self._rows(endpoint(as_files(torch.stack([x_adv for _, x_adv in moves])), self.k))
+        rows = self._rows(endpoint(as_pixels(torch.stack([x_adv for _, x_adv in moves])), self.k))
         for (hunt, x_adv), row in zip(moves, rows, strict=True):
             if hunt.row.distances is not None and row.distances is None:
                 raise RunError("the search gave distances at first and gives none any more; attack it by ids alone")
@@ -339,12 +339,6 @@ def discounts(places: int) -> Floats:
     """Weights of ranks, `1 / log2(1 + rank)` from rank 1, of sum 1, `(places,)`."""
     weights = 1 / np.log2(2 + np.arange(places))
     return np.asarray(weights / weights.sum())
-
-
-def as_files(x: Tensor) -> Bytes:
-    """Pictures `(B, C, H, W)` in [0, 1] as files hold them, `(B, H, W)` or `(B, H, W, 3)` uint8."""
-    pixels = to_bytes(x).cpu().permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
-    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
 
 
 def _coins(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:

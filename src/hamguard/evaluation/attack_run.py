@@ -22,7 +22,7 @@ from hamguard.core.files import replacing
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset
 from hamguard.evaluation.attack_plan import AttackPlan, describe
-from hamguard.images.quantize import to_bytes
+from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
 
@@ -127,12 +127,6 @@ def run_attack(
             progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
     joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
     return AttackedPictures(joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()))
-
-
-def as_pixels(x: torch.Tensor) -> Bytes:
-    """Pictures `(B, C, H, W)` in [0, 1] as files hold them, `(B, H, W)` or `(B, H, W, 3)` uint8."""
-    pixels = to_bytes(x).cpu().permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
-    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
 
 
 def forget(work: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hamguard.core.errors import RequestError
+from hamguard.core.types import Bytes
 
 
 def to_bytes(x: Tensor) -> Tensor:
@@ -26,6 +28,12 @@ def to_bytes(x: Tensor) -> Tensor:
         raise RequestError("pictures must be numbers in [0, 1], got NaN")
     wide = x.detach().to(torch.float32) if x.element_size() < 4 else x.detach()  # 16-bit floats cannot hold 255 steps
     return wide.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def as_pixels(x: Tensor) -> Bytes:
+    """Pictures `(B, C, H, W)` in [0, 1] as files hold them, `(B, H, W)` or `(B, H, W, 3)` uint8."""
+    pixels = to_bytes(x).cpu().permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
+    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
 
 
 def from_bytes(pixels: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ from hamguard.core.files import replacing
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.attack_measure import Ground
-from hamguard.evaluation.attack_run import as_pixels
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import packed_codes
+from hamguard.images.quantize import as_pixels
 from hamguard.retrieval.index import build_index
 
 PAGE = 100
