@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hamguard import __version__
-from hamguard.cli import attack, audit, data, demo, encode, evaluate, index, measure, search, train, transfer
+from hamguard.cli import attack, audit, data, demo, encode, evaluate, harden, index, measure, search, train, transfer
 from hamguard.core.errors import HamguardError, StoppedError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
+app.command("harden")(harden.harden)
 app.command("measure")(measure.measure)
 app.command("transfer")(transfer.transfer)
 

@@ -58,6 +58,7 @@ def base_row(
         method=card.method if card else None,
         backbone=card.backbone if card else None,
         bits=model.bits,
+        defense=card.defense or None if card else None,
         seed=seed,
         hashes={
             "model": model.digest,

@@ -45,6 +45,7 @@ class Card(BaseModel):
         weights_hash: content hash of the weights.
         initial_weights: where the backbone's first weights came from; empty for random ones.
         parent: hash of the model that this one was made from; empty for none.
+        defense: what hardened it: method, eps, norm, settings, seed; empty for none.
         statistics: bit balance, correlation, collisions, quantization error on the training set.
         history: file of the training history inside the folder.
         version: hamguard's version.
@@ -69,6 +70,7 @@ class Card(BaseModel):
     weights_hash: str = ""
     initial_weights: str = ""
     parent: str = ""
+    defense: dict[str, Any] = {}
     statistics: dict[str, float] = {}
     history: str = "history.jsonl"
     version: str = __version__

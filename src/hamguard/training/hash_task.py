@@ -96,12 +96,13 @@ class HashTask:
         x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
         z = self.net(x).float()  # (b, K)
         logits = gather(z, self.world)  # (B, K)
-        self._look(logits.detach().cpu())
+        self.look(logits.detach().cpu())
         labels = self.objective.labels[batch.index.to(self.objective.labels.device)]  # (B, C)
         index = batch.index.to(logits.device)
         return self.objective.loss(logits, labels.to(logits.device), index, batch.progress)
 
-    def _look(self, logits: Tensor) -> None:
+    def look(self, logits: Tensor) -> None:
+        """Note what the epoch's codes are like, from the logits `(B, K)` of a batch on the CPU."""
         high = logits >= 0
         constant = float((high == high[0]).all())
         self._watch[:3] += torch.tensor([1.0, constant, float((relax(logits).abs() - 1).square().mean())])

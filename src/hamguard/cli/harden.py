@@ -1,0 +1,251 @@
+"""`hamguard harden`: adversarial training of a hash model, and what it did."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    choose_device,
+    print_table,
+    require_source,
+    say,
+)
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+    from hamguard.core.rows import Row
+    from hamguard.data.dataset import Dataset
+    from hamguard.data.split import Split
+    from hamguard.defenses.harden import Hardened
+    from hamguard.defenses.request import HardenRequest
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.hardening import ComparePlan
+    from hamguard.models.store import Card
+
+
+def harden(
+    model: Annotated[Path | None, typer.Argument(help="Model folder to begin from; it is not changed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", help="saat, cgat, atrdh, static, consistency, distill, trades or control."),
+    ] = "saat",
+    eps: Annotated[
+        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
+    ] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")
+    ] = None,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")] = 100,
+    audit: Annotated[bool, typer.Option("--audit", help="Measure the worst case of the audit's battery, too.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure both models; without: train only.")
+    ] = True,
+    out_rows: Annotated[Path | None, typer.Option("--out-rows", help="Write the rows to this rows.jsonl.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what --out holds and begin again.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the methods and their settings.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Harden a hash model by adversarial training, and measure it before and after.
+
+    The data base must be encoded again with the new model, as the table does. Every attack of the table knows the model that
+    it attacks. A run that was stopped goes on when the same command is given again.
+
+    [bold]Examples[/bold]:
+
+    hamguard harden models/digits --method cgat --eps 0.2 --epochs 15 --out models/digits-cgat
+
+    hamguard harden models/digits --method saat --eps 0.2 --budget 4 --set average=0.99 --out models/digits-saat
+
+    Several processes: torchrun --nproc-per-node 2 -m hamguard harden ... (the batch is divided among them).
+    """
+    if listed:
+        _print_methods(as_json=as_json)
+        return
+    if model is None or out is None:
+        raise RequestError("give a MODEL to begin from and --out; `hamguard harden --list` lists the methods")
+    if epochs is not None and budget is not None:
+        raise RequestError("give --epochs or --budget, not both")
+    if not measure and (audit or out_rows):
+        raise RequestError("--no-measure leaves no rows; leave out --audit and --out-rows")
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.core.rows import write_rows
+    from hamguard.defenses.harden import harden as run
+    from hamguard.defenses.request import build_harden_request
+    from hamguard.evaluation.hardening import ComparePlan, can_target
+    from hamguard.models.store import load_any, read_card
+    from hamguard.training.distributed import join_world, leave_world
+
+    flags: dict[str, Any] = {
+        "method": method, "seed": seed, "eps": parse_eps(eps), "norm": threat, "training.epochs": epochs,
+        "training.batch_size": batch_size,
+    }  # fmt: skip
+    build_harden_request({**flags, "data.source": data or ""}, sets or [])  # a wrong word costs no work
+    card = read_card(model)
+    require_source(data, card)
+    chosen = choose_device(device)
+    world = join_world()
+    if world.size > 1 and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{world.rank}")
+    request, dataset, split = _open(flags, sets or [], model, card, data, data_root, protocol, budget, epochs)
+    plan = ComparePlan(request.eps, request.norm, steps, can_target(dataset, split, queries, seed), audit)
+    try:
+        with Bar(f"hardening by {request.method}") as bar:
+            progress = bar if world.leads else None
+            done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=progress)
+    finally:
+        leave_world()
+    if not world.leads:
+        return
+    rows: tuple[list[Row], list[Row]] = ([], [])
+    if measure:
+        sides = ((str(model), *load_any(model, chosen)), (str(out), *load_any(out, chosen)))
+        rows = tuple(  # type: ignore[assignment]
+            _measured(_ground(*side, dataset, split, queries, seed, chosen), plan) for side in sides
+        )
+    if out_rows:
+        write_rows(out_rows, [*rows[0], *rows[1]])
+    _report(done, request, rows, out, len(split.train), as_json=as_json)
+
+
+def _open(
+    flags: dict[str, Any], sets: Sequence[str], model: Path, card: Card, data: str | None, data_root: Path | None,
+    protocol: str | None, budget: float | None, epochs: int | None,
+) -> tuple[HardenRequest, Dataset, Split]:  # fmt: skip
+    """The request with its data, and the data."""
+    from hamguard.cli.source import absolute_source, open_for_model
+    from hamguard.defenses.request import build_harden_request, epochs_of_budget
+    from hamguard.models.store import load_folder
+
+    named = str(card.data.get("source"))
+    same = data is None or absolute_source(data) == absolute_source(named)
+    own = card.data if same else {}
+    flags = flags | {
+        "data.source": data or named, "data.protocol": protocol or own.get("protocol"),
+        "data.split_seed": own.get("split_seed"), "data.size": own.get("size"),
+        "data.drop_duplicates": own.get("drop_duplicates"),
+    }  # fmt: skip
+    if budget is not None:
+        normal = card.recipe.get("epochs") if not card.defense else None
+        flags["training.epochs"] = epochs_of_budget(budget, build_harden_request(flags, sets), normal)
+        sets = [word for word in sets if not word.startswith(("epochs", "training.epochs"))]
+    dataset, split = open_for_model(card, load_folder(model)[0], data, data_root, protocol)
+    return build_harden_request(flags, sets), dataset, split
+
+
+def _ground(
+    name: str, model: Any, card: Card | None, dataset: Dataset, split: Split, queries: int | None, seed: int,
+    device: torch.device,
+) -> Ground:  # fmt: skip
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.model_rows import model_banks
+
+    with Bar(f"encoding by {name}") as bar:
+        banks = model_banks(model, dataset, split, queries=queries, device=device, progress=bar)
+    return Ground(name, model, card, dataset, split, *banks, seed=seed, batch_size=128, device=device)
+
+
+def _measured(ground: Ground, plan: ComparePlan) -> list[Row]:
+    from hamguard.cli.audit import Stages
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.hardening import measure_side
+
+    with Stages() as stages:
+        return measure_side(ground, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages)
+
+
+def _report(
+    done: Hardened, request: HardenRequest, rows: tuple[list[Row], list[Row]], out: Path, count: int, *, as_json: bool
+) -> None:
+    from hamguard.cli.attack_table import eps_text, print_json_rows
+    from hamguard.evaluation.hardening import compare
+
+    if as_json:
+        print_json_rows([*rows[0], *rows[1]])
+        return
+    if not done.fresh:
+        say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
+    size = eps_text({"norm": request.norm, "eps": request.eps})
+    facts = done.card.defense
+    typer.echo(
+        f"{out}: {facts['title']}, {size}, {request.training.epochs} epochs over {count:,} training pictures, "
+        f"{done.seconds:,.1f} s"
+    )
+    lines = compare(*rows) if rows[0] else []
+    if lines:
+        queries = max(row.n or 0 for row in rows[0])
+        print_table(
+            f"before and after ({queries:,} queries, {size}, database encoded again)",
+            ("", "before", "after", "change"),
+            [(one.name, *_numbers(one.before, one.after)) for one in lines],
+        )
+    if done.overfitted:
+        typer.echo(
+            f"Note: catastrophic overfitting in {done.overfitted} of {len(done.history)} epochs: a longer attack turned far more "
+            "bits than the one-step attack of the training; leave out fast, or lower inner_eps"
+        )
+    for note in done.card.data["notes"]:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
+
+
+def _numbers(before: float, after: float) -> tuple[str, str, str]:
+    form = ".1f" if max(before, after) > 1 else ".4f"
+    return format(before, form), format(after, form), format(after - before, f"+{form}")
+
+
+def _print_methods(*, as_json: bool) -> None:
+    from hamguard.cli.common import print_json
+    from hamguard.defenses.registry import defense_names, defense_type
+
+    kinds = [defense_type(name) for name in defense_names()]
+    if as_json:
+        print_json(
+            {
+                "method": kind.name, "title": kind.title, "needs_labels": kind.needs_labels,
+                "settings": {
+                    key: {"default": field.default, "description": field.description}
+                    for key, field in kind.settings_type.model_fields.items()
+                },
+            }
+            for kind in kinds
+        )  # fmt: skip
+        return
+    print_table(
+        "", ("method", "labels", "settings", "what it is"),
+        [
+            (kind.name, "yes" if kind.needs_labels else "no", ", ".join(kind.settings_type.model_fields), kind.title)
+            for kind in kinds
+        ],
+    )  # fmt: skip

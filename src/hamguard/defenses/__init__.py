@@ -1,0 +1,1 @@
+"""Defenses of a hash model: adversarial training in all its forms."""

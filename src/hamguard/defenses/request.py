@@ -1,0 +1,148 @@
+"""A request to harden a model: flags and `--set` put together, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hamguard.attacks.threat import Threat
+from hamguard.core.checks import check_choice, suggest
+from hamguard.core.digests import digest_json
+from hamguard.core.errors import RequestError
+from hamguard.defenses.registry import defense_names, defense_type
+from hamguard.defenses.settings import AdversarySettings, DefenseSettings
+from hamguard.defenses.static import Static
+from hamguard.defenses.task import Defense
+from hamguard.hashing.objective import REGISTRY, objective_type
+from hamguard.training.recipe import Recipe
+from hamguard.training.request import DataSection, parse_value
+
+IDLE = ("patience", "selection", "validate_every")
+"""Fields of the recipe that mean nothing here: nothing is selected during a defense."""
+
+EPOCHS, NORMAL_EPOCHS = 10, 20
+"""Epochs where nothing was asked for, and epochs of a training whose card does not say."""
+
+
+class HardenRequest(BaseModel):
+    """Everything that defines a run, but for the start model, which is known by its weights.
+
+    Attributes:
+        method: name of the defense.
+        seed: seed of order, views and draws.
+        eps: radius that the defense is for, in pixel units.
+        norm: `linf` or `l2`.
+        data: pictures.
+        settings: of the method, complete.
+        training: recipe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = "saat"
+    seed: int = 0
+    eps: float = Field(8 / 255, gt=0)
+    norm: Literal["linf", "l2"] = "linf"
+    data: DataSection
+    settings: dict[str, Any] = {}
+    training: Recipe = Recipe(epochs=EPOCHS)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+    @property
+    def threat(self) -> Threat:
+        """What the defense is for."""
+        return Threat(self.norm, self.eps)
+
+    @property
+    def kind(self) -> type[Defense]:
+        """Class of the defense."""
+        return defense_type(self.method)
+
+    @property
+    def parsed(self) -> DefenseSettings:
+        """The settings as the defense takes them."""
+        return self.kind.settings_type(**self.settings)
+
+
+def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> HardenRequest:
+    """Put flags and `--set` together; later ones win.
+
+    Args:
+        flags: key to value, None where the flag was not given: `method`, `seed`, `eps`, `norm`, `training.epochs`, ...
+        sets: `key=value` words; the key is the name of a setting or of a recipe field.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    given: dict[str, dict[str, Any]] = {"": {}, "data": {}, "training": {}, "settings": {}}
+    for key, value in flags.items():
+        if value is not None:
+            section, _, name = key.rpartition(".")
+            given[section][name] = value
+    kind = defense_type(str(given[""].setdefault("method", "saat")))
+    own = kind.settings_type.model_fields
+    known = [*own, *(name for name in Recipe.model_fields if name not in IDLE)]
+    for word in sets:
+        key, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not key:
+            raise RequestError(f"--set {word}: must be key=value")
+        name = key.removeprefix("settings.").removeprefix("training.")
+        if name not in known:
+            raise RequestError(
+                f"unknown key {key} of {kind.name}{suggest(name, known) or '; allowed: ' + ', '.join(known)}"
+            )
+        given["settings" if name in own else "training"][name] = parse_value(text)
+    try:
+        settings = kind.settings_type(**given["settings"])
+        training = Recipe(**{"epochs": EPOCHS, **given["training"]})
+        request = HardenRequest(
+            **given[""], data=DataSection(**given["data"]), settings=settings.model_dump(), training=training
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+        raise RequestError(f"{where}: {text}, got {fault.get('input')!r}") from error
+    if settings.objective not in ("own", "keep"):
+        objective_type("csq")  # fills the registry
+        check_choice("objective", settings.objective, ["own", "keep", *sorted(REGISTRY)])
+    if isinstance(settings, AdversarySettings):
+        settings.attack(request.threat)  # a wrong guide, loss or radius
+    else:
+        _ = request.threat
+    return request
+
+
+def epoch_cost(method: str, settings: DefenseSettings) -> float:
+    """Passes through the network, forward and back, of one picture in an epoch of a defense; normal training has 1.
+
+    >>> from hamguard.defenses.saat import SAATSettings
+    >>> epoch_cost("saat", SAATSettings()), epoch_cost("control", DefenseSettings())
+    (9.0, 1.0)
+    """
+    kind = defense_type(method)
+    outer = 2.0 if kind.doubles else 1.0
+    if not isinstance(settings, AdversarySettings) or issubclass(kind, Static):
+        return outer  # static pictures are made once
+    return outer + (1 if settings.fast else settings.steps)
+
+
+def epochs_of_budget(budget: float, request: HardenRequest, normal_epochs: int | None) -> int:
+    """Epochs, at least one, that cost `budget` times the training of the start model.
+
+    Raises:
+        RequestError: the budget is not above 0.
+    """
+    if not 0 < budget < float("inf"):
+        raise RequestError(f"--budget must be above 0, got {budget:g}; 1 is what the training of the model cost")
+    whole = budget * (normal_epochs or NORMAL_EPOCHS)
+    return max(1, round(whole / epoch_cost(request.method, request.parsed)))
+
+
+__all__ = ["EPOCHS", "HardenRequest", "build_harden_request", "defense_names", "epoch_cost", "epochs_of_budget"]
