@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hamguard.defenses.request import HardenRequest
     from hamguard.evaluation.attack_measure import Ground
     from hamguard.evaluation.hardening import ComparePlan
+    from hamguard.evaluation.sanity import Sane
     from hamguard.models.store import Card
 
 
@@ -67,6 +68,10 @@ def harden(
     queries: QueriesOption = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")] = 100,
     audit: Annotated[bool, typer.Option("--audit", help="Measure the worst case of the audit's battery, too.")] = False,
+    sanity: Annotated[
+        int,
+        typer.Option("--sanity", min=0, help="Queries for the seven checks of the hardened model; 0: no checks."),
+    ] = 32,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure both models; without: train only.")
     ] = True,
@@ -97,6 +102,8 @@ def harden(
         raise RequestError("give a MODEL to begin from and --out; `hamguard harden --list` lists the methods")
     if epochs is not None and budget is not None:
         raise RequestError("give --epochs or --budget, not both")
+    if sanity == 1:
+        raise RequestError("--sanity must be 0 or at least 2, got 1")
     if not measure and (audit or out_rows):
         raise RequestError("--no-measure leaves no rows; leave out --audit and --out-rows")
     from hamguard.attacks.threat import parse_eps
@@ -104,6 +111,7 @@ def harden(
     from hamguard.defenses.harden import harden as run
     from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.hardening import ComparePlan, can_target
+    from hamguard.evaluation.sanity import marked
     from hamguard.models.store import load_any, read_card
     from hamguard.training.distributed import join_world, leave_world
 
@@ -129,14 +137,18 @@ def harden(
     if not world.leads:
         return
     rows: tuple[list[Row], list[Row]] = ([], [])
+    sane = None
     if measure:
         sides = ((str(model), *load_any(model, chosen)), (str(out), *load_any(out, chosen)))
-        rows = tuple(  # type: ignore[assignment]
-            _measured(_ground(*side, dataset, split, queries, seed, chosen), plan) for side in sides
-        )
+        grounds = [_ground(*side, dataset, split, queries, seed, chosen) for side in sides]
+        before, after = (_measured(ground, plan) for ground in grounds)
+        if sanity >= 2:
+            sane = _checked(grounds, plan, sanity)
+            after = [*marked(after, sane), *sane.rows]
+        rows = (before, after)
     if out_rows:
         write_rows(out_rows, [*rows[0], *rows[1]])
-    _report(done, request, rows, out, len(split.train), as_json=as_json)
+    _report(done, request, rows, sane, out, len(split.train), as_json=as_json)
 
 
 def _open(
@@ -185,10 +197,25 @@ def _measured(ground: Ground, plan: ComparePlan) -> list[Row]:
         return measure_side(ground, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages)
 
 
+def _checked(grounds: Sequence[Ground], plan: ComparePlan, sample: int) -> Sane:
+    """The sanity of the hardened model, the second of the two; pictures made on the first are tried on it."""
+    from hamguard.cli.audit import Stages
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.sanity import SanityPlan, run_sanity
+
+    start, hardened = grounds
+    asked = SanityPlan(eps=plan.eps, norm=plan.norm, steps=min(plan.steps, SanityPlan().steps), sample=sample)
+    work = cache_folder() / "audits"
+    with Stages() as stages:
+        return run_sanity(hardened, asked, start=start.model, work=work, told=stages.told, progress=stages)
+
+
 def _report(
-    done: Hardened, request: HardenRequest, rows: tuple[list[Row], list[Row]], out: Path, count: int, *, as_json: bool
-) -> None:
+    done: Hardened, request: HardenRequest, rows: tuple[list[Row], list[Row]], sane: Sane | None, out: Path, count: int,
+    *, as_json: bool,
+) -> None:  # fmt: skip
     from hamguard.cli.attack_table import eps_text, print_json_rows
+    from hamguard.cli.sanity import print_sanity
     from hamguard.evaluation.hardening import compare
 
     if as_json:
@@ -199,7 +226,8 @@ def _report(
     size = eps_text({"norm": request.norm, "eps": request.eps})
     facts = done.card.defense
     typer.echo(
-        f"{out}: {facts['title']}, {size}, {request.training.epochs} epochs over {count:,} training pictures, "
+        f"{out}: {facts['title']}, {size}, {request.training.epochs} epoch{'s' if request.training.epochs > 1 else ''} "
+        f"over {count:,} training pictures, "
         f"{done.seconds:,.1f} s"
     )
     lines = compare(*rows) if rows[0] else []
@@ -210,6 +238,8 @@ def _report(
             ("", "before", "after", "change"),
             [(one.name, *_numbers(one.before, one.after)) for one in lines],
         )
+    if sane is not None:
+        print_sanity(sane)
     if done.overfitted:
         typer.echo(
             f"Note: catastrophic overfitting in {done.overfitted} of {len(done.history)} epochs: a longer attack turned far more "

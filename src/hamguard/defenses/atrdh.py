@@ -74,18 +74,19 @@ class ATRDH(Defense):
         targets = self.pool[drawn.to(self.device)]  # (B, C)
         self._move_prototype(targets)
         # 3. pictures that approach the targets' prototype codes
-        with torch.no_grad():
+        with torch.no_grad(), self.full_precision():
             code = sign(self.prototype(targets))  # (B, K)
         x_adv = self.adversaries(batch, x, code, self.toward)
         # 4. the adversarial loss compares with all training codes, under the true labels
         z, z_adv = self.outputs(x, x_adv)  # (B, K) each
         self.bank.refresh(batch.index, relax(z))
-        inner = relax(z_adv) @ self.bank.u.T / self.model.bits  # (B, n)
-        pairs = (inner - self.bank.similar(self.labels_of(batch))).square().mean()
+        with self.full_precision():
+            inner = relax(z_adv) @ self.bank.u.T / self.model.bits  # (B, n)
+            pairs = (inner - self.bank.similar(self.labels_of(batch))).square().mean()
         return self.hash_loss(z, batch) + self.settings.weight * pairs
 
     def _move_prototype(self, targets: Tensor) -> None:
-        with torch.enable_grad():
+        with torch.enable_grad(), self.full_precision():
             similar = targets @ self.bank.labels.T > 0  # (B, n)
             loss = circle_loss(self.prototype(targets), self.bank.signs, similar, joint=True)
             self.own.zero_grad(set_to_none=True)

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from hamguard.codes.binary import relax
 from hamguard.core.seeds import derive_seed
-from hamguard.defenses.inner import adversaries, at_rest
+from hamguard.defenses.inner import adversaries
 from hamguard.defenses.registry import register
 from hamguard.defenses.settings import AdversarySettings
 from hamguard.defenses.task import Defense
 from hamguard.images.quantize import to_bytes
+from hamguard.models.folding import folded
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch
 
@@ -71,14 +72,14 @@ class Static(Defense):
     def _attack_all(self) -> None:
         """Attacked pictures of the whole training set, 8-bit; a function of the start model and the seed."""
         assert self.attack is not None
-        with at_rest(self.start), torch.no_grad():
-            groups = torch.arange(self.items).split(GROUP)
+        with torch.no_grad():
+            groups = torch.split(torch.arange(self.items), GROUP)
             self.bank.fill(relax(torch.cat([self.start.logits(self._clean(rows)).float() for rows in groups])))
-        parts = []
+        parts, seen = [], folded(self.start)
         for rows in groups:
             target = self._guide_of(rows, self.bank.labels[rows.to(self.bank.labels.device)])
             seed = derive_seed(self.seed, "static")
-            parts.append(to_bytes(adversaries(self.attack, self.start, self._clean(rows), target, rows.tolist(), seed)))
+            parts.append(to_bytes(adversaries(self.attack, seen, self._clean(rows), target, rows.tolist(), seed)))
         self.made = torch.cat(parts).cpu()  # (n, C, H, W)
 
     def _clean(self, rows: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,6 +172,10 @@ class Defense(ABC):
         return self._guide_of(batch.index, self.labels_of(batch))
 
     def _guide_of(self, index: Tensor, labels: Tensor) -> Tensor:
+        with self.full_precision():
+            return self._guide_made(index, labels)
+
+    def _guide_made(self, index: Tensor, labels: Tensor) -> Tensor:
         assert self.attack is not None
         maker = self.attack.guide
         if isinstance(maker, SignedMean):
@@ -187,8 +192,8 @@ class Defense(ABC):
         attack = attack or self.attack
         assert attack is not None
         draw = int(torch.randint(2**62, (), generator=batch.generator))  # equal on all processes
-        with at_rest(self.model):
-            return adversaries(attack, self.model, x, target[batch.part], batch.index[batch.part].tolist(), draw)
+        with at_rest(self.model) as seen:
+            return adversaries(attack, seen, x, target[batch.part], batch.index[batch.part].tolist(), draw)
 
     def outputs(self, *pictures: Tensor) -> list[Tensor]:
         """Logits of kinds of pictures, `(b, C, H, W)` each to `(B, K)` each: all processes' parts in order, with gradient."""
@@ -199,7 +204,12 @@ class Defense(ABC):
 
     def hash_loss(self, z: Tensor, batch: Batch) -> Tensor:
         """The hash method's loss of the whole batch's logits `(B, K)`."""
-        return self.objective.loss(z, self.labels_of(batch).to(z.device), batch.index.to(z.device), batch.progress)
+        with self.full_precision():
+            return self.objective.loss(z, self.labels_of(batch).to(z.device), batch.index.to(z.device), batch.progress)
+
+    def full_precision(self) -> AbstractContextManager[Any]:
+        """Mixed precision is for the network; votes over thousands of codes and losses are computed in full."""
+        return torch.autocast(self.device.type, enabled=False)
 
     # The alarm
 
@@ -217,8 +227,8 @@ class Defense(ABC):
         seed = derive_seed(self.seed, "alarm", epoch)
         shares = []
         for attack in (self.attack, self.settings.check_attack(self.threat)):
-            with at_rest(self.model):
-                x_adv = adversaries(attack, self.model, x, target, index.tolist(), seed)
+            with at_rest(self.model) as seen:
+                x_adv = adversaries(attack, seen, x, target, index.tolist(), seed)
                 with torch.no_grad():
                     shares.append(float((self.model.logits(x_adv) * target < 0).float().mean()))
         one, many = shares

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.problem import Guide
 from hamguard.attacks.threat import Threat
 from hamguard.codes.binary import relax
 from hamguard.defenses.inner import inner_attack
@@ -36,8 +37,9 @@ def coin_divergence(z: Tensor, other: Tensor) -> Tensor:
     return (heads * up + (1 - heads) * down).mean(1)
 
 
-def leave_coins(z: Tensor, target: Tensor, side: int) -> Tensor:
+def leave_coins(z: Tensor, target: Guide, side: int) -> Tensor:
     """Loss of the inner attack, `(B,)`: the more the coins of `z` differ from those of the logits `target`, the lower."""
+    assert isinstance(target, Tensor)
     return side * coin_divergence(target, z)
 
 

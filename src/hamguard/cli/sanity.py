@@ -1,0 +1,109 @@
+"""`hamguard sanity`: seven checks of a defense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    RootOption,
+    SeedOption,
+    choose_device,
+    require_source,
+    say,
+)
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.sanity import Sane
+
+
+def sanity(
+    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="The model before the defense; without, a substitute that imitates the codes."),
+    ] = None,
+    eps: Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attack.")] = 30,
+    sample: Annotated[int, typer.Option("--sample", min=2, help="Queries to look at, the first of the split.")] = 64,
+    answers: Annotated[int, typer.Option("--answers", min=1, help="Pictures that the query-only attack asks.")] = 100,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Check whether a defense is robust, or only fools the attack that it is quoted with.
+
+    Seven checks: more budget and more gradients do more harm, pictures of another model and an attacker who sees answers
+    only do less, flatter relaxations do no more, targets are reached, noise does nothing. Ends with code 1 if one fails.
+
+    [bold]Examples[/bold]:
+
+    hamguard sanity models/digits --eps 0.2 --sample 20 --steps 10 --answers 30
+
+    hamguard sanity models/digits-saat --start models/digits --eps 0.2
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.cli.source import open_for_model
+    from hamguard.core.checks import check_choice
+    from hamguard.core.rows import write_rows
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.sanity import SanityPlan, run_sanity
+    from hamguard.models.store import load_any
+
+    check_choice("threat", threat, ("linf", "l2"))
+    plan = SanityPlan(eps=parse_eps(eps), norm=threat, steps=steps, sample=sample, answers=answers)
+    _ = plan.threat  # a wrong eps costs no work
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    before = load_any(start, chosen)[0] if start else None
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    with Bar("encoding") as bar:
+        banks = model_banks(loaded, dataset, split, queries=sample, device=chosen, progress=bar)
+    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, device=chosen)
+    from hamguard.cli.audit import Stages
+
+    with Stages() as stages:
+        done = run_sanity(
+            ground, plan, start=before, work=cache_folder() / "audits", told=stages.told, progress=stages
+        )  # fmt: skip
+    if out:
+        write_rows(out, done.rows)
+    print_sanity(done, as_json=as_json)
+    if out and not as_json:
+        say(f"wrote {out}")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def print_sanity(done: Sane, *, as_json: bool = False) -> None:
+    """Rows as JSON lines, or a line a check and one that sums up."""
+    if as_json:
+        from hamguard.cli.attack_table import print_json_rows
+
+        print_json_rows(done.rows)
+        return
+    words = {True: "passed", False: "FAILED", None: "left out"}
+    typer.echo("sanity of the defense")
+    for check in done.checks:
+        typer.echo(f"{words[check.passed]:<9}{check.name:<16}{check.sentence}")
+    made = [check for check in done.checks if check.passed is not None]
+    if done.failed:
+        typer.echo(f"Do not quote this defense: {', '.join(done.failed)} failed.")
+    else:
+        typer.echo(f"All {len(made)} checks passed on {done.rows[0].n} queries.")
