@@ -264,5 +264,21 @@ def test_demo(shell: Shell, tmp_path: Path) -> None:
     answer = shell.done("demo", "--out", tmp_path / "demo", "--json")
     assert answer.rows[0]["metric"] == "map" and answer.rows[0]["value"] >= 0.9
     assert sheet_pixels(tmp_path / "demo" / "sheet.png").std() > 10
+    before, after = (
+        {
+            str((row["attack"] or {}).get("method")): row["value"]
+            for row in answer.rows
+            if row["metric"] == "map" and row["model"] == str(tmp_path / "demo" / name) and row["task"] != "sanity"
+            and (row["attack"] or {}).get("method") in (None, "mainstay")
+        }
+        for name in ("model", "hardened")
+    )  # fmt: skip
+    assert after["mainstay"] >= before["mainstay"] + 0.15 and after["None"] >= before["None"] - 0.03
+    checks = [
+        row["attack"]["passed"]
+        for row in answer.rows
+        if (row["attack"] or {}).get("method") == "sanity" and row["metric"] == "check"
+    ]
+    assert checks == [True] * 7
     found = shell.done("search", tmp_path / "demo" / "index", "query:0", "--json").rows
     assert len(found) == 10

@@ -16,7 +16,7 @@ from tests.cli.helpers import Shell
 
 VERBS = [
     ["demo"], ["data", "list"], ["data", "check"], ["train"], ["encode"], ["index", "build"], ["index", "info"], ["search"],
-    ["evaluate"], ["measure"], ["transfer"],
+    ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"], ["purify"], ["detect"],
 ]  # fmt: skip
 
 

@@ -257,6 +257,8 @@ def test_pictures_and_labels_that_do_not_fit(place: Place, tmp_path: Path) -> No
         ({"eps": -1.0}, [], "eps: .*greater than 0, got -1"),
         ({"norm": "l3"}, [], "norm: .*got 'l3'"),
         ({"training.epochs": 0}, [], "epochs: .*got 0"),
+        ({"preset": "papr"}, [], "preset 'papr'.*did you mean paper"),
+        ({"preset": "paper", "method": "trades"}, [], "trades has no published recipe"),
     ],
 )  # fmt: skip
 def test_wrong_requests_are_named(flags: dict[str, Any], sets: list[str], message: str) -> None:
@@ -284,6 +286,16 @@ def test_what_wins_and_what_a_budget_buys() -> None:
     assert len({build_harden_request({"data.source": "x"}, s).digest for s in ([], ["lam=2"], ["lr=2e-3"])}) == 3
     with pytest.raises(RequestError, match="defense 'saat' is registered twice"):
         register("saat")(begun_kind())
+
+
+def test_the_authors_recipe_is_a_preset_that_flags_override() -> None:
+    flags = {"data.source": "x", "preset": "paper"}
+    recipe = build_harden_request(flags).training
+    assert (recipe.epochs, recipe.batch_size, recipe.optimizer, recipe.lr) == (20, 32, "sgd", 0.05)
+    assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0.0, 1e-5, "late-step")
+    cgat = build_harden_request({**flags, "method": "cgat", "training.epochs": 2}, ["lr=0.02"]).training
+    assert (cgat.epochs, cgat.lr, cgat.momentum, cgat.augment) == (2, 0.02, 0.9, "shift-flip")
+    assert build_harden_request({**flags, "method": "atrdh"}).training.epochs == 100
 
 
 def begun_kind() -> Any:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hamguard.defenses.harden import Hardened
     from hamguard.defenses.request import HardenRequest
     from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.hardening import ComparePlan
+    from hamguard.evaluation.hardening import ComparePlan, Line
     from hamguard.evaluation.sanity import Sane
     from hamguard.models.store import Card
 
@@ -56,6 +56,9 @@ def harden(
         float | None,
         typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model."),
     ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="default, or paper for the recipe of the authors' code.")
+    ] = "default",
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")
@@ -116,7 +119,7 @@ def harden(
     from hamguard.training.distributed import join_world, leave_world
 
     flags: dict[str, Any] = {
-        "method": method, "seed": seed, "eps": parse_eps(eps), "norm": threat, "training.epochs": epochs,
+        "method": method, "seed": seed, "eps": parse_eps(eps), "norm": threat, "preset": preset, "training.epochs": epochs,
         "training.batch_size": batch_size,
     }  # fmt: skip
     build_harden_request({**flags, "data.source": data or ""}, sets or [])  # a wrong word costs no work
@@ -233,11 +236,7 @@ def _report(
     lines = compare(*rows) if rows[0] else []
     if lines:
         queries = max(row.n or 0 for row in rows[0])
-        print_table(
-            f"before and after ({queries:,} queries, {size}, database encoded again)",
-            ("", "before", "after", "change"),
-            [(one.name, *_numbers(one.before, one.after)) for one in lines],
-        )
+        print_compared(lines, f"{queries:,} queries, {size}, database encoded again")
     if sane is not None:
         print_sanity(sane)
     if done.overfitted:
@@ -248,6 +247,12 @@ def _report(
     for note in done.card.data["notes"]:
         typer.echo(f"Note: {note}")
     typer.echo(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
+
+
+def print_compared(lines: Sequence[Line], what: str) -> None:
+    """The table of before and after."""
+    cells = [(one.name, *_numbers(one.before, one.after)) for one in lines]
+    print_table(f"before and after ({what})", ("", "before", "after", "change"), cells)
 
 
 def _numbers(before: float, after: float) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ loss is joint over the batch as published. SAAT's port weighs the adversarial lo
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -50,6 +50,9 @@ class ATRDH(Defense):
     """`min L_hash(x) + w mean_ij (u'_i . U_j / K - S_ij)^2`, x' the pictures that approach another label's prototype code."""
 
     title = "ATRDH (Wang et al., SIGIR 2021)"
+    paper: ClassVar[dict[str, Any]] = {
+        "epochs": 100, "batch_size": 32, "optimizer": "adam", "lr": 1e-4, "schedule": "late-step",
+    }  # fmt: skip
     settings_type = ATRDHSettings
     settings: ATRDHSettings
 

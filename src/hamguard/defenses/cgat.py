@@ -7,6 +7,8 @@ recipe, Adam with rate 1e-3 and a cosine instead of SGD with rate 0.01, momentum
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -29,6 +31,10 @@ class CgAT(Defense):
     """`min L_hash(x) - lam mean(f(x') c)`, x' the pictures that leave the center code c."""
 
     title = "CgAT (Wang, Lin, Li, WWW 2023)"
+    paper: ClassVar[dict[str, Any]] = {
+        "epochs": 30, "batch_size": 32, "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
+        "schedule": "late-step", "augment": "shift-flip",
+    }  # fmt: skip
     settings_type = CgATSettings
     settings: CgATSettings
 

@@ -4,7 +4,7 @@ Paper: Zhu et al., SIGIR 2025 ("CRDAT" in later papers), of which we had the abs
 student that learns the teacher's clean codes and features on attacked pictures, without a hash loss on clean ones. Ours: the
 teacher is the model before the defense, the student begins as its copy; codes only, no features; adversaries leave the
 teacher's own code, so no label is used. `clean` weighs the same loss on clean pictures, `hash` the hash method's loss; the
-paper has neither.
+paper has neither. With `clean` 3, chosen on validation pictures, the clean MAP falls far less than with 0 or 1.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class DistillSettings(AdversarySettings):
     """Hyper-parameters of robust distillation."""
 
     guide: str = Field("own", description="code that adversaries leave: own (the teacher's), mainstay, center, ...")
-    clean: float = Field(0.0, ge=0, description="weight of the same loss on clean pictures")
+    clean: float = Field(3.0, ge=0, description="weight of the same loss on clean pictures, paper 0")
     hash: float = Field(0.0, ge=0, description="weight of the hash method's loss on clean pictures")
 
 
 @register("distill")
 class Distill(Defense):
-    """`min mean (u(x') - t(x))^2`, t the teacher's relaxed codes of the clean pictures."""
+    """`min mean (u(x') - t(x))^2 + clean mean (u(x) - t(x))^2`, t the teacher's relaxed codes of the clean pictures."""
 
     title = "robust distillation, after CRDAT (Zhu et al., SIGIR 2025)"
     settings_type = DistillSettings

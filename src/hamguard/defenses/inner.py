@@ -98,7 +98,9 @@ def at_rest(model: HashModel) -> Iterator[AnyModel]:
     for p in learned:
         p.requires_grad_(False)
     try:
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):  # its trial compares in full precision
+        with torch.autocast(
+            next(model.parameters()).device.type, enabled=False
+        ):  # its trial compares in full precision
             seen = folded(model) if any(isinstance(part, nn.BatchNorm2d) for part in model.modules()) else model
         yield seen
     finally:

@@ -74,7 +74,8 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
     """Put flags and `--set` together; later ones win.
 
     Args:
-        flags: key to value, None where the flag was not given: `method`, `seed`, `eps`, `norm`, `training.epochs`, ...
+        flags: key to value, None where the flag was not given: `method`, `seed`, `eps`, `norm`, `training.epochs`, ...;
+            `preset` is `default`, or `paper` for the recipe of the authors' code.
         sets: `key=value` words; the key is the name of a setting or of a recipe field.
 
     Raises:
@@ -86,6 +87,10 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
             section, _, name = key.rpartition(".")
             given[section][name] = value
     kind = defense_type(str(given[""].setdefault("method", "saat")))
+    if check_choice("preset", given[""].pop("preset", "default"), ("default", "paper")) == "paper":
+        if not kind.paper:
+            raise RequestError(f"{kind.name} has no published recipe; leave out --preset paper")
+        given["training"] = {**kind.paper, **given["training"]}
     own = kind.settings_type.model_fields
     known = [*own, *(name for name in Recipe.model_fields if name not in IDLE)]
     for word in sets:

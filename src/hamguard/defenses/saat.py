@@ -8,6 +8,8 @@ Adam with rate 1e-3 and a cosine instead of SGD with rate 0.05, weight decay 1e-
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -30,6 +32,10 @@ class SAAT(Defense):
     """`min L_hash(x) - lam mean(f(x') m) + mu mean (f(x') - sign f(x'))^2`, x' the pictures that leave the mainstay code m."""
 
     title = "SAAT (Yuan et al., TIFS 2023)"
+    paper: ClassVar[dict[str, Any]] = {
+        "epochs": 20, "batch_size": 32, "optimizer": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 1e-5,
+        "schedule": "late-step",
+    }  # fmt: skip
     settings_type = SAATSettings
     settings: SAATSettings
 

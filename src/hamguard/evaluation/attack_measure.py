@@ -67,7 +67,7 @@ class Ground:
     seed: int = 0
     batch_size: int = 64
     device: torch.device | str = "cpu"
-    _noisy: dict[Threat, CodeBank] = field(default_factory=dict, repr=False, compare=False)
+    _noisy: dict[Threat, CodeBank] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def rows(self) -> Ints:

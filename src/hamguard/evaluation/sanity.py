@@ -286,7 +286,8 @@ def slopes_agree(trial: Trial, plan: SanityPlan, start: AnyModel | None) -> Chec
     maps = {f"slope {alpha:g}": trial.map(alpha=alpha) for alpha in SLOPES}
     maps["raw logits"] = trial.map(alpha=RAW)
     plain, worst = maps[f"slope {SLOPES[-1]:g}"], min(maps, key=lambda one: maps[one])
-    said = f"MAP of {plain:.3f} with slope 1, {maps[worst]:.3f} with {worst}"
+    listed = ", ".join(f"{value:.3f} with {name}" for name, value in maps.items())
+    said = f"MAP of {listed}"
     return judged(
         "slopes", plain - maps[worst], HIDDEN, said, "saturated outputs hide gradients; quote the worst slope"
     )

@@ -6,6 +6,7 @@ import math
 
 WARM_SHARE = 0.3  # rising part of the one-cycle policy (Smith and Topin, 2018), torch's default
 STEPS = (1 / 3, 2 / 3)  # the published recipes divide by ten every third of the run
+LATE_STEPS = (1 / 2, 3 / 4)  # those of adversarial training, at the half and at three quarters
 
 
 def factor(schedule: str, progress: float) -> float:
@@ -15,6 +16,8 @@ def factor(schedule: str, progress: float) -> float:
     (1.0, 0.5, 0.1)
     >>> factor("half-linear", 0.5), factor("half-linear", 0.75)
     (1.0, 0.5)
+    >>> [round(factor("late-step", p), 3) for p in (0.4, 0.5, 0.8)]
+    [1.0, 0.1, 0.01]
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
@@ -24,6 +27,8 @@ def factor(schedule: str, progress: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * (progress - WARM_SHARE) / (1 - WARM_SHARE)))
     if schedule == "step":
         return float(0.1 ** sum(progress >= s for s in STEPS))
+    if schedule == "late-step":
+        return float(0.1 ** sum(progress >= s for s in LATE_STEPS))
     if schedule == "half-linear":  # constant, then to zero; the published schedule of ProS-GAN and of many GANs
         return min(1.0, 2 * (1 - progress))
     return 1.0

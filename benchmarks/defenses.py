@@ -1,0 +1,252 @@
+"""Defenses at equal training cost, under attacks that know each of them.
+
+    uv run python benchmarks/defenses.py MODEL --eps 0.1 --passes 54 [--at 0.1 ...] [--only NAME ...] [--set KEY=VALUE ...]
+        [--queries 200] [--seeds 3] [--best 3] [--work DIR] [--out FILE.jsonl]
+
+Every defense begins from MODEL and may spend the same number of passes (forward and back) on each training picture; what differs
+is how many epochs that buys. All are trained with seed 0; the best ones by MAP under mainstay on validation pictures, SAAT and the
+control get the other seeds, too. Then the queries: clean MAP, HAG, SDHA, mainstay, the audit's worst case, t-MAP under DHTA, and
+the seven sanity checks. Trained folders and finished rows are kept, so the same command goes on where it was stopped. Core-seconds
+are processor time of the training process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hamguard.attacks.threat import parse_eps
+from hamguard.core.files import write_text
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.defenses.harden import harden
+from hamguard.defenses.request import HardenRequest, build_harden_request, epoch_cost
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.audit.audit import run_audit
+from hamguard.evaluation.audit.plan import AuditPlan
+from hamguard.evaluation.model_rows import model_banks
+from hamguard.evaluation.sanity import SanityPlan, run_sanity
+from hamguard.models.store import load_any, load_folder, read_card
+
+RESULTS = Path(__file__).parent.parent / "results"
+DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "control": ("control", ()),
+    "static": ("static", ()),
+    "ATRDH": ("atrdh", ()),
+    "CgAT": ("cgat", ()),
+    "SAAT": ("saat", ()),
+    "TRADES-like": ("trades", ()),
+    "consistency": ("consistency", ()),
+    "distillation": ("distill", ()),
+    "CRDAT-like": ("distill", ("guide=own", "clean=0")),
+    "fast SAAT": ("saat", ("fast=true",)),
+    "fast distillation": ("distill", ("fast=true",)),
+}
+BATTERY = ("hag", "sdha", "mainstay", "dhta")
+ALWAYS = ("SAAT", "control")
+
+
+def requested(name: str, seed: int, arguments: argparse.Namespace) -> HardenRequest:
+    """The request of a defense, its epochs such that the passes are spent."""
+    method, own = DEFENSES[name]
+    card = read_card(arguments.model)
+    keys = ("protocol", "split_seed", "size", "drop_duplicates")
+    data = {f"data.{key}": card.data.get(key) for key in ("source", *keys)}
+    flags = {"method": method, "seed": seed, "eps": arguments.eps, "training.batch_size": arguments.batch_size, **data}
+    sets = [*arguments.set, *own]
+    once = build_harden_request(flags, sets)
+    epochs = max(1, round(arguments.passes / epoch_cost(method, once.parsed)))
+    return build_harden_request({**flags, "training.epochs": epochs}, sets)
+
+
+def trained(name: str, seed: int, arguments: argparse.Namespace) -> tuple[Path, list[Row]]:
+    """The model folder of a defense and a row of what it cost."""
+    from hamguard.cli.source import open_for_model
+
+    model, card = load_folder(arguments.model)
+    dataset, split = open_for_model(card, model, None, None, None)
+    request = requested(name, seed, arguments)
+    folder = arguments.work / f"{name.replace(' ', '-')}-{seed}"
+    begun, wall = time.process_time(), time.perf_counter()
+    done = harden(request, arguments.model, dataset, split, folder)
+    core, passed = time.process_time() - begun, time.perf_counter() - wall
+    passes = request.training.epochs * epoch_cost(request.method, request.parsed)
+    cost = Row(
+        model=f"{name}, seed {seed}", defense={**done.card.defense, "epochs": request.training.epochs}, task="training",
+        metric="core-seconds", value=round(core, 1), seconds=round(passed, 1), backwards=round(passes),
+        n=len(split.train), seed=seed, notes=(f"overfitted epochs: {done.overfitted}",) if done.overfitted else (),
+    )  # fmt: skip
+    return folder, [cost] if done.fresh else []
+
+
+def ground_of(folder: Path, name: str, part: str, count: int) -> Ground:
+    """A model on its queries, or on validation pictures."""
+    from hamguard.cli.source import open_for_model
+
+    model, card = load_any(str(folder), torch.device("cpu"))
+    model.requires_grad_(False)
+    dataset, split = open_for_model(card, model, None, None, None)
+    if part == "validation":
+        split = replace(split, query=split.validation)
+    return Ground(name, model, card, dataset, split, *model_banks(model, dataset, split, queries=count))
+
+
+def chosen_by(folder: Path, arguments: argparse.Namespace) -> float:
+    """MAP under mainstay on validation pictures."""
+    ground = ground_of(folder, str(folder), "validation", 200)
+    plan = AttackPlan(method="mainstay", eps=arguments.at[0], steps=30)
+    rows = measure_attack(ground, plan, work=arguments.work / "cache").rows
+    return float(next(r.value or 0 for r in rows if r.metric == "map" and (r.attack or {}).get("method") == "mainstay"))
+
+
+def measured(folder: Path, name: str, seed: int, arguments: argparse.Namespace) -> list[Row]:
+    """All rows of one model."""
+    called = f"{name}, seed {seed}"
+    ground = ground_of(folder, called, "query", arguments.queries)
+    rows: list[Row] = []
+    for eps in arguments.at:
+        for method in arguments.battery:
+            print("  ", called, method, eps, flush=True)
+            plan = AttackPlan(method=method, eps=eps, steps=arguments.steps)
+            found = measure_attack(ground, plan, work=arguments.work / "cache").rows
+            rows += found if not rows else [row for row in found if row.attack or row.metric == "t-map"]
+        if arguments.audited:
+            print("  ", called, "audit", eps, flush=True)
+            few = replace(ground, query=ground.query.select(np.arange(min(arguments.audited, len(ground.query)))))
+            audit = AuditPlan(eps=eps, checks=("none",), substitute=False, answers=arguments.answers)
+            rows += [r for r in run_audit(few, audit, work=arguments.work / "cache").rows if r.attack]
+    if arguments.sanity:
+        print("  ", called, "sanity", flush=True)
+        start = load_any(str(arguments.model), torch.device("cpu"))[0].requires_grad_(False)
+        plan_of = SanityPlan(eps=arguments.at[0], sample=arguments.sanity)
+        begun = None if name == "none" else start
+        rows += run_sanity(ground, plan_of, start=begun, work=arguments.work / "cache").rows
+    return rows
+
+
+def figure(rows: list[Row], method: str | None, metric: str, eps: float | None = None) -> Row | None:
+    """The row of an attack at a radius; of an audit, that of the attacker who knows labels."""
+    for row in rows:
+        facts = row.attack or {}
+        if facts.get("method") != method or row.metric != metric or (eps and (row.threat or {}).get("eps") != eps):
+            continue
+        if not (method == "audit" and facts.get("labels") == "free"):
+            return row
+    return None
+
+
+def table(rows: list[Row], at: list[float]) -> str:
+    """The figures as Markdown, a line a model and radius."""
+    words_of = "defense,seed,epochs,passes a picture,core-s,eps,clean,HAG,SDHA,mainstay,audit,t-MAP clean,t-MAP DHTA,sanity fails"
+    heads = words_of.split(",")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    names = list(dict.fromkeys(str(row.model) for row in rows if row.metric == "map" and "seed" in str(row.model)))
+    for called in names:
+        own = [row for row in rows if row.model == called]
+        name, _, seed = called.rpartition(", seed ")
+        cost = next((row for row in own if row.metric == "core-seconds"), None)
+        spent = (
+            (str((cost.defense or {})["epochs"]), str(cost.backwards), f"{cost.value:.0f}") if cost else ("", "", "")
+        )
+        failed = [
+            (r.attack or {})["check"] for r in own if r.metric == "check" and (r.attack or {}).get("passed") is False
+        ]
+        clean = figure(own, None, "map")
+        for eps in at:
+            found = [figure(own, method, "map", eps) for method in ("hag", "sdha", "mainstay", "audit")]
+            target = figure(own, "dhta", "t-map", eps)
+            if not any(found):
+                continue
+            before = figure(own, None, "t-map")
+            cells = [_cell(row) for row in (clean, *found, before, target)]
+            checked = ", ".join(failed) or ("none" if any(r.metric == "check" for r in own) else "not run")
+            words = [name, seed, *spent, f"{eps:.3g}" if eps >= 0.05 else f"{eps * 255:.3g}/255", *cells, checked]
+            lines.append("| " + " | ".join(words) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return "not run"
+    ends = f" ({row.ci95[0]:.3f} .. {row.ci95[1]:.3f})" if row.ci95 and (row.attack or {}).get("method") else ""
+    return f"{row.value:.3f}{ends}"
+
+
+def spread(rows: list[Row], at: list[float]) -> str:
+    """Mean and standard deviation over seeds, where there are several."""
+    lines = ["| defense | eps | seeds | clean | mainstay | audit | t-MAP DHTA |", "|---|---|---|---|---|---|---|"]
+    names = dict.fromkeys(str(row.model).rpartition(", seed ")[0] for row in rows if "seed" in str(row.model))
+    for name in names:
+        models = list(
+            dict.fromkeys(r.model for r in rows if str(r.model).startswith(f"{name}, seed ") and r.metric == "map")
+        )
+        if len(models) < 2:
+            continue
+        for eps in at:
+            cells = []
+            for method, metric in ((None, "map"), ("mainstay", "map"), ("audit", "map"), ("dhta", "t-map")):
+                found = [
+                    figure([r for r in rows if r.model == m], method, metric, eps if method else None) for m in models
+                ]
+                values = [row.value for row in found if row is not None and row.value is not None]
+                cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "not run")
+            lines.append(f"| {name} | {eps:.3g} | {len(models)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--eps", default="8/255", help="radius of the training")
+    parser.add_argument("--at", nargs="+", default=None, help="radii of the attacks; that of the training by default")
+    parser.add_argument("--passes", type=float, default=54, help="passes on each training picture")
+    parser.add_argument("--only", nargs="+", choices=[*DEFENSES, "none"], default=["none", *DEFENSES])
+    parser.add_argument("--set", nargs="+", default=[], help="settings for all")
+    parser.add_argument("--batch-size", type=int, default=None)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--audited", type=int, default=100, help="queries of the audit; 0: none")
+    parser.add_argument("--answers", type=int, default=0, help="pictures that the audit's query-only attack asks")
+    parser.add_argument("--battery", nargs="+", default=list(BATTERY))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--sanity", type=int, default=24, help="queries of the sanity checks; 0: none")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--best", type=int, default=3, help="how many get all seeds, besides SAAT and the control")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.eps = parse_eps(arguments.eps)
+    arguments.at = [parse_eps(text) for text in arguments.at or [str(arguments.eps)]]
+    rows = read_rows(arguments.out) if arguments.out.is_file() else []
+    jobs = [(name, 0) for name in arguments.only]
+    scores: dict[str, float] = {}
+    for name, seed in jobs:  # grows once all have been trained with the first seed
+        folder, cost = (arguments.model, []) if name == "none" else trained(name, seed, arguments)
+        if cost:
+            print(name, seed, f"{cost[0].value:.0f} core-s", flush=True)
+            rows = [r for r in rows if r.model != cost[0].model] + cost
+            write_rows(arguments.out, rows)
+        if seed == 0 and name != "none":
+            scores[name] = chosen_by(folder, arguments)
+            print(f"   validation: {scores[name]:.4f}", flush=True)
+        if not any(r.model == f"{name}, seed {seed}" and r.metric == "map" for r in rows):
+            rows += measured(folder, name, seed, arguments)
+            write_rows(arguments.out, rows)
+            text = table(rows, arguments.at) + "\n" + spread(rows, arguments.at)
+            write_text(
+                arguments.out.with_suffix(".md"), f"# Defenses\n\nWritten by `benchmarks/defenses.py`.\n\n{text}"
+            )
+        if (name, seed) == (arguments.only[-1], 0):
+            best = sorted(scores, key=lambda one: -scores[one])[: arguments.best]
+            more = list(dict.fromkeys([*best, *(one for one in ALWAYS if one in scores)]))
+            jobs += [(one, s) for s in range(1, arguments.seeds) for one in more]
+    print(table(rows, arguments.at) + "\n" + spread(rows, arguments.at))
+
+
+if __name__ == "__main__":
+    main()
