@@ -77,3 +77,11 @@ def write_picture(path: Path, height: int = 28, width: int = 28, color: bool = F
     shape = (height, width, 3) if color else (height, width)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)).save(path)
     return path
+
+
+def write_pictures(folder: Path, n: int = 80, size: int = 28) -> Path:
+    """A folder of gray pictures that nobody labeled."""
+    folder.mkdir()
+    for number in range(n):
+        write_picture(folder / f"{number:03d}.png", size, size, seed=number)
+    return folder

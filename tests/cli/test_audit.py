@@ -17,7 +17,7 @@ from hamguard.evaluation.audit.checks import CHECKS
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
 from tests.cli.conftest import World
-from tests.cli.helpers import Shell
+from tests.cli.helpers import Shell, write_pictures
 
 SMALL = ("--eps", "0.1", "--queries", "16", "--steps", "8", "--answers", "12", "--sample", "6", "--batch-size", "5")
 BARE = (*SMALL, "--no-substitute", "--check", "none")
@@ -259,10 +259,8 @@ def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell,
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "holds other files" in shell.fails(2, "audit", world.model, *BARE, "--out", tmp_path / "mine")
-    images = np.load(world.root / "toy.npz")["images"][:60]
-    np.savez(tmp_path / "bare.npz", images=images)
-    line = shell.fails(2, "audit", world.model, "--data", f"arrays:{tmp_path / 'bare.npz'}", *BARE)
-    assert "needs labels" in line
+    bare = write_pictures(tmp_path / "bare", n=60)
+    assert "labels" in shell.fails(2, "audit", world.model, "--data", f"folder:{bare}", *BARE)
 
 
 def test_every_check_is_documented() -> None:

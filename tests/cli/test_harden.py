@@ -12,7 +12,7 @@ import pytest
 from hamguard.core.rows import read_rows
 from hamguard.models.store import read_card
 from tests.cli.conftest import World
-from tests.cli.helpers import Shell, write_arrays
+from tests.cli.helpers import Shell, write_arrays, write_pictures
 
 QUICK = ("--eps", "0.1", "--epochs", 1, "--set", "steps=1", "--queries", 12, "--steps", 2, "--sanity", 0)
 
@@ -62,12 +62,8 @@ def test_other_data_and_the_audit(shell: Shell, world: World, tmp_path: Path) ->
 
 
 def test_pictures_without_labels(shell: Shell, tmp_path: Path) -> None:
-    path = write_arrays(tmp_path / "bare.npz", n=80)
-    import numpy as np
-
-    with np.load(path) as arrays:
-        np.savez(path, images=arrays["images"])
-    shell.done("train", "--data", f"arrays:{path}", "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")
+    bare = write_pictures(tmp_path / "bare", n=80)
+    shell.done("train", "--data", f"folder:{bare}", "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")
     text = shell.done("harden", tmp_path / "m", "--method", "distill", *QUICK, "--out", tmp_path / "h").out
     assert "bits moved by hag" in text and "MAP" not in text
     line = shell.fails(2, "harden", tmp_path / "m", "--method", "saat", *QUICK, "--out", tmp_path / "x")

@@ -11,7 +11,7 @@ from hamguard.core.rows import Row, read_rows
 from hamguard.evaluation.audit.checks import Check
 from hamguard.evaluation.sanity import CHECKS, Sane, SanityPlan, marked
 from tests.cli.conftest import World
-from tests.cli.helpers import Shell, write_arrays
+from tests.cli.helpers import Shell, write_pictures
 
 SMALL = ("--eps", "0.1", "--sample", "12", "--steps", "8", "--answers", "10")
 NAMES = ["falls-with-eps", "more-steps", "transfer", "query-only", "slopes", "targeted", "controls"]
@@ -80,14 +80,9 @@ def test_hidden_gradients_are_caught(shell: Shell, world: World, hidden: str, ki
     assert named in failed
 
 
-def test_without_labels_the_label_free_checks_are_made(shell: Shell, world: World, tmp_path: Path) -> None:
-    import numpy as np
-
-    path = write_arrays(tmp_path / "bare.npz", n=80)
-    with np.load(path) as file:
-        np.savez(path, images=file["images"])
-    message = shell.fails(2, "sanity", world.model, "--data", f"arrays:{path}", *SMALL)
-    assert "labels" in message
+def test_without_labels_there_is_nothing_to_score(shell: Shell, world: World, tmp_path: Path) -> None:
+    bare = write_pictures(tmp_path / "bare", n=80)
+    assert "has no labels" in shell.fails(2, "sanity", world.model, "--data", f"folder:{bare}", *SMALL)
 
 
 def test_attacked_rows_are_marked_with_what_failed() -> None:

@@ -145,7 +145,7 @@ def harden(
         sides = ((str(model), *load_any(model, chosen)), (str(out), *load_any(out, chosen)))
         grounds = [_ground(*side, dataset, split, queries, seed, chosen) for side in sides]
         before, after = (_measured(ground, plan) for ground in grounds)
-        if sanity >= 2:
+        if sanity >= 2 and dataset.labels[split.query].any():
             sane = _checked(grounds, plan, sanity)
             after = [*marked(after, sane), *sane.rows]
         rows = (before, after)

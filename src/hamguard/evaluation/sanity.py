@@ -21,6 +21,7 @@ from torch import Tensor
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_json
+from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack_measure import Ground, measure_attack
 from hamguard.evaluation.attack_plan import AttackPlan
@@ -199,9 +200,12 @@ def run_sanity(
         progress: told how far it is.
 
     Raises:
+        RequestError: no labels, so nothing can be scored.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
+    if not (ground.query.labels.any() and ground.database.labels.any()):
+        raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
     few = replace(ground, query=ground.query.select(np.arange(min(plan.sample, len(ground.query)))))
     asked = AuditPlan(eps=plan.eps, norm=plan.norm, steps=plan.steps, answers=plan.answers, sample=plan.sample)
     key = digest_json(

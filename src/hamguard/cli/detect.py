@@ -1,0 +1,158 @@
+"""`hamguard detect`: a detector of attacked queries, and attacks that know it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    choose_device,
+    print_table,
+    require_source,
+    say,
+)
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.detection import Detection, Judged
+
+
+def detect(
+    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
+    eps: Annotated[
+        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
+    ] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
+    false_alarms: Annotated[
+        float, typer.Option("--false-alarms", help="Share of clean validation pictures that may raise the alarm.")
+    ] = 0.05,
+    neighbors: Annotated[
+        int, typer.Option("--neighbors", help="Nearest training codes that are looked at, at least 2.")
+    ] = 10,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+    ] = None,
+    queries: QueriesOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for detector.json, rows.jsonl and detector.png.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Calibrate a detector of attacked queries on clean validation pictures, and attack it.
+
+    One attack does not know the detector, the others do: they keep inside its bounds. What the last line of the table says is
+    what the detector is worth.
+
+    [bold]Examples[/bold]:
+
+    hamguard detect models/digits --eps 0.1 --queries 100
+
+    hamguard detect models/digits --eps 0.2 --false-alarms 0.01 --out detectors/digits
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.core.checks import check_choice
+    from hamguard.defenses.detect import check_rate
+    from hamguard.evaluation.detection import DetectPlan
+
+    if out is not None and out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file; --out must be a folder")
+    check_rate(false_alarms)
+    if neighbors < 2:
+        raise RequestError(f"--neighbors must be at least 2, got {neighbors}")
+    check_choice("threat", threat, ("linf", "l2"))
+    plan = DetectPlan(eps=parse_eps(eps), norm=threat, steps=steps, rate=false_alarms, neighbors=neighbors)
+    _ = plan.threat  # a wrong eps costs no work
+
+    from hamguard.cli.audit import Stages
+    from hamguard.cli.source import open_for_model
+    from hamguard.core.rows import write_rows
+    from hamguard.data.cache import cache_folder
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.detection import check_validation, measure_detection
+    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.models.store import load_any
+
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    check_validation(split, plan, queries)
+    with Bar("encoding") as bar:
+        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
+    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    with Stages() as stages:
+        done = measure_detection(
+            ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages
+        )  # fmt: skip
+    if out is not None:
+        done.detector.save(out / "detector.json")
+        write_rows(out / "rows.jsonl", done.rows)
+        draw(done, out / "detector.png", model)
+    print_detection(done, model, as_json=as_json)
+    if out is not None and not as_json:
+        say(f"wrote {out}")
+
+
+def draw(done: Detection, path: Path, title: str) -> None:
+    """The picture of a detector: clean queries, the unaware attack, the worst of all aware ones."""
+    from hamguard.report.detection import draw_detection
+
+    shown = (done.judged[0], done.judged[1], done.judged[-1])
+    names = ("clean queries", f"{shown[1].name}, does not know the detector", "knows the detector, the worst of all")
+    groups = [(name, one.score, float(one.alarms.mean())) for name, one in zip(names, shown, strict=True)]
+    draw_detection(groups, done.detector.threshold, done.detector.clean.shape[1], path, title=title)
+
+
+def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
+    """Rows as JSON lines, or false alarms, the table and what it means."""
+    from hamguard.cli.attack_table import eps_text, print_json_rows
+
+    if as_json:
+        print_json_rows(done.rows)
+        return
+    plan, clean, worst = done.plan, done.judged[0], done.judged[-1]
+    size = eps_text({"norm": plan.norm, "eps": plan.eps})
+    typer.echo(
+        f"false alarms: {clean.alarms.mean():.1%} of {len(clean.ap):,} clean queries ({_interval(done)}); calibrated for "
+        f"{plan.rate:.1%} on {done.detector.clean.shape[1]:,} validation pictures"
+    )
+    print_table(
+        f"{name}: detector under attack ({size}, {plan.steps} gradients)",
+        ("attack", "knows the detector", "detected", "MAP", "evaded and broken"),
+        [_line(one, clean) for one in done.judged],
+    )
+    for note in dict.fromkeys(note for row in done.rows for note in row.notes):
+        typer.echo(f"Note: {note}")
+    if done.metric != "map":
+        typer.echo("Note: no labels; what a clean query finds first counts as relevant, and MAP is measured by that")
+    typer.echo(
+        f"Against an attacker who knows it, this detector finds {worst.alarms.mean():.1%} of attacked queries and lets "
+        f"{worst.broken(clean.ap).mean():.1%} through that are broken; it is worth that and no more."
+    )
+
+
+def _line(one: Judged, clean: Judged) -> tuple[str, ...]:
+    alarms, ap = f"{one.alarms.mean():.1%}", f"{one.ap.mean():.4f}"
+    if one.aware is None:
+        return (one.name, "", alarms, ap, "")
+    return (one.name, "yes" if one.aware else "no", alarms, ap, f"{one.broken(clean.ap).mean():.1%}")
+
+
+def _interval(done: Detection) -> str:
+    low, high = next(row.ci95 for row in done.rows if row.metric == "false-alarms" and row.ci95)
+    return f"95%: {low:.1%} to {high:.1%}"
