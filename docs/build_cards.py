@@ -1,4 +1,4 @@
-"""Write the cards of `docs/methods/` and `docs/attacks/` from the registries; a test compares them with what lies there.
+"""Write the cards of `docs/methods/`, `docs/attacks/` and `docs/defenses/` from the registries; a test compares them with what lies there.
 
 uv run python docs/build_cards.py
 """
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
+from hamguard.defenses import task
+from hamguard.defenses.registry import defense_names, defense_type
+from hamguard.defenses.request import epoch_cost
 from hamguard.evaluation.attack_plan import FLAGS, describe
 from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
 from hamguard.hashing.objective import REGISTRY, Objective, objective_type
@@ -160,6 +163,42 @@ def attack_cards() -> dict[str, str]:
     return {**pages, "attacks/README.md": "\n".join([*lines, ""])}
 
 
+def defense_card(name: str) -> str:
+    """The card of one defense: what its file says, its loss, its settings, its published recipe."""
+    kind = defense_type(name)
+    module, loss = inspect.getdoc(inspect.getmodule(kind)) or "", inspect.getdoc(kind) or ""
+    lines = [f"# {name}: {kind.title}", "", module, "", loss, "", "## Settings", ""]
+    lines += ["| setting | default | meaning |", "|---|---|---|"]
+    for key, field in kind.settings_type.model_fields.items():
+        lines.append(f"| `{key}` | {cell(field.default)} | {cell(field.description or '')} |")
+    if kind.paper:
+        listed = ", ".join(f"{key} = {value}" for key, value in kind.paper.items())
+        lines += ["", "## Published recipe", "", f"`--preset paper`: {listed}"]
+    cost = epoch_cost(name, kind.settings_type())
+    lines += ["", f"Cost of an epoch: {cost:g} passes (forward and back) a picture; normal training has 1.", ""]
+    lines += ["```bash", f"hamguard harden models/digits --method {name} --eps 0.2 --out models/digits-{name}", "```", ""]
+    return "\n".join(lines)
+
+
+def defense_cards() -> dict[str, str]:
+    """File name to content of every defense card, and of their list."""
+    pages = {f"defenses/{name}.md": defense_card(name) for name in defense_names()}
+    lines = [
+        "# Defenses",
+        "",
+        "Written by `docs/build_cards.py` from the code. How they are measured: [hardening](../hardening.md).",
+        "",
+        "| defense | what it is | needs labels |",
+        "|---|---|---|",
+    ]
+    for name in defense_names():
+        kind = defense_type(name)
+        lines.append(f"| [{name}]({name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
+    common = inspect.getdoc(task) or ""
+    lines += ["", "## What all share (`task` in the cards)", "", common]
+    return {**pages, "defenses/README.md": "\n".join([*lines, ""])}
+
+
 def cards() -> dict[str, str]:
     """File name to content of every card, and of their lists."""
     objective_type("csq")  # fills the registry
@@ -182,7 +221,7 @@ def cards() -> dict[str, str]:
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
     ]
-    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards()}
+    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards(), **defense_cards()}
 
 
 def main() -> int:

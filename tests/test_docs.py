@@ -31,7 +31,7 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     from build_cards import cards
 
-    folders = (ROOT / "docs" / "methods", ROOT / "docs" / "attacks")
+    folders = [ROOT / "docs" / name for name in ("methods", "attacks", "defenses")]
     found = [path for folder in folders for path in folder.glob("*.md")]
     written = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in found}
     assert written == cards(), "run: uv run python docs/build_cards.py"
@@ -49,9 +49,11 @@ def test_every_page_with_commands_is_tried() -> None:
         "attacks.md",
         "audit.md",
         "data.md",
+        "detect.md",
         "hardening.md",
         "measures.md",
         "metrics.md",
+        "purify.md",
         "training.md",
     }
 
