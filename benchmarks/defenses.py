@@ -104,12 +104,12 @@ def chosen_by(folder: Path, arguments: argparse.Namespace) -> float:
     return float(next(r.value or 0 for r in rows if r.metric == "map" and (r.attack or {}).get("method") == "mainstay"))
 
 
-def measured(folder: Path, name: str, seed: int, arguments: argparse.Namespace) -> list[Row]:
-    """All rows of one model."""
+def measured(folder: Path, name: str, seed: int, at: list[float], arguments: argparse.Namespace) -> list[Row]:
+    """All rows of one model at some radii."""
     called = f"{name}, seed {seed}"
     ground = ground_of(folder, called, "query", arguments.queries)
     rows: list[Row] = []
-    for eps in arguments.at:
+    for eps in at:
         for method in arguments.battery:
             print("  ", called, method, eps, flush=True)
             plan = AttackPlan(method=method, eps=eps, steps=arguments.steps)
@@ -234,10 +234,12 @@ def main() -> None:
         if seed == 0 and name != "none":
             scores[name] = chosen_by(folder, arguments)
             print(f"   validation: {scores[name]:.4f}", flush=True)
-        if not any(r.model == f"{name}, seed {seed}" and r.metric == "map" for r in rows):
-            rows += measured(folder, name, seed, arguments)
+        own = [r for r in rows if r.model == f"{name}, seed {seed}" and r.metric == "map" and r.threat]
+        if at := [eps for eps in arguments.at if not any(r.threat and r.threat["eps"] == eps for r in own)]:
+            rows += measured(folder, name, seed, at, arguments)
             write_rows(arguments.out, rows)
-            text = table(rows, arguments.at) + "\n" + spread(rows, arguments.at)
+            shown = sorted({r.threat["eps"] for r in rows if r.threat and r.metric == "map" and r.task != "sanity"})
+            text = table(rows, shown) + "\n" + spread(rows, shown)
             write_text(
                 arguments.out.with_suffix(".md"), f"# Defenses\n\nWritten by `benchmarks/defenses.py`.\n\n{text}"
             )

@@ -1,4 +1,4 @@
-"""Write the cards of `docs/methods/`, `docs/attacks/` and `docs/defenses/` from the registries; a test compares them with what lies there.
+"""Write the cards of methods, attacks and defenses in `docs/` from the registries; a test compares them with what lies there.
 
 uv run python docs/build_cards.py
 """
@@ -176,7 +176,12 @@ def defense_card(name: str) -> str:
         lines += ["", "## Published recipe", "", f"`--preset paper`: {listed}"]
     cost = epoch_cost(name, kind.settings_type())
     lines += ["", f"Cost of an epoch: {cost:g} passes (forward and back) a picture; normal training has 1.", ""]
-    lines += ["```bash", f"hamguard harden models/digits --method {name} --eps 0.2 --out models/digits-{name}", "```", ""]
+    lines += [
+        "```bash",
+        f"hamguard harden models/digits --method {name} --eps 0.2 --out models/digits-{name}",
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 

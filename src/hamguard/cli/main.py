@@ -11,7 +11,23 @@ from typing import Annotated, Any
 import typer
 
 from hamguard import __version__
-from hamguard.cli import attack, audit, data, demo, encode, evaluate, harden, index, measure, search, train, transfer
+from hamguard.cli import (
+    attack,
+    audit,
+    data,
+    demo,
+    detect,
+    encode,
+    evaluate,
+    harden,
+    index,
+    measure,
+    purify,
+    sanity,
+    search,
+    train,
+    transfer,
+)
 from hamguard.core.errors import HamguardError, StoppedError
 
 app = typer.Typer(
@@ -34,6 +50,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("harden")(harden.harden)
+app.command("detect")(detect.detect)
+app.command("purify")(purify.purify)
+app.command("sanity")(sanity.sanity)
 app.command("measure")(measure.measure)
 app.command("transfer")(transfer.transfer)
 

@@ -34,7 +34,9 @@ def train(
     drop_duplicates: DropOption = False,
     method: Annotated[
         str | None,
-        typer.Option("--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan."),
+        typer.Option(
+            "--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan, comdefend."
+        ),
     ] = None,
     victim: Annotated[
         str | None, typer.Option("--victim", help="prosgan only: the model that the generator is trained to attack.")
@@ -63,6 +65,8 @@ def train(
 
     A generator of attacked pictures instead: hamguard train --method prosgan --victim models/digits --out generators/digits
 
+    A purifier of pictures: hamguard train --method comdefend --data digits --out purifiers/digits
+
     Several processes: torchrun --nproc-per-node 2 -m hamguard train ... (the batch is divided among them).
     """
     if method == "prosgan":
@@ -80,6 +84,16 @@ def train(
         return
     if victim is not None:
         raise RequestError("--victim belongs to --method prosgan")
+    if method == "comdefend":
+        from hamguard.cli.train_comdefend import train_comdefend
+
+        others = {"RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits}
+        train_comdefend(
+            out, data=data, data_root=data_root, protocol=protocol, drop_duplicates=drop_duplicates, preset=preset,
+            epochs=epochs, batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device,
+            as_json=as_json, refused=[name for name, value in others.items() if value is not None],
+        )  # fmt: skip
+        return
     from hamguard.data.sources import open_source
     from hamguard.evaluation.score import validation_map
     from hamguard.training.distributed import join_world, leave_world
