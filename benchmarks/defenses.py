@@ -38,13 +38,14 @@ DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "control": ("control", ()),
     "static": ("static", ()),
     "ATRDH": ("atrdh", ()),
-    "CgAT": ("cgat", ()),
-    "SAAT": ("saat", ()),
+    "CgAT": ("cgat", ("lam=1",)),
+    "SAAT": ("saat", ("lam=1",)),
+    "SAAT, half weight": ("saat", ("lam=0.5",)),
     "TRADES-like": ("trades", ()),
     "consistency": ("consistency", ()),
     "distillation": ("distill", ()),
     "CRDAT-like": ("distill", ("guide=own", "clean=0")),
-    "fast SAAT": ("saat", ("fast=true",)),
+    "fast SAAT": ("saat", ("lam=1", "fast=true")),
     "fast distillation": ("distill", ("fast=true",)),
 }
 BATTERY = ("hag", "sdha", "mainstay", "dhta")

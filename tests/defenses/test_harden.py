@@ -290,7 +290,9 @@ def test_what_wins_and_what_a_budget_buys() -> None:
 
 def test_the_authors_recipe_is_a_preset_that_flags_override() -> None:
     flags = {"data.source": "x", "preset": "paper"}
-    recipe = build_harden_request(flags).training
+    request = build_harden_request(flags)
+    recipe = request.training
+    assert (request.settings["lam"], request.settings["mu"]) == (1.0, 1e-4), "the weights of the authors' code"
     assert (recipe.epochs, recipe.batch_size, recipe.optimizer, recipe.lr) == (20, 32, "sgd", 0.05)
     assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0.0, 1e-5, "late-step")
     cgat = build_harden_request({**flags, "method": "cgat", "training.epochs": 2}, ["lr=0.02"]).training

@@ -90,7 +90,10 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
     if check_choice("preset", given[""].pop("preset", "default"), ("default", "paper")) == "paper":
         if not kind.paper:
             raise RequestError(f"{kind.name} has no published recipe; leave out --preset paper")
-        given["training"] = {**kind.paper, **given["training"]}
+        own_keys = kind.settings_type.model_fields
+        for section, mine in (("settings", True), ("training", False)):
+            printed = {key: value for key, value in kind.paper.items() if (key in own_keys) is mine}
+            given[section] = {**printed, **given[section]}
     own = kind.settings_type.model_fields
     known = [*own, *(name for name in Recipe.model_fields if name not in IDLE)]
     for word in sets:

@@ -69,7 +69,7 @@ class Defense(ABC):
     title: ClassVar[str]
     settings_type: ClassVar[type[DefenseSettings]]
     needs_labels: ClassVar[bool] = True
-    paper: ClassVar[dict[str, Any]] = {}  # recipe of the authors' code, where it is known; `--preset paper`
+    paper: ClassVar[dict[str, Any]] = {}  # recipe and weights of the authors' code, where known; `--preset paper`
     doubles: ClassVar[bool] = True  # whether attacked pictures go through the outer step, too
 
     def __init__(
