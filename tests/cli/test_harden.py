@@ -14,7 +14,7 @@ from hamguard.models.store import read_card
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays, write_pictures
 
-QUICK = ("--eps", "0.1", "--epochs", 1, "--set", "steps=1", "--queries", 12, "--steps", 2, "--sanity", 0)
+QUICK = ("--eps", "0.1", "--epochs", 1, "--set", "steps=1", "--queries", 12, "--steps", 2, "--sanity", 0, "--audit", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ def test_table_rows_and_folder(shell: Shell, world: World, tmp_path: Path) -> No
 def test_other_data_and_the_audit(shell: Shell, world: World, tmp_path: Path) -> None:
     data = f"arrays:{write_arrays(tmp_path / 'more.npz', n=200, seed=1)}"
     words = ("harden", world.model, "--data", data, "--method", "consistency", *QUICK, "--out", tmp_path / "h")
-    text = shell.done(*words, "--audit").out
-    assert "worst MAP of the audit" in text and "149 training pictures" in text
+    text = shell.done(*words, "--audit", 6).out
+    assert "worst MAP of the audit, 6 queries" in text and "149 training pictures" in text
     assert read_card(tmp_path / "h").data["source"] == data
     shell.done("evaluate", tmp_path / "h")
 
@@ -133,7 +133,7 @@ def test_a_budget_is_epochs(shell: Shell, world: World, tmp_path: Path) -> None:
         (("MODEL", "--out", "OUT", "--set", "lamb=2"), "unknown key lamb of saat; did you mean lam?"),
         (("MODEL", "--out", "OUT", "--epochs", 2, "--budget", 1), "give --epochs or --budget, not both"),
         (("MODEL", "--out", "OUT", "--budget", 0), "--budget must be above 0, got 0"),
-        (("MODEL", "--out", "OUT", "--no-measure", "--audit"), "--no-measure leaves no rows"),
+        (("MODEL", "--out", "OUT", "--no-measure", "--out-rows", "r.jsonl"), "--no-measure leaves no rows"),
         (("MODEL", "--out", "OUT", "--data", "arrays:none.npz"), "none.npz"),
         (("MODEL", "--out", "MODEL"), "is the model to harden; --out must be another folder"),
         (("MODEL", "--out", "OUT", "--steps", 0), "got '0'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +71,9 @@ def harden(
     ] = None,
     queries: QueriesOption = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")] = 100,
-    audit: Annotated[bool, typer.Option("--audit", help="Measure the worst case of the audit's battery, too.")] = False,
+    audit: Annotated[
+        int, typer.Option("--audit", min=0, help="Queries for the worst case over the audit's gradients; 0: none.")
+    ] = 64,
     sanity: Annotated[
         int,
         typer.Option("--sanity", min=0, help="Queries for the seven checks of the hardened model; 0: no checks."),
@@ -107,8 +110,8 @@ def harden(
         raise RequestError("give --epochs or --budget, not both")
     if sanity == 1:
         raise RequestError("--sanity must be 0 or at least 2, got 1")
-    if not measure and (audit or out_rows):
-        raise RequestError("--no-measure leaves no rows; leave out --audit and --out-rows")
+    if not measure and out_rows:
+        raise RequestError("--no-measure leaves no rows; leave out --out-rows")
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.rows import write_rows
     from hamguard.defenses.harden import harden as run
@@ -228,12 +231,14 @@ def _report(
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     size = eps_text({"norm": request.norm, "eps": request.eps})
     facts = done.card.defense
+    audited = next((row.n for row in rows[1] if (row.attack or {}).get("held") is not None), None)
     typer.echo(
         f"{out}: {facts['title']}, {size}, {request.training.epochs} epoch{'s' if request.training.epochs > 1 else ''} "
         f"over {count:,} training pictures, "
         f"{done.seconds:,.1f} s"
     )
     lines = compare(*rows) if rows[0] else []
+    lines = [replace(line, name=f"{line.name}, {audited} queries") if "audit" in line.name else line for line in lines]
     if lines:
         queries = max(row.n or 0 for row in rows[0])
         print_compared(lines, f"{queries:,} queries, {size}, database encoded again")

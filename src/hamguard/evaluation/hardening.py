@@ -6,9 +6,11 @@ The attacks know the model that they attack: codes that guides vote over are tho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -33,14 +35,14 @@ class ComparePlan:
         norm: `linf` or `l2`.
         steps: gradients of each attack.
         targeted: attack toward targets, too; see `can_target`.
-        audit: find the worst case over the audit's battery, too.
+        audit: queries of the worst case over the audit's gradients, the first of the run; 0: none.
     """
 
     eps: float
     norm: Literal["linf", "l2"] = "linf"
     steps: int = STEPS
     targeted: bool = True
-    audit: bool = False
+    audit: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ def measure_side(
         told(f"{attack.method}{' toward targets' if attack.toward else ''}")
         rows += measure_attack(ground, attack, work=work, progress=progress).rows
     if labeled and plan.audit:
-        audit = AuditPlan(eps=plan.eps, norm=plan.norm, steps=min(plan.steps, AuditPlan().steps), checks=("none",))
-        rows += run_audit(ground, audit, work=work, told=told, progress=progress).rows
+        few = replace(ground, query=ground.query.select(np.arange(min(plan.audit, len(ground.query)))))
+        steps = min(plan.steps, AuditPlan().steps)
+        audit = AuditPlan(
+            eps=plan.eps, norm=plan.norm, steps=steps, answers=0, substitute=False, checks=("none",)
+        )  # the sanity checks ask answers and other models
+        rows += [row for row in run_audit(few, audit, work=work, told=told, progress=progress).rows if row.attack]
     return rows
 
 
