@@ -36,12 +36,15 @@ class Changed(nn.Module):
             x = (x * 31).round() / 31
         z = self.inner.logits(x)
         z = z + 0.5 * torch.randn_like(z) if self.kind == "random" else z
+        if self.kind == "constant":
+            return 0 * z + 1
         return torch.tanh(500 * z) if self.kind == "tanh" else 500 * z if self.kind == "scale" else z
 
 def scale(): return Changed("scale")
 def tanh(): return Changed("tanh")
 def steps(): return Changed("steps")
 def random(): return Changed("random")
+def constant(): return Changed("constant")
 """
 ENDPOINT = """
 import numpy as np
@@ -166,6 +169,13 @@ def test_hidden_gradients_do_not_blind_it_and_are_named(
     assert checks(honest)[named]["attack"]["passed"] is True
     said = shell.done("audit", f"{changed}:{kind}", *words[:-1], *asked)
     assert "hides its gradients" in said.out and named in said.out
+
+
+def test_a_model_that_finds_nothing_is_audited_all_the_same(shell: Shell, world: World, changed: str) -> None:
+    words = ("--data", world.data, *SMALL, "--no-substitute", "--json")
+    rows = shell.done("audit", f"{changed}:constant", *words).rows
+    assert result(rows)["value"] == pytest.approx(rows[0]["value"])
+    assert checks(rows)["zero-gradients"]["attack"]["passed"] is False
 
 
 def test_a_model_that_draws_random_numbers_is_named(shell: Shell, world: World, changed: str) -> None:

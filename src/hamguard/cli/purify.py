@@ -1,0 +1,147 @@
+"""`hamguard purify`: clean the pictures before the model sees them, and attack that as one who knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import (
+    Bar,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ProtocolOption,
+    QueriesOption,
+    RootOption,
+    SeedOption,
+    choose_device,
+    print_table,
+    require_source,
+    say,
+)
+
+if TYPE_CHECKING:
+    from hamguard.core.rows import Row
+    from hamguard.evaluation.purification import Line, PurifyPlan
+
+DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
+
+
+def purify(
+    model: Annotated[
+        str,
+        typer.Argument(help="Model behind the purifier: model folder, package.module:factory, or torch.export file."),
+    ],
+    purifiers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="jpeg:QUALITY, resize:FACTOR, bits:DEPTH, comdefend:FOLDER, joined with +; may be repeated. "
+            f"Default: {', '.join(DEFAULT)}.",
+        ),
+    ] = None,
+    eps: Annotated[
+        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
+    ] = "8/255",
+    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
+    draws: Annotated[
+        int, typer.Option("--draws", min=1, help="Draws of a random purifier that each gradient is averaged over.")
+    ] = 8,
+    data: DataOption = None,
+    data_root: RootOption = None,
+    protocol: ProtocolOption = None,
+    queries: QueriesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Purify queries and database before a hash model, and measure what that is worth.
+
+    Each purifier is attacked twice: by pictures that were made on the plain model, and through the purifier by an attacker
+    who knows it. Only the second says anything about security. A run that was stopped goes on when the same command is given again.
+
+    [bold]Examples[/bold]:
+
+    hamguard purify models/digits --with jpeg:75 --with resize:0.75+bits:4 --eps 0.1 --queries 100
+
+    hamguard train --method comdefend --data digits --out purifiers/digits
+
+    hamguard purify models/digits --with comdefend:purifiers/digits --eps 0.1 --queries 100
+    """
+    from hamguard.attacks.threat import Threat, parse_eps
+    from hamguard.cli.audit import Stages
+    from hamguard.cli.source import open_for_model
+    from hamguard.core.rows import write_rows
+    from hamguard.data.cache import cache_folder
+    from hamguard.defenses.purify import parse_purifier
+    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.purification import PurifyPlan, measure_purifiers
+    from hamguard.models.store import load_any
+
+    ball = Threat(threat, parse_eps(eps))  # type: ignore[arg-type]  # a wrong word costs no work
+    chains = [parse_purifier(word) for word in purifiers or DEFAULT]
+    chosen = choose_device(device)
+    loaded, card = load_any(model, chosen)
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    with Bar("encoding") as bar:
+        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
+    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    plan = PurifyPlan(ball.eps, ball.norm, steps, draws)
+    with Stages() as stages:
+        lines = measure_purifiers(
+            ground, chains, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages
+        )  # fmt: skip
+    if out:
+        write_rows(out, _rows(lines))
+    _report(lines, plan, model, as_json=as_json)
+    if out and not as_json:
+        say(f"wrote {out}")
+
+
+def _rows(lines: list[Line]) -> list[Row]:
+    """All rows; what purifiers share (random codes) stands once."""
+    return list({row.json(): row for line in lines for row in line.rows}.values())
+
+
+def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) -> None:
+    from hamguard.cli.attack_table import eps_text, print_json_rows
+
+    rows = _rows(lines)
+    if as_json:
+        print_json_rows(rows)
+        return
+    last = rows[-1]
+    size = eps_text({"norm": plan.norm, "eps": plan.eps})
+    method = str((last.attack or {})["method"])
+    score = "MAP" if lines[0].metric == "map" else "bits moved"
+    form = ".4f" if lines[0].metric == "map" else ".1f"
+    print_table(
+        f"{name} ({last.dataset}, {max(row.n or 0 for row in rows):,} queries): {method}, {size}, {plan.steps} steps, {score}",
+        ("purifier", "clean MAP", "attack on the plain model", "attack through the purifier", "seconds"),
+        [
+            (
+                line.purifier, "" if line.clean is None else f"{line.clean:.4f}",
+                format(line.unaware, form), format(line.adaptive, form), f"{line.seconds:,.1f}",
+            )
+            for line in lines
+        ],
+    )  # fmt: skip
+    for line in lines:
+        if line.masked:
+            typer.echo(
+                f"Note: {line.purifier}: the attack that does not know the purifier is the stronger one here, so the last "
+                "column is too kind; count the worse of the two"
+            )
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        typer.echo(f"Note: {note}")
+    typer.echo(
+        "Only the last column, the attack through the purifier, is a claim about security; the column before it is the attack of "
+        "one who does not know the defense."
+    )

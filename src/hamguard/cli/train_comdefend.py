@@ -1,0 +1,82 @@
+"""`hamguard train --method comdefend`: train the networks of a purifier on clean pictures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.defenses.comdefend import TrainedComDefend
+
+
+def train_comdefend(
+    out: Path,
+    *,
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    drop_duplicates: bool,
+    preset: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    sets: Sequence[str],
+    seed: int | None,
+    restart: bool,
+    device: str,
+    as_json: bool,
+    refused: Sequence[str],
+) -> None:
+    """Train, and say what came of it; arguments are those of `hamguard train`.
+
+    Raises:
+        RequestError: options that belong to hash models, several processes, or a wrong setting.
+    """
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: belongs to hash models; comdefend takes --set KEY=VALUE")
+    from hamguard.data.sources import open_source
+    from hamguard.defenses.comdefend import build_comdefend_request
+    from hamguard.defenses.comdefend import train_comdefend as run
+    from hamguard.training.distributed import join_world
+
+    flags = {
+        "preset": preset, "seed": seed, "data.source": data, "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
+    }  # fmt: skip
+    request = build_comdefend_request(flags, sets)
+    if join_world().size > 1:
+        raise RequestError("comdefend is trained by one process; leave out torchrun")
+    chosen, ask = choose_device(device), request.data
+    with Bar("reading pictures") as bar:
+        dataset, split = open_source(
+            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
+            drop_duplicates=ask.drop_duplicates, size=ask.size, progress=bar.count,
+        )  # fmt: skip
+    with Bar(f"training {request.method}") as bar:
+        result = run(request, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    _report(result, out, as_json=as_json)
+
+
+def _report(result: TrainedComDefend, out: Path, *, as_json: bool) -> None:
+    card = result.card
+    if as_json:
+        print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])
+        return
+    if not result.fresh:
+        say(f"{out} holds the finished networks of this very run; nothing was trained (--restart trains again).")
+    kind = "gray" if card.channels == 1 else "color"
+    typer.echo(f"{out}: ComDefend, width {card.width:g}, {kind} pictures, {card.data['train']:,} training pictures")
+    last = card.history[-1]
+    typer.echo(
+        f"last epoch: RMSE {100 * last['mse'] ** 0.5:.2f} (x 100) between clean and purified training pictures, "
+        f"{last['seconds']:,.0f} s in all"
+    )
+    for note in card.data["notes"]:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard purify MODEL --with {shlex.quote(f'comdefend:{out}')}")

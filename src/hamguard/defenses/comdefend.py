@@ -1,0 +1,258 @@
+"""Training ComDefend: the request, the task for the common loop, and the way into a folder.
+
+Paper: X. Jia, X. Wei, X. Cao, H. Foroosh, "ComDefend: An Efficient Image Compression Model to Defend Adversarial Examples",
+CVPR 2019, in the form of SAAT's code base: `mean (decode(sigmoid(code - 20 n)) - x)^2 + 1e-4 mean code^2`, n standard normal. Both
+networks are trained together on clean pictures; no model and no label is looked at.
+
+`preset="paper"` is that: full width, Adam with rate 1e-4, 50 epochs, batches of 32. The default has narrow networks, a higher rate
+with a cosine and five epochs, for small pictures on a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from hamguard.core.checks import check_choice, suggest
+from hamguard.core.digests import digest_json
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import write_json
+from hamguard.core.seeds import torch_generator
+from hamguard.core.types import Ints
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Split
+from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefendCard, load_comdefend, save_comdefend
+from hamguard.training.augment import augment
+from hamguard.training.loop import Batch, Progress, fit, forget
+from hamguard.training.recipe import Recipe
+from hamguard.training.request import DataSection, parse_value
+
+RUN = "comdefend-run.json"
+IDLE = ("head_lr_factor", "patience", "selection", "validate_every")
+"""Fields of the recipe that mean nothing here; giving one is an error."""
+
+
+class ComDefendSettings(BaseModel):
+    """Networks and loss; frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: float = Field(1.0, gt=0, le=MAX_WIDTH, description="factor of the channel numbers; 1 published")
+    noise: float = Field(NOISE, ge=0, allow_inf_nan=False, description="deviation of the noise, published 20")
+    penalty: float = Field(1e-4, ge=0, allow_inf_nan=False, description="weight of the squared code, published 1e-4")
+
+
+class ComDefendRequest(BaseModel):
+    """Everything that defines a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["comdefend"] = "comdefend"
+    preset: Literal["default", "paper"] = "default"
+    seed: int = 0
+    data: DataSection
+    settings: ComDefendSettings = ComDefendSettings()
+    training: Recipe = Recipe()
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {
+        "settings": {"width": 0.25},
+        "training": {"epochs": 5, "batch_size": 32, "lr": 2e-3, "schedule": "cosine"},
+    },
+    "paper": {"settings": {}, "training": {"epochs": 50, "batch_size": 32, "lr": 1e-4, "schedule": "constant"}},
+}
+
+
+def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> ComDefendRequest:
+    """Put preset, flags and `--set` together; later ones win.
+
+    Args:
+        flags: dotted key to value, None where the flag was not given, e.g. `{"training.epochs": 4}`.
+        sets: `key=value` words; the key is the name of a setting or of a recipe field.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    given: dict[str, dict[str, Any]] = {"settings": {}, "training": {}, "data": {}, "": {}}
+    for key, value in flags.items():
+        if value is not None:
+            section, _, name = key.rpartition(".")
+            given[section][name] = value
+    known = [*ComDefendSettings.model_fields, *(name for name in Recipe.model_fields if name not in IDLE)]
+    for word in sets:
+        key, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not key:
+            raise RequestError(f"--set {word}: must be key=value")
+        name = key.removeprefix("settings.").removeprefix("training.")
+        if name not in known:
+            raise RequestError(f"unknown key {key}{suggest(name, known) or '; allowed: ' + ', '.join(known)}")
+        given["settings" if name in ComDefendSettings.model_fields else "training"][name] = parse_value(text)
+    base = PRESETS[check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)]
+    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
+    try:
+        return ComDefendRequest(**given[""], **merged)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+        raise RequestError(f"{where}: {text}, got {fault.get('input')!r}") from error
+
+
+class ComDefendTask:
+    """Both networks at work on clean pictures, as the training loop wants it.
+
+    Args:
+        net: the networks, changed in place; their device is where the work happens.
+        images: pictures of the data set.
+        index: rows of `images` that are trained on, `(n,)`.
+        penalty: weight of the squared code.
+        views: kind of augmentation.
+    """
+
+    def __init__(
+        self, net: ComDefend, images: ImageStore, index: Ints, *, penalty: float = 1e-4, views: str = "none"
+    ) -> None:
+        self.net, self.images, self.index, self.penalty, self.views = net, images, index, penalty, views
+        self.items = len(index)
+        self.device = next(net.parameters()).device
+        self._errors = torch.zeros(2, dtype=torch.float64)  # sum of squared errors of the epoch's steps, steps
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group with both networks."""
+        return [{"params": list(self.net.parameters()), "lr_factor": 1.0}]
+
+    def begin(self) -> None:
+        """Nothing to prepare."""
+
+    def select(self, epoch: int) -> Tensor | None:
+        """All pictures, every epoch."""
+        return None
+
+    def step(self, batch: Batch) -> Tensor:
+        """`mean (decode(sigmoid(code - noise n)) - x)^2 + penalty mean code^2` of one batch."""
+        self.net.train()
+        x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
+        x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
+        code = self.net.code(x)  # (b, 12, H, W)
+        normal = torch.randn(len(batch.index), *code.shape[1:], generator=batch.generator)[batch.part]
+        error = (self.net.decode(code, normal.to(code)) - x).square().mean()
+        self._errors += torch.tensor([float(error.detach()), 1.0])
+        return error + self.penalty * code.square().mean()
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Mean squared error of the epoch's pictures."""
+        total, steps = self._errors.tolist()
+        self._errors.zero_()
+        return {"mse": total / steps}
+
+    def state(self) -> dict[str, Any]:
+        """Networks and errors so far; copies."""
+        kept = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+        return {"net": kept, "errors": self._errors.clone()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` gave."""
+        self.net.load_state_dict(state["net"])
+        self._errors = state["errors"].clone()
+
+
+@dataclass(frozen=True)
+class TrainedComDefend:
+    """What training left behind.
+
+    Attributes:
+        card: the networks' card.
+        fresh: False where the folder held the finished run already.
+    """
+
+    card: ComDefendCard
+    fresh: bool
+
+
+def train_comdefend(
+    request: ComDefendRequest,
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> TrainedComDefend:
+    """Train the networks into a folder; go on where an earlier call was stopped.
+
+    Args:
+        request: the run.
+        dataset: pictures; labels are not looked at.
+        split: its parts; only `train` is learned from.
+        folder: folder to be.
+        device: where to compute.
+        restart: throw away what the folder holds.
+        progress: told how far the run is.
+
+    Raises:
+        RequestError: too few pictures, or a folder with other things.
+        StaleError: the folder holds another run.
+        RunError: the loss became NaN, or the disk is full.
+        StoppedError: a person stopped the run; what was done is kept.
+    """
+    run = "-".join([request.digest, split.digest])
+    done = _look_at(folder, run, restart=restart)
+    if done:
+        return done
+    if len(split.train) < 2:
+        raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
+    settings, recipe = request.settings, request.training
+    net = ComDefend(
+        dataset.images.channels, settings.width, settings.noise, torch_generator(request.seed, "comdefend")
+    ).to(device)
+    task = ComDefendTask(net, dataset.images, split.train, penalty=settings.penalty, views=recipe.augment)
+    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json")})
+    history = fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
+    card = save_comdefend(
+        net, folder,
+        settings=settings.model_dump(mode="json"),
+        recipe={**recipe.model_dump(), "batch_size": recipe.batch_of(task.items)}, seed=request.seed,
+        data={
+            "source": request.data.source, "name": dataset.title, "protocol": request.data.protocol,
+            "split": split.digest, "train": len(split.train), "notes": [*dataset.notes, *split.notes],
+        },
+        history=history,
+    )  # fmt: skip
+    forget(folder)
+    return TrainedComDefend(card, fresh=True)
+
+
+def _look_at(folder: Path, run: str, *, restart: bool) -> TrainedComDefend | None:
+    """The finished run of a folder, if it is this one; refuse anything else that would be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file; --out must be a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
+        raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
+    if restart:
+        for name in (CARD, RUN):
+            (folder / name).unlink(missing_ok=True)
+        forget(folder)
+        return None
+    if not (folder / RUN).is_file():
+        return None
+    try:
+        stored = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        stored = None
+    if stored != run:
+        raise StaleError(f"{folder} holds another run; give another --out, or --restart to train over it")
+    return TrainedComDefend(load_comdefend(folder)[1], fresh=False) if (folder / CARD).is_file() else None

@@ -1,0 +1,184 @@
+"""A model with purifiers before it, each attacked twice: by pictures made on the plain model, and through the purifier itself.
+
+The first attacker does not know the defense, and what survives it proves nothing. The second takes gradients through the purifier
+(straight through what has none, averaged over the draws of a random one), with its own codes of the database and of the training
+pictures. Query and database pictures are purified alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.defenses.purify import DRAWS, Chain, Purified
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.model_rows import model_banks
+
+Progress = Callable[[float, str], None]
+NOT_ADAPTIVE = "not adaptive: made on the plain model, by an attacker who does not know the purifier"
+NONE = "none"  # the plain model's name among the purifiers
+
+
+@dataclass(frozen=True)
+class PurifyPlan:
+    """How purifiers are measured.
+
+    Attributes:
+        eps: radius of both attacks, in pixel units.
+        norm: `linf` or `l2`.
+        steps: gradients of each.
+        draws: draws of a random purifier that each gradient is averaged over.
+    """
+
+    eps: float = 8 / 255
+    norm: Literal["linf", "l2"] = "linf"
+    steps: int = 30
+    draws: int = DRAWS
+
+
+@dataclass(frozen=True)
+class Line:
+    """One purifier.
+
+    Attributes:
+        purifier: its words, `none` for the plain model.
+        metric: what the attacks are scored by: `map`, or `bits-moved` where there are no labels.
+        clean: MAP of the clean pictures, None without labels.
+        unaware: score of the pictures made on the plain model.
+        adaptive: score of those made through the purifier.
+        seconds: time of the attack through the purifier.
+        rows: all that was measured.
+    """
+
+    purifier: str
+    metric: str
+    clean: float | None
+    unaware: float
+    adaptive: float
+    seconds: float
+    rows: tuple[Row, ...]
+
+    @property
+    def masked(self) -> bool:
+        """Whether the attack that does not know the purifier is the stronger one, so that the other one is too kind."""
+        return self.unaware < self.adaptive if self.metric == "map" else self.unaware > self.adaptive
+
+
+def measure_purifiers(
+    ground: Ground,
+    purifiers: Sequence[Chain],
+    plan: PurifyPlan,
+    *,
+    work: Path,
+    told: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> list[Line]:
+    """Measure a model without and with each purifier.
+
+    Args:
+        ground: the plain model on its data.
+        purifiers: what to put before it.
+        plan: how they are measured.
+        work: folder of finished batches of unfinished runs.
+        told: told what begins.
+        progress: told how far it is.
+
+    Returns:
+        The plain model's line, then one a purifier.
+
+    Raises:
+        RequestError: a purifier named twice, or one that does not fit the model.
+        RunError: NaN gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    words = [one.word for one in purifiers]
+    for word in words:
+        if words.count(word) > 1:
+            raise RequestError(f"purifier {word} is named twice")
+    guarded = [  # a misfit costs no work
+        Purified(ground.model, one, draws=plan.draws, seed=ground.seed).to(ground.device) for one in purifiers
+    ]
+    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    attack = AttackPlan(
+        method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps
+    )  # fmt: skip
+    told(f"{attack.method} on the plain model")
+    own = measure_attack(ground, attack, work=work, progress=progress).rows
+    lines = [_line(NONE, attack.method, own, own)]
+    for model, chain in zip(guarded, purifiers, strict=True):
+        told(f"encoding through {chain.word}")
+        behind = _behind(ground, model, progress)
+        told(f"{attack.method} on the plain model, scored behind {chain.word}")
+        made_on = attack.model_copy(update={"sources": (ground.name,)})
+        unaware = measure_attack(behind, made_on, sources=[ground.model], work=work, progress=progress).rows
+        told(f"{attack.method} through {chain.word}")
+        adaptive = measure_attack(behind, attack, work=work, progress=progress).rows
+        defense = _facts(model, chain, ground)
+        lines.append(
+            _line(
+                chain.word, attack.method,
+                [_told(row, attack.method, defense, model.draws, adaptive=False) for row in unaware],
+                [_told(row, attack.method, defense, model.draws, adaptive=True) for row in adaptive],
+            )
+        )  # fmt: skip
+    return lines
+
+
+def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Ground:
+    """The purified model on the same data, with codes of its own."""
+    banks = model_banks(
+        model, ground.dataset, ground.split, queries=len(ground.query), device=ground.device, progress=progress
+    )  # fmt: skip
+    return Ground(
+        ground.name, model, ground.card, ground.dataset, ground.split, *banks,
+        seed=ground.seed, batch_size=ground.batch_size, device=ground.device,
+    )  # fmt: skip
+
+
+def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:
+    """What rows say of the defense; what the model itself was hardened by stays in it."""
+    facts: dict[str, Any] = {"method": "purify", "with": chain.word, "purifier": chain.digest}
+    if chain.random:
+        facts["seed"] = model.seed
+    inner = ground.card.defense if ground.card else None
+    return {**facts, "before": inner} if inner else facts
+
+
+def _told(row: Row, method: str, defense: dict[str, Any], draws: int, *, adaptive: bool) -> Row:
+    """A row that says which defense it is of, and whether its attack knew of it."""
+    if row.model == "random codes":
+        return row
+    row = replace(row, defense=defense)
+    if row.attack is None or row.attack["method"] != method:
+        return row  # of the clean picture, noise, or the guide's code: nobody attacked
+    facts = {**row.attack, "adaptive": adaptive}
+    if not adaptive:
+        return replace(row, attack=facts, notes=(*row.notes, NOT_ADAPTIVE))
+    notes = row.notes
+    if draws > 1:
+        notes = (*notes, f"a gradient is the mean over {draws} draws: {draws} passes of the network count as one")
+    return replace(row, attack={**facts, "draws": draws}, notes=notes)
+
+
+def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row]) -> Line:
+    """The cells of one purifier; rows that both attacks share stand once."""
+
+    def find(rows: Sequence[Row], metric: str, by: str | None) -> Row | None:
+        for row in rows:
+            if row.metric == metric and (row.attack or {}).get("method") == by:
+                return row
+        return None
+
+    clean = find(adaptive, "map", None)
+    metric = "map" if clean else "bits-moved"
+    cells = [find(rows, metric, method) for rows in (unaware, adaptive)]
+    assert cells[0] and cells[1] and cells[0].value is not None and cells[1].value is not None
+    rows = tuple({row.json(): row for row in (*unaware, *adaptive)}.values())
+    return Line(
+        word, metric, clean.value if clean else None, cells[0].value, cells[1].value, cells[1].seconds or 0.0, rows
+    )  # fmt: skip
