@@ -90,8 +90,8 @@ def harden(
 ) -> None:
     """Harden a hash model by adversarial training, and measure it before and after.
 
-    The data base must be encoded again with the new model, as the table does. Every attack of the table knows the model that
-    it attacks. A run that was stopped goes on when the same command is given again.
+    The database must be encoded again with the new model, as the table does. Every attack of the table knows the
+    model that it attacks. A run that was stopped goes on when the same command is given again.
 
     [bold]Examples[/bold]:
 
