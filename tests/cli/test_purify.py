@@ -12,7 +12,7 @@ from tests.cli.helpers import Shell
 
 QUICK = ("--eps", "0.1", "--queries", 8, "--steps", 2)
 TINY = ("--set", "width=0.0625", "--epochs", 1, "--batch-size", 64)
-LAST = "Only the last column, the attack through the purifier, is a claim about security"
+LAST = "Only `worse of both` is a claim about security"
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def test_table_rows_and_json(shell: Shell, world: World, tmp_path: Path) -> None
     answer = shell.done(*words, "--out", tmp_path / "rows.jsonl")
     text = answer.out
     assert "(toy, 8 queries): mainstay, linf 0.1, 2 steps, MAP" in text
-    for column in ("clean MAP", "attack on the plain model", "attack through the purifier", "seconds"):
+    for column in ("clean MAP", "attack on the plain model", "attack through the purifier", "worse of both", "seconds"):
         assert column in text
     assert text.splitlines()[-1].startswith(LAST) and "wrote" in answer.err
     rows = read_rows(tmp_path / "rows.jsonl")
@@ -34,8 +34,11 @@ def test_table_rows_and_json(shell: Shell, world: World, tmp_path: Path) -> None
         own = [row for row in rows if row.defense and row.defense["with"] == word and row.metric == "map"]
         clean = next(row for row in own if row.attack is None)
         attacked = [row for row in own if row.attack and row.attack["method"] == "mainstay"]
-        unaware, adaptive = sorted(attacked, key=lambda row: bool(row.attack and row.attack["adaptive"]))
-        assert line.split()[1:4] == [f"{row.value:.4f}" for row in (clean, unaware, adaptive)]
+        unaware, adaptive, worst = sorted(
+            attacked, key=lambda row: ((row.attack or {})["adaptive"], "worst_of" in (row.attack or {}))
+        )
+        assert line.split()[1:5] == [f"{row.value:.4f}" for row in (clean, unaware, adaptive, worst)]
+        assert worst.value <= min(unaware.value, adaptive.value) and worst.ci95[0] <= worst.value <= worst.ci95[1]
     plain = [row for row in rows if row.defense is None and row.model == str(world.model)]
     line = next(line for line in text.splitlines() if line.startswith("none"))
     assert line.split()[2] == line.split()[3] and plain
@@ -56,15 +59,8 @@ def test_comdefend_from_training_to_the_table(shell: Shell, world: World, tmp_pa
     assert not card["fresh"] and card["kind"] == "comdefend" and card["data"]["source"] == world.data
     assert "holds another run" in shell.fails(2, *words, "--seed", 1)
     told = shell.done("purify", world.model, "--with", f"comdefend:{folder}", *QUICK, "--draws", 2).out
-    assert f"comdefend:{folder}" in told and "a gradient is the mean over 2 draws" in told
+    assert "comdefend:" in told and "a gradient is the mean over 2 draws" in told
     assert told.splitlines()[-1].startswith(LAST)
-
-
-def test_a_stronger_attack_without_knowledge_is_said() -> None:
-    from hamguard.evaluation.purification import Line
-
-    assert Line("a", "map", 0.9, 0.5, 0.6, 1.0, ()).masked and not Line("a", "map", 0.9, 0.6, 0.6, 1.0, ()).masked
-    assert Line("a", "bits-moved", None, 5.0, 4.0, 1.0, ()).masked
 
 
 def test_help(shell: Shell) -> None:

@@ -124,24 +124,18 @@ def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) ->
     form = ".4f" if lines[0].metric == "map" else ".1f"
     print_table(
         f"{name} ({last.dataset}, {max(row.n or 0 for row in rows):,} queries): {method}, {size}, {plan.steps} steps, {score}",
-        ("purifier", "clean MAP", "attack on the plain model", "attack through the purifier", "seconds"),
+        ("purifier", "clean MAP", "attack on the plain model", "attack through the purifier", "worse of both", "seconds"),
         [
             (
                 line.purifier, "" if line.clean is None else f"{line.clean:.4f}",
-                format(line.unaware, form), format(line.adaptive, form), f"{line.seconds:,.1f}",
+                format(line.unaware, form), format(line.adaptive, form), format(line.worst, form), f"{line.seconds:,.1f}",
             )
             for line in lines
         ],
     )  # fmt: skip
-    for line in lines:
-        if line.masked:
-            typer.echo(
-                f"Note: {line.purifier}: the attack that does not know the purifier is the stronger one here, so the last "
-                "column is too kind; count the worse of the two"
-            )
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         typer.echo(f"Note: {note}")
     typer.echo(
-        "Only the last column, the attack through the purifier, is a claim about security; the column before it is the attack of "
-        "one who does not know the defense."
+        "Only `worse of both` is a claim about security: for every query the stronger of the attack that does not know "
+        "the purifier and the one through it."
     )
