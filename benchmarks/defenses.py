@@ -40,7 +40,6 @@ DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ATRDH": ("atrdh", ()),
     "CgAT": ("cgat", ("lam=1",)),
     "SAAT": ("saat", ("lam=1",)),
-    "SAAT, half weight": ("saat", ("lam=0.5",)),
     "TRADES-like": ("trades", ()),
     "consistency": ("consistency", ()),
     "distillation": ("distill", ()),
@@ -127,7 +126,15 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
         plan_of = SanityPlan(eps=arguments.at[0], sample=arguments.sanity)
         begun = None if name == "none" else start
         rows += run_sanity(ground, plan_of, start=begun, work=arguments.work / "cache").rows
-    return rows
+    return [row for row in rows if recorded(row)]
+
+
+def recorded(row: Row) -> bool:
+    """Whether a row belongs into the record: scores and checks, not distortions, ceilings and figures behind a check."""
+    method = (row.attack or {}).get("method")
+    return row.metric == "check" or (
+        row.metric in ("map", "t-map", "random_map") and method not in ("ideal-code", "sanity")
+    )
 
 
 def figure(rows: list[Row], method: str | None, metric: str, eps: float | None = None) -> Row | None:
