@@ -3,8 +3,9 @@
 Paper: X. Yuan, Z. Zhang, X. Wang, L. Wu, "Semantic-Aware Adversarial Training for Reliable Deep Hashing Retrieval", IEEE TIFS
 18, 2023. Inner attack as published: 7 steps of a quarter of the radius (2/255 at 8/255) from a random start, with the plain
 inner product and not the masked quadratic of the evaluation attack. Deliberate differences: those of `task`; `lam` is
-0.75 instead of 1: on validation pictures of two sets of 2,000, 1 lost 0.09 of the clean MAP of one, and 0.5 gained a quarter less; and
-the recipe, Adam with rate 1e-3 and a cosine instead of SGD with rate 0.05, weight decay 1e-5, 20 epochs. `--preset paper` has both.
+0.75 instead of 1: on validation pictures of two sets of 2,000, 1 lost 0.09 of the clean MAP of one, and 0.5 gained a quarter
+less; and the recipe, Adam with rate 1e-3 and a cosine instead of SGD with rate 0.05, weight decay 1e-5, 20 epochs.
+`--preset paper` has both.
 """
 
 from __future__ import annotations
