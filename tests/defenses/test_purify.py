@@ -412,6 +412,9 @@ def test_rows_say_who_knew_what(lines: list[Line]) -> None:
         assert all(row.defense and row.defense["method"] == "purify" for row in rows)
         assert all(row.defense and row.defense["with"] == line.purifier for row in rows)
         attacked = [row for row in rows if row.attack and row.attack["method"] == "mainstay"]
+        worst = [row for row in attacked if row.attack and "worst_of" in row.attack]
+        assert len(worst) == 1 and worst[0].value == line.worst <= min(line.unaware, line.adaptive)
+        attacked = [row for row in attacked if row not in worst]
         aware = [row for row in attacked if row.attack and row.attack["adaptive"]]
         others = [row for row in attacked if row not in aware]
         assert len(aware) == len(others) > 3

@@ -98,10 +98,10 @@ def at_rest(model: HashModel) -> Iterator[AnyModel]:
     for p in learned:
         p.requires_grad_(False)
     try:
-        with torch.autocast(
-            next(model.parameters()).device.type, enabled=False
-        ):  # its trial compares in full precision
-            seen = folded(model) if any(isinstance(part, nn.BatchNorm2d) for part in model.modules()) else model
+        seen: AnyModel = model
+        if any(isinstance(part, nn.BatchNorm2d) for part in model.modules()):
+            with torch.autocast(next(model.parameters()).device.type, enabled=False):  # its trial is in full precision
+                seen = folded(model)
         yield seen
     finally:
         for p in learned:
