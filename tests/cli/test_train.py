@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line(world: World, shell: Shell, tmp_path: Path, mon
     def full(*args: object) -> None:
         raise SafetensorError("I/O error: No space left on device")
 
-    monkeypatch.setattr("hamguard.models.store.save_file", full)
+    monkeypatch.setattr("hamguard.models.folders.save_file", full)
     line = shell.fails(1, "train", "--data", world.data, "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")
     assert line.endswith("model.safetensors: I/O error: No space left on device")
     assert [p.name for p in (tmp_path / "m").iterdir()] == ["run.json"]

@@ -12,9 +12,11 @@ from hamguard.cli.common import (
     DataOption,
     DeviceOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     check_suffix,
     choose_device,
     key_value,
@@ -42,7 +44,7 @@ def attack(
             "--eps", help="How far pixels may move, in pixel units of [0, 1]; may be repeated. Default: 8/255."
         ),
     ] = None,
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    threat: ThreatOption = "linf",
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")] = None,
     restarts: Annotated[
         int | None, typer.Option("--restarts", min=1, help="Independent starts; the best is kept.")
@@ -81,9 +83,7 @@ def attack(
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="As for `evaluate`; may be repeated. Default: map.")

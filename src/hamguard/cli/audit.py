@@ -11,10 +11,13 @@ from hamguard.cli.common import (
     Bar,
     DataOption,
     DeviceOption,
+    EpsOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     check_suffix,
     choose_device,
     print_table,
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 
 def audit(
     model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
-    eps: Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")] = "8/255",
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    eps: EpsOption = "8/255",
+    threat: ThreatOption = "linf",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")] = 30,
     answers: Annotated[
         int, typer.Option("--answers", min=0, help="Pictures that the query-only attack asks for each query; 0: none.")
@@ -57,9 +60,7 @@ def audit(
     sample: Annotated[int, typer.Option("--sample", min=2, help="Queries that the checks look at.")] = 64,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")

@@ -30,6 +30,11 @@ RootOption = Annotated[
     typer.Option("--data-root", help="Folder of the named data sets; default: $HAMGUARD_DATA, then the user cache."),
 ]
 ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Named split; see `hamguard data list`.")]
+OwnProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
+]
+EpsOption = Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")]
+ThreatOption = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")]
 DropOption = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]

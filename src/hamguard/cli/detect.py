@@ -11,10 +11,13 @@ from hamguard.cli.common import (
     Bar,
     DataOption,
     DeviceOption,
+    EpsOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     choose_device,
     print_table,
     require_source,
@@ -28,10 +31,8 @@ if TYPE_CHECKING:
 
 def detect(
     model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
-    eps: Annotated[
-        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
-    ] = "8/255",
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    eps: EpsOption = "8/255",
+    threat: ThreatOption = "linf",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
     false_alarms: Annotated[
         float, typer.Option("--false-alarms", help="Share of clean validation pictures that may raise the alarm.")
@@ -41,9 +42,7 @@ def detect(
     ] = 10,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for detector.json, rows.jsonl and detector.png.")

@@ -14,6 +14,7 @@ from hamguard.cli.common import (
     DataOption,
     DeviceOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     choose_device,
@@ -29,9 +30,7 @@ def encode(
     out: Annotated[Path, typer.Option("--out", help="Folder for query.npz and database.npz.")],
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     batch_size: BatchOption = 256,
     device: DeviceOption = "auto",

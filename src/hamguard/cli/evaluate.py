@@ -13,6 +13,7 @@ from hamguard.cli.common import (
     DataOption,
     DeviceOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
@@ -36,9 +37,7 @@ def evaluate(
     ] = None,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     metric: Annotated[
         list[str] | None,

@@ -14,10 +14,13 @@ from hamguard.cli.common import (
     Bar,
     DataOption,
     DeviceOption,
+    EpsOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     choose_device,
     print_table,
     require_source,
@@ -48,10 +51,8 @@ def harden(
         str,
         typer.Option("--method", help="saat, cgat, atrdh, static, consistency, distill, trades or control."),
     ] = "saat",
-    eps: Annotated[
-        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
-    ] = "8/255",
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    eps: EpsOption = "8/255",
+    threat: ThreatOption = "linf",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")] = None,
     budget: Annotated[
         float | None,
@@ -66,9 +67,7 @@ def harden(
     ] = None,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")] = 100,
     audit: Annotated[

@@ -15,6 +15,7 @@ from hamguard.cli.common import (
     DataOption,
     DeviceOption,
     JsonOption,
+    OwnProtocolOption,
     RootOption,
     choose_device,
     print_json,
@@ -60,9 +61,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Index folder to write.")],
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="Index all pictures, not only the database part.")
     ] = False,

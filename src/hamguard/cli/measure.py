@@ -12,6 +12,7 @@ from hamguard.cli.common import (
     DataOption,
     DeviceOption,
     JsonOption,
+    OwnProtocolOption,
     RootOption,
     SeedOption,
     check_suffix,
@@ -56,9 +57,7 @@ def measure(
     ] = None,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; each model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")

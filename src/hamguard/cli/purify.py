@@ -11,11 +11,13 @@ from hamguard.cli.common import (
     Bar,
     DataOption,
     DeviceOption,
+    EpsOption,
     JsonOption,
     ProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     choose_device,
     print_table,
     require_source,
@@ -42,10 +44,8 @@ def purify(
             f"Default: {', '.join(DEFAULT)}.",
         ),
     ] = None,
-    eps: Annotated[
-        str, typer.Option("--eps", help="How far attacks may move pixels, in pixel units of [0, 1].")
-    ] = "8/255",
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    eps: EpsOption = "8/255",
+    threat: ThreatOption = "linf",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
     draws: Annotated[
         int, typer.Option("--draws", min=1, help="Draws of a random purifier that each gradient is averaged over.")

@@ -11,10 +11,13 @@ from hamguard.cli.common import (
     Bar,
     DataOption,
     DeviceOption,
+    EpsOption,
     JsonOption,
+    OwnProtocolOption,
     QueriesOption,
     RootOption,
     SeedOption,
+    ThreatOption,
     check_suffix,
     key_value,
     say,
@@ -44,8 +47,8 @@ def transfer(
             help="Approach a target label: no-overlap, other, frequent, distinct, label:NAME, or a saved list.",
         ),
     ] = None,
-    eps: Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")] = "8/255",
-    threat: Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")] = "linf",
+    eps: EpsOption = "8/255",
+    threat: ThreatOption = "linf",
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")] = None,
     guide: Annotated[
         str | None, typer.Option("--guide", help="Guide for methods that take any, as for `attack`.")
@@ -57,9 +60,7 @@ def transfer(
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
     data: DataOption = None,
     data_root: RootOption = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Named split; each model's own where not given.")
-    ] = None,
+    protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
     picture: Annotated[

@@ -10,7 +10,6 @@ with a cosine and five epochs, for small pictures on a CPU.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from hamguard.core.checks import check_choice, suggest
+from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.errors import RequestError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
@@ -32,7 +31,8 @@ from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefe
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch, Progress, fit, forget
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, parse_value
+from hamguard.training.request import DataSection, first_fault, sort_words
+from hamguard.training.run_folder import is_finished
 
 RUN = "comdefend-run.json"
 IDLE = ("head_lr_factor", "patience", "selection", "validate_every")
@@ -86,29 +86,13 @@ def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
     Raises:
         RequestError: the first fault.
     """
-    given: dict[str, dict[str, Any]] = {"settings": {}, "training": {}, "data": {}, "": {}}
-    for key, value in flags.items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            given[section][name] = value
-    known = [*ComDefendSettings.model_fields, *(name for name in Recipe.model_fields if name not in IDLE)]
-    for word in sets:
-        key, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not key:
-            raise RequestError(f"--set {word}: must be key=value")
-        name = key.removeprefix("settings.").removeprefix("training.")
-        if name not in known:
-            raise RequestError(f"unknown key {key}{suggest(name, known) or '; allowed: ' + ', '.join(known)}")
-        given["settings" if name in ComDefendSettings.model_fields else "training"][name] = parse_value(text)
+    given = sort_words(flags, sets, list(ComDefendSettings.model_fields), IDLE)
     base = PRESETS[check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)]
     merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
     try:
         return ComDefendRequest(**given[""], **merged)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
-        raise RequestError(f"{where}: {text}, got {fault.get('input')!r}") from error
+        raise first_fault(error) from error
 
 
 class ComDefendTask:
@@ -210,9 +194,8 @@ def train_comdefend(
         StoppedError: a person stopped the run; what was done is kept.
     """
     run = "-".join([request.digest, split.digest])
-    done = _look_at(folder, run, restart=restart)
-    if done:
-        return done
+    if is_finished(folder, run, run_file=RUN, card_file=CARD, restart=restart):
+        return TrainedComDefend(load_comdefend(folder)[1], fresh=False)
     if len(split.train) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
     settings, recipe = request.settings, request.training
@@ -234,25 +217,3 @@ def train_comdefend(
     )  # fmt: skip
     forget(folder)
     return TrainedComDefend(card, fresh=True)
-
-
-def _look_at(folder: Path, run: str, *, restart: bool) -> TrainedComDefend | None:
-    """The finished run of a folder, if it is this one; refuse anything else that would be lost."""
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --out must be a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
-        raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
-    if restart:
-        for name in (CARD, RUN):
-            (folder / name).unlink(missing_ok=True)
-        forget(folder)
-        return None
-    if not (folder / RUN).is_file():
-        return None
-    try:
-        stored = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError):
-        stored = None
-    if stored != run:
-        raise StaleError(f"{folder} holds another run; give another --out, or --restart to train over it")
-    return TrainedComDefend(load_comdefend(folder)[1], fresh=False) if (folder / CARD).is_file() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
+from hamguard.core.errors import CollapseError, RequestError, RunError
 from hamguard.core.files import write_json
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
@@ -22,6 +22,7 @@ from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world, wait
 from hamguard.training.hash_task import advice
 from hamguard.training.loop import Progress, fit, forget
+from hamguard.training.run_folder import is_finished
 from hamguard.training.statistics import code_statistics
 
 RUN, HISTORY = "harden-run.json", "history.jsonl"
@@ -90,10 +91,12 @@ def harden(
         raise RequestError(f"{folder} is the model to harden; --out must be another folder")
     parent = model.digest
     run = "-".join([request.digest, split.digest, parent, str(world.size)])
-    done = _look_at(folder, run, restart=restart, leads=world.leads)
+    done = is_finished(
+        folder, run, run_file=RUN, card_file=CARD, or_else=", or one from another model", restart=restart, leads=world.leads
+    )  # fmt: skip
     wait(world)  # nobody may look at a folder that the leading process writes already
     if done:
-        return done
+        return _read(folder)
     task = new_defense(request, model.to(device), card, dataset, split, world=world)
     if world.leads:
         told = {"request": request.model_dump(mode="json"), "parent": parent, "processes": world.size}
@@ -184,30 +187,8 @@ def _facts(
     }  # fmt: skip
 
 
-def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Hardened | None:
-    """The finished run of a folder, if it is this one; refuse anything else that would be lost."""
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --out must be a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
-        raise RequestError(f"{folder} holds other files; --out must be a new folder or one that harden made")
-    if restart:
-        if leads:
-            for name in (CARD, RUN):
-                (folder / name).unlink(missing_ok=True)
-            forget(folder)
-        return None
-    if not (folder / RUN).is_file():
-        return None
-    try:
-        stored = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError):
-        stored = None
-    if stored != run:
-        raise StaleError(
-            f"{folder} holds another run, or one from another model; give another --out, or --restart to replace it"
-        )
-    if not (folder / CARD).is_file():
-        return None
+def _read(folder: Path) -> Hardened:
+    """What a finished run left."""
     model, card = load_folder(folder)
     lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
     return Hardened(model, card, tuple(json.loads(line) for line in lines), fresh=False)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hamguard.attacks.threat import Threat
-from hamguard.core.checks import check_choice, suggest
+from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.defenses.registry import defense_names, defense_type
@@ -17,7 +17,7 @@ from hamguard.defenses.static import Static
 from hamguard.defenses.task import Defense
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, parse_value
+from hamguard.training.request import DataSection, first_fault, sort_words
 
 IDLE = ("patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing here: nothing is selected during a defense."""
@@ -81,31 +81,16 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
     Raises:
         RequestError: the first fault.
     """
-    given: dict[str, dict[str, Any]] = {"": {}, "data": {}, "training": {}, "settings": {}}
-    for key, value in flags.items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            given[section][name] = value
-    kind = defense_type(str(given[""].setdefault("method", "saat")))
+    kind = defense_type(str(flags.get("method") or "saat"))
+    own = kind.settings_type.model_fields
+    given = sort_words(flags, sets, list(own), IDLE, of=f" of {kind.name}")
+    given[""].setdefault("method", kind.name)
     if check_choice("preset", given[""].pop("preset", "default"), ("default", "paper")) == "paper":
         if not kind.paper:
             raise RequestError(f"{kind.name} has no published recipe; leave out --preset paper")
-        own_keys = kind.settings_type.model_fields
         for section, mine in (("settings", True), ("training", False)):
-            printed = {key: value for key, value in kind.paper.items() if (key in own_keys) is mine}
+            printed = {key: value for key, value in kind.paper.items() if (key in own) is mine}
             given[section] = {**printed, **given[section]}
-    own = kind.settings_type.model_fields
-    known = [*own, *(name for name in Recipe.model_fields if name not in IDLE)]
-    for word in sets:
-        key, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not key:
-            raise RequestError(f"--set {word}: must be key=value")
-        name = key.removeprefix("settings.").removeprefix("training.")
-        if name not in known:
-            raise RequestError(
-                f"unknown key {key} of {kind.name}{suggest(name, known) or '; allowed: ' + ', '.join(known)}"
-            )
-        given["settings" if name in own else "training"][name] = parse_value(text)
     try:
         settings = kind.settings_type(**given["settings"])
         training = Recipe(**{"epochs": EPOCHS, **given["training"]})
@@ -113,10 +98,7 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
             **given[""], data=DataSection(**given["data"]), settings=settings.model_dump(), training=training
         )
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
-        raise RequestError(f"{where}: {text}, got {fault.get('input')!r}") from error
+        raise first_fault(error) from error
     if settings.objective not in ("own", "keep"):
         objective_type("csq")  # fills the registry
         check_choice("objective", settings.objective, ["own", "keep", *sorted(REGISTRY)])

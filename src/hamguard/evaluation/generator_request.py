@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
 from hamguard.attacks.prosgan_game import GameRules
 from hamguard.attacks.threat import parse_eps
-from hamguard.core.checks import check_choice, suggest
+from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import RequestError
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, parse_value
+from hamguard.training.request import DataSection, first_fault, sort_words
 
 IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a generator; giving one is an error."""
@@ -128,30 +127,13 @@ def build_generator_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
     Raises:
         RequestError: the first fault.
     """
-    given: dict[str, dict[str, Any]] = {"settings": {}, "training": {}, "data": {}, "": {}}
-    for key, value in flags.items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            given[section][name] = value
-    recipe = [name for name in Recipe.model_fields if name not in IDLE]
-    known = [*GeneratorSettings.model_fields, *recipe]
-    for word in sets:
-        key, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not key:
-            raise RequestError(f"--set {word}: must be key=value")
-        name = key.removeprefix("settings.").removeprefix("training.")
-        if name not in known:
-            raise RequestError(f"unknown key {key}{suggest(name, known) or '; allowed: ' + ', '.join(known)}")
-        given["settings" if name in GeneratorSettings.model_fields else "training"][name] = parse_value(text)
+    given = sort_words(flags, sets, list(GeneratorSettings.model_fields), IDLE)
     preset = check_choice("preset of prosgan", str(given[""].get("preset", "default")), ("default", "paper"))
     base = PAPER if preset == "paper" else HARD if given["settings"].get("budget") == "hard" else SOFT
     merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
     try:
         request = GeneratorRequest(**given[""], **merged)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
-        raise RequestError(f"{where}: {text}, got {fault.get('input')!r}") from error
+        raise first_fault(error) from error
     _ = request.settings.rules  # the ball, and that nothing contradicts
     return request

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from hamguard.attacks.guides.supervised import distinct_labels
 from hamguard.attacks.prosgan_game import Game, new_nets
 from hamguard.codes.binary import pack, sign
 from hamguard.core.digests import digest_array
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.errors import RequestError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
@@ -27,6 +26,7 @@ from hamguard.models.generator_store import CARD, GeneratorCard, load_generator,
 from hamguard.models.prosgan import PrototypeNet
 from hamguard.models.store import AnyModel
 from hamguard.training.loop import Progress, fit, forget
+from hamguard.training.run_folder import is_finished
 from hamguard.training.schedules import factor
 
 RUN = "generator-run.json"
@@ -77,9 +77,9 @@ def train_generator(
         StoppedError: a person stopped the run; what was done is kept.
     """
     run = "-".join([request.digest, split.digest, victim.digest])
-    done = _look_at(folder, run, restart=restart)
-    if done:
-        return done
+    others = ", or one against another model"
+    if is_finished(folder, run, run_file=RUN, card_file=CARD, or_else=others, restart=restart):
+        return TrainedGenerator(load_generator(folder)[2], fresh=False)
     if not fits(victim, dataset.images):
         have, want = dataset.images.size, tuple(victim.size)
         raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
@@ -150,28 +150,3 @@ def prototype_digest(net: PrototypeNet) -> str:
     """Content hash of the prototype codes of the single labels."""
     with torch.no_grad():
         return digest_array(pack(sign(net(torch.eye(net.classes)))))
-
-
-def _look_at(folder: Path, run: str, *, restart: bool) -> TrainedGenerator | None:
-    """The finished run of a folder, if it is this one; refuse anything else that would be lost."""
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --out must be a folder")
-    others = folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file()
-    if others:
-        raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
-    if restart:
-        for name in (CARD, RUN):
-            (folder / name).unlink(missing_ok=True)
-        forget(folder)
-        return None
-    if not (folder / RUN).is_file():
-        return None
-    try:
-        stored = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError):
-        stored = None
-    if stored != run:
-        raise StaleError(
-            f"{folder} holds another run, or one against another model; give another --out, or --restart to train over it"
-        )
-    return TrainedGenerator(load_generator(folder)[2], fresh=False) if (folder / CARD).is_file() else None

@@ -13,23 +13,19 @@ the noise, because codes that begin small take hundreds of steps to rise above i
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hamguard import __version__
 from hamguard.core.digests import digest_state
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import replacing, write_text
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
+from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
 
 MAPS = 12  # of the code, at every width
 ENCODER = (16, 32, 64, 128, 256, 128, 64, 32)  # between picture and code
@@ -146,12 +142,7 @@ def save_comdefend(net: ComDefend, folder: Path | str, **facts: Any) -> ComDefen
     card = ComDefendCard(
         width=net.width, channels=net.channels, noise=net.noise, weights_hash=net.digest, **facts
     )  # fmt: skip
-    with replacing(folder / WEIGHTS) as temporary:
-        try:
-            save_file({name: value.cpu().contiguous() for name, value in net.state_dict().items()}, temporary)
-        except SafetensorError as error:  # its name for a full disk
-            raise OSError(str(error)) from error
-    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
 
 
@@ -161,15 +152,8 @@ def read_comdefend_card(folder: Path | str) -> ComDefendCard:
     Raises:
         RequestError: the folder or its card is missing, or the card is damaged.
     """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise RequestError(
-            f"no ComDefend at {folder}; train one with hamguard train --method comdefend --data SOURCE --out {folder}"
-        )
-    try:
-        return ComDefendCard(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    missing = f"no ComDefend at {folder}; train one with hamguard train --method comdefend --data SOURCE --out {folder}"
+    return read_card_file(Path(folder) / CARD, ComDefendCard, missing)
 
 
 def load_comdefend(folder: Path | str) -> tuple[ComDefend, ComDefendCard]:
@@ -182,10 +166,6 @@ def load_comdefend(folder: Path | str) -> tuple[ComDefend, ComDefendCard]:
     card = read_comdefend_card(folder)
     state = read_safetensors(Path(folder) / WEIGHTS)
     net = ComDefend(card.channels, card.width, card.noise)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise RequestError(f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}") from error
-    if card.weights_hash and net.digest != card.weights_hash:
-        raise StaleError(f"{folder}: the weights have hash {net.digest}, the card was written for {card.weights_hash}")
+    take_weights(net, state, folder)
+    check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card

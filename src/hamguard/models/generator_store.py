@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field
 
 from hamguard import __version__
 from hamguard.core.digests import digest_state
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import replacing, write_text
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
+from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
 from hamguard.models.prosgan import Generator, PrototypeNet
 from hamguard.models.store import MAX_BITS, Side
 
@@ -86,21 +82,12 @@ def save_generator(generator: Generator, prototype: PrototypeNet, folder: Path |
     """
     folder = Path(folder)
     nets = dict(zip(PARTS, (generator, prototype), strict=True))
-    state = {
-        f"{part}.{name}": value.detach().cpu().contiguous()
-        for part, net in nets.items()
-        for name, value in net.state_dict().items()
-    }
+    state = {f"{part}.{name}": value for part, net in nets.items() for name, value in net.state_dict().items()}
     card = GeneratorCard(
         width=generator.width, channels=generator.channels, size=generator.size, bits=prototype.bits,
         weights_hash=digest_state(state), **facts,
     )  # fmt: skip
-    with replacing(folder / WEIGHTS) as temporary:
-        try:
-            save_file(state, temporary)
-        except SafetensorError as error:  # its name for a full disk
-            raise OSError(str(error)) from error
-    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    write_folder(folder / WEIGHTS, state, folder / CARD, card)
     return card
 
 
@@ -110,15 +97,8 @@ def read_generator_card(folder: Path | str) -> GeneratorCard:
     Raises:
         RequestError: the folder or its card is missing, or the card is damaged.
     """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise RequestError(
-            f"no generator at {folder}; train one with hamguard train --method prosgan --victim MODEL --out {folder}"
-        )
-    try:
-        return GeneratorCard(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    missing = f"no generator at {folder}; train one with hamguard train --method prosgan --victim MODEL --out {folder}"
+    return read_card_file(Path(folder) / CARD, GeneratorCard, missing)
 
 
 def load_generator(folder: Path | str) -> tuple[Generator, PrototypeNet, GeneratorCard]:
@@ -137,14 +117,7 @@ def load_generator(folder: Path | str) -> tuple[Generator, PrototypeNet, Generat
     )
     for part, net in zip(PARTS, nets, strict=True):
         own = {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
-        try:
-            net.load_state_dict(own)
-        except RuntimeError as error:
-            raise RequestError(
-                f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}"
-            ) from error
+        take_weights(net, own, folder)
         net.eval().requires_grad_(False)
-    found = digest_state(state)
-    if card.weights_hash and found != card.weights_hash:
-        raise StaleError(f"{folder}: the weights have hash {found}, the card was written for {card.weights_hash}")
+    check_weights(digest_state(state), card.weights_hash, folder)
     return *nets, card

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field
 
 from hamguard import __version__
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import replacing, write_text
+from hamguard.core.errors import RequestError
 from hamguard.models.backbones import read_safetensors
+from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
 from hamguard.models.foreign import ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
 
@@ -106,12 +103,7 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
     """
     folder = Path(folder)
     card = make_card(model, **facts)
-    with replacing(folder / WEIGHTS) as temporary:
-        try:
-            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
-        except SafetensorError as error:  # its name for a full disk
-            raise OSError(str(error)) from error
-    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    write_folder(folder / WEIGHTS, model.state_dict(), folder / CARD, card)
     return card
 
 
@@ -121,13 +113,7 @@ def read_card(folder: Path | str) -> Card:
     Raises:
         RequestError: the folder or its card is missing, or the card is damaged.
     """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise RequestError(f"{folder} is not a model folder: it has no {CARD}")
-    try:
-        return Card(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    return read_card_file(Path(folder) / CARD, Card, f"{folder} is not a model folder: it has no {CARD}")
 
 
 def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
@@ -142,14 +128,8 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
     model = HashModel(
         card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
     )  # fmt: skip
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise RequestError(f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}") from error
-    if card.weights_hash and model.digest != card.weights_hash:
-        raise StaleError(
-            f"{folder}: the weights have hash {model.digest}, the card was written for {card.weights_hash}"
-        )
+    take_weights(model, state, folder)
+    check_weights(model.digest, card.weights_hash, folder)
     return model.eval(), card
 
 

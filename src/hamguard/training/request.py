@@ -106,6 +106,45 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def sort_words(
+    flags: Mapping[str, Any], sets: Sequence[str], own: Sequence[str], idle: Sequence[str], of: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Flags and `--set` of a run that is not hash training, by section; later ones win.
+
+    Args:
+        flags: dotted key to value, None where the flag was not given, e.g. `{"training.epochs": 4}`.
+        sets: `key=value` words; the key is the name of a setting or of a recipe field.
+        own: names of the settings.
+        idle: recipe fields that mean nothing for the run; giving one is an error.
+        of: what the settings are of, for the message.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    given: dict[str, dict[str, Any]] = {"": {}, "data": {}, "settings": {}, "training": {}}
+    for key, value in flags.items():
+        if value is not None:
+            section, _, name = key.rpartition(".")
+            given[section][name] = value
+    known = [*own, *(name for name in Recipe.model_fields if name not in idle)]
+    for word in sets:
+        key, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not key:
+            raise RequestError(f"--set {word}: must be key=value")
+        name = key.removeprefix("settings.").removeprefix("training.")
+        if name not in known:
+            raise RequestError(f"unknown key {key}{of}{suggest(name, known) or '; allowed: ' + ', '.join(known)}")
+        given["settings" if name in own else "training"][name] = parse_value(text)
+    return given
+
+
+def first_fault(error: ValidationError) -> RequestError:
+    """The first fault of a request as one line."""
+    fault = error.errors()[0]
+    text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return RequestError(f"{'.'.join(map(str, fault['loc']))}: {text}, got {fault.get('input')!r}")
+
+
 def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Sequence[str] = ()) -> TrainRequest:
     """Put recipe, flags and `--set` together; later ones win. Defaults of the method lie below all three.
 
