@@ -1,0 +1,90 @@
+"""The generator of PPL: an auto-encoder that turns a picture into the noise that protects it.
+
+Paper: P.-F. Zhang, Z. Huang, X.-S. Xu, "Proactive Privacy-preserving Learning for Retrieval", AAAI 2021: an encoder of four
+convolutions (64-128-256-512 for CIFAR-10 and ImageNet, 16-32-64-128 for Fashion-MNIST) and a mirrored decoder. Kernels, strides
+and normalization are not printed; those of the code of its cross-modal successor are used: 4x4, stride 2, batch norm, ReLU, and
+tanh at the end. How the bound is kept is not printed either: `z = clip(x + eps * tanh(...))` cannot leave it.
+
+Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
+small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
+them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hamguard.core.checks import check_choice
+from hamguard.core.digests import digest_state
+from hamguard.core.errors import RequestError
+
+WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "large": (64, 128, 256, 512)}
+"""Both published widths."""
+
+STEP = 16  # pixels between places that the innermost layer knows
+REACH = 48  # no pixel of the noise depends on the picture farther away than this (45, up to a whole STEP)
+
+
+class Protector(nn.Module):
+    """Pictures to protected pictures.
+
+    Args:
+        channels: channels of the pictures that it learns from, 1 or 3.
+        width: `small` (16-32-64-128) or `large` (64-128-256-512).
+        eps: no value of a picture moves by more, in pixel units, in (0, 1].
+        generator: source of the initial weights.
+
+    Raises:
+        RequestError: unknown width, or `eps` outside (0, 1].
+    """
+
+    def __init__(
+        self, channels: int, width: str = "small", eps: float = 8 / 255, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        check_choice("width", width, WIDTHS)
+        if not 0 < eps <= 1:
+            hint = f"; did you mean {eps:g} / 255?" if eps > 1 else ""
+            raise RequestError(f"eps must be in (0, 1], got {eps:g}{hint}")
+        self.channels, self.width, self.eps = channels, width, eps
+        widths = WIDTHS[width]
+        layers: list[nn.Module] = []
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
+            torch.manual_seed((generator or torch.Generator().manual_seed(0)).initial_seed())
+            inside = channels
+            for outside in widths:
+                layers += [nn.Conv2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(True)]
+                inside = outside
+            for outside in widths[-2::-1]:
+                layers += [nn.ConvTranspose2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside)]
+                layers += [nn.ReLU(True)]
+                inside = outside
+            layers += [nn.ConvTranspose2d(inside, channels, 4, 2, 1), nn.Tanh()]
+        self.net = nn.Sequential(*layers)
+
+    def noise(self, x: Tensor) -> Tensor:
+        """The noise pattern G(x), `(B, C, H, W)` in (-1, 1), of pictures `(B, C, H, W)` in [0, 1]; any sides."""
+        H, W = x.shape[2:]
+        inner = x.expand(-1, 3, -1, -1) if x.shape[1] < self.channels else x
+        if inner.shape[1] > self.channels:
+            inner = inner.mean(1, keepdim=True)
+        down, right = -H % STEP, -W % STEP
+        if down or right:
+            mode = "reflect" if down < H and right < W else "replicate"
+            inner = F.pad(inner, (0, right, 0, down), mode=mode)
+        made: Tensor = self.net(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
+        if made.shape[1] > x.shape[1]:
+            made = made.mean(1, keepdim=True)
+        return made.expand(-1, x.shape[1], -1, -1)
+
+    def forward(self, x: Tensor, eps: float | None = None) -> Tensor:
+        """Protected pictures `z = clip(x + eps G(x))`, `(B, C, H, W)` in [0, 1]; a clipped value keeps its gradient."""
+        moved = x + (self.eps if eps is None else eps) * self.noise(x)
+        return moved + (moved.clamp(0, 1) - moved).detach()  # straight through: saturated pixels go on learning
+
+    @property
+    def digest(self) -> str:
+        """Content hash of weights and buffers."""
+        return digest_state(self.state_dict())

@@ -1,0 +1,106 @@
+"""A protector folder: the generator's weights and a card of facts. Reading one executes no code."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hamguard import __version__
+from hamguard.core.checks import suggest
+from hamguard.core.errors import RequestError
+from hamguard.models.backbones import read_safetensors
+from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.protector import Protector
+
+WEIGHTS, CARD = "protector.safetensors", "protector.json"
+SHIPPED = ("photos",)
+"""Protectors inside the package."""
+
+
+class ProtectorCard(BaseModel):
+    """Facts that travel with a protector's weights.
+
+    Attributes:
+        channels: of the pictures that it learned from.
+        width: small or large.
+        eps: bound that it learned under, in pixel units.
+        side: shorter side of the pictures that it learned from.
+        surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
+        surrogate_names: what they were.
+        settings: weights and rules of the game.
+        recipe: training recipe, complete.
+        seed: of the run.
+        data: source, split hash, number of pictures, notes on the data.
+        weights_hash: content hash of the weights.
+        history: one object an epoch.
+        notes: what a reader must know, e.g. that the surrogate's codes became constant.
+        version: hamguard's version.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    channels: Literal[1, 3]
+    width: Literal["small", "large"]
+    eps: float = Field(gt=0, le=1)
+    side: int = Field(ge=1, le=4096)
+    surrogates: list[str] = []
+    surrogate_names: list[str] = []
+    settings: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    seed: int = 0
+    data: dict[str, Any] = {}
+    weights_hash: str = ""
+    history: list[dict[str, Any]] = []
+    notes: list[str] = []
+    version: str = __version__
+
+
+def save_protector(net: Protector, folder: Path | str, **facts: Any) -> ProtectorCard:
+    """Write a protector folder; the card is written last, so a folder with a card is complete.
+
+    Args:
+        net: what to save.
+        folder: where to; made if missing.
+        facts: further fields of `ProtectorCard`.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    card = ProtectorCard(
+        channels=net.channels, width=net.width, eps=net.eps, weights_hash=net.digest, **facts
+    )  # fmt: skip
+    write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
+    return card
+
+
+def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
+    """Load a protector folder, or one that ships with hamguard by its name, frozen, in evaluation mode, on the CPU.
+
+    Raises:
+        RequestError: neither a protector folder nor a shipped name, or something in it is missing or damaged.
+        StaleError: the weights are not those that the card was written for.
+    """
+    folder = shipped_protector(str(name)) if str(name) in SHIPPED and not Path(name).exists() else Path(name)
+    near = suggest(str(name), SHIPPED) or f"; shipped with hamguard: {', '.join(SHIPPED)}"
+    missing = f"{name} is not a protector folder: it has no {CARD}{near}"
+    card = read_card_file(folder / CARD, ProtectorCard, missing)
+    net = Protector(card.channels, card.width, card.eps)
+    take_weights(net, read_safetensors(folder / WEIGHTS), folder)
+    check_weights(net.digest, card.weights_hash, folder)
+    return net.eval().requires_grad_(False), card
+
+
+def shipped_protector(name: str) -> Path:
+    """Folder of a protector inside the package.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    if name not in SHIPPED:
+        raise RequestError(f"no protector {name!r} ships with hamguard; there is {', '.join(SHIPPED)}")
+    return Path(str(files("hamguard"))) / "shipped" / f"protector-{name}"

@@ -1,0 +1,1 @@
+"""PPL, protecting image files, proof of effect."""
