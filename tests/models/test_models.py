@@ -230,3 +230,13 @@ def test_foreign_models_by_export(tmp_path: Path) -> None:
     (tmp_path / "bad.pt2").write_bytes(b"torn")
     with pytest.raises(RequestError, match="not a readable torch.export file"):
         load_any(tmp_path / "bad.pt2")
+
+
+def test_a_safetensors_file_whose_first_byte_looks_like_a_pickle_is_read(tmp_path: Path) -> None:
+    for extra in range(300):  # the first byte is the low one of the header's length, which grows with the name
+        save_file({"w" + "x" * extra: torch.ones(2)}, tmp_path / "w.safetensors")
+        if (tmp_path / "w.safetensors").read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail("no name gave the byte")
+    assert list(read_safetensors(tmp_path / "w.safetensors")) == ["w" + "x" * extra]

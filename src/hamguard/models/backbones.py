@@ -137,8 +137,9 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise RequestError(f"no weight file at {path}")
     with path.open("rb") as stream:
-        head = stream.read(4)
-    if head[:2] == b"PK" or head[:1] == pickle.PROTO:
+        head = stream.read(9)
+    # a safetensors file begins with the length of its header, whose first byte may be any, and then the header, a JSON object
+    if head[:2] == b"PK" or (head[:1] == pickle.PROTO and head[8:] != b"{"):
         raise RequestError(
             f"{path} is a pickle, which can execute code when it is loaded; give a .safetensors file "
             "(convert on a machine you trust: safetensors.torch.save_file(torch.load(path, weights_only=True), out))"

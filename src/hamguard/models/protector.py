@@ -24,7 +24,7 @@ WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "lar
 """Both published widths."""
 
 STEP = 16  # pixels between places that the innermost layer knows
-REACH = 48  # no pixel of the noise depends on the picture farther away than this (45, up to a whole STEP)
+REACH = 32  # pixels around a part cut at multiples of STEP that its noise depends on: 31, up to a whole STEP
 
 
 class Protector(nn.Module):

@@ -1,0 +1,121 @@
+"""The generator of PPL and its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.seeds import torch_generator
+from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
+from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
+
+
+def trained_like(channels: int = 3, eps: float = 0.1) -> Protector:
+    """A generator whose noise is not near zero: the norms know what passes through them."""
+    net = Protector(channels, "small", eps, torch_generator(7))
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net.train().noise(torch.rand(2, channels, 64, 64, generator=torch_generator(8)))
+    return net.eval().requires_grad_(False)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 3]), st.sampled_from([1, 3]),
+    st.floats(1 / 255, 1), st.integers(0, 99),
+)  # fmt: skip
+def test_any_sides_and_channels_inside_the_bound(H: int, W: int, made: int, seen: int, eps: float, seed: int) -> None:
+    net = trained_like(made)
+    x = torch.rand(2, seen, H, W, generator=torch.Generator().manual_seed(seed))
+    noise, z = net.noise(x), net(x, eps)
+    assert noise.shape == z.shape == x.shape
+    assert float(noise.abs().max()) <= 1
+    assert float((z - x).abs().max()) <= eps + 1e-6
+    assert float(z.min()) >= 0 and float(z.max()) <= 1
+
+
+def test_a_part_with_its_surroundings_gives_the_whole_pass() -> None:
+    """What tiles rest on: STEP and REACH are as large as the net needs."""
+    net = trained_like()
+    x = torch.rand(1, 3, 2 * REACH + 4 * STEP, 2 * REACH + 6 * STEP, generator=torch_generator(1))
+    whole = net.noise(x)
+    part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32])
+    inner = whole[:, :, STEP + REACH : STEP + REACH + 32, 2 * STEP + REACH : 2 * STEP + REACH + 32]
+    assert torch.allclose(part[:, :, REACH : REACH + 32, REACH : REACH + 32], inner, atol=1e-6)
+    less = REACH - STEP
+    part = net.noise(x[:, :, 2 * STEP : 2 * STEP + 2 * less + 32, 3 * STEP : 3 * STEP + 2 * less + 32])
+    assert not torch.allclose(part[:, :, less : less + 32, less : less + 32], inner, atol=1e-6)
+
+
+def test_clipped_values_keep_their_gradient() -> None:
+    net = Protector(1, "small", 0.5, torch_generator(0)).eval()
+    x = torch.ones(1, 1, 16, 16)
+    weight = torch.rand(1, 1, 16, 16, generator=torch_generator(5))
+    (net(x) * weight).sum().backward()
+    straight = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    net.zero_grad()
+    ((x + 0.5 * net.noise(x)) * weight).sum().backward()
+    for a, b in zip(straight, (p.grad for p in net.parameters() if p.grad is not None), strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_both_published_widths_and_seeds() -> None:
+    for width, sizes in WIDTHS.items():
+        net = Protector(3, width)
+        found = [m.out_channels for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+        mirrored = [m.out_channels for m in net.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+        assert tuple(found) == sizes
+        assert tuple(mirrored) == (*sizes[-2::-1], 3)
+    assert Protector(3, generator=torch_generator(1)).digest == Protector(3, generator=torch_generator(1)).digest
+    assert Protector(3, generator=torch_generator(1)).digest != Protector(3, generator=torch_generator(2)).digest
+
+
+@pytest.mark.parametrize(
+    ("eps", "match"), [(8.0, "did you mean 8 / 255"), (0.0, "must be in"), (float("nan"), "must be in")]
+)
+def test_wrong_eps_is_refused(eps: float, match: str) -> None:
+    with pytest.raises(RequestError, match=match):
+        Protector(3, "small", eps)
+
+
+def test_a_folder_gives_back_what_it_got(tmp_path: Path) -> None:
+    net = trained_like()
+    save_protector(net, tmp_path / "p", side=32, surrogates=["abc"])
+    again, card = load_protector(tmp_path / "p")
+    x = torch.rand(1, 3, 20, 30, generator=torch_generator(0))
+    assert torch.equal(net(x), again(x))
+    assert (card.eps, card.side, card.surrogates, card.weights_hash) == (0.1, 32, ["abc"], net.digest)
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_a_damaged_folder_says_so(tmp_path: Path) -> None:
+    net = trained_like()
+    with pytest.raises(RequestError, match="is not a protector folder: it has no protector.json"):
+        load_protector(tmp_path)
+    save_protector(net, tmp_path, side=32)
+    state = load_file(tmp_path / WEIGHTS)
+    name = next(iter(state))
+    save_file({**state, name: state[name] + 1}, tmp_path / WEIGHTS)
+    with pytest.raises(StaleError, match="the card was written for"):
+        load_protector(tmp_path)
+    save_file({**state, name: state[name] * float("nan")}, tmp_path / WEIGHTS)
+    with pytest.raises(RequestError, match="NaN"):
+        load_protector(tmp_path)
+    save_file({name: state[name]}, tmp_path / WEIGHTS)
+    with pytest.raises(RequestError, match="do not fit"):
+        load_protector(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps({**card, "eps": 8}))
+    with pytest.raises(RequestError, match="damaged"):
+        load_protector(tmp_path)
+    with pytest.raises(RequestError, match="ships with hamguard"):
+        shipped_protector("none")
