@@ -35,11 +35,20 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan, comdefend."
+            "--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan, comdefend, ppl."
         ),
     ] = None,
     victim: Annotated[
         str | None, typer.Option("--victim", help="prosgan only: the model that the generator is trained to attack.")
+    ] = None,
+    surrogate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--surrogate", help="ppl only: a model folder to learn against; may be repeated. Without it one is made."
+        ),
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="ppl only: bound of the protection in pixel units, e.g. 8/255.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Settings as printed: paper or code.")] = None,
     backbone: Annotated[
@@ -67,6 +76,8 @@ def train(
 
     A purifier of pictures: hamguard train --method comdefend --data digits --out purifiers/digits
 
+    A protector of pictures: hamguard train --method ppl --data fashion-mnist --eps 0.3 --out protectors/fashion
+
     Several processes: torchrun --nproc-per-node 2 -m hamguard train ... (the batch is divided among them).
     """
     if method == "prosgan":
@@ -84,6 +95,19 @@ def train(
         return
     if victim is not None:
         raise RequestError("--victim belongs to --method prosgan")
+    if method == "ppl":
+        from hamguard.cli.train_protector import train_protector
+
+        others = {"RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits}
+        train_protector(
+            surrogate or [], eps, out, data=data, data_root=data_root, protocol=protocol,
+            drop_duplicates=drop_duplicates, preset=preset, epochs=epochs, batch_size=batch_size, sets=sets or [],
+            seed=seed, restart=restart, device=device, as_json=as_json,
+            refused=[name for name, value in others.items() if value is not None],
+        )  # fmt: skip
+        return
+    if surrogate or eps is not None:
+        raise RequestError(f"{'--surrogate' if surrogate else '--eps'} belongs to --method ppl")
     if method == "comdefend":
         from hamguard.cli.train_comdefend import train_comdefend
 

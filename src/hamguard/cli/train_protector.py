@@ -1,0 +1,90 @@
+"""`hamguard train --method ppl`: train a protector of pictures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.protector_training import TrainedProtector
+
+
+def train_protector(
+    surrogates: Sequence[str],
+    eps: str | None,
+    out: Path,
+    *,
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    drop_duplicates: bool,
+    preset: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    sets: Sequence[str],
+    seed: int | None,
+    restart: bool,
+    device: str,
+    as_json: bool,
+    refused: Sequence[str],
+) -> None:
+    """Train, and say what came of it; arguments are those of `hamguard train`.
+
+    Raises:
+        RequestError: options that belong to hash models, a foreign surrogate, several processes, or a wrong setting.
+    """
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: belongs to hash models; ppl takes --set KEY=VALUE")
+    from hamguard.data.sources import open_source
+    from hamguard.evaluation.protector_request import build_protector_request
+    from hamguard.evaluation.protector_training import train_protector as run
+    from hamguard.models.store import load_folder
+    from hamguard.training.distributed import join_world
+
+    flags = {
+        "preset": preset, "seed": seed, "settings.eps": eps, "data.source": data, "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
+    }  # fmt: skip
+    request = build_protector_request(flags, sets)
+    if join_world().size > 1:
+        raise RequestError("a protector is trained by one process; leave out torchrun")
+    nets = [(Path(name).name, load_folder(name)[0]) for name in surrogates]
+    chosen, ask = choose_device(device), request.data
+    with Bar("reading pictures") as bar:
+        dataset, split = open_source(
+            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
+            drop_duplicates=ask.drop_duplicates, size=ask.size or (nets[0][1].size[0] if nets else None),
+            progress=bar.count,
+        )  # fmt: skip
+    with Bar(f"training {request.method}") as bar:
+        result = run(request, nets, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    _report(result, out, as_json=as_json)
+
+
+def _report(result: TrainedProtector, out: Path, *, as_json: bool) -> None:
+    card = result.card
+    if as_json:
+        print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])
+        return
+    if not result.fresh:
+        say(f"{out} holds the finished protector of this very run; nothing was trained (--restart trains again).")
+    last = card.history[-1]
+    game = {"one-step": "one-step game", "two-step": "two-step game", "frozen": "frozen surrogate"}
+    typer.echo(
+        f"{out}: PPL (Zhang, Huang, Xu, AAAI 2021), {game[str(card.settings['game'])]}, width {card.width}, "
+        f"eps {card.eps:.4g} ({card.eps * 255:.1f} of 255 levels), {card.data['train']:,} training pictures"
+    )
+    typer.echo(
+        f"last epoch: {100 * last['moved_bits']:.0f}% of the surrogate's bits move, {last['seconds']:,.0f} s in all; "
+        f"surrogate: {', '.join(card.surrogate_names)}"
+    )
+    for note in (*card.notes, *card.data["notes"]):
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard protect PHOTOS PROTECTED --protector {shlex.quote(str(out))}")
