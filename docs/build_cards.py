@@ -1,4 +1,4 @@
-"""Write the cards of methods, attacks and defenses in `docs/` from the registries; a test compares them with what lies there.
+"""Write the cards of methods, attacks, defenses and PPL in `docs/` from the code; a test compares them with what lies there.
 
 uv run python docs/build_cards.py
 """
@@ -15,7 +15,9 @@ from hamguard.defenses.registry import defense_names, defense_type
 from hamguard.defenses.request import epoch_cost
 from hamguard.evaluation.attack_plan import FLAGS, describe
 from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
+from hamguard.evaluation.protector_request import ProtectorSettings, build_protector_request
 from hamguard.hashing.objective import REGISTRY, Objective, objective_type
+from hamguard.privacy import ppl, smmd
 from hamguard.training.recipe import Recipe
 
 FOLDER = Path(__file__).parent
@@ -204,6 +206,28 @@ def defense_cards() -> dict[str, str]:
     return {**pages, "defenses/README.md": "\n".join([*lines, ""])}
 
 
+def protector_cards() -> dict[str, str]:
+    """File name to content of the card of PPL."""
+    mine, paper = (build_protector_request({"data.source": "digits", "preset": name}) for name in ("default", "paper"))
+    lines = [
+        "# ppl: proactive privacy-preserving learning",
+        "",
+        inspect.getdoc(ppl) or "",
+        "",
+        inspect.getdoc(smmd) or "",
+    ]
+    lines += ["", "How it is measured: [privacy](../privacy.md).", "", "## Settings", ""]
+    lines += ["| setting | default | paper | meaning |", "|---|---|---|---|"]
+    for key, field in ProtectorSettings.model_fields.items():
+        values = " | ".join(cell(shown(getattr(one.settings, key))) for one in (mine, paper))
+        lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
+    for key in ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm"):
+        values = " | ".join(cell(getattr(one.training, key)) for one in (mine, paper))
+        lines.append(f"| `{key}` | {values} | of the training recipe |")
+    train = "hamguard train --method ppl --data digits --eps 0.3 --out protectors/digits"
+    return {"protectors/ppl.md": "\n".join([*lines, "", "```bash", train, "```", ""])}
+
+
 def cards() -> dict[str, str]:
     """File name to content of every card, and of their lists."""
     objective_type("csq")  # fills the registry
@@ -226,7 +250,7 @@ def cards() -> dict[str, str]:
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
     ]
-    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards(), **defense_cards()}
+    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards(), **defense_cards(), **protector_cards()}
 
 
 def main() -> int:

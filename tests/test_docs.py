@@ -31,7 +31,7 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     from build_cards import cards
 
-    folders = [ROOT / "docs" / name for name in ("methods", "attacks", "defenses")]
+    folders = [ROOT / "docs" / name for name in ("methods", "attacks", "defenses", "protectors")]
     found = [path for folder in folders for path in folder.glob("*.md")]
     written = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in found}
     assert written == cards(), "run: uv run python docs/build_cards.py"

@@ -119,11 +119,12 @@ def test_the_presets_are_the_printed_numbers() -> None:
     paper = build_protector_request({"data.source": "digits", "preset": "paper"})
     assert (paper.settings.alpha, paper.settings.beta, paper.settings.gamma, paper.settings.lam) == (1, 10, 1, 1)
     assert (paper.settings.normalize, paper.settings.warmup, paper.settings.bits) == ("sum", 0, 8)
+    assert not paper.settings.balance
     assert (paper.training.lr, paper.settings.surrogate_rate, paper.training.optimizer) == (1e-4, 1e-3, "sgd")
     assert (paper.training.batch_size, paper.training.clip_norm) == (512, 0.0)
     mine = build_protector_request({"data.source": "digits"})
     assert mine.settings.game == "one-step"  # the two-player game stays the default
-    assert mine.settings.normalize == "mean"
+    assert (mine.settings.alpha, mine.settings.beta, mine.settings.gamma, mine.settings.normalize) == (1, 10, 1, "sum")
 
 
 def small_protector(eps: float = 0.3) -> Protector:

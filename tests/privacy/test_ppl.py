@@ -17,7 +17,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
-from hamguard.privacy.game import Game, Warmup, two_views
+from hamguard.privacy.game import Game, Warmup, random_parts, two_views
 from hamguard.privacy.ppl import Rules, matching_loss, pair_loss, pair_signs, reverse_gradient
 from hamguard.privacy.smmd import gaussian_kernels, masked_discrepancy, smmd
 
@@ -75,10 +75,10 @@ def test_the_losses_are_the_printed_ones(seed: int, m: int, K: int) -> None:
     js = sum(float(hx[i] @ hz[j] - K * s[i, j]) ** 2 for i, j in product(range(m), repeat=2))
     je = sum(float((hx[i] - hz[i]).square().sum()) for i in range(m))
     ds = literal_smmd(hx.tolist(), hz.tolist(), s.tolist())
-    rules = Rules(2.0, 3.0, 5.0, 7.0, normalize="sum")
+    rules = Rules(2.0, 3.0, 5.0, 7.0, normalize="sum", balance=False)
     assert float(rules.affinity_loss(hz, s)) == pytest.approx(7 * jo, rel=1e-9)
     assert float(rules.privacy_loss(hx, hz, s)) == pytest.approx(2 * ds + 3 * js + 5 * je, rel=1e-6)
-    mean = Rules(2.0, 3.0, 5.0, 7.0, normalize="mean")
+    mean = Rules(2.0, 3.0, 5.0, 7.0, normalize="mean", balance=False)
     assert float(mean.affinity_loss(hz, s)) == pytest.approx(7 * jo / (m * K) ** 2, rel=1e-9)
     expected = 2 * ds + 3 * js / (m * K) ** 2 + 5 * je / (m * K)
     assert float(mean.privacy_loss(hx, hz, s)) == pytest.approx(expected, rel=1e-6)
@@ -179,7 +179,7 @@ def test_one_step_gives_both_players_their_own_gradient() -> None:
         mine = found[0 if part is protector else 1]
         assert len(mine) == len(wanted) > 0
         for a, b in zip(mine, wanted, strict=True):
-            assert torch.allclose(a, b, atol=1e-5, rtol=1e-4)
+            assert torch.allclose(a, b, atol=1e-5 * float(b.abs().max()) + 1e-6, rtol=1e-3)
 
 
 def test_a_frozen_surrogate_stays_and_gives_the_generator_the_same_gradient() -> None:
@@ -194,7 +194,7 @@ def test_a_frozen_surrogate_stays_and_gives_the_generator_the_same_gradient() ->
         assert game.surrogates[0].digest == before
         assert len(game.parameter_groups()) == (2 if kind == "one-step" else 1)
     for a, b in zip(grads["one-step"], grads["frozen"], strict=True):
-        assert torch.allclose(a, b, atol=1e-5, rtol=1e-4)
+        assert torch.allclose(a, b, atol=1e-5 * float(b.abs().max()) + 1e-6, rtol=1e-3)
 
 
 def test_two_steps_move_the_surrogate_by_the_privacy_loss_alone() -> None:
@@ -270,3 +270,16 @@ def test_outputs_of_a_finished_model_are_scaled_so_that_tanh_does_not_saturate()
     other = make_game(Rules(game="frozen"))
     other.load_state(game.state())
     assert other.scales == game.scales
+
+
+def test_parts_are_cut_at_full_resolution() -> None:
+    x = torch.arange(2 * 9 * 7).reshape(2, 1, 9, 7).float()
+    found = random_parts(x, 4, torch_generator(1))
+    assert found.shape == (2, 1, 4, 4)
+    for one, part in zip(x, found, strict=True):
+        places = [(t, k) for t in range(6) for k in range(4) if torch.equal(one[:, t : t + 4, k : k + 4], part)]
+        assert len(places) == 1
+    assert torch.equal(random_parts(x, 4, torch_generator(1)), found)
+    game = make_game(Rules())
+    game.part = 14
+    assert game._batch(torch.arange(3), torch_generator(0))[0].shape == (3, 1, 14, 14)

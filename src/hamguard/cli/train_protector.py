@@ -57,11 +57,11 @@ def train_protector(
         raise RequestError("a protector is trained by one process; leave out torchrun")
     nets = [(Path(name).name, load_folder(name)[0]) for name in surrogates]
     chosen, ask = choose_device(device), request.data
+    whole = bool(nets) and not request.settings.part  # then pictures have to be as large as the surrogate takes them
     with Bar("reading pictures") as bar:
         dataset, split = open_source(
             ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates, size=ask.size or (nets[0][1].size[0] if nets else None),
-            progress=bar.count,
+            drop_duplicates=ask.drop_duplicates, size=ask.size or (nets[0][1].size[0] if whole else None), progress=bar.count,
         )  # fmt: skip
     with Bar(f"training {request.method}") as bar:
         result = run(request, nets, dataset, split, out, device=chosen, restart=restart, progress=bar)

@@ -34,10 +34,16 @@ class ProtectorSettings(BaseModel):
     gamma: float = Field(1.0, ge=0, description="weight of the matching loss")
     affinity: float = Field(1.0, ge=0, description="weight of the affinity loss inside the protected domain")
     lam: float = Field(1.0, ge=0, description="factor of the gradient reversal layer")
-    normalize: Literal["mean", "sum"] = Field("mean", description="means over pairs and bits, or the printed sums")
-    balance: bool = Field(False, description="similar and dissimilar pairs weigh alike in the game")
+    normalize: Literal["mean", "sum"] = Field("sum", description="the printed sums, or means over pairs and bits")
+    balance: bool = Field(True, description="similar and dissimilar pairs weigh alike in the game; false as printed")
     similarity: Literal["labels", "views"] = Field(
         "labels", description="labels, or without them: two views of one picture are similar, all else is not"
+    )
+    part: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="learn from random square parts of this side, at full resolution; 0 for whole pictures",
     )
     bits: int = Field(8, ge=1, le=4096, description="code length of the surrogate")
     backbone: str | None = Field(None, description="network of the surrogate; by picture size where not given")
@@ -91,7 +97,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "training": {"epochs": 9, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "clip_norm": 1.0},
     },
     "paper": {
-        "settings": {"normalize": "sum", "warmup": 0, "surrogate_rate": 1e-3},
+        "settings": {"balance": False, "warmup": 0, "surrogate_rate": 1e-3},
         "training": {
             "epochs": 50, "batch_size": 512, "lr": 1e-4, "optimizer": "sgd", "momentum": 0.0,
             "schedule": "constant", "clip_norm": 0.0,

@@ -15,7 +15,6 @@ from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
-from hamguard.evaluation.encode import fits
 from hamguard.evaluation.protector_request import ProtectorRequest
 from hamguard.models.backbones import default_backbone
 from hamguard.models.hash_model import HashModel
@@ -85,7 +84,7 @@ def train_protector(
     if history[-1]["constant_batches"] > ALARM:
         notes.append(
             "the surrogate's codes became constant, so this protector learned against nothing; "
-            "what helps: --set warmup=400, --set surrogate_rate=3e-5, --set normalize=mean"
+            "what helps: --set warmup=400, --set surrogate_rate=3e-5, --set optimizer=adam"
         )
     card = save_protector(
         game.protector, folder,
@@ -127,10 +126,14 @@ def new_game(
                 f"{dataset.name} has no labels; without them similarity comes from views: --set similarity=views"
             )
         labels = torch.from_numpy(dataset.labels[learned]).float()
+    size = (ask.part, ask.part) if ask.part else images.size
+    if ask.part > min(images.size):
+        raise RequestError(f"parts of {ask.part} pixels do not fit into pictures of {images.size[0]}x{images.size[1]}")
     for net in surrogates:
-        if not fits(net, images):
-            have, want = images.size, tuple(net.size)
-            raise RequestError(f"a surrogate takes {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+        if tuple(net.size) != tuple(size):
+            have, want = size, tuple(net.size)
+            what = "parts" if ask.part else "data"
+            raise RequestError(f"a surrogate takes {want[0]}x{want[1]} pixels, the {what} have {have[0]}x{have[1]}")
     warmup, fresh = request.warmup, not surrogates
     if surrogates:
         warmup = type(warmup)(0)
@@ -138,7 +141,7 @@ def new_game(
         mean, std = pixel_statistics(images, learned)
         surrogates = [
             HashModel(
-                ask.backbone or default_backbone(images.size), ask.bits, channels=images.channels, size=images.size,
+                ask.backbone or default_backbone(size), ask.bits, channels=images.channels, size=size,
                 mean=mean, std=std, generator=torch_generator(request.seed, "surrogate"),
             )
         ]  # fmt: skip
@@ -152,5 +155,5 @@ def new_game(
 
     return Game(
         protector, surrogates, pictures, labels, len(learned),
-        rules=ask.rules, warmup=warmup, rate=request.training.lr, surrogate_rate=ask.surrogate_rate, fresh=fresh,
+        rules=ask.rules, warmup=warmup, rate=request.training.lr, surrogate_rate=ask.surrogate_rate, part=ask.part, fresh=fresh,
     )  # fmt: skip

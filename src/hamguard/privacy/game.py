@@ -85,6 +85,14 @@ def two_views(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.cat(seen)
 
 
+def random_parts(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A random square part of each picture at full resolution, `(B, C, H, W)` to `(B, C, side, side)`."""
+    H, W = x.shape[2:]
+    top = torch.randint(H - side + 1, (len(x),), generator=generator).tolist()
+    left = torch.randint(W - side + 1, (len(x),), generator=generator).tolist()
+    return torch.stack([one[:, t : t + side, k : k + side] for one, t, k in zip(x, top, left, strict=True)])
+
+
 class Game:
     """The task of a training loop.
 
@@ -97,6 +105,7 @@ class Game:
         warmup: how surrogates begin.
         rate: learning rate of the generator, which the loop applies.
         surrogate_rate: that of the surrogates.
+        part: learn from random parts of this side of the pictures; 0 for whole pictures.
         fresh: the surrogates start from nothing; else they are finished models, whose outputs are scaled before tanh.
 
     Raises:
@@ -115,6 +124,7 @@ class Game:
         warmup: Warmup,
         rate: float,
         surrogate_rate: float,
+        part: int = 0,
         fresh: bool = True,
     ) -> None:
         if not surrogates:
@@ -122,7 +132,7 @@ class Game:
         self.protector, self.surrogates = protector, list(surrogates)
         self.pictures, self.labels, self.items = pictures, labels, items
         self.rules, self.warmup = rules, warmup
-        self.rate, self.surrogate_rate, self.fresh = rate, surrogate_rate, fresh
+        self.rate, self.surrogate_rate, self.part, self.fresh = rate, surrogate_rate, part, fresh
         self.device = next(protector.parameters()).device
         playing = [p for net in self.surrogates for p in net.parameters()]
         for p in playing:
@@ -172,7 +182,7 @@ class Game:
     @torch.no_grad()
     def _fit_scales(self) -> None:
         """Bring the median size of a finished model's outputs to at most 1: the codes stay, and their gradient lives."""
-        x = self.pictures(range(min(LOOK, self.items))).to(self.device)
+        x = self._shown(range(min(LOOK, self.items)), torch_generator(self.warmup.seed, "scales"))
         for number, net in enumerate(self.surrogates):
             self.scales[number] = 1 / max(1.0, float(net.eval().logits(x).abs().median()))
 
@@ -184,9 +194,14 @@ class Game:
         """All items."""
         return None
 
+    def _shown(self, numbers: Sequence[int], draw: torch.Generator) -> Tensor:
+        """Pictures, or random parts of them, `(m, C, H, W)`."""
+        x = self.pictures(numbers)
+        return (random_parts(x, self.part, draw) if self.part else x).to(self.device)
+
     def _batch(self, index: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pictures `(m, C, H, W)` and S `(m, m)` in {-1, +1}."""
-        x = self.pictures(index.tolist()).to(self.device)
+        x = self._shown(index.tolist(), draw)
         if self.labels is None:
             x = two_views(x, draw)
             same = torch.eye(len(index), device=self.device).repeat(2, 2)
