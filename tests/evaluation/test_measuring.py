@@ -18,8 +18,9 @@ from hamguard.data.split import Part
 from hamguard.evaluation.curves import measure_curves
 from hamguard.evaluation.encode import encode, packed_codes
 from hamguard.evaluation.model_rows import model_banks
-from hamguard.evaluation.pictures import codes_of, fit_to, read_picture
+from hamguard.evaluation.pictures import read_picture
 from hamguard.evaluation.score import Convention, check_defined, parse_metric, score_rows, validation_map
+from hamguard.models.encode import codes_of
 from hamguard.models.hash_model import HashModel
 from tests.training.conftest import make_blobs, make_split
 
@@ -136,23 +137,6 @@ def test_validation_map_scores_and_refuses_queries() -> None:
         score(model, split.part("query"), split.part("train"))
     with pytest.raises(RequestError, match="model selection takes the validation split, got the database split"):
         score(model, Part("database", split.validation), split.part("train"))
-
-
-@pytest.mark.parametrize("channels", [(), (3,)])
-def test_fit_to(channels: tuple[int, ...]) -> None:
-    wide = np.full((20, 60, *channels), 200, np.uint8)
-    wide[:, :20], wide[:, 40:] = 0, 100  # three squares: black, light, gray
-    crop, stretch, pad = (fit_to(wide, (20, 20), kind) for kind in ("crop", "stretch", "pad"))
-    assert crop.shape == stretch.shape == pad.shape == (20, 20, *channels)
-    assert (crop == 200).all()  # the middle
-    assert stretch[:, 1].max() < 60 and abs(int(stretch[10, 10].max()) - 200) < 5 and stretch.max() < 230
-    assert (pad[:6] == 255).all() and (pad[-6:] == 255).all() and pad[10, 1].max() < 60  # white above and below
-    same = fit_to(wide, (20, 60), "pad")
-    assert np.array_equal(same, wide)
-    thin = fit_to(np.zeros((1, 4000, *channels), np.uint8), (16, 16), "pad")
-    assert thin.shape == (16, 16, *channels) and (thin == 0).any()
-    with pytest.raises(RequestError, match="unknown fit 'zoom'; allowed: crop, pad, stretch"):
-        fit_to(wide, (20, 20), "zoom")
 
 
 def test_read_picture_gives_what_the_model_takes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hamguard.images.views import (
     center_crop,
     crop_image,
     fit_image,
+    fit_to,
     jpeg,
     jpeg_image,
     resize,
@@ -131,3 +132,20 @@ def test_encode_then_view_is_the_scored_picture(tmp_path, x):
     pixels = (round_8bit(x)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     encode(pixels, tmp_path / "x.png")
     assert np.array_equal(decode(tmp_path / "x.png"), pixels)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_fit_to(channels):
+    wide = np.full((20, 60, *channels), 200, np.uint8)
+    wide[:, :20], wide[:, 40:] = 0, 100  # three squares: black, light, gray
+    crop, stretch, pad = (fit_to(wide, (20, 20), kind) for kind in ("crop", "stretch", "pad"))
+    assert crop.shape == stretch.shape == pad.shape == (20, 20, *channels)
+    assert (crop == 200).all()  # the middle
+    assert stretch[:, 1].max() < 60 and abs(int(stretch[10, 10].max()) - 200) < 5 and stretch.max() < 230
+    assert (pad[:6] == 255).all() and (pad[-6:] == 255).all() and pad[10, 1].max() < 60  # white above and below
+    same = fit_to(wide, (20, 60), "pad")
+    assert np.array_equal(same, wide)
+    thin = fit_to(np.zeros((1, 4000, *channels), np.uint8), (16, 16), "pad")
+    assert thin.shape == (16, 16, *channels) and (thin == 0).any()
+    with pytest.raises(RequestError, match="unknown fit 'zoom'; allowed: crop, pad, stretch"):
+        fit_to(wide, (20, 20), "zoom")

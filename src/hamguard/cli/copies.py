@@ -36,9 +36,10 @@ def evaluate_copies(
     import numpy as np
 
     from hamguard.data.split import Part
-    from hamguard.evaluation.copies import parse_view, search_copies
+    from hamguard.evaluation.copies import search_copies
     from hamguard.evaluation.encode import encode
     from hamguard.evaluation.model_rows import base_row
+    from hamguard.images.named_views import parse_view
 
     for view in views:
         parse_view(view)
@@ -59,7 +60,8 @@ def evaluate_copies(
 
 
 def _draw(path: Path, views: list[str], found: list[CopySearch], rows: Ints, bank: CodeBank, dataset: Dataset) -> None:
-    from hamguard.evaluation.copies import parse_view, shown_copies
+    from hamguard.evaluation.copies import shown_copies
+    from hamguard.images.named_views import parse_view
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 
     lines = []

@@ -64,7 +64,8 @@ def search(
     from hamguard.cli.common import check_suffix
     from hamguard.cli.index import read_origin
     from hamguard.cli.source import open_for_model
-    from hamguard.evaluation.pictures import codes_of, read_picture
+    from hamguard.evaluation.pictures import read_picture
+    from hamguard.models.encode import codes_of
     from hamguard.models.store import load_any
     from hamguard.retrieval.index import open_index
 

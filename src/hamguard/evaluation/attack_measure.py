@@ -28,12 +28,12 @@ from hamguard.evaluation.attack_files import check_folder, read_pictures, write_
 from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
 from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack_run import AttackedPictures, Source, forget, run_attack, run_key
-from hamguard.evaluation.distortion import Distortion, measure_distortion
 from hamguard.evaluation.encode import encode, fits, packed_codes
 from hamguard.evaluation.generators import check_generator, noise_like, with_generator
 from hamguard.evaluation.model_rows import base_row
 from hamguard.evaluation.score import EXACT, Convention
 from hamguard.evaluation.targets import Targets, choose_targets, save_targets
+from hamguard.images.distortion import Distortion, measure_distortion
 from hamguard.images.quantize import as_pixels
 from hamguard.models.store import AnyModel, Card
 

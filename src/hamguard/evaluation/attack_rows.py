@@ -20,8 +20,8 @@ from hamguard.codes.histograms import distance_histograms
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats
 from hamguard.evaluation.copies import found_within
-from hamguard.evaluation.distortion import Distortion
 from hamguard.evaluation.score import Convention, measure, parse_metric, random_bank, score_row
+from hamguard.images.distortion import Distortion
 from hamguard.retrieval.intervals import bootstrap_interval, ratio_interval
 
 TOP = 10  # an original that is not among so many answers is not found

@@ -11,49 +11,17 @@ import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
-from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Bytes, Floats
 from hamguard.data.dataset import Dataset
-from hamguard.evaluation.pictures import codes_of
-from hamguard.images.views import crop_image, fit_image, jpeg_image, resize_image
+from hamguard.images.named_views import parse_view
+from hamguard.models.encode import codes_of
 from hamguard.models.store import AnyModel
 from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.retrieval.rank import rank_items, ranks_of
 
-View = Callable[[Bytes], Bytes]
-VIEWS = ("jpeg", "crop", "resize")
-LARGEST_SIDE = 4096
 BATCH = 32  # copies encoded at once
-
-
-def parse_view(text: str) -> View:
-    """A change of a uint8 picture by its written form.
-
-    `jpeg:50` re-encodes at that quality, `crop:216` keeps the middle 216 pixels and scales it back to the old size,
-    `resize:128` scales to 128 pixels and back.
-
-    Raises:
-        RequestError: unknown view, or a number that is missing or out of range.
-    """
-    kind, _, number = text.partition(":")
-    check_choice("view", kind, VIEWS)
-    if not (number.isascii() and number.isdigit() and int(number) > 0):
-        raise RequestError(f"view {text!r} needs a number, e.g. jpeg:50, crop:216, resize:128")
-    amount = int(number)
-    if amount > LARGEST_SIDE:
-        raise RequestError(f"view {text!r}: sides have at most {LARGEST_SIDE:,} pixels")
-    if kind == "jpeg":
-        if amount > 100:
-            raise RequestError(f"view {text!r}: JPEG quality lies between 1 and 100")
-        return lambda image: jpeg_image(image, amount)
-    if kind == "crop":
-        return lambda image: fit_image(np.ascontiguousarray(crop_image(image, amount)), _sides(image))
-    return lambda image: resize_image(resize_image(image, amount), _sides(image))
-
-
-def _sides(image: Bytes) -> tuple[int, int]:
-    return int(image.shape[0]), int(image.shape[1])
 
 
 @dataclass(frozen=True)
@@ -93,7 +61,7 @@ def search_copies(
         dataset: pictures.
         rows: which of them are asked for, `(n,)`; their ids must stand in the bank.
         bank: codes of the unchanged pictures.
-        view: the change, see `parse_view`.
+        view: the change, see `images.named_views.parse_view`.
         top: how many answers count.
         facts: facts that the row carries.
         seed: seed of the bootstrap.
@@ -118,7 +86,7 @@ def search_copies(
         dist = hamming(codes[part.start : part.stop], bank.packed)  # (b, N)
         at = np.array([place[names[i]] for i in part])
         moved[part.start : part.stop] = dist[np.arange(len(part)), at]
-        found[part.start : part.stop] = _found(dist, at, top)
+        found[part.start : part.stop] = ranks_of(dist, at).in_top(top)
         if progress:
             progress(part.stop / len(rows), f"{view}: {part.stop:,} of {len(rows):,}")
     row_out = replace(
@@ -146,19 +114,7 @@ def found_within(query: CodeBank, database: CodeBank, place: Array, top: int) ->
         place: number of each query's original in the database, `(n,)`.
         top: how many answers count.
     """
-    parts = []
-    for start in range(0, len(query), BATCH):
-        rows = slice(start, start + BATCH)
-        parts.append(_found(hamming(query.packed[rows], database.packed), place[rows], top))
-    return np.concatenate(parts)
-
-
-def _found(dist: Array, place: Array, top: int) -> Floats:
-    """Share of the orders of equal distances that keep the item at `place` in the top, `(b, N)` to `(b,)`."""
-    own = dist[np.arange(len(dist)), place][:, None]  # (b, 1)
-    nearer, equal = (dist < own).sum(1), (dist == own).sum(1)
-    share: Floats = np.clip((top - nearer) / equal, 0.0, 1.0)
-    return share
+    return rank_items(query.packed, database.packed, place).in_top(top)
 
 
 def shown_copies(

@@ -162,6 +162,28 @@ def fit_image(image: Bytes, size: int | tuple[int, int], *, kernel: Kernel = "bi
     return crop_image(resize_image(image, covering, kernel=kernel), (height, width))
 
 
+def fit_to(image: Bytes, size: tuple[int, int], fit: str) -> Bytes:
+    """Bring one uint8 picture to a size: `crop` (cover, cut the middle), `pad` (contain, on white) or `stretch`.
+
+    Raises:
+        RequestError: unknown fit.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    if fit == "crop":
+        return fit_image(image, size)
+    if fit == "stretch":
+        return resize_image(image, size)
+    if fit != "pad":
+        raise RequestError(f"unknown fit {fit!r}; allowed: crop, pad, stretch")
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    inner = resize_image(image, (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))))
+    canvas = np.full((*size, *image.shape[2:]), 255, np.uint8)
+    top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
+    canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return canvas
+
+
 def view_file(
     source: Path | str,
     target: Path | str,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.distortion import measure_distortion
+from hamguard.images import distortion
+from hamguard.images.distortion import measure_distortion
 
 
 def test_full_budget_signs_have_the_published_figures() -> None:
@@ -37,3 +38,16 @@ def test_small_pictures_have_no_ssim() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(RequestError, match="must have one shape"):
         measure_distortion(np.zeros((1, 8, 8), np.uint8), np.zeros((2, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 70, 33), (2, 41, 60, 3), (1, 9, 90, 3), (1, 90, 9)])
+def test_strips_of_a_large_picture_are_the_whole(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    clean = rng.integers(0, 256, shape).astype(np.uint8)
+    attacked = np.clip(clean + rng.integers(-9, 10, shape), 0, 255).astype(np.uint8)
+    whole = measure_distortion(clean, attacked)
+    monkeypatch.setattr(distortion, "LARGE", 400)
+    strips = measure_distortion(clean, attacked)
+    for name in ("rmse", "linf", "l2", "changed", "psnr", "ssim"):
+        assert getattr(strips, name) == pytest.approx(getattr(whole, name), rel=1e-5, nan_ok=True), name
+    assert np.isinf(measure_distortion(clean, clean).psnr).all()

@@ -7,7 +7,8 @@ as L-infinity and L2 are matrix norms and appear nowhere here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import log10
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from hamguard.images.quantize import from_bytes
 
 CHUNK = 64
 SMALLEST = 11  # SSIM's window
+REACH = SMALLEST // 2  # rows that its middle sees to either side
+LARGE = 1 << 20  # pixels; larger pictures are measured in strips of rows, a 50-megapixel one would take 10 GB at once
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ def measure_distortion(clean: Bytes, attacked: Bytes) -> Distortion:
     """
     if clean.shape != attacked.shape or len(clean) == 0:
         raise RequestError(f"pictures to compare must have one shape, got {clean.shape} and {attacked.shape}")
+    if clean.ndim >= 3 and clean.shape[1] * clean.shape[2] > LARGE:
+        return _join([_in_strips(a, b) for a, b in zip(clean, attacked, strict=True)])
     flat = (attacked.astype(np.int16) - clean.astype(np.int16)).reshape(len(clean), -1)  # (n, values)
     delta = flat.astype(np.float64) / 255
     psnr, ssim = _quality(clean, attacked)
@@ -63,6 +68,36 @@ def measure_distortion(clean: Bytes, attacked: Bytes) -> Distortion:
         changed=(flat != 0).mean(1),
         psnr=psnr,
         ssim=ssim,
+    )
+
+
+def _join(parts: list[Distortion]) -> Distortion:
+    names = [field.name for field in fields(Distortion)]
+    return Distortion(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _in_strips(clean: Bytes, attacked: Bytes) -> Distortion:
+    """One large picture, `(H, W)` or `(H, W, 3)`; the same figures as at once, up to rounding."""
+    H, W = clean.shape[:2]
+    rows = max(1, LARGE // W)
+    squares, largest, moved = 0, 0, 0
+    for start in range(0, H, rows):
+        delta = attacked[start : start + rows].astype(np.int64) - clean[start : start + rows]
+        squares += int((delta**2).sum())
+        largest, moved = max(largest, int(np.abs(delta).max())), moved + int(np.count_nonzero(delta))
+    alike = 0.0
+    for start in range(0, H if min(H, W) >= SMALLEST else 0, rows):
+        stop, first = min(start + rows, H), max(0, start - REACH)
+        part = slice(first, min(stop + REACH, H))
+        alike += float(_similarity(clean[None, part], attacked[None, part])[0, :, start - first : stop - first].sum())
+    mse = squares / clean.size / 255**2
+    return Distortion(
+        rmse=np.array([mse**0.5]),
+        linf=np.array([largest / 255]),
+        l2=np.array([squares**0.5 / 255]),
+        changed=np.array([moved / clean.size]),
+        psnr=np.array([-10 * log10(mse) if mse else np.inf]),
+        ssim=np.array([alike / clean.size if min(H, W) >= SMALLEST else np.nan]),
     )
 
 
@@ -80,6 +115,17 @@ def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:
             assert isinstance(alike, torch.Tensor)
             ssim[part] = alike.double().numpy()
     return psnr, ssim
+
+
+def _similarity(clean: Bytes, attacked: Bytes) -> torch.Tensor:
+    """SSIM around every value, `(n, C, H, W)`."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    _, values = structural_similarity_index_measure(
+        _tensor(attacked), _tensor(clean), data_range=1.0, sigma=1.5, reduction="none", return_full_image=True
+    )
+    assert isinstance(values, torch.Tensor)
+    return values
 
 
 def _tensor(pictures: Bytes) -> torch.Tensor:

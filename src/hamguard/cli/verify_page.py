@@ -1,0 +1,145 @@
+"""The figures of `hamguard verify` as the plain data of its page."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hamguard.privacy.effect import Measured
+    from hamguard.privacy.effect_card import Share
+    from hamguard.privacy.effect_summary import Line
+    from hamguard.privacy.pairs import Protection
+    from hamguard.report.effect_page import Card, EffectPage, Grid
+
+GAP = "\N{NO-BREAK SPACE}"
+COPIES = {"original": "the original itself", "as saved": "protected, as saved", "noise": "noise of the same size"}
+
+
+def share_text(share: Share) -> str:
+    """A share of pictures with its interval."""
+    return f"{100 * share.value:.1f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+def effect_page(
+    measured: Measured, protection: Protection, lines: list[list[Line]], told: list[str], objects: list[dict[str, Any]],
+    *, subject: str, top: int, cards: int, seed: int,
+) -> EffectPage:  # fmt: skip
+    """Everything that stands on the page; the pictures of its cards are decoded once more."""
+    from hamguard import __version__
+    from hamguard.privacy.effect_card import choose_cards
+    from hamguard.privacy.effect_cards import SIDE, common_factor, judges, protection_order
+    from hamguard.privacy.effect_summary import LIMITS
+    from hamguard.report.effect_page import EffectPage
+
+    worst, spread = choose_cards(protection_order(measured, top), cards)
+    factor = common_factor(measured, worst + spread)
+    names = short_names([matcher.name for matcher in measured.matchers])
+    count = [names[i] for i in judges(measured)]
+    made = [[_card(measured, objects[i], i, factor, names, top) for i in part] for part in (worst, spread)]
+    complete = not spread and len(worst) == len(measured.pairs)
+    first = (
+        f"All pictures, the worst protected first ({len(worst)})"
+        if complete
+        else f"The {len(worst)} worst protected pictures"
+    )
+    pictures = (
+        f"Order and verdicts follow {', '.join(count)}. The difference is drawn around gray, {factor} times as strong as it is, "
+        f"the same factor for all. Tables: rank of the original (rank of the copy in the reverse search), bits moved. "
+        f"What is shown are JPEG copies of at most {SIDE} pixels; measured were the files themselves."
+    )
+    told_by = f"protector {protection.protector}" if protection.protector else "no protector named"
+    eps = f", eps {protection.eps * 255:.3g}/255" if protection.eps is not None else ""
+    return EffectPage(
+        title="Do these files escape image search?",
+        subject=f"{subject}; {told_by}{eps}",
+        words=told,
+        grids=[_table(measured, number, table, top) for number, table in enumerate(lines)],
+        reading=[
+            f"Original lost: share of pictures whose original is not among the first {top} answers to a search with the copy. "
+            "Copy lost: the same the other way round. In parentheses: 95% bootstrap interval over pictures. Equal distances count "
+            "by the share of their orders. The median rank is that of the original, 1 is first.",
+            "Noise: random signs times each file's own largest change, so it moves at least as far as the protection does. "
+            "The original itself: nothing was changed; it is lost only among other pictures with the same code.",
+            *measured.notes,
+        ],
+        cards=[(first, made[0]), (f"{len(spread)} others, from worse to better protected", made[1])],
+        pictures=pictures,
+        limits=LIMITS,
+        problems=measured.problems,
+        footer=f"hamguard {__version__}, verify, seed {seed}, top {top}, {measured.database:,} originals searched. "
+        "Figures of every file: effect.jsonl; all of this for programs: summary.json.",
+    )
+
+
+def short_names(names: list[str]) -> list[str]:
+    """The last part of each name, where that tells them apart."""
+    short = [PurePath(name).name or name for name in names]
+    return short if len(set(short)) == len(names) else names
+
+
+def _whole(share: Share) -> str:
+    """A share whose interval is not broken over lines of a narrow table."""
+    return share_text(share).replace(" to ", f"{GAP}to{GAP}")
+
+
+def _table(measured: Measured, number: int, table: list[Line], top: int) -> Grid:
+    from hamguard.privacy.effect import SAVED
+    from hamguard.report.effect_page import Grid
+
+    matcher = measured.matchers[number]
+    head = (
+        "copy",
+        f"original lost (top{GAP}{top})",
+        f"copy lost (top{GAP}{top})",
+        f"bits moved of {matcher.model.bits}",
+        "median rank",
+    )
+    lines = [
+        (
+            COPIES.get(line.kind, f"protected, after {line.kind}"), _whole(line.left), _whole(line.missed),
+            f"{line.moved.value:.1f}", f"{line.rank:g}",
+        )
+        for line in table
+    ]  # fmt: skip
+    strong = [line.kind for line in table].index(SAVED)
+    backbone = f", {matcher.card.backbone}" if matcher.card else ""
+    return Grid(head, lines, f"{matcher.name}{backbone}", matcher.seen, strong)
+
+
+def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:
+    from hamguard.privacy.effect import ORIGINAL, SAVED
+    from hamguard.privacy.effect_cards import card_pictures, judges
+    from hamguard.report.effect_page import Card, Grid, Shown
+
+    told = one["matchers"]
+    counting = [told[i]["copies"][SAVED] for i in judges(measured)]
+    likely = max(copy["in_top"] for copy in counting)
+    rank = min(copy["rank"] for copy in counting)
+    N = measured.database
+    place = f"stands at {rank:g} of {N:,}"
+    if likely == 0:
+        verdict = f"lost: the original {place}"
+    elif likely == 1:
+        verdict = f"found: the original {place}"
+    else:
+        verdict = f"found in {100 * likely:.0f}% of the orders of equal distances: the original {place}"
+    kinds = [kind for kind in told[0]["copies"] if kind != ORIGINAL]
+    head = ["rank (reverse), bits", *(f"{name} ({matcher['seen']})" for name, matcher in zip(names, told, strict=True))]
+    cells = [
+        [COPIES.get(kind, f"after {kind}"), *(_cell(matcher["copies"][kind]) for matcher in told)] for kind in kinds
+    ]
+    captions = ("original", "protected", f"difference × {factor}")
+    shown = [
+        Shown(caption, picture.jpeg, picture.width, picture.height)
+        for caption, picture in zip(captions, card_pictures(measured, number, factor), strict=True)
+    ]
+    psnr = "unchanged" if one["psnr"] is None else f"PSNR {one['psnr']:.1f} dB"
+    ssim = "" if one["ssim"] is None else f"SSIM {one['ssim']:.3f}, "
+    size = f"{one['width']} x {one['height']} pixels"
+    facts = f"{size}; {ssim}{psnr}, RMSE {one['rmse']:.4f}, largest change {one['largest_change']} of 255"
+    return Card(one["file"], likely == 0, verdict, shown, facts, Grid(head, cells, strong=kinds.index(SAVED)))
+
+
+def _cell(copy: dict[str, Any]) -> str:
+    return f"{copy['rank']:g} ({copy['reverse_rank']:g}), {copy['bits_moved']}"

@@ -1,0 +1,263 @@
+"""What a proof of effect says: result rows, one object a file, a table, and sentences that need no explanation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hamguard.core.rows import Row
+from hamguard.core.types import Floats
+from hamguard.privacy.effect import NOISE, ORIGINAL, SAVED, Matcher, Measured
+from hamguard.privacy.effect_card import Share, Side, left_top, mean_share
+from hamguard.privacy.pairs import Protection
+
+FORWARD, BACKWARD = "protected->original", "original->protected"
+LIMITS = (
+    "A matcher that nobody tried here. Every figure holds for the matchers named above; another one may still find the originals.",
+    "A person who looks. The files are meant to look like the originals, and so they do.",
+    "A party that collects protected pictures and trains its search on them, or cleans them first.",
+    "Stronger changes than the ones tried here: lower JPEG quality, smaller sizes, cropping, filters, screenshots.",
+    "Pictures that are already published unprotected: a search that holds the original finds whatever else points to it.",
+    "What stands around a picture: file names, captions, tags, accounts, places, the time of publication.",
+    "Face recognition. These are searches by whole-picture codes; nothing here was made for faces or measured on them.",
+)
+"""What the protection does not protect against."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One kind of copy in the table of a matcher.
+
+    Attributes:
+        kind: `original`, `as saved`, `noise`, or a view.
+        left: share whose original is not in the top of the copy's search.
+        missed: share whose copy is not in the top of the original's search.
+        moved: mean bits moved.
+        rank: median expected rank of the original.
+    """
+
+    kind: str
+    left: Share
+    missed: Share
+    moved: Share
+    rank: float
+
+
+def summary_lines(measured: Measured, top: int, seed: int) -> list[list[Line]]:
+    """The table of each matcher.
+
+    Raises:
+        RequestError: `top` is below 1.
+    """
+    return [[_line(kind, side, top, seed) for kind, side in sides.items()] for sides in measured.sides]
+
+
+def _line(kind: str, side: Side, top: int, seed: int) -> Line:
+    return Line(
+        kind,
+        left_top(side.forward, top, seed=seed),
+        left_top(side.backward, top, seed=seed),
+        mean_share(side.bits_moved, seed=seed),
+        float(np.median(side.forward.expected())),
+    )
+
+
+def look_shares(measured: Measured, seed: int) -> dict[str, Share | None]:
+    """Mean distortion over the files; None where no file has a value."""
+    found: dict[str, Share | None] = {}
+    for name in ("rmse", "ssim", "psnr", "linf"):
+        values = _values(measured, name)
+        kept = values[np.isfinite(values)]
+        found[name] = mean_share(kept, seed=seed) if len(kept) else None
+    return found
+
+
+def _values(measured: Measured, name: str) -> Floats:
+    if name == "linf":
+        return np.array([look.levels / 255 for look in measured.looks])
+    return np.array([getattr(look, name) for look in measured.looks], np.float64)
+
+
+def effect_rows(
+    measured: Measured, lines: Sequence[Sequence[Line]], protection: Protection, *, dataset: str, top: int, seed: int
+) -> list[Row]:
+    """Result rows: both directions and the bits of every kind of copy, then how the files look.
+
+    Args:
+        measured: all figures.
+        lines: of `summary_lines`.
+        protection: what the protector said.
+        dataset: what to call the originals.
+        top: how many answers count.
+        seed: of the bootstrap and of the noise.
+    """
+    rows = []
+    for matcher, table in zip(measured.matchers, lines, strict=True):
+        for line in table:
+            base = _base(matcher, line.kind, protection, dataset, seed, measured)
+            copy = {ORIGINAL: ORIGINAL, NOISE: NOISE}.get(line.kind, "protected")
+            tasks = {f"{copy}->original": line.left, f"original->{copy}": line.missed}  # one for the original itself
+            for task, share in tasks.items():
+                rows.append(_row(base, task, "left top", share, at=top, ties="expected"))
+            rows.append(_row(base, "query", "bits-moved", line.moved))
+    base = _base(None, SAVED, protection, dataset, seed, measured)
+    for name, look in look_shares(measured, seed).items():
+        if look is not None:
+            rows.append(_row(base, "files", name, look))
+    return rows
+
+
+def _base(
+    matcher: Matcher | None, kind: str, protection: Protection, dataset: str, seed: int, measured: Measured
+) -> Row:
+    attack: dict[str, Any] | None = None
+    if kind == NOISE:
+        attack = {"method": "noise", "size": "largest change of each file"}
+    elif kind != ORIGINAL:
+        attack = {
+            "method": "protect", "protector": protection.protector or None, "view": None if kind == SAVED else kind,
+        }  # fmt: skip
+    hashes = {"protector": protection.protector_hash} if protection.protector_hash and attack else {}
+    notes = [f"{measured.database} originals are searched", *measured.notes]
+    if measured.problems:
+        notes.append(f"{len(measured.problems)} files could not be compared")
+    facts: dict[str, Any] = {}
+    if matcher is not None:
+        card = matcher.card
+        facts = {"model": matcher.name, "bits": matcher.model.bits}
+        facts |= {"method": card.method or None, "backbone": card.backbone} if card else {}
+        hashes["model"] = matcher.model.digest
+        notes.insert(0, f"matcher: {matcher.seen}")
+    threat = (
+        {"norm": "linf", "eps": protection.eps} if protection.eps is not None and attack and kind != NOISE else None
+    )
+    return Row(
+        dataset=dataset, attack=attack, threat=threat, seed=seed, hashes=hashes, notes=tuple(notes), **facts
+    )  # fmt: skip
+
+
+def _row(base: Row, task: str, metric: str, share: Share, *, at: int | None = None, ties: str | None = None) -> Row:
+    return replace(
+        base, task=task, metric=metric, at=at, ties=ties, value=share.value, ci95=(share.low, share.high), n=share.n
+    )  # fmt: skip
+
+
+def file_objects(measured: Measured, top: int) -> list[dict[str, Any]]:
+    """One JSON object a file with everything that is known of it; what has no value is None.
+
+    Raises:
+        RequestError: `top` is below 1.
+    """
+    objects: list[dict[str, Any]] = [
+        {
+            "file": pair.name, "protected": str(pair.protected), "height": look.height, "width": look.width,
+            "rmse": round(look.rmse, 6), "ssim": _finite(look.ssim), "psnr": _finite(look.psnr),
+            "changed": round(look.changed, 6), "largest_change": look.levels, "noise_rmse": _finite(look.noise_rmse),
+            "top": top, "searched": measured.database, "matchers": [],
+        }
+        for pair, look in zip(measured.pairs, measured.looks, strict=True)
+    ]  # fmt: skip
+    for matcher, sides in zip(measured.matchers, measured.sides, strict=True):
+        facts = {"name": matcher.name, "hash": matcher.model.digest, "seen": matcher.seen, "bits": matcher.model.bits}
+        for one in objects:
+            one["matchers"].append({**facts, "copies": {}})
+        for kind, side in sides.items():
+            columns = zip(
+                side.rows.tolist(), side.bits_moved.tolist(), side.forward.expected(), side.forward.in_top(top),
+                side.backward.expected(), side.backward.in_top(top), strict=True,
+            )  # fmt: skip
+            for row, moved, rank, found, back_rank, back_found in columns:
+                objects[row]["matchers"][-1]["copies"][kind] = {
+                    "bits_moved": moved, "rank": float(rank), "in_top": round(float(found), 6),
+                    "reverse_rank": float(back_rank), "reverse_in_top": round(float(back_found), 6),
+                }  # fmt: skip
+    return objects
+
+
+def _finite(value: float | None) -> float | None:
+    return round(value, 6) if value is not None and math.isfinite(value) else None
+
+
+def plain_words(
+    measured: Measured, lines: Sequence[Sequence[Line]], protection: Protection, *, top: int, seed: int
+) -> list[str]:
+    """The outcome in sentences, the most important first."""
+    n, N = len(measured.pairs), measured.database
+    compared = (
+        "picture was compared with its protected copy"
+        if n == 1
+        else "pictures were compared with their protected copies"
+    )
+    words = [f"{n:,} {compared}; {N:,} {'original is' if N == 1 else 'originals are'} searched."]
+    if measured.problems:
+        count = len(measured.problems)
+        words.append(f"{count:,} {'file' if count == 1 else 'files'} could not be compared; see the list of problems.")
+    told = list(zip(measured.matchers, lines, strict=True))
+    for matcher, table in sorted(told, key=lambda one: one[0].seen != "never seen"):  # those that count come first
+        words.append(_outcome(matcher, {line.kind: line for line in table}, top))
+    words.append(_trust(measured.matchers, protection))
+    if top >= N:
+        words.append(f"With {N:,} searched, nothing can leave the first {top}: give more pictures, or a smaller --top.")
+    elif top / N >= 0.05:
+        words.append(
+            f"The search is small: picked by lot, the first {top} of {N:,} answers hold the original for {_percent(top / N)} "
+            "of the pictures. In a larger search more originals leave the top."
+        )
+    looks = look_shares(measured, seed)
+    means = [
+        f"{label} {share.value:.{digits}f}{unit}"
+        for name, label, digits, unit in (
+            ("ssim", "SSIM", 3, ""), ("psnr", "PSNR", 1, " dB"), ("rmse", "RMSE", 4, " of 1"),
+        )
+        if (share := looks[name]) is not None
+    ]  # fmt: skip
+    largest = max(look.levels for look in measured.looks)
+    words.append(
+        f"How the files look, on average: {', '.join(means)}. No value moved by more than {largest} of 255 levels."
+    )
+    return words
+
+
+def _outcome(matcher: Matcher, table: dict[str, Line], top: int) -> str:
+    saved = table[SAVED]
+    words = (
+        f"{matcher.name} ({matcher.seen}): searching with a protected file, {_percent(saved.left.value)} of the originals "
+        f"are not among the first {top} answers (95% interval {_percent(saved.left.low)} to {_percent(saved.left.high)}); "
+        f"searching with an original, {_percent(saved.missed.value)} of the protected files are not."
+    )
+    views = [
+        f"{line.kind} {_percent(line.left.value)}"
+        for line in table.values()
+        if line.kind not in (ORIGINAL, SAVED, NOISE)
+    ]
+    if views:
+        words += f" After a change of the protected file: {', '.join(views)}."
+    if NOISE in table:
+        words += f" Noise that moves every value by the file's largest change: {_percent(table[NOISE].left.value)}."
+    return words
+
+
+def _trust(matchers: Sequence[Matcher], protection: Protection) -> str:
+    if not protection.found:
+        return (
+            "There is no protect.json beside the protected files, so it is not known which matchers the protector saw; "
+            "the figures of those that it saw are optimistic."
+        )
+    unseen = [matcher.name for matcher in matchers if matcher.seen == "never seen"]
+    if not unseen:
+        return (
+            "The protector saw every matcher that was tried here, so these figures are optimistic: "
+            "give --matcher with a model that it never saw."
+        )
+    return (
+        f"What counts are the matchers that the protector never saw: {', '.join(unseen)}. "
+        "Never seen means that its weights were not used; a net with a similar backbone may share much with one that was."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"

@@ -1,0 +1,134 @@
+"""The page of a proof of effect: one self-contained HTML file, light and dark, for a screen, a phone and paper."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hamguard.core.errors import RequestError
+from hamguard.core.files import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+LISTED = 100  # problems on the page; the JSON files hold all
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page.
+
+    Attributes:
+        caption: what stands below it.
+        jpeg: a JPEG file.
+        width, height: of that file, in pixels.
+    """
+
+    caption: str
+    jpeg: bytes
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """The picture as text, so that the page needs no other file."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        head: column names.
+        lines: cells of each line, the first its name, as many as names.
+        title: line above it.
+        tag: a word beside the title, e.g. whether the protector saw the matcher.
+        strong: number of the line that stands out; None for none.
+    """
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    title: str = ""
+    tag: str = ""
+    strong: int | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture with its protected copy.
+
+    Attributes:
+        name: of the original.
+        lost: whether no matcher that counts finds the original any more.
+        verdict: the same in words.
+        pictures: original, protected, difference.
+        facts: how the copy looks.
+        grid: figures of each kind of copy.
+    """
+
+    name: str
+    lost: bool
+    verdict: str
+    pictures: Sequence[Shown]
+    facts: str
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class EffectPage:
+    """Everything on the page.
+
+    Attributes:
+        title: its heading.
+        subject: one line on what was compared.
+        words: the outcome in sentences, the most important first.
+        grids: one table a matcher.
+        reading: how the tables are to be read.
+        cards: headings with their cards; no card, no section.
+        pictures: how the pictures were made, with the factor of the difference.
+        limits: what the protection does not protect against.
+        problems: files that could not be compared.
+        footer: version and settings.
+    """
+
+    title: str
+    subject: str
+    words: Sequence[str]
+    grids: Sequence[Grid]
+    reading: Sequence[str]
+    cards: Sequence[tuple[str, Sequence[Card]]]
+    pictures: str
+    limits: Sequence[str]
+    problems: Sequence[str]
+    footer: str
+
+
+def write_effect_page(page: EffectPage, path: Path | str) -> None:
+    """Write the page; it asks for nothing from outside itself.
+
+    Args:
+        page: what stands on it; text is text, never markup.
+        path: HTML file to write.
+
+    Raises:
+        RequestError: the file does not end in .html, or a line of a table has not one cell a column.
+        RunError: the file cannot be written.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"a page is written as .html, got {path.name}")
+    for grid in [*page.grids, *(card.grid for _, cards in page.cards for card in cards)]:
+        wrong = [len(line) for line in grid.lines if len(line) != len(grid.head)]
+        if wrong:
+            raise RequestError(f"a table of {len(grid.head)} columns has a line of {wrong[0]} cells")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    write_text(path, environment.get_template("effect.html").render(page=page, listed=LISTED) + "\n")

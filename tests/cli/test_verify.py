@@ -1,0 +1,170 @@
+"""`hamguard verify`: the table, the rows, the files it writes, files that are broken or alone, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hamguard.models.hash_model import HashModel
+from hamguard.models.store import save_model
+from tests.cli.helpers import Shell
+
+
+def blocks(seed: int, height: int = 24, width: int = 30) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(30, 226, (5, 5, 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Fourteen photos as JPEG and their copies as PNG, and two hash models nobody trained."""
+    import torch
+
+    for number in range(14):
+        folder = "" if number % 2 else "trip/"
+        for name in ("in/trip", "out/trip"):
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        photo = tmp_path / f"in/{folder}{number:02d}.jpg"
+        Image.fromarray(blocks(number)).save(photo, quality=95)
+        with Image.open(photo) as opened:
+            clean = np.asarray(opened).astype(int)
+        moved = clean + np.random.default_rng(number).choice([-20, 20], clean.shape) * (number > 3)
+        Image.fromarray(np.clip(moved, 0, 255).astype(np.uint8)).save(tmp_path / f"out/{folder}{number:02d}.png")
+    for seed, name in enumerate(("one", "two")):
+        model = HashModel(
+            "conv2", 16, size=(16, 16), mean=(0.5,), std=(0.1,), generator=torch.Generator().manual_seed(seed)
+        )
+        save_model(model, tmp_path / name)
+    return tmp_path
+
+
+def seen(place: Path, *names: str) -> None:
+    hashes = [json.loads((place / name / "card.json").read_text())["weights_hash"] for name in names]
+    told = {"protector": {"name": "photos", "hash": "p"}, "eps": 20 / 255, "surrogate": "s"}
+    told["matchers"] = [{"name": "x", "hash": one} for one in hashes]
+    (place / "out" / "protect.json").write_text(json.dumps(told))
+
+
+def test_table_page_and_files(shell: Shell, place: Path) -> None:
+    seen(place, "one")
+    answer = shell.done(
+        "verify", place / "in", place / "out", "--matcher", place / "one", "--matcher", place / "two", "--top", 3, "--cards", 5,
+    )  # fmt: skip
+    out = place / "out-verify"
+    assert f"wrote {out / 'report.html'}" in answer.err
+    assert f"{place / 'one'}: in the ensemble" in answer.out and f"{place / 'two'}: never seen" in answer.out
+    assert "14 pictures were compared with their protected copies; 14 originals are searched." in answer.out
+    for word in (
+        "protected, as saved",
+        "noise of the same size",
+        "protected, after resize:0.5",
+        "original lost (top 3)",
+    ):
+        assert word in answer.out
+    objects = [json.loads(line) for line in (out / "effect.jsonl").read_text().splitlines()]
+    assert [one["file"] for one in objects][:2] == ["01.jpg", "03.jpg"] and len(objects) == 14
+    assert list(objects[0]["matchers"][1]["copies"]) == [
+        "original",
+        "as saved",
+        "noise",
+        "jpeg:85",
+        "jpeg:75",
+        "resize:0.5",
+    ]
+    still = next(one for one in objects if one["file"] == "03.jpg")
+    assert still["largest_change"] == 0 and still["matchers"][0]["copies"]["as saved"]["bits_moved"] == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["protect"]["matchers"] and summary["problems"] == [] and len(summary["limits"]) >= 7
+    text = (out / "report.html").read_text()
+    assert text.count("<article") == 5 and text.count("data:image/jpeg;base64,") == 15
+    assert "The 3 worst protected pictures" in text and "2 others" in text and "difference × 6" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_rows_are_the_same_every_time(shell: Shell, place: Path) -> None:
+    words = (
+        "verify",
+        place / "in",
+        place / "out",
+        "--matcher",
+        place / "one",
+        "--view",
+        "blur:1",
+        "--out",
+        place / "proof",
+        "--json",
+    )
+    rows = shell.done(*words).rows
+    assert shell.done(*words).rows == rows
+    assert (place / "proof" / "report.html").is_file() and not (place / "out-verify").exists()
+    left = [row for row in rows if row["metric"] == "left top"]
+    assert [(row["task"], (row["attack"] or {}).get("view")) for row in left] == [
+        ("original->original", None), ("protected->original", None), ("original->protected", None),
+        ("noise->original", None), ("original->noise", None), ("protected->original", "blur:1"), ("original->protected", "blur:1"),
+    ]  # fmt: skip
+    assert all(row["at"] == 10 and row["n"] == 14 and row["ties"] == "expected" and row["ci95"] for row in left)
+    assert {row["metric"] for row in rows} == {"left top", "bits-moved", "rmse", "ssim", "psnr", "linf"}
+    bare = shell.done(*words, "--no-noise", "--cards", 0).rows
+    assert not any((row["attack"] or {}).get("method") == "noise" for row in bare)
+    assert "<img" not in (place / "proof" / "report.html").read_text()
+
+
+def test_what_is_broken_or_alone_is_said_and_the_rest_done(shell: Shell, place: Path) -> None:
+    out = place / "out"
+    (out / "01.png").write_bytes((out / "01.png").read_bytes()[:200])
+    (out / "03.png").unlink()
+    Image.fromarray(blocks(5, 30, 24)).save(out / "05.png")
+    shutil.copy(out / "07.png", out / "stray.png")
+    (place / "in" / "trip" / "00.jpg").write_text("no picture")
+    answer = shell("verify", place / "in", out, "--matcher", place / "one", "--view", "jpeg:85", "--json")
+    assert answer.code == 1
+    lines = answer.err.splitlines()
+    assert lines[-1] == "hamguard: 5 files could not be compared; the rest is done"
+    sizes = "has 24 x 30 pixels, its original 30 x 24"
+    told = ("03.jpg has no protected copy", "stray.png in", "01.png is truncated", sizes, "is not a picture")
+    assert all(message in line for message, line in zip(told, lines, strict=False)), lines
+    assert {row["n"] for row in answer.rows if row["metric"] == "left top"} == {10}
+    assert json.loads((place / "out-verify" / "summary.json").read_text())["problems"] == lines[:5]
+    assert "Files that could not be compared" in (place / "out-verify" / "report.html").read_text()
+
+
+def test_one_file(shell: Shell, place: Path) -> None:
+    answer = shell.done("verify", place / "in/05.jpg", place / "out/05.png", "--matcher", place / "one")
+    assert "With 1 searched, nothing can leave the first 10" in answer.out
+    assert "All pictures, the worst protected first (1)" in (place / "out" / "05-verify" / "report.html").read_text()
+    shell.done("verify", place / "in/05.jpg", place / "out", "--matcher", place / "one", "--out", place / "x")
+
+
+def test_help(shell: Shell) -> None:
+    text = " ".join(shell.done("verify", "--help").out.replace("│", " ").split())
+    assert (
+        "Examples" in text
+        and "hamguard verify photos protected --matcher models/other" in text
+        and "--no-noise" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("IN", "OUT"), "missing option '--matcher'"),
+        (("IN", "OUT", "--matcher", "nowhere"), "no model at nowhere"),
+        (("IN", "OUT", "--matcher", "ONE", "--matcher", "ONE"), "is named twice"),
+        (("IN", "OUT", "--matcher", "ONE", "--view", "jpeg"), "view 'jpeg' needs a number"),
+        (("IN", "OUT", "--matcher", "ONE", "--view", "jpeg:8", "--view", "jpeg:8"), "view jpeg:8 is named twice"),
+        (("IN", "OUT", "--matcher", "ONE", "--top", "0"), "got '0'"),
+        (("IN", "IN", "--matcher", "ONE"), "are both"),
+        (("IN", "ONE", "--matcher", "ONE"), "holds no picture"),
+        (("IN", "nowhere", "--matcher", "ONE"), "nowhere does not exist"),
+        (("IN", "OUT", "--matcher", "ONE", "--out", "FILE"), "is a file; a folder is needed"),
+    ],
+)
+def test_wrong_requests(words: tuple[str, ...], message: str, shell: Shell, place: Path) -> None:
+    places = {"IN": place / "in", "OUT": place / "out", "ONE": place / "one", "FILE": place / "one" / "card.json"}
+    assert message in shell.fails(2, "verify", *(places.get(word, word) for word in words))
+    assert not (place / "out-verify").exists()
