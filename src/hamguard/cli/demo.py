@@ -39,7 +39,7 @@ def demo(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Learn hash codes on real scanned digits, index them, search, score the search, attack, audit and harden it. No download.
+    """Learn hash codes on real scanned digits, search, attack, audit and harden the search, protect pictures from it. No download.
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
@@ -49,6 +49,7 @@ def demo(
     from hamguard.cli.attack_table import print_attacks, print_json_rows
     from hamguard.cli.audit import Stages, print_audit
     from hamguard.cli.audit import draw as draw_audited
+    from hamguard.cli.demo_protect import print_protected, protect_digits
     from hamguard.cli.harden import print_compared
     from hamguard.cli.index import write_origin
     from hamguard.cli.sanity import print_sanity
@@ -137,17 +138,20 @@ def demo(
 
     hardened = _harden(out, ground, found[ATTACKS.index("mainstay")], audited, seed)
 
+    protected = protect_digits(out, ground, seed)
+
     attacked = [row for one in found for row in one.rows]
-    write_rows(out / "rows.jsonl", [*rows, *attacked, *audited.rows, *hardened.rows])
+    write_rows(out / "rows.jsonl", [*rows, *attacked, *audited.rows, *hardened.rows, *protected.rows])
     title = f"digits: {len(banks[0])} queries that were not trained on, {len(banks[1]):,} in the database"
     print_rows(rows, title, as_json=as_json)
     print_attacks([one.rows for one in found], "demo", as_json=as_json)
     print_audit(audited, "demo", as_json=as_json)
     if as_json:
-        print_json_rows(hardened.rows)
+        print_json_rows([*hardened.rows, *protected.rows])
     else:
         print_compared(hardened.lines, f"{len(banks[0])} queries, linf {EPS:g}, database encoded again")
         print_sanity(hardened.sane)
+        print_protected(protected)
     say(f"done in {time.perf_counter() - started:.0f} seconds")
     if not as_json:
         say(f"Next: hamguard search {shlex.quote(str(index_folder))} query:0 --sheet answers.png")

@@ -22,11 +22,14 @@ from hamguard.cli import (
     harden,
     index,
     measure,
+    privacy,
+    protect,
     purify,
     sanity,
     search,
     train,
     transfer,
+    verify,
 )
 from hamguard.core.errors import HamguardError, StoppedError
 
@@ -51,10 +54,13 @@ app.command("attack")(attack.attack)
 app.command("audit")(audit.audit)
 app.command("harden")(harden.harden)
 app.command("detect")(detect.detect)
+app.command("privacy")(privacy.privacy)
 app.command("purify")(purify.purify)
+app.command("protect")(protect.protect)
 app.command("sanity")(sanity.sanity)
 app.command("measure")(measure.measure)
 app.command("transfer")(transfer.transfer)
+app.command("verify")(verify.verify)
 
 
 def _show_version(value: bool) -> None:

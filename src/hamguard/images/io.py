@@ -29,7 +29,8 @@ MAX_PIXELS = 50_000_000  # a 50-megapixel camera passes; Pillow alone warns at 8
 SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp"}
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # phones' MPO files open as JPEG
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+"""What Pillow raises where a file is damaged."""
 _ORIENTATION = 0x0112
 _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 _opening = threading.Lock()  # warning filters are global; only the header is read under this lock
@@ -53,7 +54,12 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
+def open_picture(source: Source, name: str, max_pixels: int) -> Image.Image:
+    """Open a picture with only its header read.
+
+    Raises:
+        ImageError: not a picture, missing, or larger than `max_pixels`; the message names the file.
+    """
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -67,7 +73,7 @@ def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name} does not exist") from error
     except IsADirectoryError as error:
         raise ImageError(f"{name} is a folder, not a picture") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ImageError(f"{name} cannot be decoded: {error}") from error
     pixels = picture.width * picture.height
     if pixels > max_pixels:
@@ -82,10 +88,10 @@ def probe(source: Source, *, name: str | None = None, max_pixels: int = MAX_PIXE
     Raises:
         ImageError: not a picture, missing, or larger than `max_pixels`; the message names the file.
     """
-    picture = _open(source, _label(source, name), max_pixels)
+    picture = open_picture(source, _label(source, name), max_pixels)
     try:
         turned = picture.getexif().get(_ORIENTATION, 1) in {5, 6, 7, 8}
-    except _BROKEN:  # a damaged metadata block says nothing about the pixels
+    except BROKEN:  # a damaged metadata block says nothing about the pixels
         turned = False
     height, width = (picture.width, picture.height) if turned else (picture.height, picture.width)
     return Probe(height, width, picture.mode in _GRAY_MODES and "transparency" not in picture.info)
@@ -107,27 +113,32 @@ def decode(source: Source, *, name: str | None = None, gray: bool | None = None,
         ImageError: not a picture, missing, truncated, or larger than `max_pixels`; the message names the file.
     """
     name = _label(source, name)
-    picture = _open(source, name, max_pixels)
+    picture = open_picture(source, name, max_pixels)
     try:
         picture.load()
-        upright = _upright(picture)
-        flat = _on_white(upright)
-    except _BROKEN as error:
-        truncated = isinstance(error, OSError) and "truncated" in str(error)
-        raise ImageError(f"{name} {'is truncated' if truncated else 'cannot be decoded'}: {error}") from error
+        flat = on_white(upright(picture))
+    except BROKEN as error:
+        raise broken(name, error) from error
     if gray is not None:
         flat = flat.convert("L" if gray else "RGB")
     return np.array(flat, dtype=np.uint8)  # a copy: the array is writable and owns its memory
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def broken(name: str, error: BaseException) -> ImageError:
+    """The error of a picture whose pixels cannot be decoded."""
+    truncated = isinstance(error, OSError) and "truncated" in str(error)
+    return ImageError(f"{name} {'is truncated' if truncated else 'cannot be decoded'}: {error}")
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned by its EXIF orientation, decoded."""
     try:
         return ImageOps.exif_transpose(picture)
-    except _BROKEN:  # a damaged metadata block must not hide good pixels
+    except BROKEN:  # a damaged metadata block must not hide good pixels
         return picture
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
+def on_white(picture: Image.Image) -> Image.Image:
     """Bring any mode to 8-bit gray or RGB, transparency laid on white."""
     if picture.mode.startswith("I"):
         wide = np.asarray(picture).astype(np.int64).clip(0, 65535)

@@ -1,0 +1,83 @@
+"""A hash model as a picture search uses it: pictures of any size are brought to the model's the way its card says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hamguard.core.checks import check_choice
+from hamguard.images.io import MAX_PIXELS
+from hamguard.images.views import center_crop, resize
+from hamguard.models.folding import folded
+from hamguard.models.store import AnyModel, load_any
+
+FITS = ("crop", "pad", "stretch")
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A frozen model with the way it takes pictures.
+
+    Attributes:
+        name: what the person gave, without folders.
+        model: for gradients: batch norms folded where that can be done.
+        fit: crop, pad (on white) or stretch.
+        hash: content hash of the weights as stored.
+    """
+
+    name: str
+    model: AnyModel
+    fit: str
+    hash: str
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Outputs `(B, K)` of pictures `(B, C, H, W)` in [0, 1], any size; differentiable."""
+        return self.model.logits(fitted(x, self.model.size, self.fit))
+
+
+def load_matcher(text: str | Path, device: torch.device | str = "cpu") -> Matcher:
+    """Load whatever names a model.
+
+    Raises:
+        RequestError: it is no model.
+    """
+    model, card = load_any(text, device)
+    place = Path(text)
+    name = place.resolve().name if place.exists() else str(text)
+    return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
+
+
+def fitted(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:
+    """Bring pictures to a size as `images.views.fit_to` does, differentiably and without rounding.
+
+    Args:
+        x: `(B, C, H, W)` in [0, 1].
+        size: height and width.
+        fit: `crop` covers and cuts the middle, `pad` contains on white, `stretch` ignores the ratio of the sides.
+
+    Raises:
+        RequestError: unknown fit.
+    """
+    check_choice("fit", fit, FITS)
+    H, W = x.shape[2:]
+    height, width = size
+    if (height, width) == (H, W):
+        return x
+    if fit == "stretch":
+        return resize(x, size, kernel="bicubic")
+    if fit == "crop":
+        scale = max(height / H, width / W)
+        covering = (max(height, round(H * scale)), max(width, round(W * scale)))
+        if covering[0] * covering[1] > MAX_PIXELS:  # a line of pixels: cut first what would be cut afterwards
+            x = center_crop(x, (min(H, math.ceil(height / scale)), min(W, math.ceil(width / scale))))
+            covering = size
+        return center_crop(resize(x, covering, kernel="bicubic"), size)
+    scale = min(height / H, width / W)
+    inner = resize(x, (max(1, round(H * scale)), max(1, round(W * scale))), kernel="bicubic")
+    down, right = height - inner.shape[2], width - inner.shape[3]
+    return F.pad(inner, (right // 2, right - right // 2, down // 2, down - down // 2), value=1.0)

@@ -1,0 +1,97 @@
+"""How copies are called, and where they may not lie: originals are never overwritten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from hamguard.core.errors import RequestError
+from hamguard.images.io import SUFFIXES
+from hamguard.privacy.manifest import LINES, SETTINGS, inside
+
+SUFFIX: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+"""What the names of copies end in."""
+
+_LEFTOVER = re.compile(r"^\..+\.[a-z0-9_]{8}\.(png|jpe?g|webp)$", re.IGNORECASE)  # see `core.files.replacing`
+
+
+def copy_names(files: Sequence[str], kind: str) -> dict[str, str]:
+    """Where the copy of each file goes, both as paths inside their folders.
+
+    A file that has the format already keeps its name; the others change the suffix: `a.jpg` becomes `a.png`. Where two meet,
+    the one that keeps its name has it, else the first; the other's old suffix stays in: `a.jpg.png`. Names that differ only in
+    capitals meet, too, because on many disks they are one file.
+
+    >>> copy_names(["a.jpg", "a.png", "b/c.webp"], "png")
+    {'a.jpg': 'a.jpg.png', 'a.png': 'a.png', 'b/c.webp': 'b/c.png'}
+    """
+    taken: set[str] = set()
+    names: dict[str, str] = {}
+
+    def take(file: str, name: str) -> bool:
+        if name.casefold() in taken:
+            return False
+        taken.add(name.casefold())
+        names[file] = name
+        return True
+
+    ordered = sorted(files)
+    for file in ordered:
+        if SUFFIXES.get(PurePosixPath(file).suffix.lower()) == kind:
+            take(file, file)
+    for file in ordered:
+        if file in names:
+            continue
+        suffix = SUFFIX[kind]
+        number = 2
+        found = take(file, str(PurePosixPath(file).with_suffix(suffix))) or take(file, file + suffix)
+        while not found:
+            found = take(file, f"{file}.{number}{suffix}")
+            number += 1
+    return {file: names[file] for file in files}
+
+
+def check_apart(source: Path, out: Path) -> None:
+    """Check that writing to `out` cannot touch originals below `source`, once links are followed.
+
+    Raises:
+        RequestError: they are the same, or one lies in the other.
+    """
+    a, b = source.resolve(), out.resolve()
+    if a == b or (out.exists() and out.samefile(source)):
+        raise RequestError(f"{out} is {source} itself; originals are never overwritten, give another place")
+    if source.is_dir() and b.is_relative_to(a):
+        raise RequestError(
+            f"{out} lies in {source}; copies among originals would be protected again, give another place"
+        )
+    if out.is_dir() and source.is_dir() and a.is_relative_to(b):
+        raise RequestError(f"{source} lies in {out}; originals are never overwritten, give another place")
+
+
+def check_free(folder: Path, names: Iterable[str], ours: Callable[[str], bool]) -> None:
+    """Check that no copy takes the place of a file that protect did not write.
+
+    Raises:
+        RequestError: one does, or lies outside `folder` once links are followed.
+    """
+    for name in names:
+        path = folder / name
+        if not inside(folder, path):
+            raise RequestError(f"{path} leads out of {folder} by a link; give another folder")
+        if (path.exists() or path.is_symlink()) and not ours(name):
+            raise RequestError(f"{path} exists and was not written by hamguard protect; it is never overwritten")
+        if name in (SETTINGS, LINES):  # no picture is called so
+            raise RequestError(f"{path} is a file of protect's own")
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove half-written copies of a run that was killed: temporary names beside the places of this run's copies."""
+    stems: dict[Path, set[str]] = {}
+    for name in names:
+        path = folder / name
+        stems.setdefault(path.parent, set()).add(path.stem)
+    for parent, known in stems.items():
+        for path in parent.iterdir() if parent.is_dir() else ():
+            if _LEFTOVER.match(path.name) and path.name[1:].rsplit(".", 2)[0] in known:
+                path.unlink(missing_ok=True)

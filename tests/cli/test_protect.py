@@ -1,0 +1,168 @@
+"""`hamguard protect`: copies are made, originals stay, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hamguard.images.io import decode
+from hamguard.images.originals import read_original
+from hamguard.models.protector_store import save_protector
+from tests.cli.conftest import World
+from tests.cli.helpers import Shell
+from tests.privacy.helpers import strong_protector, write
+
+GPS = 0x8825
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / "strong"
+    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "my photos"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Camera"
+    exif[GPS] = {1: "N", 2: (48.0, 8.0, 0.0)}
+    write(folder / "a.jpg", 30, 40, exif=exif)
+    write(folder / "a.png", 33, 7, layers=4)
+    write(folder / "deep" / "gray.webp", 1, 1)
+    write(folder / "deep" / "g.png", 20, 20, layers=1)
+    (folder / "old.gif").write_bytes(b"GIF89a")
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    before, out = snapshot(photos), tmp_path / "out"
+    answer = shell.done("protect", photos, out, "--protector", net)
+    assert snapshot(photos) == before
+    assert "4 of 4 pictures protected (8/255, png)" in answer.out and "largest change 8 of 255 levels" in answer.out
+    assert "peak memory" in answer.out and "pictures a second" in answer.out and "SSIM" in answer.out
+    assert "not read were left alone: 1 .gif" in answer.out and "hamguard verify" in answer.out
+    assert "Note: png" not in answer.out
+    copies = {"a.jpg.png", "a.png", "deep/gray.png", "deep/g.png"}
+    assert set(snapshot(out)) == copies | {"protect.json", "protect.jsonl"}
+    assert decode(out / "a.jpg.png").shape == (40, 30, 3)  # upright
+    assert not len(Image.open(out / "a.jpg.png").getexif())
+    facts = json.loads((out / "protect.json").read_text())
+    assert facts["protector"]["name"] == "strong" and facts["surrogate"] == ["abcd"] and facts["eps"] == 8 / 255
+    assert str(tmp_path) not in (out / "protect.json").read_text() + (out / "protect.jsonl").read_text()
+
+    again = shell.done("protect", photos, out, "--protector", net)
+    assert "4 of them were done before" in again.out and "a second" not in again.out
+    rows = shell.done("protect", photos, out, "--protector", net, "--json").rows
+    assert [row["file"] for row in rows[:-1]] == sorted(name for name in before if not name.endswith(".gif"))
+    assert rows[-1]["summary"]["done"] == 4 and rows[-1]["summary"]["fresh"] == 0
+    assert rows[-1]["summary"]["unread"] == {".gif": 1} and rows[-1]["summary"]["change"] == 8
+
+
+def test_other_settings_need_a_restart(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shell.done("protect", photos, out, "--protector", net)
+    line = shell.fails(2, "protect", photos, out, "--protector", net, "--eps", "4/255")
+    assert "was protected with other settings (eps); give another folder, or --restart" in line
+    answer = shell.done("protect", photos, out, "--protector", net, "--format", "jpeg", "--quality", 90, "--restart")
+    assert "Note: jpeg of quality 90 adds errors of its own; the bound of 8/255 holds before encoding" in answer.out
+    assert not list(out.rglob("a*.png")) and (out / "a.jpg").is_file() and (out / "a.png.jpg").is_file()
+
+
+def test_metadata_as_asked(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    words = ("protect", photos / "a.jpg")
+    shell.done(*words, tmp_path / "n.jpg", "--protector", net, "--metadata", "no-location")
+    exif = Image.open(tmp_path / "n.jpg").getexif()
+    assert exif[0x010F] == "Camera" and exif[0x0112] == 1 and GPS not in exif
+    shell.done(*words, tmp_path / "k.webp", "--protector", net, "--metadata", "keep", "--quality", 100)
+    assert Image.open(tmp_path / "k.webp").getexif().get_ifd(GPS)[1] == "N"
+    assert "unknown metadata 'gps'" in shell.fails(2, *words, tmp_path / "x.png", "--metadata", "gps")
+
+
+def test_one_picture(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    one = photos / "a.png"
+    answer = shell.done("protect", one, tmp_path / "copy.png", "--protector", net)
+    assert "1 of 1 pictures" in answer.out and not (tmp_path / "protect.json").exists()
+    assert np.array_equal(read_original(tmp_path / "copy.png").alpha, read_original(one).alpha)
+    line = shell.fails(2, "protect", one, tmp_path / "copy.png", "--protector", net, "--restart")
+    assert "copy.png exists and was not written by hamguard protect" in line
+    shell.done("protect", one, tmp_path / "new", "--protector", net)
+    assert (tmp_path / "new" / "a.png").is_file() and len(list((tmp_path / "new").iterdir())) == 1
+    assert "--format jpeg does not go with b.png" in shell.fails(
+        2, "protect", one, tmp_path / "b.png", "--format", "jpeg"
+    )
+    assert "written as .png, .jpg or .webp, got b.bmp" in shell.fails(2, "protect", one, tmp_path / "b.bmp")
+    assert "is no picture that can be read" in shell.fails(2, "protect", photos / "old.gif", tmp_path / "b.png")
+    assert "itself; originals are never overwritten" in shell.fails(2, "protect", one, one)
+
+
+def test_originals_and_foreign_files_stay(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    before = snapshot(tmp_path)
+    (tmp_path / "link").symlink_to(photos)
+    for out, words in (
+        (photos, "itself"), (tmp_path / "link", "itself"), (photos / "out", "lies in"), (tmp_path, "never overwritten"),
+    ):  # fmt: skip
+        assert words in shell.fails(2, "protect", photos, out, "--protector", net, "--restart")
+    (tmp_path / "link").unlink()
+    assert snapshot(tmp_path) == before
+    write(tmp_path / "out" / "deep" / "g.png", 5, 5)
+    before = snapshot(tmp_path)
+    line = shell.fails(2, "protect", photos, tmp_path / "out", "--protector", net, "--restart")
+    assert "g.png exists and was not written by hamguard protect; it is never overwritten" in line
+    assert snapshot(tmp_path) == before
+
+
+def test_broken_files(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    content = write(photos / "cut.jpg", 90, 90).read_bytes()
+    (photos / "cut.jpg").write_bytes(content[: len(content) // 2])
+    for _ in range(2):  # the second time they are still named
+        answer = shell("protect", photos, tmp_path / "out", "--protector", net)
+        assert answer.code == 1 and "4 of 5 pictures protected" in answer.out
+        assert answer.err.startswith("skipped: cut.jpg is truncated") and answer.err.count("\n") == 1
+    assert (tmp_path / "out" / "a.png").is_file() and not (tmp_path / "out" / "cut.png").exists()
+
+
+def test_refining_against_a_model(world: World, net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    words = ("protect", photos, tmp_path / "out", "--protector", net)
+    assert "--refine 2 needs models to work against; give --matcher MODEL" in shell.fails(2, *words, "--refine", 2)
+    assert "--matcher belongs to --refine N" in shell.fails(2, *words, "--matcher", world.model)
+    answer = shell.done(*words, "--refine", 2, "--matcher", world.model)
+    assert "2 gradient steps against model)" in answer.out and "largest change 8 of 255" in answer.out
+    facts = json.loads((tmp_path / "out" / "protect.json").read_text())
+    card = json.loads((world.model / "card.json").read_text())
+    assert facts["matchers"] == [{"name": "model", "hash": card["weights_hash"]}] and facts["refine"] == 2
+
+
+def test_what_is_wrong_is_one_line(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def line(*words: object) -> str:
+        said = shell.fails(2, "protect", *words)
+        assert not out.exists() or not list(out.rglob("*.png"))
+        return said
+
+    (tmp_path / "empty").mkdir()
+    assert "holds no picture; looked for .png" in line(tmp_path / "empty", out, "--protector", net)
+    assert "none does not exist; give a picture or a folder" in line(tmp_path / "none", out)
+    assert "is not a protector folder" in line(photos, out, "--protector", tmp_path / "none")
+    assert "eps must be in (0, 1], got 8; did you mean 8 / 255?" in line(photos, out, "--eps", "8")
+    assert "unknown scale 'big'" in line(photos, out, "--scale", "big")
+    assert "unknown picture format 'gif'; allowed: png, jpeg, webp" in line(photos, out, "--format", "gif")
+    assert "--quality 90 belongs to jpeg and webp" in line(photos, out, "--quality", "90")
+    assert "no model at" in line(photos, out, "--protector", net, "--refine", 1, "--matcher", tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    assert "is a file; a folder" in line(photos, tmp_path / "file", "--protector", net)
+    broken = strong_protector()
+    broken.net[0].weight[0] = float("nan")
+    save_protector(broken, tmp_path / "nan", side=64)
+    assert "holds NaN or infinite weights" in line(photos, out, "--protector", tmp_path / "nan")
