@@ -81,8 +81,10 @@ def test_given_surrogates_need_no_warm_up_and_are_named(place: tuple[Dataset, Sp
     assert done.card.surrogates == [before]
     assert done.card.surrogate_names == ["mine"]
     other = HashModel("conv2", 8, channels=1, size=(20, 20), generator=torch_generator(0))
-    with pytest.raises(RequestError, match="takes 20x20 pixels, the data have 16x16"):
-        train_protector(ask(), [("other", other)], *place, tmp_path / "q")
+    card = train_protector(ask("part=14", "jpeg=true"), [("a", model), ("b", other)], *place, tmp_path / "s").card
+    assert card.surrogate_names == ["a", "b"]  # each sees parts of 14 pixels at its own size
+    with pytest.raises(RequestError, match="parts of 17 pixels do not fit into pictures of 16x16"):
+        train_protector(ask("part=17"), [], *place, tmp_path / "q")
     blank = replace(place[0], labels=np.zeros((96, 0), np.uint8), class_names=())
     with pytest.raises(RequestError, match="no labels.*similarity=views"):
         train_protector(ask(), [], blank, place[1], tmp_path / "q")

@@ -45,6 +45,10 @@ class ProtectorSettings(BaseModel):
         le=4096,
         description="learn from random square parts of this side, at full resolution; 0 for whole pictures",
     )
+    jpeg: bool = Field(
+        False,
+        description="in half of the steps the surrogate sees JPEG files of quality 70 to 95, so that the effect survives",
+    )
     bits: int = Field(8, ge=1, le=4096, description="code length of the surrogate")
     backbone: str | None = Field(None, description="network of the surrogate; by picture size where not given")
     warmup: int = Field(400, ge=0, description="steps in which the surrogate learns the clean pairs before the game")

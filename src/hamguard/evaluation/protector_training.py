@@ -57,8 +57,8 @@ def train_protector(
 
     Args:
         request: the run.
-        surrogates: names and hash models to learn against, changed in place by a game that is not frozen; where none is given, one
-            is made that learns the clean pairs first.
+        surrogates: names and hash models to learn against, which see pictures at their own size, changed in place by a game that
+            is not frozen; where none is given, one is made that learns the clean pairs first.
         dataset: pictures, and labels where similarity comes from them.
         split: its parts; only `train` is learned from.
         folder: protector folder to be.
@@ -114,7 +114,7 @@ def new_game(
     """The game of a request at its very beginning; a given surrogate needs no warm-up.
 
     Raises:
-        RequestError: no labels where they are needed, too few pictures, or a surrogate for pictures of another size.
+        RequestError: no labels where they are needed, too few pictures, or pictures smaller than the parts.
     """
     ask, learned, images = request.settings, split.train, dataset.images
     if len(learned) < 2:
@@ -129,11 +129,6 @@ def new_game(
     size = (ask.part, ask.part) if ask.part else images.size
     if ask.part > min(images.size):
         raise RequestError(f"parts of {ask.part} pixels do not fit into pictures of {images.size[0]}x{images.size[1]}")
-    for net in surrogates:
-        if tuple(net.size) != tuple(size):
-            have, want = size, tuple(net.size)
-            what = "parts" if ask.part else "data"
-            raise RequestError(f"a surrogate takes {want[0]}x{want[1]} pixels, the {what} have {have[0]}x{have[1]}")
     warmup, fresh = request.warmup, not surrogates
     if surrogates:
         warmup = type(warmup)(0)
@@ -155,5 +150,6 @@ def new_game(
 
     return Game(
         protector, surrogates, pictures, labels, len(learned),
-        rules=ask.rules, warmup=warmup, rate=request.training.lr, surrogate_rate=ask.surrogate_rate, part=ask.part, fresh=fresh,
+        rules=ask.rules, warmup=warmup, rate=request.training.lr, surrogate_rate=ask.surrogate_rate, part=ask.part, jpeg=ask.jpeg,
+        fresh=fresh,
     )  # fmt: skip

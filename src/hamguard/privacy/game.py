@@ -17,14 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hamguard.attacks.search.file_views import Jpeg
 from hamguard.codes.binary import relax
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
+from hamguard.images.views import resize
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.privacy.ppl import Rules, pair_loss, pair_signs, reverse_gradient
 
+FILES = Jpeg()
 LOOK = 256  # pictures that say how large a finished model's outputs are
 CLIP = 1.0  # largest gradient norm in warm-up and in the surrogate's own step
 
@@ -106,6 +109,7 @@ class Game:
         rate: learning rate of the generator, which the loop applies.
         surrogate_rate: that of the surrogates.
         part: learn from random parts of this side of the pictures; 0 for whole pictures.
+        jpeg: in half of the steps surrogates see protected pictures through a JPEG file, straight through for the gradient.
         fresh: the surrogates start from nothing; else they are finished models, whose outputs are scaled before tanh.
 
     Raises:
@@ -125,6 +129,7 @@ class Game:
         rate: float,
         surrogate_rate: float,
         part: int = 0,
+        jpeg: bool = False,
         fresh: bool = True,
     ) -> None:
         if not surrogates:
@@ -133,6 +138,7 @@ class Game:
         self.pictures, self.labels, self.items = pictures, labels, items
         self.rules, self.warmup = rules, warmup
         self.rate, self.surrogate_rate, self.part, self.fresh = rate, surrogate_rate, part, fresh
+        self.jpeg = jpeg
         self.device = next(protector.parameters()).device
         playing = [p for net in self.surrogates for p in net.parameters()]
         for p in playing:
@@ -184,11 +190,13 @@ class Game:
         """Bring the median size of a finished model's outputs to at most 1: the codes stay, and their gradient lives."""
         x = self._shown(range(min(LOOK, self.items)), torch_generator(self.warmup.seed, "scales"))
         for number, net in enumerate(self.surrogates):
-            self.scales[number] = 1 / max(1.0, float(net.eval().logits(x).abs().median()))
+            seen = x if x.shape[2:] == torch.Size(net.size) else resize(x, net.size)
+            self.scales[number] = 1 / max(1.0, float(net.eval().logits(seen).abs().median()))
 
     def codes(self, number: int, x: Tensor) -> Tensor:
-        """Relaxed codes of a surrogate, `(m, K)` in (-1, 1)."""
-        return relax(self.surrogates[number].logits(x), self.scales[number])
+        """Relaxed codes of a surrogate, `(m, K)` in (-1, 1); it sees pictures at its own size."""
+        net = self.surrogates[number]
+        return relax(net.logits(x if x.shape[2:] == torch.Size(net.size) else resize(x, net.size)), self.scales[number])
 
     def select(self, epoch: int) -> Tensor | None:
         """All items."""
@@ -219,6 +227,9 @@ class Game:
         if self.own is not None:
             self._move_surrogates(x, similar)
         z = self.protector(x)  # (m, C, H, W)
+        if self.jpeg and float(torch.rand(1, generator=batch.generator)) < 0.5:  # what becomes of many files
+            seed = int(torch.randint(2**31, (1,), generator=batch.generator))
+            z = FILES(z, range(len(z)), 0, seed)
         loss = z.new_zeros(())
         for number in range(len(self.surrogates)):
             loss = loss + (self._one_step if self.rules.game == "one-step" else self._against)(number, x, z, similar)
