@@ -53,6 +53,8 @@ def test_every_page_with_commands_is_tried() -> None:
         "hardening.md",
         "measures.md",
         "metrics.md",
+        "privacy.md",
+        "protect.md",
         "purify.md",
         "training.md",
     }

@@ -119,3 +119,13 @@ def test_a_damaged_folder_says_so(tmp_path: Path) -> None:
         load_protector(tmp_path)
     with pytest.raises(RequestError, match="ships with hamguard"):
         shipped_protector("none")
+
+
+def test_the_shipped_protector_loads_and_is_small() -> None:
+    net, card = load_protector("photos")
+    assert card.eps == pytest.approx(8 / 255)
+    assert card.weights_hash == net.digest
+    assert "research" in " ".join(card.notes)
+    assert sum(path.stat().st_size for path in shipped_protector("photos").iterdir()) < 1_000_000
+    x = torch.rand(1, 3, 64, 64, generator=torch_generator(0))
+    assert 4 / 255 < float((net(x) - x).abs().max()) <= 8 / 255 + 1e-6

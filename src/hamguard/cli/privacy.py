@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,6 +15,7 @@ from hamguard.cli.common import (
     QueriesOption,
     RootOption,
     SeedOption,
+    check_suffix,
     choose_device,
     print_json,
     print_table,
@@ -33,8 +34,12 @@ TASKS = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
 
 
 def privacy(
-    protector: Annotated[
-        str, typer.Argument(help="Protector folder, `noise` (the control), or `attack:MODEL` (each picture by itself).")
+    protectors: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PROTECTOR...",
+            help="Protector folders, `noise` (the control), or `attack:MODEL` (each picture by itself).",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder that keeps rows and models; the same command goes on.")],
     data: Annotated[
@@ -76,6 +81,12 @@ def privacy(
     queries: QueriesOption = None,
     seeds: Annotated[list[int] | None, typer.Option("--seeds", help="Seed of a model; may be repeated (0).")] = None,
     seed: SeedOption = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Draw the searches over eps, or over --train with one protector (.png, .svg, .pdf)."
+        ),
+    ] = None,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep models trained on A, too.")] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -90,6 +101,8 @@ def privacy(
 
     hamguard privacy noise --eps 0.3 --data fashion-mnist --out runs/privacy
 
+    hamguard privacy protectors/eps-0.1 protectors/eps-0.3 --plot eps.png --out runs/privacy
+
     hamguard privacy protectors/fashion --view jpeg:75 --train 1 --augment shift --out runs/privacy
     """
     from hamguard.attacks.threat import parse_eps
@@ -97,12 +110,16 @@ def privacy(
     from hamguard.evaluation.four_searches import Party, Sides, needed, run_cell
     from hamguard.evaluation.protections import protected_pictures
 
+    check_suffix("--plot", plot)
     chosen = choose_device(device)
-    protection, facts = _protection(
-        protector, parse_eps(eps) if eps else None, steps, seed, tuple(view or ()), str(chosen)
-    )
+    bound = parse_eps(eps) if eps else None
+    found = [_protection(name, bound, steps, seed, tuple(view or ()), str(chosen)) for name in protectors]
+    facts = found[0][1]
     source = data or facts.get("source")
     require_source(source, None)
+    others = [one.get("source") for _, one in found if data is None and one.get("source") != source]
+    if others:
+        raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give --data SOURCE")
     requests = _requests(
         str(source), protocol, method or ["dsdh"], bits or [16], backbone or [None], augment, sets or []
     )
@@ -117,37 +134,64 @@ def privacy(
             str(source), root=data_root, protocol=protocol or (facts.get("protocol") if data is None else None),
             progress=bar.count,
         )  # fmt: skip
-    rows_of = needed(split, queries)
-    with Bar(f"protecting by {protection.name}") as bar:
-        protected = protected_pictures(
-            dataset.images, rows_of, protection, keep=out / "pictures", device=chosen, progress=bar
-        )
-    sides = Sides(dataset, protected, split, protection, queries)
-    rows: list[Row] = []
-    table = []
-    for request in requests:
-        for share in shares:
-            for number in seeds or [0]:
-                ask = request.model_copy(update={"seed": number})
-                party = Party(ask, share, adversarial, parse_eps(adversarial_eps) if adversarial_eps else None)
-                with Bar(f"{ask.method} {ask.model.bits} bits, trained on {party.trained_on}") as bar:
-                    found = run_cell(
-                        sides, party, out, seed=seed, device=chosen, keep_models=keep_models, progress=bar
-                    )  # fmt: skip
-                rows += found
-                table.append(_line(party.trained_on, number, found))
+    radius = parse_eps(adversarial_eps) if adversarial_eps else None
+    cells: list[Cell] = []
+    for protection, _ in found:
+        with Bar(f"protecting by {protection.name}") as bar:
+            protected = protected_pictures(
+                dataset.images, needed(split, queries), protection, keep=out / "pictures", device=chosen, progress=bar
+            )
+        sides = Sides(dataset, protected, split, protection, queries)
+        for request in requests:
+            for share in shares:
+                for number in seeds or [0]:
+                    ask = request.model_copy(update={"seed": number})
+                    party = Party(ask, share, adversarial, radius)
+                    with Bar(f"{ask.method} {ask.model.bits} bits, trained on {party.trained_on}") as bar:
+                        rows = run_cell(
+                            sides, party, out, seed=seed, device=chosen, keep_models=keep_models, progress=bar
+                        )  # fmt: skip
+                    cells.append(Cell(protection, party.trained_on, share, number, rows))
+    if plot:
+        _draw(plot, cells, dataset.title)
     if as_json:
         from dataclasses import asdict
 
-        print_json(asdict(row) for row in rows)
+        print_json(asdict(row) for cell in cells for row in cell.rows)
         return
-    title = f"MAP of {dataset.title}, pictures protected by {_title(protection)}; query->database, C clean, A protected"
-    columns = [task for task in TASKS if any(row.task == task for row in rows)]
+    _print(cells, dataset.title)
+    if plot:
+        typer.echo(f"plot: {plot}")
+
+
+class Cell(NamedTuple):
+    """One model's searches."""
+
+    protection: Protection
+    trained_on: str
+    share: float
+    seed: int
+    rows: list[Row]
+
+    def value(self, task: str) -> float | None:
+        """MAP of a search; None where it was not made."""
+        return next((row.value for row in self.rows if row.task == task), None)
+
+
+def _print(cells: Sequence[Cell], title: str) -> None:
+    columns = [task for task in TASKS if any(cell.value(task) is not None for cell in cells)]
+    lines = []
+    for cell in cells:
+        first, values = cell.rows[0], [cell.value(task) for task in columns]
+        lines.append((
+            _title(cell.protection), str(first.method), str(first.backbone), str(first.bits), str(cell.seed), cell.trained_on,
+            *("" if value is None else f"{value:.4f}" for value in values),
+        ))  # fmt: skip
     print_table(
-        title, ("method", "network", "bits", "seed", "trained on", *columns),
-        [(*head, *(values.get(task, "") for task in columns)) for head, values in table],
+        f"MAP of {title}; query->database, C clean, A protected",
+        ("protection", "method", "network", "bits", "seed", "trained on", *columns), lines,
     )  # fmt: skip
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
+    for note in dict.fromkeys(note for cell in cells for row in cell.rows for note in row.notes):
         typer.echo(f"Note: {note}")
     if "C->learned" in columns:
         typer.echo(
@@ -155,15 +199,37 @@ def privacy(
         )
 
 
+def _draw(path: Path, cells: Sequence[Cell], title: str) -> None:
+    """The four searches over eps, one panel for each kind of training, or over the share with one protection."""
+    import numpy as np
+
+    from hamguard.report.plots import STYLES, Panel, Stroke, draw_panels
+
+    bounds = sorted({cell.protection.eps for cell in cells})
+    kinds = [None] if len(bounds) == 1 else sorted({cell.share for cell in cells})
+    panels = []
+    for kind in kinds:
+        strokes = []
+        for number, task in enumerate(TASKS[:4]):
+            places: dict[float, list[float]] = {}
+            for cell in cells:
+                value = cell.value(task)
+                if value is not None and kind in (None, cell.share):
+                    places.setdefault(cell.share if kind is None else cell.protection.eps, []).append(value)
+            x = np.array(sorted(places))
+            strokes.append(Stroke(task, x, np.array([np.mean(places[one]) for one in x]), number, STYLES[number % 4]))
+        across = "share of protected training pictures" if kind is None else "eps, in pixel units"
+        panels.append(Panel(strokes, across, "MAP" if kind is None else f"MAP, trained on {_domain(kind)}"))
+    draw_panels(panels, path, title=f"{title}: query->database, C clean, A protected")
+
+
+def _domain(share: float) -> str:
+    return {0.0: "C", 1.0: "A"}.get(share, f"{share:g} A")
+
+
 def _title(protection: Protection) -> str:
     views = f", then {', '.join(protection.views)}" if protection.views else ""
     return f"{protection.name}, eps {protection.eps:.4g}{views}"
-
-
-def _line(trained_on: str, number: int, rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, str]]:
-    first = rows[0]
-    head = (str(first.method), str(first.backbone), str(first.bits), str(number), trained_on)
-    return head, {str(row.task): f"{row.value:.4f}" for row in rows if row.value is not None}
 
 
 def _protection(
