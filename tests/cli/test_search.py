@@ -282,3 +282,8 @@ def test_demo(shell: Shell, tmp_path: Path) -> None:
     assert checks == [True] * 7
     found = shell.done("search", tmp_path / "demo" / "index", "query:0", "--json").rows
     assert len(found) == 10
+    trained = {name: {row["task"]: row["value"] for row in answer.rows if row["train"] == name} for name in "CA"}
+    assert trained["C"]["C->C"] > max(trained["C"]["C->A"], trained["C"]["A->C"]) + 0.45
+    assert trained["A"]["A->A"] > max(trained["A"][task] for task in ("C->C", "C->A", "A->C")) + 0.25
+    assert len(list((tmp_path / "demo" / "protected").glob("*.png"))) == 40
+    assert "https://" not in (tmp_path / "demo" / "effect" / "report.html").read_text()

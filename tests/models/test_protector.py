@@ -121,7 +121,9 @@ def test_a_damaged_folder_says_so(tmp_path: Path) -> None:
         shipped_protector("none")
 
 
-def test_the_shipped_protector_loads_and_is_small() -> None:
+def test_the_shipped_protector_loads_and_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()  # of pictures, which is what people call such a folder
+    monkeypatch.chdir(tmp_path)
     net, card = load_protector("photos")
     assert card.eps == pytest.approx(8 / 255)
     assert card.weights_hash == net.digest

@@ -220,7 +220,8 @@ def _draw(path: Path, cells: Sequence[Cell], title: str) -> None:
             strokes.append(Stroke(task, x, np.array([np.mean(places[one]) for one in x]), number, STYLES[number % 4]))
         across = "share of protected training pictures" if kind is None else "eps, in pixel units"
         panels.append(Panel(strokes, across, "MAP" if kind is None else f"MAP, trained on {_domain(kind)}"))
-    draw_panels(panels, path, title=f"{title}: query->database, C clean, A protected")
+    wide = ": query->database, C clean, A protected" if len(panels) > 1 else ""  # it would be cut above one panel
+    draw_panels(panels, path, title=title + wide)
 
 
 def _domain(share: float) -> str:

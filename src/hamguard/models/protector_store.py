@@ -85,7 +85,9 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
         RequestError: neither a protector folder nor a shipped name, or something in it is missing or damaged.
         StaleError: the weights are not those that the card was written for.
     """
-    folder = shipped_protector(str(name)) if str(name) in SHIPPED and not Path(name).exists() else Path(name)
+    folder = Path(name)
+    if str(name) in SHIPPED and not (folder / CARD).is_file():  # a folder of photos may well be called so
+        folder = shipped_protector(str(name))
     near = suggest(str(name), SHIPPED) or f"; shipped with hamguard: {', '.join(SHIPPED)}"
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
