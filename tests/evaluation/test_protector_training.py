@@ -238,6 +238,8 @@ def test_learned_codes_and_adversarial_training_have_their_rows(place: tuple[Dat
     cards = [json.loads(p.read_text()) for p in (tmp_path / "models").glob("*saat*/card.json")]
     assert [card["defense"]["method"] for card in cards] == ["saat"]
     assert Party(party.request, 0.4).trained_on == "0.4 A"
+    seen = build_request({}, {**flags, "training.augment": "flip"})
+    assert Party(seen, 0.0).trained_on == "C, random views: flip"
 
 
 def test_bound_holds_for_another_eps() -> None:

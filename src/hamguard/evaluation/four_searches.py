@@ -79,8 +79,10 @@ class Party:
 
     @property
     def trained_on(self) -> str:
-        """`C`, `A`, or the share of A."""
+        """`C`, `A`, or the share of A, and how the party adapts."""
         word = {0.0: "C", 1.0: "A"}.get(self.ratio, f"{self.ratio:g} A")
+        if (views := self.request.training.augment) != "none":
+            word += f", random views: {views}"
         return word + (f", adversarial training of {self.adversarial} epochs" if self.adversarial else "")
 
 
