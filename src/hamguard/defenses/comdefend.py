@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from hamguard.core.checks import check_choice
@@ -31,7 +31,7 @@ from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefe
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch, Progress, fit, forget
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, first_fault, sort_words
+from hamguard.training.request import DataSection, put_together, sort_words
 from hamguard.training.run_folder import is_finished
 
 RUN = "comdefend-run.json"
@@ -88,11 +88,7 @@ def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
     """
     given = sort_words(flags, sets, list(ComDefendSettings.model_fields), IDLE)
     base = PRESETS[check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)]
-    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
-    try:
-        return ComDefendRequest(**given[""], **merged)
-    except ValidationError as error:
-        raise first_fault(error) from error
+    return put_together(ComDefendRequest, given, base)
 
 
 class ComDefendTask:

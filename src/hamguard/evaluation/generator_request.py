@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
 from hamguard.attacks.prosgan_game import GameRules
@@ -13,7 +13,7 @@ from hamguard.attacks.threat import parse_eps
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, first_fault, sort_words
+from hamguard.training.request import DataSection, put_together, sort_words
 
 IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a generator; giving one is an error."""
@@ -130,10 +130,6 @@ def build_generator_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
     given = sort_words(flags, sets, list(GeneratorSettings.model_fields), IDLE)
     preset = check_choice("preset of prosgan", str(given[""].get("preset", "default")), ("default", "paper"))
     base = PAPER if preset == "paper" else HARD if given["settings"].get("budget") == "hard" else SOFT
-    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
-    try:
-        request = GeneratorRequest(**given[""], **merged)
-    except ValidationError as error:
-        raise first_fault(error) from error
+    request = put_together(GeneratorRequest, given, base)
     _ = request.settings.rules  # the ball, and that nothing contradicts
     return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.checks import check_choice
@@ -13,7 +13,7 @@ from hamguard.core.digests import digest_json
 from hamguard.privacy.game import Warmup
 from hamguard.privacy.ppl import Rules
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, first_fault, sort_words
+from hamguard.training.request import DataSection, put_together, sort_words
 
 IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a protector; giving one is an error."""
@@ -123,8 +123,4 @@ def build_protector_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
     """
     given = sort_words(flags, sets, list(ProtectorSettings.model_fields), IDLE)
     base = PRESETS[check_choice("preset of ppl", str(given[""].get("preset", "default")), PRESETS)]
-    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
-    try:
-        return ProtectorRequest(**given[""], **merged)
-    except ValidationError as error:
-        raise first_fault(error) from error
+    return put_together(ProtectorRequest, given, base)

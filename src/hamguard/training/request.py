@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,8 @@ from hamguard.core.errors import RequestError
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.training.recipe import Recipe
+
+AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
 
 FINE_TUNING: Mapping[str, Any] = {
     "epochs": 3,
@@ -143,6 +145,26 @@ def first_fault(error: ValidationError) -> RequestError:
     fault = error.errors()[0]
     text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
     return RequestError(f"{'.'.join(map(str, fault['loc']))}: {text}, got {fault.get('input')!r}")
+
+
+def put_together(
+    kind: type[AnyRequest], given: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]]
+) -> AnyRequest:
+    """A request of the words of `sort_words` over the defaults of a preset.
+
+    Args:
+        kind: class of the request.
+        given: words by section.
+        base: defaults by section.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
+    try:
+        return kind(**given[""], **merged)
+    except ValidationError as error:
+        raise first_fault(error) from error
 
 
 def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Sequence[str] = ()) -> TrainRequest:
