@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.data import lists
 from hamguard.data.check import check_dataset
 from hamguard.data.lists import choose_lists, find_lists, read_lists
 from hamguard.data.sources import expand, open_source
@@ -161,7 +160,7 @@ def test_a_broken_archive_is_named(tmp_path):
 
 def test_an_archive_without_end_is_refused(tmp_path, monkeypatch):
     save_pairs(tmp_path, packed=True)
-    monkeypatch.setattr(lists, "LARGEST_LIST", 20)
+    monkeypatch.setattr("hamguard.data.lines.LARGEST_LIST", 20)
     with pytest.raises(RequestError, match=r"\.txt\.xz unpacks to more than 20 bytes"):
         open_source(f"lists:{tmp_path}")
 

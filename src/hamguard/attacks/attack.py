@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.guides.own import OwnCode
-from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.problem import Guide, Loss, Problem, Spent, Victim
 from hamguard.attacks.search.signs import SignSteps
@@ -79,12 +78,12 @@ class Attacked:
 
 
 def clean_code(model: Victim, x: Tensor) -> Tensor:
-    """The own codes of pictures to attack, `(B, K)` in {-1, +1}, after a check of pictures and model.
+    """The own codes of pictures (or bags of words) to attack, `(B, K)` in {-1, +1}, after a check of both.
 
     Raises:
         RequestError: pictures outside [0, 1], or a model that does not return `(B, K)`.
     """
-    if x.ndim != 4 or not bool(((x >= 0) & (x <= 1)).all()):
+    if x.ndim not in (2, 4) or not bool(((x >= 0) & (x <= 1)).all()):
         raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
     with torch.no_grad():
         z = model.logits(x)
@@ -95,7 +94,7 @@ def clean_code(model: Victim, x: Tensor) -> Tensor:
 
 def guide_for(loss: Loss, guide: Guide) -> Guide:
     """A guide as a loss takes it: a set of codes becomes its vote, unless the loss says by `takes_sets` that it scores sets."""
-    return guide.vote if isinstance(guide, CodeSet) and not getattr(loss, "takes_sets", False) else guide
+    return guide if isinstance(guide, Tensor) or getattr(loss, "takes_sets", False) else guide.vote
 
 
 def facing(guide: GuideMaker, toward: bool) -> GuideMaker:
@@ -120,8 +119,9 @@ class Attack:
         threat: the allowed set.
         toward: approach the guide; else leave it.
         relaxation: `tanh` codes or raw logits (`none`) go into the loss.
-        fidelity: weight of the squared error to the clean picture.
-        rounding: return pictures on the 8-bit grid; only tests of the search itself turn it off.
+        fidelity: weight of the distance to the clean picture.
+        fidelity_norm: which distance, mean squared (`l2`) or mean absolute (`l1`) error.
+        rounding: return pictures on the 8-bit grid; bags of words have none, and tests of the search itself turn it off.
     """
 
     guide: GuideMaker = field(default_factory=OwnCode)
@@ -131,6 +131,7 @@ class Attack:
     toward: bool = False
     relaxation: Literal["tanh", "none"] = "tanh"
     fidelity: float = 0.0
+    fidelity_norm: Literal["l1", "l2"] = "l2"
     rounding: bool = True
 
     def __post_init__(self) -> None:
@@ -186,13 +187,17 @@ class Attack:
         *,
         index: Sequence[int] | None = None,
         seed: int = 0,
+        marks: Sequence[int] = (),
     ) -> Problem:
-        """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call."""
+        """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call.
+
+        `marks` are numbers of gradients after which `Problem.kept` has a copy, where the search knows of them.
+        """
         numbers = range(len(x)) if index is None else index
         target = guide_for(self.loss, self.guide(clean_code(model, x), labels, bank, numbers, seed))
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
-            relaxed=self.relaxation == "tanh", fidelity=self.fidelity,
+            relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm, marks=tuple(marks),
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code
         return problem

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from hamguard.attacks.guides.pairs import PairCodes
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.search.views import PLAIN, Plain, View
 from hamguard.attacks.threat import Threat
@@ -20,7 +21,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
 
-Guide: TypeAlias = Tensor | CodeSet
+Guide: TypeAlias = Tensor | CodeSet | PairCodes
 Loss: TypeAlias = Callable[[Tensor, Guide, int], Tensor]
 
 
@@ -48,14 +49,17 @@ class Problem:
     Attributes:
         model: the victim.
         x: clean pictures, `(B, C, H, W)` in [0, 1].
-        target: guide codes `(B, K)`, or sets of codes.
+        target: guide codes `(B, K)`, or sets of codes, or codes of both modalities.
         side: +1 toward the guide, -1 away from it.
         loss: relaxed codes (or logits), guide, side to `(B,)`.
         threat: the allowed set.
         index: number of each picture in the run, for its random numbers.
         seed: seed of the attack.
         relaxed: whether the loss wants tanh codes; logits otherwise.
-        fidelity: weight of the mean squared error to the clean picture, which SDHA adds.
+        fidelity: weight of the distance to the clean picture, which SDHA and CMLA add.
+        fidelity_norm: mean squared error (`l2`, SDHA) or mean absolute error (`l1`, CMLA).
+        marks: numbers of gradients after which the search keeps a copy in `kept`.
+        kept: what it looked like after so many, `(B, C, H, W)` each.
         spent: counts, filled as the search goes.
     """
 
@@ -69,6 +73,9 @@ class Problem:
     seed: int
     relaxed: bool = True
     fidelity: float = 0.0
+    fidelity_norm: Literal["l1", "l2"] = "l2"
+    marks: tuple[int, ...] = ()
+    kept: dict[int, Tensor] = field(default_factory=dict)
     spent: Spent = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +84,7 @@ class Problem:
 
     def guides(self, rows: Tensor) -> Guide:
         """The guides of some pictures."""
-        return self.target.select(rows) if isinstance(self.target, CodeSet) else self.target[rows]
+        return self.target[rows] if isinstance(self.target, Tensor) else self.target.select(rows)
 
     def gradient(
         self, x_adv: Tensor, rows: Tensor, alpha: float, views: Sequence[View] = PLAIN, step: int = 0
@@ -114,13 +121,19 @@ class Problem:
                 if plain:
                     wrong = self.wrong(z.detach(), rows)
             if self.fidelity:
-                total = total + self.fidelity * (x_adv - self.x[rows]).square().flatten(1).mean(1)
+                delta = (x_adv - self.x[rows]).flatten(1)
+                total = total + self.fidelity * (delta.square() if self.fidelity_norm == "l2" else delta.abs()).mean(1)
             (found,) = torch.autograd.grad(total.sum(), x_adv)
         if not bool(found.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
         self.spent.forwards[places] += len(views)
         self.spent.backwards[places] += len(views)
         return found, total.detach(), self.score(x_adv.detach(), rows) if wrong is None else wrong
+
+    def mark(self, count: int, x_adv: Tensor) -> None:
+        """Keep a copy where `count` gradients are one of the marks."""
+        if count in self.marks:
+            self.kept[count] = x_adv.detach().clone()
 
     @torch.no_grad()
     def score(self, x_adv: Tensor, rows: Tensor) -> Tensor:
@@ -132,6 +145,8 @@ class Problem:
         """Hamming distance of sign(z) to `side * guide`; for a set, the mean over its codes, `(b,)`."""
         hard = torch.where(z < 0, -1.0, 1.0).to(z)
         guide = self.guides(rows)
+        if isinstance(guide, PairCodes):
+            guide = guide.vote
         if isinstance(guide, CodeSet):
             inner = (guide.member * (hard @ guide.codes.T)).sum(1) / guide.member.sum(1).clamp(min=1)
         else:

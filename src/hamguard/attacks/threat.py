@@ -27,10 +27,12 @@ class Threat:
     Attributes:
         norm: `linf`, each value moves by at most eps; `l2`, the whole picture by at most eps in Euclidean length.
         eps: radius in pixel units, in (0, 1] for `linf`, above 0 for `l2`.
+        one_sided: values may only grow, by at most eps (`linf`), as in CMLA's code.
     """
 
     norm: Norm
     eps: float
+    one_sided: bool = False
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("linf", "l2"))
@@ -39,6 +41,13 @@ class Threat:
             raise RequestError(f"eps must be in (0, 1], got {self.eps:g}{hint}")
         if not 0 < self.eps < float("inf"):
             raise RequestError(f"eps must be above 0, got {self.eps:g}")
+        if self.one_sided and self.norm != "linf":
+            raise RequestError("a one-sided threat is a linf threat, got l2")
+
+    @property
+    def low(self) -> float:
+        """Smallest change of a value under `linf`: -eps, or 0 where the threat is one-sided."""
+        return 0.0 if self.one_sided else -self.eps
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The nearest picture inside the ball around `x` and inside [0, 1], `(B, C, H, W)`.
@@ -47,7 +56,7 @@ class Threat:
         """
         delta = x_adv - x
         if self.norm == "linf":
-            delta = delta.clamp(-self.eps, self.eps)
+            delta = delta.clamp(self.low, self.eps)
         else:
             delta = delta * (self.eps / self.length(delta).clamp(min=self.eps))
         return (x + delta).clamp(0, 1)
@@ -91,7 +100,7 @@ class Threat:
         """
         nearest = (x_adv * 255).round()
         if self.norm == "linf":
-            low = ((x - self.eps) * 255 - 1e-4).ceil()
+            low = ((x + self.low) * 255 - 1e-4).ceil()
             high = ((x + self.eps) * 255 + 1e-4).floor()
             nearest = torch.where(low <= high, nearest.clamp(low, high.maximum(low)), (x * 255).round())
         else:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, facing, fitted_guide, guide_for
 from hamguard.attacks.guides.own import OwnCode
-from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.guides.vote import class_numbers
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.problem import Guide, Loss, Problem, Spent, Victim
@@ -174,9 +173,10 @@ class OneGuide:
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
     ) -> Guide:
         """The guide once a picture."""
-        if isinstance(self.target, CodeSet):
-            return self.target.select(torch.zeros(len(own), dtype=torch.int64, device=self.target.member.device))
-        return self.target[:1].to(own).expand(len(own), -1)
+        if isinstance(self.target, Tensor):
+            return self.target[:1].to(own).expand(len(own), -1)
+        first = torch.zeros(len(own), dtype=torch.int64)
+        return self.target.select(first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from hamguard.evaluation.attack_plan import AttackPlan
 
 METHODS = (
-    "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan"
+    "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan, "
+    "cmla (cross-modal models)"
 )
 
 
@@ -80,6 +81,12 @@ def attack(
     combine: Annotated[
         str, typer.Option("--combine", help="How several source models join: joint, sum, sum-project, mean.")
     ] = "joint",
+    side: Annotated[
+        str, typer.Option("--side", help="cmla only: image, text (values of the bag of words), or words (whole words).")
+    ] = "image",
+    words: Annotated[
+        int, typer.Option("--words", min=1, help="With --side words: words added or dropped at most.")
+    ] = 2,
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
     data: DataOption = None,
     data_root: RootOption = None,
@@ -125,6 +132,8 @@ def attack(
     hamguard attack models/digits --method adaptive --guide mainstay --targets label:3 --eps 0.2 --steps 20
 
     hamguard attack models/digits --method hag --eps 0.2 --source-model models/other
+
+    hamguard attack models/scenes --method cmla --side words --words 2
     """
     from hamguard.attacks.methods.registry import method_facts
     from hamguard.attacks.threat import parse_eps
@@ -152,6 +161,20 @@ def attack(
     for text in metrics:
         parse_metric(text)
     options = dict(key_value(text) for text in sets or [])
+    check_choice("side", side, ("image", "text", "words"))
+    if side != "image":
+        from hamguard.cli.attack_texts import attack_texts
+
+        others = {
+            "--save-images": save_images, "--sheet": sheet, "--source-model": source_model, "--targets": targets,
+            "--guide": guide, "--generator": generator, "--restarts": restarts,
+        }  # fmt: skip
+        attack_texts(
+            model, method, side, words=words, eps=eps or [], steps=steps, preset=preset, options=options, data=data,
+            data_root=data_root, protocol=protocol, queries=queries, metrics=metrics, convention=convention, out=out,
+            seed=seed, device=device, as_json=as_json, refused=[name for name, value in others.items() if value],
+        )  # fmt: skip
+        return
     plans = [
         AttackPlan(
             method=name, eps=parse_eps(size) if size else None, norm=threat, steps=steps, restarts=restarts,
@@ -169,6 +192,7 @@ def attack(
     if len(plans) > 1 and (save_images or sheet):
         raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(plans)} attacks")
 
+    from hamguard.cli.attack_texts import open_texts
     from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack_measure import Ground, measure_attack
@@ -190,7 +214,11 @@ def attack(
             check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded, sources)
     with Bar("encoding") as bar:
         banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
-    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    named = {model: loaded, **dict(zip(source_model or (), sources, strict=True))}
+    ground = Ground(
+        model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen,
+        cross=open_texts(named, dataset),
+    )  # fmt: skip
     found = []
     for plan in plans:
         with Bar(_name(plan)) as bar:

@@ -26,6 +26,8 @@ def eps_text(threat: dict[str, Any]) -> str:
     """
     if threat["eps"] is None:
         return f"{threat['norm']} budget"
+    if threat["norm"] == "words":
+        return f"at most {threat['eps']} word edits"
     levels = threat["eps"] * 255
     whole = threat["norm"] == "linf" and abs(levels - round(levels)) < 1e-6
     return f"{threat['norm']} {round(levels)}/255" if whole else f"{threat['norm']} {threat['eps']:g}"
@@ -42,16 +44,25 @@ def print_attacks(groups: Sequence[Sequence[Row]], name: str, *, as_json: bool) 
     if as_json:
         print_json_rows([row for rows in groups for row in rows])
         return
-    blocks: dict[tuple[str, bool, str], list[Sequence[Row]]] = {}
-    for rows in groups:
-        last = rows[-1]
-        assert last.attack and last.threat
-        key = (eps_text(last.threat), bool(last.attack["toward"]), str(last.attack["labels"]))
-        blocks.setdefault(key, []).append(rows)
-    for (size, toward, labels), members in blocks.items():
-        _print_block(members, name, size, toward, labels)
+    blocks: dict[tuple[str, bool, str, str], list[Sequence[Row]]] = {}
+    for whole in groups:
+        for task, rows in by_task(whole):
+            last = rows[-1]
+            assert last.attack and last.threat
+            key = (eps_text(last.threat), bool(last.attack["toward"]), str(last.attack["labels"]), task)
+            blocks.setdefault(key, []).append(rows)
+    for (size, toward, labels, task), members in blocks.items():
+        _print_block(members, f"{name}, {task}" if task else name, size, toward, labels)
     for note in dict.fromkeys(note for rows in groups for row in rows for note in row.notes):
         typer.echo(f"Note: {note}")
+
+
+def by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows of one attack by search, each with the rows that belong to none (bits moved, distortion); one search has no name."""
+    named = list(dict.fromkeys(row.task for row in rows if row.task and row.task.startswith(("image->", "text->"))))
+    if not named:
+        return [("", list(rows))]
+    return [(task, [row for row in rows if row.task == task or row.task not in named]) for task in named]
 
 
 def print_json_rows(rows: Sequence[Row]) -> None:

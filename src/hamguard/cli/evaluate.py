@@ -120,6 +120,7 @@ def evaluate(
     else:
         from hamguard.cli.source import open_for_model
         from hamguard.evaluation.model_rows import model_banks, model_rows
+        from hamguard.models.cross_modal import has_texts
         from hamguard.models.store import load_any
 
         chosen = choose_device(device)
@@ -138,6 +139,14 @@ def evaluate(
                 queries=queries, batch_size=batch_size, seed=seed, device=chosen, sheet=sheet,
             )  # fmt: skip
             query = database
+        elif has_texts(model) and dataset.texts is not None:
+            from hamguard.cli.evaluate_cross import evaluate_cross
+
+            evaluate_cross(
+                model, dataset, split, metrics=metrics, convention=convention, queries=queries, seed=seed, device=chosen,
+                out=out, curves=curves, as_json=as_json,
+            )  # fmt: skip
+            return
         else:
             with Bar("encoding") as bar:
                 banks = model_banks(

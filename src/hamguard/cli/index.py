@@ -44,7 +44,7 @@ def read_origin(folder: Path) -> dict[str, Any]:
 
 def write_origin(
     folder: Path, model: str, card: Card | None, data: str | None, root: Path | None, protocol: str | None,
-    everything: bool,
+    everything: bool, modality: str = "image",
 ) -> None:  # fmt: skip
     """Write down where the codes of a folder came from, so that `search` finds model and pictures by itself."""
     path = Path(model)
@@ -52,7 +52,7 @@ def write_origin(
     facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() else model}
     facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
     facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
-    write_json(folder / ORIGIN, facts | {"everything": everything})
+    write_json(folder / ORIGIN, facts | {"everything": everything, "modality": modality})
 
 
 @app.command("build")
@@ -65,6 +65,9 @@ def build(
     everything: Annotated[
         bool, typer.Option("--everything", help="Index all pictures, not only the database part.")
     ] = False,
+    modality: Annotated[
+        str, typer.Option("--modality", help="image, or text: index the texts of a cross-modal model instead.")
+    ] = "image",
     engine: Annotated[
         str, typer.Option("--engine", help="flat (exact) or ivf (nearest cells only, for millions).")
     ] = "flat",
@@ -79,31 +82,34 @@ def build(
     hamguard index build codes/database.npz --out index
 
     hamguard index build models/mine --data folder:photos --everything --out index
+
+    hamguard index build models/scenes --modality text --out texts
     """
     from hamguard.codes.bank import CodeBank
     from hamguard.core.checks import check_choice
     from hamguard.retrieval.index import ENGINES, build_index
 
     check_choice("engine", engine, ENGINES)
+    check_choice("modality", modality, ("image", "text"))
     path = Path(source)
     if path.suffix == ".npz":
-        if data or data_root or protocol or everything:
+        if data or data_root or protocol or everything or modality != "image":
             raise RequestError(
-                "a code bank brings its own items; --data, --data-root, --protocol and --everything go with a model"
+                "a code bank brings its own items; --data, --data-root, --protocol, --modality and --everything go with a model"
             )
         bank, card, origin = CodeBank.load(path), None, read_origin(path.parent)
     else:
-        bank, card = _encode(source, data, data_root, protocol, everything, batch_size, device)
+        bank, card = _encode(source, data, data_root, protocol, everything, batch_size, device, modality)
         origin = {}
     index = build_index(bank, engine=engine)
     index.save(out)
     if origin:
         write_json(out / ORIGIN, origin)
     elif path.suffix != ".npz":
-        write_origin(out, source, card, data, data_root, protocol, everything)
+        write_origin(out, source, card, data, data_root, protocol, everything, modality)
     _tell(out, as_json)
     if not as_json:
-        typer.echo(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")
+        typer.echo(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
 
 
 def _encode(
@@ -114,6 +120,7 @@ def _encode(
     everything: bool,
     batch_size: int,
     device: str,
+    modality: str = "image",
 ) -> tuple[CodeBank, Card | None]:
     import numpy as np
 
@@ -128,6 +135,11 @@ def _encode(
     require_source(data, card)
     dataset, split = open_for_model(card, loaded, data, root, protocol)
     part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
+    if modality == "text":
+        from hamguard.evaluation.cross_modal import text_bank
+        from hamguard.models.cross_modal import load_cross
+
+        return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card
     with Bar("encoding") as bar:
         bank = encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
     return bank, card

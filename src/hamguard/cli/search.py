@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hamguard.core.types import Array
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
+    from hamguard.models.cross_modal import CrossModel
     from hamguard.report.sheets import Found
 
 
@@ -32,8 +33,13 @@ SHOWN = 24  # most queries on a sheet
 def search(
     index: Annotated[Path, typer.Argument(help="Index folder.")],
     queries: Annotated[
-        list[str], typer.Argument(help="Picture files or folders of them, or query:N for the N-th query of the data.")
-    ],
+        list[str] | None,
+        typer.Argument(help="Picture files or folders of them, or query:N for the N-th query of the data."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="Ask with words instead, where the model has a text side; may be repeated."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model of the index, where the index does not know it.")
     ] = None,
@@ -58,18 +64,24 @@ def search(
     hamguard search index query:0 query:1 --top 5
 
     hamguard search index folder-of-pictures --json
+
+    hamguard search index --text "red circle"
     """
     import numpy as np
 
     from hamguard.cli.common import check_suffix
     from hamguard.cli.index import read_origin
     from hamguard.cli.source import open_for_model
+    from hamguard.codes.binary import pack
     from hamguard.evaluation.pictures import read_picture
     from hamguard.models.encode import codes_of
     from hamguard.models.store import load_any
     from hamguard.retrieval.index import open_index
 
     check_suffix("--sheet", sheet)
+    asked, words = list(queries or []), list(text or [])
+    if not asked and not words:
+        raise RequestError('give pictures to search for, or words: --text "red circle"')
     origin = read_origin(index)
     name = model or origin.get("model")
     found = open_index(index)
@@ -79,31 +91,40 @@ def search(
         raise RequestError(f"{index} was made with {name}, which is no model folder here; give --model")
     chosen = choose_device(device)
     loaded, card = load_any(name, chosen)
-    found = open_index(index, model_hash=loaded.digest)
+    of_texts = origin.get("modality") == "text"
+    cross = open_texts(name, index) if words or of_texts else None
+    found = open_index(index, model_hash=cross.text.digest if cross and of_texts else loaded.digest)
+    bags = [cross.vocabulary.bag_of_query(word) for word in words] if cross else []
     root = data_root or (Path(origin["data_root"]) if origin.get("data_root") else None)
     dataset = split = None
-    if sheet or any(text.startswith("query:") for text in queries):
+    if sheet or of_texts or any(query.startswith("query:") for query in asked):
         data = data or origin.get("data")
         require_source(data, card)
         place = origin.get("own_data") or ""
         dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
 
-    queries = [name for text in queries for name in _files(text)]
-    pictures: list[Array] = []  # those that the sheet shows
+    asked = [name for query in asked for name in _files(query)]
+    pictures: list[Array | None] = []  # those that the sheet shows
     rows: list[int | None] = []
-    codes = np.empty((len(queries), -(-loaded.bits // 8)), np.uint8)
+    codes = np.empty((len(asked) + len(words), -(-loaded.bits // 8)), np.uint8)
     with Bar("encoding") as bar:
-        for number, text in enumerate(queries):
-            row = _query_row(text, split) if text.startswith("query:") and split is not None else None
+        for number, query in enumerate(asked):
+            row = _query_row(query, split) if query.startswith("query:") and split is not None else None
             if row is not None and dataset is not None:
                 picture = dataset.images.pixels([row])[0]
             else:
-                picture = read_picture(text, loaded, card)
+                picture = read_picture(query, loaded, card)
             codes[number] = codes_of(picture[None], loaded, chosen)[0]
             if number < SHOWN:
                 pictures.append(picture)
                 rows.append(row)
-            bar.count(number + 1, len(queries))
+            bar.count(number + 1, len(asked))
+    for number, bag in enumerate(bags, len(asked)):
+        assert cross is not None
+        codes[number] = pack(cross.text.code(bag))[0]
+        pictures.append(None)
+        rows.append(None)
+    asked += [f'"{word}"' for word in words]
     if radius is None:
         distances, ids = found.search(codes, min(top, len(found)))
         answers = [
@@ -115,17 +136,44 @@ def search(
         limits = list(zip(ball.limits[:-1], ball.limits[1:], strict=True))
         answers = [[(str(ball.ids[j]), int(ball.distances[j])) for j in range(a, b)] for a, b in limits]
 
-    if as_json:
-        for text, listed in zip(queries, answers, strict=True):
-            print_json({"query": text, "rank": r, "id": i, "distance": d} for r, (i, d) in enumerate(listed, 1))
-    else:
-        for text, listed in zip(queries, answers, strict=True):
-            lines = [(str(r), i, str(d)) for r, (i, d) in enumerate(listed, 1)]
-            print_table(f"{text}: {len(listed)} answers of {len(found):,}", ("rank", "id", "distance"), lines)
+    said = _texts_of(dataset) if of_texts and dataset is not None else None
+    for query, listed in zip(asked, answers, strict=True):
+        if as_json:
+            print_json(
+                {"query": query, "rank": r, "id": i, "distance": d, **({"text": said.get(i)} if said is not None else {})}
+                for r, (i, d) in enumerate(listed, 1)
+            )  # fmt: skip
+            continue
+        heads = ("rank", "id", "distance") if said is None else ("rank", "id", "distance", "text")
+        lines = [
+            (str(r), i, str(d), *([said.get(i, "")] if said is not None else [])) for r, (i, d) in enumerate(listed, 1)
+        ]
+        print_table(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines)
     if sheet and dataset is not None:
-        _draw(sheet, queries[:SHOWN], pictures, rows, answers[:SHOWN], dataset, found.bits, index)
+        _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)
         if not as_json:
-            typer.echo(f"sheet: {sheet}" + (f" (the first {SHOWN} queries)" if len(queries) > SHOWN else ""))
+            typer.echo(f"sheet: {sheet}" + (f" (the first {SHOWN} queries)" if len(asked) > SHOWN else ""))
+
+
+def open_texts(name: str, index: Path) -> CrossModel:
+    """The model with its text side.
+
+    Raises:
+        RequestError: the model has none.
+    """
+    from hamguard.models.cross_modal import has_texts, load_cross
+
+    if not has_texts(name):
+        raise RequestError(
+            f"{index} belongs to {name}, which has no text side, so it cannot be asked with words; "
+            "cross-modal models: hamguard train --method dcmh (or ssah)"
+        )
+    return load_cross(name)[0].freeze()
+
+
+def _texts_of(dataset: Dataset) -> dict[str, str]:
+    """Text of each item."""
+    return dict(zip(map(str, dataset.ids), dataset.texts or (), strict=True))
 
 
 def _files(text: str) -> list[str]:
@@ -145,7 +193,7 @@ def _query_row(text: str, split: Split) -> int:
 
 
 def _draw(
-    path: Path, names: list[str], pictures: list[Array], rows: list[int | None],
+    path: Path, names: list[str], pictures: list[Array | None], rows: list[int | None],
     answers: list[list[tuple[str, int]]], dataset: Dataset, bits: int, index: Path,
 ) -> None:  # fmt: skip
     from hamguard.evaluation.answers import sheet_entry

@@ -20,6 +20,7 @@ from hamguard.cli.common import (
     print_json,
     say,
 )
+from hamguard.cli.train_cross import CROSS, train_cross
 from hamguard.core.errors import RequestError
 
 
@@ -35,7 +36,8 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; or prosgan, comdefend, ppl."
+            "--method",
+            help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; dcmh, ssah (with texts); prosgan, comdefend, ppl.",
         ),
     ] = None,
     victim: Annotated[
@@ -71,6 +73,8 @@ def train(
     """Learn a hash model and write it as a folder (safetensors and a card).
 
     [bold]Example[/bold]: hamguard train --data digits --method csq --bits 32 --out models/digits
+
+    Pictures and texts in one Hamming space: hamguard train --data scenes --method dcmh --out models/scenes
 
     A generator of attacked pictures instead: hamguard train --method prosgan --victim models/digits --out generators/digits
 
@@ -118,10 +122,19 @@ def train(
             as_json=as_json, refused=[name for name, value in others.items() if value is not None],
         )  # fmt: skip
         return
+    from hamguard.training.request import build_request, read_recipe
+
+    named = method or (str(read_recipe(recipe).get("method")) if recipe else None)
+    if named in CROSS:
+        train_cross(
+            str(named), out, recipe=recipe, data=data, data_root=data_root, protocol=protocol,
+            drop_duplicates=drop_duplicates, preset=preset, backbone=backbone, weights=weights, bits=bits, epochs=epochs,
+            batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
+        )  # fmt: skip
+        return
     from hamguard.data.sources import open_source
     from hamguard.evaluation.score import validation_map
     from hamguard.training.distributed import join_world, leave_world
-    from hamguard.training.request import build_request, read_recipe
     from hamguard.training.train import train as run
 
     flags = {

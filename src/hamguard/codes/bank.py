@@ -122,3 +122,57 @@ class CodeBank:
                     f"{path} is stale: it belongs to {what} {was}, the {what} is now {wanted}; encode again"
                 )
         return bank
+
+
+@dataclass(frozen=True)
+class PairBank(CodeBank):
+    """A bank of pairs: the codes of one modality, and beside them those of the other for the same items.
+
+    Attributes:
+        other: codes of the other modality, `(N, ceil(K / 8))` uint8.
+
+    Raises:
+        RequestError: the two sides differ in number.
+    """
+
+    other: Bytes = field(default_factory=lambda: np.empty((0, 0), np.uint8))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_packed(self.other, self.bits, "packed codes of the other modality")
+        if len(self.other) != len(self.packed):
+            raise RequestError(f"a bank of pairs needs two codes an item, got {len(self.packed)} and {len(self.other)}")
+
+    @classmethod
+    def join(cls, own: CodeBank, other: CodeBank) -> PairBank:
+        """The pairs of two banks of the same items, seen from the first.
+
+        Raises:
+            RequestError: the items or the code lengths differ.
+        """
+        if own.bits != other.bits or not np.array_equal(own.ids, other.ids):
+            raise RequestError("banks of pairs must hold the same items in the same order, with codes of one length")
+        return cls(own.packed, own.bits, own.labels, own.ids, own.model_hash, own.split_hash, other.packed)
+
+    @property
+    def other_codes(self) -> Tensor:
+        """Signed codes of the other modality, `(N, K)` float32 in {-1, +1}."""
+        return torch.from_numpy(unpack(self.other, self.bits)).float()
+
+    @property
+    def digest(self) -> str:
+        """Hash of both sides, labels and ids."""
+        return digest_array(self.packed, self.other, np.array([self.bits]), self.labels, self.ids)
+
+    def select(self, index: Array) -> PairBank:
+        """The bank restricted to `index` (numbers or a mask)."""
+        own = super().select(index)
+        return PairBank(
+            own.packed, own.bits, own.labels, own.ids, own.model_hash, own.split_hash, self.other[index]
+        )  # fmt: skip
+
+    def swapped(self) -> PairBank:
+        """The same pairs seen from the other modality."""
+        return PairBank(
+            self.other, self.bits, self.labels, self.ids, self.model_hash, self.split_hash, self.packed
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Check a data set and its split: overlap, copies, repeated lines, missing labels, chance level, MAP ceiling.
+"""Check a data set and its split: overlap, copies, repeated lines, missing labels and texts, chance level, MAP ceiling.
 
 Two pictures are copies when their decoded pixels are equal. Nothing here fails on a finding; it is counted and said.
 """
@@ -17,6 +17,12 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import ROLES, Split
 
 BLOCK = 512  # queries compared with the database at a time
+CALLED = {
+    "train": "training pictures",
+    "validation": "validation pictures",
+    "query": "queries",
+    "database": "database pictures",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class CheckReport:
         copies: pictures of the split that are copies of an earlier one; None where pictures are absent.
         queries_with_copy: queries with a copy in another part; None where pictures are absent.
         unlabeled: pictures without any label in each part.
+        without_text: pictures whose text is blank in each part; None where the set has no texts.
         label_counts: pictures of each label over the whole set.
         labels_per_picture: mean number of labels a picture.
         chance: share of relevant pairs of query and database, the MAP of random codes.
@@ -64,6 +71,7 @@ class CheckReport:
     copies: int | None
     queries_with_copy: int | None
     unlabeled: dict[str, int]
+    without_text: dict[str, int] | None
     label_counts: dict[str, int]
     labels_per_picture: float
     chance: float
@@ -151,6 +159,7 @@ def check_dataset(dataset: Dataset, split: Split) -> CheckReport:
         copies=copies,
         queries_with_copy=with_copy,
         unlabeled={role: int((per_picture[getattr(split, role)] == 0).sum()) for role in ROLES},
+        without_text=_without_text(dataset, split),
         label_counts=dict(zip(dataset.class_names, dataset.labels.sum(0, dtype=np.int64).tolist(), strict=True)),
         labels_per_picture=float(per_picture.mean()) if len(dataset) else 0.0,
         chance=chance,
@@ -159,6 +168,13 @@ def check_dataset(dataset: Dataset, split: Split) -> CheckReport:
         notes=(*dataset.notes, *split.notes),
     )
     return CheckReport(**{**vars(report), "findings": tuple(_findings(report, dataset))})
+
+
+def _without_text(dataset: Dataset, split: Split) -> dict[str, int] | None:
+    if dataset.texts is None:
+        return None
+    blank = np.array([not text.strip() for text in dataset.texts], np.bool_)
+    return {role: int(blank[getattr(split, role)].sum()) for role in ROLES}
 
 
 def _findings(report: CheckReport, dataset: Dataset) -> list[str]:
@@ -181,6 +197,9 @@ def _findings(report: CheckReport, dataset: Dataset) -> list[str]:
         said.append(f"{report.unlabeled['query']:,} of {Q:,} queries have no label")
     if report.unlabeled["database"]:
         said.append(f"{report.unlabeled['database']:,} of {N:,} database pictures have no label")
+    for role, n in (report.without_text or {}).items():
+        if 0 < n < report.counts[role]:
+            said.append(f"{n:,} of {report.counts[role]:,} {CALLED[role]} have no text")
     if report.map_ceiling < 1:
         said.append(f"MAP cannot exceed {report.map_ceiling:.3f}: the other queries have nothing relevant to find")
     if dataset.images.missing:

@@ -5,30 +5,30 @@ Two layouts are read, plain or `.xz`:
 * ProS-GAN, SAAT, CgAT: `[prosgan_]NAME_{train,test,database}_{img,label}.txt`, line i of both files is one picture;
 * HashNet, DHTA: `{train,test,database}.txt` with `path 0 1 0 ...` a line.
 
+Beside the lists of the first layout may lie texts or tags (`hamguard.data.tags`).
 Pictures are looked for below the folder of the lists, its `images/`, and the folders named after the set.
 """
 
 from __future__ import annotations
 
-import lzma
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from hamguard.core.archives import read_at_most
 from hamguard.core.checks import suggest
 from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.cache import Progress, decode_all
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.lines import filled_lines
 from hamguard.data.registry import list_source
 from hamguard.data.split import Split, draw_split
+from hamguard.data.tags import add_nus_tags, find_texts, read_texts
 
-LARGEST_LIST = 1 << 30  # bytes of one unpacked list; ImageNet's hundred classes need 30 MB
 _PAIR = re.compile(r"(?:prosgan_)?(?P<name>.+)_(?P<part>train|test|database)_img\.txt(?:\.xz)?")
 _SINGLE = re.compile(r"(?P<part>train|test|database)\.txt(?:\.xz)?")
 PUBLISHED = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO"}
@@ -38,10 +38,14 @@ PROSGAN = {"flickr25k": (1700, 23_300, 5000), "nus-wide": (2100, 193_734, 10_500
 
 @dataclass(frozen=True)
 class ListSet:
-    """Where the lists of one set lie: part name to its list of paths, and to its labels (or None: in the same file)."""
+    """Where the lists of one set lie: part name to its list of paths, and to its labels (or None: in the same file).
+
+    `texts` has the files with texts or tags of each part that has any.
+    """
 
     name: str
     files: dict[str, tuple[Path, Path | None]]
+    texts: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 def find_lists(folder: Path) -> dict[str, ListSet]:
@@ -62,19 +66,13 @@ def find_lists(folder: Path) -> dict[str, ListSet]:
             found.setdefault(match["name"], {})[match["part"]] = (path, label)
         elif match := _SINGLE.fullmatch(path.name):
             found.setdefault(folder.resolve().name, {})[match["part"]] = (path, None)
-    return {name: ListSet(name, files) for name, files in found.items()}
+    return {name: ListSet(name, files, _texts(files)) for name, files in found.items()}
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        if path.suffix == ".xz":
-            with lzma.open(path) as stream:
-                text = read_at_most(stream, LARGEST_LIST, path).decode()
-        else:
-            text = path.read_text("utf-8")
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _texts(files: dict[str, tuple[Path, Path | None]]) -> dict[str, tuple[Path, ...]]:
+    """Files with texts beside lists that have their labels beside them; HashNet's layout has none."""
+    found = {part: find_texts(image) for part, (image, label) in files.items() if label is not None}
+    return {part: paths for part, paths in found.items() if paths}
 
 
 def read_list(image_file: Path, label_file: Path | None) -> tuple[list[str], Bytes]:
@@ -84,10 +82,11 @@ def read_list(image_file: Path, label_file: Path | None) -> tuple[list[str], Byt
         RequestError: different numbers of lines, rows of different length, or values beyond 0 and 1.
     """
     if label_file is None:
-        parts = [line.split() for line in _lines(image_file)]
+        parts = [line.split() for line in filled_lines(image_file)]
         paths, rows, shown = [part[0] for part in parts], [part[1:] for part in parts], image_file
     else:
-        paths, rows, shown = _lines(image_file), [line.split() for line in _lines(label_file)], label_file
+        paths, shown = list(filled_lines(image_file)), label_file
+        rows = [line.split() for line in filled_lines(label_file)]
     if not paths:
         raise RequestError(f"{image_file} is empty")
     if len(paths) != len(rows):
@@ -111,7 +110,7 @@ def read_lists(
     that are no queries stand in for it, and a note says so.
 
     Raises:
-        RequestError: no train or test list, lists that disagree about labels, or broken lists.
+        RequestError: no train or test list, lists that disagree about labels or texts, or broken lists.
     """
     for part in ("train", "test"):
         if part not in lists.files:
@@ -134,6 +133,7 @@ def read_lists(
             chosen.append(row)
         index[part] = np.array(list(dict.fromkeys(chosen)), np.int64)
     C = next(iter(read.values()))[1].shape[1]
+    text_of = read_texts(lists.name, lists.texts, {part: paths for part, (paths, _) in read.items()})
     notes: tuple[str, ...] = ()
     if "database" not in index:
         index["database"] = np.setdiff1d(index["train"], index["test"])
@@ -144,6 +144,7 @@ def read_lists(
         labels=np.stack(rows),
         class_names=tuple(f"label {c}" for c in range(C)),
         ids=np.array(list(row_of)),
+        texts=None if text_of is None else tuple(text_of[path] for path in row_of),
         notes=notes,
     )
     names = {"train": "train", "test": "query", "database": "database"}
@@ -314,6 +315,8 @@ def _register(name: str, about: str) -> None:
                 f"the database list of {name} is not here; put {title}_database_img.txt and _label.txt into {place}"
             )
         dataset, split = read_lists(lists, seed=seed, name=name, protocol=f"prosgan-{name}")
+        if name == "nus-wide":
+            dataset = add_nus_tags(dataset, folder / name)
         Q, N, T = PROSGAN[name]
         seen = (len(split.query), len(split.database), split.lines["train"][0])
         if seen != (Q, N, T):

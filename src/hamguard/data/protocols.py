@@ -1,7 +1,8 @@
 """Named protocols: the published rules, and our own defaults, that turn a data set and a seed into a `Split`.
 
 `ppl-*` are the three protocols of PPL, `prosgan-*` those of ProS-GAN, SAAT and CgAT (their lists are read by
-`hamguard.data.lists`). Validation is always drawn from the database outside training, and stays searchable.
+`hamguard.data.lists`), `dcmh-mirflickr` is that of the cross-modal papers. Validation is always drawn from the database
+outside training, and stays searchable.
 """
 
 from __future__ import annotations
@@ -203,6 +204,25 @@ def ppl_imagenet_13(dataset: Dataset, seed: int) -> Split:
     query = np.concatenate([order[kind == c][:100] for c in range(13)])
     database = np.concatenate([order[kind == c][100:1400] for c in range(13)])
     return draw_split(dataset, query=query, database=database, n_train=10_000, protocol="ppl-imagenet-13", seed=seed)
+
+
+@protocol(
+    "dcmh-mirflickr",
+    "DCMH, SSAH, CMLA: 2,000 queries, the rest is the database, 10,000 of it learned from",
+    "mirflickr",
+)
+def dcmh_mirflickr(dataset: Dataset, seed: int) -> Split:
+    """Draw 2,000 of the 20,015 pairs as queries and 10,000 of the 18,015 others for training."""
+    order = fair_order(dataset.labels, np.arange(len(dataset)), seed, "dcmh-mirflickr")
+    n_query, n_train = _scaled(dataset, 2000, 20_015), _scaled(dataset, 10_000, 20_015)
+    return draw_split(
+        dataset,
+        query=order[:n_query],
+        database=order[n_query:],
+        n_train=n_train,
+        protocol="dcmh-mirflickr",
+        seed=seed,
+    )
 
 
 def _scaled(dataset: Dataset, n: int, full: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hamguard.core.checks import check_range, suggest
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.data import arrays, digits, folder, imagenet, lists, products, scenes, small  # they fill the registry
+from hamguard.data import arrays, digits, folder, imagenet, lists, mirflickr, products, scenes, small
 from hamguard.data.cache import Progress, cache_folder
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset
@@ -22,7 +22,8 @@ from hamguard.data.split import Split
 
 __all__ = ["READERS", "SOURCES", "expand", "list_sources", "locate", "open_source", "parse", "roots"]
 
-READERS = (digits, scenes, small, products, imagenet, lists, folder, arrays)
+# importing them fills the registry
+READERS = (digits, scenes, small, products, imagenet, mirflickr, lists, folder, arrays)
 
 
 def roots(root: Path | None = None) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
-from hamguard.attacks.problem import Problem, Victim
+from hamguard.attacks.problem import Guide, Problem, Victim
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Threat
 from hamguard.core.checks import check_choice
@@ -63,7 +63,7 @@ class Unscored(Problem):
 
 
 def adversaries(
-    attack: Attack, model: Victim, x: Tensor, target: Tensor, index: Sequence[int], seed: int
+    attack: Attack, model: Victim, x: Tensor, target: Guide, index: Sequence[int], seed: int
 ) -> Tensor:  # fmt: skip
     """Pictures `(B, C, H, W)` that an inner attack makes of `x`, leaving or approaching the codes `target` `(B, K)`.
 

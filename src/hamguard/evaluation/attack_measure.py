@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,21 +13,22 @@ import numpy as np
 import torch
 
 from hamguard.attacks.generated import GeneratedAttack
-from hamguard.attacks.guides.relevant import CodeSet
+from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.methods.registry import attack_named
 from hamguard.attacks.threat import Threat
 from hamguard.attacks.universal import Universal
-from hamguard.codes.bank import CodeBank
+from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.split import Split
+from hamguard.data.split import Part, Split
 from hamguard.evaluation.attack_files import check_folder, read_pictures, write_manifest, write_pictures
 from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
 from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack_run import AttackedPictures, Source, forget, run_attack, run_key
+from hamguard.evaluation.cross_modal import text_bank
 from hamguard.evaluation.encode import encode, fits, packed_codes
 from hamguard.evaluation.generators import check_generator, noise_like, with_generator
 from hamguard.evaluation.model_rows import base_row
@@ -35,6 +36,7 @@ from hamguard.evaluation.score import EXACT, Convention
 from hamguard.evaluation.targets import Targets, choose_targets, save_targets
 from hamguard.images.distortion import Distortion, measure_distortion
 from hamguard.images.quantize import as_pixels
+from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import AnyModel, Card
 
 Progress = Callable[[float, str], None]
@@ -55,6 +57,7 @@ class Ground:
         seed: seed of attacks, targets and bootstrap.
         batch_size: pictures attacked at once.
         device: where to compute.
+        cross: cross-modal models, by the hash of their image side; where the scored model is one, it is asked for texts, too.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Ground:
     seed: int = 0
     batch_size: int = 64
     device: torch.device | str = "cpu"
+    cross: Mapping[str, CrossModel] = field(default_factory=dict)
     _noisy: dict[Threat, CodeBank] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -81,7 +85,26 @@ class Ground:
 
     def reference_of(self, model: AnyModel, part: Literal["train", "database"] = "train") -> CodeBank:
         """Codes of the training part (or, as in some published code, of the database) by any model."""
-        return encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
+        own = encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
+        texts = self._texts(model, self.split.part(part))
+        return own if texts is None else PairBank.join(own, texts)
+
+    @cached_property
+    def searched(self) -> dict[str, CodeBank]:
+        """Database codes by search: `image->image` and `image->text` of a cross-modal model, else one search without a name."""
+        texts = self._texts(self.model, self.split.part("database"))
+        return {"": self.database} if texts is None else {"image->image": self.database, "image->text": texts}
+
+    def own_pairs(self, model: AnyModel) -> CodeBank:
+        """Codes of the queries by any model, with those of their texts beside them where it has a text side."""
+        part = self.split.part("query").first(len(self.query))
+        own = encode(model, self.dataset, self.split, part, device=self.device)
+        texts = self._texts(model, part)
+        return own if texts is None else PairBank.join(own, texts)
+
+    def _texts(self, model: AnyModel, part: Part) -> CodeBank | None:
+        cross = self.cross.get(model.digest) if self.cross else None
+        return text_bank(cross, self.dataset, self.split, part, self.device) if cross else None
 
     def codes_of(self, pixels: Bytes, numbers: Ints | None = None) -> CodeBank:
         """Codes of changed queries, `(n, H, W)` or `(n, H, W, 3)` uint8; `numbers` says which, all of them by default."""
@@ -194,7 +217,7 @@ def measure_attack(
         round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball, guiding,
     )  # fmt: skip
     rows = attack_rows(
-        facts, sides, ground.database, distortion, targets=targets.labels if targets else None,
+        facts, sides, ground.searched, distortion, targets=targets.labels if targets else None,
         metrics=metrics, convention=convention, seed=ground.seed,
     )  # fmt: skip
     forget(folder if save_images else folder / key)
@@ -206,8 +229,10 @@ def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labe
     learns = isinstance(attack, Universal)
     if not (attack.guide.needs_labels or learns):
         return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
-    if model is ground.model:
-        bank = ground.database if plan.reference == "database" else ground.reference
+    if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
+        bank = ground.own_pairs(model)
+    elif model is ground.model:
+        bank = ground.reference if plan.reference == "train" else ground.reference_of(model, "database")
     else:
         bank = ground.reference_of(model, plan.reference)
     if isinstance(attack, GeneratedAttack) and model.digest != attack.victim:
@@ -264,7 +289,7 @@ def _ideal(ground: Ground, own: Source, plan: AttackPlan, labels: Bytes | None) 
     """The guide codes on the scored model: what an attack reaches that follows its guide to the end."""
     marks = None if labels is None else torch.from_numpy(labels).float()
     guide = own.attack.guide(ground.query.codes, marks, own.bank, range(len(ground.query)), ground.seed)
-    code = guide.vote if isinstance(guide, CodeSet) else guide  # (Q, K)
+    code = guide if isinstance(guide, torch.Tensor) else guide.vote  # (Q, K)
     return replace(ground.query, packed=pack(code if plan.toward else -code))
 
 

@@ -24,7 +24,7 @@ class AttackPlan(BaseModel):
 
     Attributes:
         method: name of the method.
-        eps: radius in pixel units; None takes a generator's own, and 8/255 for every other method.
+        eps: radius in pixel units; None takes a generator's own, the method's own (10/255 of cmla), or 8/255.
         norm: `linf` or `l2`.
         steps: number of gradients; None takes the method's own.
         restarts: independent starts; None takes the method's own.
@@ -58,8 +58,12 @@ class AttackPlan(BaseModel):
 
     @property
     def threat(self) -> Threat:
-        """The allowed set."""
-        return Threat(self.norm, 8 / 255 if self.eps is None else self.eps)
+        """The allowed set; where no eps was asked for, the method's own, else 8/255."""
+        if self.eps is not None:
+            return Threat(self.norm, self.eps)
+        parameter = method_facts(self.method).options.get("threat")
+        own = parameter.default if parameter else None
+        return own if isinstance(own, Threat) and own.norm == self.norm else Threat(self.norm, 8 / 255)
 
     @property
     def toward(self) -> bool:
@@ -98,7 +102,7 @@ def build_attack(plan: AttackPlan) -> Any:
                 f"{plan.method} takes no {name}; it takes {', '.join(open_options(plan.method)) or 'none'}"
             )
         given[name] = guide_named(str(value)) if name == "guide" else value
-    return factory(**given, **_parsed(plan.method, plan.options))
+    return factory(**given, **parsed_options(plan.method, plan.options))
 
 
 def open_options(method: str) -> list[str]:
@@ -106,8 +110,12 @@ def open_options(method: str) -> list[str]:
     return [name for name in method_facts(method).options if name not in ("threat", "toward")]
 
 
-def _parsed(method: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """Text values as the factory's types."""
+def parsed_options(method: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Text values of `--set` as the types of a method's factory.
+
+    Raises:
+        RequestError: an option that the method does not have, or a value of another type.
+    """
     hints = get_type_hints(attack_named(method))
     known = [name for name in method_facts(method).options if name not in FLAGS]
     out = {}
@@ -154,5 +162,7 @@ def threat_facts(plan: AttackPlan, attack: Any) -> dict[str, Any]:
     search = getattr(attack, "search", attack)
     steps, restarts = getattr(search, "steps", 0), getattr(search, "restarts", 1)
     ball = attack.threat
-    size = {"norm": ball.norm, "eps": ball.eps} if ball is not None else {"norm": "soft", "eps": None}
+    size: dict[str, Any] = {"norm": ball.norm, "eps": ball.eps} if ball is not None else {"norm": "soft", "eps": None}
+    if ball is not None and ball.one_sided:
+        size["one_sided"] = True
     return {**size, "steps": steps, "restarts": restarts, "grid": "8 bit"}

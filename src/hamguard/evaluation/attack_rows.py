@@ -7,7 +7,7 @@ labels ("original") stands beside it. The gain is the share of the way from the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,7 +72,7 @@ class Facts:
 def attack_rows(
     facts: Facts,
     sides: Sides,
-    database: CodeBank,
+    searched: Mapping[str, CodeBank],
     distortion: Distortion,
     *,
     targets: Bytes | None = None,
@@ -85,7 +85,7 @@ def attack_rows(
     Args:
         facts: what they say.
         sides: the codes.
-        database: clean database codes.
+        searched: clean database codes by the name of the search; the first is the main one, an empty name the usual one.
         distortion: of the attacked pictures.
         targets: target labels, `(Q, C)`, of an attack toward a guide; None away from one.
         metrics: as for `evaluate`; the first also gives the gain.
@@ -96,16 +96,20 @@ def attack_rows(
         Clean, random codes, noise, ideal code, attacked, gain (the retrieval rows only where there are labels), then bits
         moved and distortion of the attacked pictures.
     """
-    named = _named(facts, sides)
     rows: list[Row] = []
-    if database.labels.any():
+    named = _named(facts, sides)
+    main = next(iter(searched.values()))
+    for task, database in searched.items():
+        named = _named(replace(facts, base=replace(facts.base, task=task or None)), sides)
+        if not database.labels.any():
+            continue
         if targets is None:
             rows += _scores(named, sides, database, None, metrics, convention, seed)
         else:
             rows += _scores({"clean": named["clean"]}, sides, database, None, metrics, convention, seed)
             rows += _scores(named, sides, database, targets, metrics, convention, seed)
             rows += _scores({"attacked": named["attacked"]}, sides, database, None, metrics[:1], convention, seed)
-    return rows + _moved(named["attacked"], sides, database, distortion, seed)
+    return rows + _moved(named["attacked"], sides, main, distortion, seed)
 
 
 def _named(facts: Facts, sides: Sides) -> dict[str, Row]:

@@ -41,6 +41,9 @@ TORCHVISION = (
 )  # fmt: skip
 
 
+MAX_FEATURES = 8192
+
+
 def backbone_names() -> list[str]:
     """All names that `build_backbone` takes, besides `timm:NAME`."""
     return [*SMALL, *TORCHVISION]
@@ -58,7 +61,7 @@ def build_backbone(
     """Build a backbone with seeded random weights.
 
     Args:
-        name: one of `backbone_names()` or `timm:NAME` (extra `timm`).
+        name: one of `backbone_names()` or `timm:NAME` (extra `timm`); `NAME+F` adds a feature layer of F units with tanh.
         channels: channels of the pictures; torchvision's networks take 3, and gray pictures are repeated by `HashModel`.
         size: height and width in pixels, checked by one forward pass.
         generator: source of the initial weights.
@@ -71,13 +74,31 @@ def build_backbone(
     """
     with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
         torch.manual_seed(generator.initial_seed())
-        if name.startswith("timm:"):
-            net = _timm(name.removeprefix("timm:"))
+        base, units = _neck(name)
+        if base.startswith("timm:"):
+            net = _timm(base.removeprefix("timm:"))
         else:
-            check_choice("backbone", name, backbone_names())
-            net = SMALL[name](channels, min(size)) if name in SMALL else _without_classifier(name)
-    wanted = backbone_channels(name, channels)
-    net.eval()
+            check_choice("backbone", base, backbone_names())
+            net = SMALL[base](channels, min(size)) if base in SMALL else _without_classifier(base)
+        wanted = backbone_channels(name, channels)
+        net.eval()
+        if units:
+            inside = _features(net, base, wanted, size)
+            net = nn.Sequential(net, nn.Linear(inside, units), nn.Tanh()).eval()
+    found = _features(net, name, wanted, size)
+    return net.train(), found
+
+
+def _neck(name: str) -> tuple[str, int]:
+    """`conv8+512` as the backbone and the units of its feature layer; 0 where there is none."""
+    base, plus, units = name.partition("+")
+    if plus and not (units.isascii() and units.isdigit() and 1 <= int(units) <= MAX_FEATURES):
+        raise RequestError(f"backbone NAME+F takes a number of features from 1 to {MAX_FEATURES}, got {name!r}")
+    return base, int(units) if plus else 0
+
+
+def _features(net: nn.Module, name: str, wanted: int, size: tuple[int, int]) -> int:
+    """Number of features of a network in evaluation mode, from one forward pass."""
     try:
         with torch.no_grad():
             features = net(torch.zeros(1, wanted, *size))  # (1, D)
@@ -86,12 +107,12 @@ def build_backbone(
         raise RequestError(message) from error
     if features.ndim != 2 or features.shape[1] == 0:
         raise RequestError(f"backbone {name} must give features (B, D), got {tuple(features.shape)}")
-    return net.train(), int(features.shape[1])
+    return int(features.shape[1])
 
 
 def backbone_channels(name: str, channels: int) -> int:
     """Input channels of backbone `name` on pictures with `channels` channels."""
-    return channels if name in SMALL else 3
+    return channels if _neck(name)[0] in SMALL else 3
 
 
 def _without_classifier(name: str) -> nn.Module:
@@ -166,6 +187,9 @@ def load_initial(backbone: nn.Module, name: str, weights: str) -> None:
     Raises:
         RequestError: a weight of the backbone is missing in the file or has another shape, or the download failed.
     """
+    name, units = _neck(name)
+    if units:  # the feature layer above stays as it was drawn
+        backbone = next(backbone.children())
     state = _published(name) if weights == "torchvision" else read_safetensors(weights)
     own = backbone.state_dict()
     state = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}

@@ -91,6 +91,11 @@ class HashModel(nn.Module):
             raise RequestError(f"pictures must have shape (B, 1 or 3, H, W), got {tuple(x.shape)}")
         return (match_channels(x, self.inside) - self.mean) / self.std
 
+    def features_of(self, x: Tensor) -> Tensor:
+        """What the hash head takes, `(B, D)`, of pixels `(B, C, H, W)` in [0, 1]."""
+        found: Tensor = self.backbone(self.normalize(x))  # (B, D)
+        return found
+
     def logits(self, x: Tensor) -> Tensor:
         """Unbounded outputs z, `(B, K)`, of pixels `(B, C, H, W)` in [0, 1]."""
         z: Tensor = self.head(self.backbone(self.normalize(x)))  # (B, K)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
@@ -19,13 +20,13 @@ class Found:
     """One answer.
 
     Attributes:
-        picture: `(H, W)` or `(H, W, 3)` uint8.
+        picture: `(H, W)` or `(H, W, 3)` uint8; None where the query is words, which then stand in its place.
         title: what stands above it, e.g. its distance.
         caption: what stands below it, e.g. its label.
         relevant: whether it shares a label with the query; None where that is unknown.
     """
 
-    picture: Array
+    picture: Array | None
     title: str = ""
     caption: str = ""
     relevant: bool | None = None
@@ -100,9 +101,13 @@ def _cell(axes: object, found: Found, color: str) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axes, Axes)
-    gray = found.picture.ndim == 2
-    axes.imshow(found.picture, cmap="gray" if gray else None, vmin=0 if gray else None, vmax=255 if gray else None,
-                interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased")  # fmt: skip
+    if found.picture is None:
+        words = fill(found.caption, 14)
+        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=axes.transAxes, parse_math=False)
+    else:
+        gray = found.picture.ndim == 2
+        axes.imshow(found.picture, cmap="gray" if gray else None, vmin=0 if gray else None, vmax=255 if gray else None,
+                    interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased")  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -110,7 +115,8 @@ def _cell(axes: object, found: Found, color: str) -> None:
         spine.set_linewidth(2.2)
     mark = "" if found.relevant is None else "✓ " if found.relevant else "✗ "
     axes.set_title(mark + found.title, fontsize=7, color=color, pad=3, parse_math=False)  # a name may hold a $
-    axes.set_xlabel(_short(found.caption), fontsize=6.5, color="#3b4048", labelpad=2, parse_math=False)
+    below = _short(found.caption) if found.picture is not None else ""
+    axes.set_xlabel(below, fontsize=6.5, color="#3b4048", labelpad=2, parse_math=False)
 
 
 def _short(text: str, most: int = 22) -> str:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hamguard.codes.binary import relax
-from hamguard.core.errors import CollapseError, RequestError
+from hamguard.core.errors import RequestError
 from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.hashing.objective import Objective
@@ -18,8 +17,8 @@ from hamguard.models.hash_model import HashModel
 from hamguard.training.augment import augment
 from hamguard.training.distributed import World, gather
 from hamguard.training.loop import Batch
+from hamguard.training.watch import Watch
 
-PATIENCE = 100  # batches in a row with one code before it is called a collapse: fresh networks start that way, too
 FIRST_PASS = 256  # pictures at once where a method wants outputs of the whole set
 
 
@@ -69,8 +68,7 @@ class HashTask:
         self.world = world or World()
         self.device = next(model.parameters()).device
         self.net: nn.Module = model if self.world.size == 1 else DistributedDataParallel(model)
-        self._watch = torch.zeros(4)  # batches, those with one single code, quantization errors, constant ones in a row
-        self._bits = torch.zeros(model.bits)  # sum of bits over the epoch
+        self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone and head, each with its factor on the learning rate."""
@@ -103,11 +101,7 @@ class HashTask:
 
     def look(self, logits: Tensor) -> None:
         """Note what the epoch's codes are like, from the logits `(B, K)` of a batch on the CPU."""
-        high = logits >= 0
-        constant = float((high == high[0]).all())
-        self._watch[:3] += torch.tensor([1.0, constant, float((relax(logits).abs() - 1).square().mean())])
-        self._watch[3] = self._watch[3] + 1 if constant else 0.0
-        self._bits += (2.0 * high.float() - 1).mean(0)
+        self._watch.look(logits)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """The method's updates between epochs, then a look at the codes of this epoch.
@@ -116,19 +110,7 @@ class HashTask:
             CollapseError: from the second epoch on, every batch had one code only, for at least `PATIENCE` batches.
         """
         self.objective.end_epoch(epoch)
-        batches, constant, error, row = self._watch.tolist()
-        facts = {
-            "constant_batches": constant / batches,
-            "bit_balance": float((self._bits / batches).abs().mean()),
-            "quantization_error": error / batches,
-        }
-        self._watch[:3] = 0
-        self._bits.zero_()
-        if epoch >= 1 and constant == batches and row >= PATIENCE:
-            raise CollapseError(
-                f"the codes collapsed: in epoch {epoch + 1} every picture got the same code. {advice(self.objective)}"
-            )
-        return facts
+        return self._watch.end_epoch(epoch, advice(self.objective))
 
     def outputs(self, every: int = 1) -> Tensor:
         """Logits of every `every`-th training item, `(n / every, K)`, in evaluation mode, no gradient."""
@@ -148,12 +130,11 @@ class HashTask:
         return {
             "model": {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()},
             "objective": {name: value.detach().cpu().clone() for name, value in self.objective.state.items()},
-            "watch": self._watch.clone(),
-            "bits": self._bits.clone(),
+            **self._watch.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.objective.load_state({name: value.to(self.device) for name, value in state["objective"].items()})
-        self._watch, self._bits = state["watch"].clone(), state["bits"].clone()
+        self._watch.load_state(state)

@@ -27,7 +27,7 @@ from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world, wait
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.loop import Progress, fit, forget
-from hamguard.training.request import TrainRequest
+from hamguard.training.request import ModelSection, TrainRequest
 from hamguard.training.statistics import code_statistics
 
 UNSUPERVISED_TITLES = {
@@ -58,14 +58,22 @@ def pixel_statistics(images: ImageStore, index: Ints) -> tuple[list[float], list
     return x.mean((0, 2, 3)).tolist(), x.std((0, 2, 3)).clamp(min=1e-3).tolist()
 
 
-def build_model(request: TrainRequest, dataset: Dataset, split: Split) -> HashModel:
+def build_model(ask: ModelSection, seed: int, dataset: Dataset, split: Split, features: int = 0) -> HashModel:
     """The untrained network that a request asks for.
+
+    Args:
+        ask: which network.
+        seed: of its weights.
+        dataset: pictures that it is for.
+        split: its training part gives the normalization.
+        features: units of a feature layer above the backbone, 0 for none.
 
     Raises:
         RequestError: unknown backbone, unfit weights, or pictures too small.
     """
-    ask, images = request.model, dataset.images
+    images = dataset.images
     name = ask.backbone or default_backbone(images.size)
+    name = f"{name}+{features}" if features else name
     kind = ask.normalization
     if kind == "auto":
         kind = "imagenet" if ask.weights else "data"
@@ -81,7 +89,7 @@ def build_model(request: TrainRequest, dataset: Dataset, split: Split) -> HashMo
         size=images.size,
         mean=mean,
         std=std,
-        generator=torch_generator(request.seed, "weights"),
+        generator=torch_generator(seed, "weights"),
     )
     if ask.weights:
         load_initial(model.backbone, name, ask.weights)
@@ -129,7 +137,7 @@ def train(
         return done
     if len(split.train) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
-    model = build_model(request, dataset, split).to(device)
+    model = build_model(request.model, request.seed, dataset, split).to(device)
     model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
     task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, world)
     if world.leads:

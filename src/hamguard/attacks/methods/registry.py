@@ -89,6 +89,7 @@ def attack_names() -> list[str]:
     """All names, sorted."""
     from hamguard.attacks.methods import (  # noqa: F401 - they fill the registry
         adaptive,
+        cmla,
         dhta,
         hag,
         iterative,

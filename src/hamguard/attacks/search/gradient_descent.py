@@ -76,6 +76,7 @@ class GradientSteps:
                 spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt()
                 gradient = mean / (spread + TINY)
             at = threat.project(at - self.rate * gradient, x)
+            problem.mark(step + 1, at)
         if self.keep == "last":
             return at
         better = problem.score(at, rows) < fewest

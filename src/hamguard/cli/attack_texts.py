@@ -1,0 +1,138 @@
+"""`hamguard attack --method cmla --side text|words`: change the texts that ask, and measure both of their searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hamguard.cli.common import Bar, choose_device, print_table, require_source, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.core.rows import Row
+    from hamguard.data.dataset import Dataset
+    from hamguard.evaluation.cross_attack import CrossAttacked
+    from hamguard.evaluation.cross_modal import CrossGround
+    from hamguard.evaluation.score import Convention
+    from hamguard.models.cross_modal import CrossModel
+    from hamguard.models.store import AnyModel
+
+SHOWN = 8  # edited texts that are printed
+
+
+def open_texts(named: Mapping[str, AnyModel], dataset: Dataset) -> dict[str, CrossModel]:
+    """The cross-modal models among model folders, by the hash of their image side; none where the data have no texts."""
+    from hamguard.models.cross_modal import has_texts, load_cross
+
+    if dataset.texts is None:
+        return {}
+    return {model.digest: load_cross(name)[0].freeze() for name, model in named.items() if has_texts(name)}
+
+
+def attack_texts(
+    model: str, method: Sequence[str], side: str, *, words: int, eps: Sequence[str], steps: int | None, preset: str,
+    options: Mapping[str, str], data: str | None, data_root: Path | None, protocol: str | None, queries: int | None,
+    metrics: Sequence[str], convention: Convention, out: Path | None, seed: int, device: str, as_json: bool,
+    refused: Sequence[str],
+) -> None:  # fmt: skip
+    """Attack the query texts; arguments are those of `hamguard attack`.
+
+    Raises:
+        RequestError: another method, options that belong to pictures, or a model without a text side.
+    """
+    if list(method) != ["cmla"]:
+        raise RequestError(f"--side {side} belongs to --method cmla, got {', '.join(method)}")
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")
+    from hamguard.cli.attack_table import print_json_rows
+    from hamguard.cli.source import open_for_model
+    from hamguard.core.rows import write_rows
+    from hamguard.evaluation.cross_attack import (
+        attacked_rows,
+        cmla_facts,
+        cmla_threat,
+        noise_like,
+        run_cross,
+        run_words,
+        word_facts,
+    )
+    from hamguard.evaluation.cross_modal import cross_rows, open_ground
+    from hamguard.models.cross_modal import load_cross
+
+    made = _edits(words, options, eps, steps, preset) if side == "words" else _bags(eps, steps, preset, options)
+    loaded, card, _ = load_cross(model)
+    require_source(data, card)
+    dataset, split = open_for_model(card, loaded.image, data, data_root, protocol)
+    with Bar("encoding") as bar:
+        ground = open_ground(
+            model, loaded, card, dataset, split, queries=queries, seed=seed, device=choose_device(device), progress=bar
+        )  # fmt: skip
+    scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
+    rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
+    found: CrossAttacked
+    if side == "words":
+        found = run_words(ground, made)
+        attack, threat = word_facts(made)
+        mark, name = made.most, "edits"
+    else:
+        with Bar("cmla on texts") as bar:
+            found = run_cross(ground, made, "text", marks=(made.search.steps,), progress=bar)
+        mark, name = made.search.steps, "D"
+        attack, threat = cmla_facts(made, "text"), cmla_threat(made, mark, "text")
+        noise = noise_like(ground, made, "text")
+        control = {**attack, "method": "noise", "values": {}}
+        rows += attacked_rows(
+            ground, "text", noise.made[0], attack=control, threat={**threat, "steps": 0}, distance=noise.distance[0], **scores
+        )  # fmt: skip
+    rows += attacked_rows(
+        ground, "text", found.made[mark], attack=attack, threat=threat, distance=found.distance[mark], name=name,
+        passes=found.passes[mark], seconds=round(found.seconds, 3), **scores,
+    )  # fmt: skip
+    if out:
+        write_rows(out, rows)
+        say(f"wrote {out}")
+    if as_json:
+        print_json_rows(rows)
+        return
+    _print(rows, ground, found)
+
+
+def _bags(eps: Sequence[str], steps: int | None, preset: str, options: Mapping[str, str]) -> Any:
+    from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
+    from hamguard.attacks.threat import Linf, parse_eps
+    from hamguard.evaluation.attack_plan import parsed_options
+
+    if len(eps) > 1:
+        raise RequestError(f"--side text takes one --eps, got {len(eps)}")
+    size = parse_eps(eps[0]) if eps else TEXT_EPS
+    return cmla_text(steps=steps, preset=preset, threat=Linf(size), **parsed_options("cmla", options))  # type: ignore[arg-type]
+
+
+def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: int | None, preset: str) -> Any:
+    from hamguard.attacks.words import WordEdits
+    from hamguard.evaluation.attack_plan import parsed_options
+
+    if eps or steps is not None or preset != "default":
+        raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")
+    edits = WordEdits(words)
+    return replace(edits, loss=replace(edits.loss, **parsed_options("cmla", options)))  # type: ignore[type-var]
+
+
+def _print(rows: Sequence[Row], ground: CrossGround, found: CrossAttacked) -> None:
+    lines = []
+    for row in rows:
+        what = (row.attack or {}).get("method") or ("random codes" if str(row.metric).startswith("random") else "clean")
+        interval = f"{row.ci95[0]:.3f} .. {row.ci95[1]:.3f}" if row.ci95 else ""
+        lines.append((str(what), row.task or "", row.metric or "", f"{row.value:.4f}", interval, str(row.n)))
+    title = f"{ground.name}: {ground.dataset.title}, {len(ground.rows):,} query texts, attacked by {found.side}"
+    print_table(title, ("codes", "search", "metric", "value", "95% interval", "queries"), lines)
+    shown = [i for i, done in enumerate(found.edits) if done][:SHOWN]
+    if shown:
+        cells = [(ground.texts[i], found.texts[i], " ".join(found.edits[i])) for i in shown]
+        print_table("", ("text", "edited", "edits"), cells)
+    for note in dict.fromkeys(note for row in rows for note in row.notes):
+        typer.echo(f"Note: {note}")

@@ -1,0 +1,101 @@
+"""DCMH: deep cross-modal hashing.
+
+Paper: Q.-Y. Jiang, W.-J. Li, "Deep Cross-Modal Hashing", CVPR 2017; ports: WendellGul/DCMH, torchcmh.
+
+`F` (n, K) are the image net's outputs, `G` the text net's, `B` one code a pair, and with Theta = F G^T / 2
+
+`J = sum_ij [softplus(Theta) - S Theta] + gamma (||B - F||^2 + ||B - G||^2) + eta (||F^T 1||^2 + ||G^T 1||^2)`   eq. (1)
+
+is lowered in turns: the image net with G and B fixed, the text net with F and B fixed, then `B = sign(gamma (F + G))`.
+
+Deliberate differences:
+
+* The nets take turns from batch to batch; the paper's turns are whole passes (preset "paper").
+* The outputs of the fixed side are refreshed by one pass after each epoch; the paper keeps those of the last visit.
+* Terms are means: over pairs, over code elements, over bits of the batch's mean output. The paper adds sums, in which the pairs
+  weigh n times more. Similar and dissimilar pairs weigh alike.
+* `u = tanh(z)` in the pairs, so that the pull toward B has the scale of a code; the paper's outputs are linear (preset "paper").
+* Adam with a one-cycle rate instead of SGD from 10^-1.5 to 10^-6 over 500 epochs; a net that learns from scratch instead of CNN-F.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from hamguard.codes.binary import relax, sign
+from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood, register_cross
+
+
+def update_codes(f: Tensor, g: Tensor, gamma: float) -> Tensor:
+    """The codes that minimize eq. (1) with both nets fixed: `B = sign(gamma (F + G))`, eq. (8); zero becomes +1.
+
+    Args:
+        f: outputs of the image net, `(n, K)`.
+        g: outputs of the text net, `(n, K)`.
+        gamma: weight of the quantization term; any positive value gives the same codes.
+
+    Returns:
+        `(n, K)` in {-1, +1}.
+    """
+    return sign(gamma * (f + g))
+
+
+def quantization(codes: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """The part of eq. (1) that the codes decide: `||B - F||^2 + ||B - G||^2`, a scalar."""
+    return (codes - f).square().sum() + (codes - g).square().sum()
+
+
+def dcmh(
+    own: Tensor, labels: Tensor, other: Tensor, other_labels: Tensor, codes: Tensor,
+    *, gamma: float, eta: float, balance: bool = False,
+) -> Tensor:  # fmt: skip
+    """Eq. (1) as one net sees it in its turn, in means.
+
+    Args:
+        own: outputs of the net whose turn it is, `(B, K)`, with gradient.
+        labels: their multi-hot labels, `(B, C)`.
+        other: outputs of the other net, `(N, K)`.
+        other_labels: their labels, `(N, C)`.
+        codes: B of the batch, `(B, K)` in {-1, +1}.
+        gamma: weight of the pull toward B.
+        eta: weight of the balance of each bit.
+        balance: similar and dissimilar pairs weigh alike.
+
+    Returns:
+        A scalar.
+    """
+    similar = ((labels @ other_labels.T) > 0).to(own)  # S, (B, N)
+    pairs = cross_likelihood(own, other, similar, balance=balance)
+    return pairs + gamma * (codes - own).square().mean() + eta * own.mean(0).square().mean()
+
+
+@register_cross("dcmh")
+class DCMHSettings(CrossSettings):
+    """Hyper-parameters of DCMH."""
+
+    gamma: float = Field(0.1, ge=0, description="weight of the pull toward the pair's code (paper 1, over sums)")
+    eta: float = Field(0.1, ge=0, description="weight of the balance of each bit (paper 1, over sums)")
+    turns: Literal["batch", "pass"] = Field(
+        "batch", description="the nets take turns after each batch, or after each pass"
+    )
+    against: Literal["all", "batch"] = Field(
+        "all", description="pairs with all outputs of the other side, or inside the batch"
+    )
+    relaxation: Literal["tanh", "linear"] = Field("tanh", description="relaxed code: tanh of the output, or the output")
+
+    title = "DCMH (Jiang, Li, CVPR 2017)"
+    training: ClassVar[Mapping[str, Any]] = {
+        "epochs": 40, "batch_size": 100, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
+    }  # fmt: skip
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"gamma": 1.0, "eta": 1.0, "turns": "pass", "relaxation": "linear", "balance": False,
+                  "text_width": 8192, "ngrams": 1},
+    }  # fmt: skip
+
+    def relax(self, z: Tensor) -> Tensor:
+        """Logits to what stands in the pairs."""
+        return relax(z) if self.relaxation == "tanh" else z

@@ -1,0 +1,157 @@
+"""`CrossModel`: an image side and a text side whose codes lie in one Hamming space, and the folder that holds both.
+
+The folder is an ordinary model folder (`model.safetensors`, `card.json`: the image side, for every command that takes a hash model)
+with `text.safetensors` and `text.json` beside it: the text net and its vocabulary. `parts.safetensors` keeps what only training
+needs (SSAH's label net and discriminators), so that a model can be trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from hamguard import __version__
+from hamguard.core.digests import digest_bytes
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.models.backbones import read_safetensors
+from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.hash_model import HashModel
+from hamguard.models.store import CARD as IMAGE_CARD
+from hamguard.models.store import MAX_BITS, Card, load_folder, save_model
+from hamguard.models.text_model import TextModel
+from hamguard.models.vocabulary import Vocabulary
+
+WEIGHTS, CARD, PARTS = "text.safetensors", "text.json", "parts.safetensors"
+MAX_WORDS, MAX_WIDTH = 100_000, 65_536  # a card that asks for more is no card of ours and would only fill the memory
+
+
+class TextCard(BaseModel):
+    """Facts that travel with the text side.
+
+    Attributes:
+        kind: net over the bag of words.
+        words: the vocabulary, one term a column.
+        ngrams: longest term in words.
+        bits: code length K, that of the image side.
+        width: units of the wide layer.
+        features: units of the feature layer, 0 for none.
+        partner: content hash of the image side's weights that it learned with.
+        weights_hash: content hash of the weights.
+        texts: what the vocabulary was made from: number of training texts, and of those without a known word.
+        version: hamguard's version.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = 1
+    kind: Literal["mlp", "multi-scale"]
+    words: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(min_length=1, max_length=MAX_WORDS)
+    ngrams: int = Field(ge=1, le=5)
+    bits: int = Field(ge=1, le=MAX_BITS)
+    width: int = Field(ge=1, le=MAX_WIDTH)
+    features: int = Field(ge=0, le=MAX_WIDTH)
+    partner: str = ""
+    weights_hash: str = ""
+    texts: dict[str, int] = {}
+    version: str = __version__
+
+
+class CrossModel(nn.Module):
+    """Both sides.
+
+    Args:
+        image: pixels to codes.
+        text: bags of words to codes.
+        vocabulary: what the columns of a bag mean.
+
+    Raises:
+        RequestError: the sides have codes of different length, or the vocabulary another size than the text net.
+    """
+
+    def __init__(self, image: HashModel, text: TextModel, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        if image.bits != text.bits:
+            raise RequestError(f"both sides need codes of one length, got {image.bits} and {text.bits} bits")
+        if text.words != len(vocabulary):
+            raise RequestError(f"the text net takes {text.words} terms, the vocabulary has {len(vocabulary)}")
+        self.image, self.text, self.vocabulary = image, text, vocabulary
+        self.bits = image.bits
+
+    @property
+    def digest(self) -> str:
+        """Content hash of both sides and the vocabulary."""
+        return digest_bytes(*(part.encode() for part in (self.image.digest, self.text.digest, self.vocabulary.digest)))
+
+    def freeze(self) -> CrossModel:
+        """Itself, in evaluation mode with frozen weights."""
+        self.eval()
+        self.requires_grad_(False)
+        return self
+
+
+def save_cross(
+    model: CrossModel, folder: Path | str, *, parts: nn.Module | None = None, texts: dict[str, int] | None = None, **facts: Any
+) -> tuple[Card, TextCard]:  # fmt: skip
+    """Write a cross-modal model folder; the image side's card is written last, so a folder with a card is complete.
+
+    Args:
+        model: both sides.
+        folder: where to; made if missing.
+        parts: networks that only training needs.
+        texts: facts about the training texts.
+        facts: further fields of the image side's `Card`.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    folder, text = Path(folder), model.text
+    (folder / IMAGE_CARD).unlink(missing_ok=True)
+    (folder / PARTS).unlink(missing_ok=True)
+    card = TextCard(
+        kind=text.kind, words=list(model.vocabulary.words), ngrams=model.vocabulary.ngrams, bits=text.bits,
+        width=text.width, features=text.features, partner=model.image.digest, weights_hash=text.digest, texts=texts or {},
+    )  # fmt: skip
+    if parts is not None:
+        write_folder(folder / PARTS, parts.state_dict(), folder / CARD, card)
+    write_folder(folder / WEIGHTS, text.state_dict(), folder / CARD, card)
+    return save_model(model.image, folder, **facts), card
+
+
+def has_texts(folder: Path | str) -> bool:
+    """Whether a model folder has a text side."""
+    return (Path(folder) / CARD).is_file() and (Path(folder) / IMAGE_CARD).is_file()
+
+
+def load_cross(folder: Path | str) -> tuple[CrossModel, Card, TextCard]:
+    """Load a cross-modal model folder, in evaluation mode, on the CPU.
+
+    Raises:
+        RequestError: there is no text side, or something is damaged.
+        StaleError: weights are not those that a card was written for, or the two sides did not learn together.
+    """
+    folder = Path(folder)
+    image, card = load_folder(folder)
+    missing = f"{folder} has no text side; train one with hamguard train --method dcmh (or ssah) --out {folder}"
+    facts = read_card_file(folder / CARD, TextCard, missing)
+    text = TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features)
+    take_weights(text, read_safetensors(folder / WEIGHTS), folder)
+    check_weights(text.digest, facts.weights_hash, folder)
+    if facts.partner and facts.partner != image.digest:
+        raise StaleError(
+            f"{folder}: the text side learned with image weights {facts.partner}, the folder holds {image.digest}; "
+            "their codes do not compare"
+        )
+    model = CrossModel(image, text, Vocabulary(tuple(facts.words), facts.ngrams))
+    return model.eval(), card, facts
+
+
+def load_parts(parts: nn.Module, folder: Path | str) -> None:
+    """Give the networks that only training needs their weights.
+
+    Raises:
+        RequestError: they are missing or do not fit.
+    """
+    take_weights(parts, read_safetensors(Path(folder) / PARTS), folder)

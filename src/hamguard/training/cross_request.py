@@ -1,0 +1,96 @@
+"""A request to train a cross-modal model: recipe file, flags and `--set` put together, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hamguard.core.checks import check_choice
+from hamguard.core.digests import digest_json
+from hamguard.core.errors import RequestError
+from hamguard.hashing.cross_modal import CrossSettings, cross_method
+from hamguard.training.recipe import Recipe
+from hamguard.training.request import FINE_TUNING, DataSection, ModelSection, first_fault, sort_words
+
+IDLE = ("patience", "selection", "validate_every")
+"""Fields of the recipe that mean nothing here: nothing is selected during the training."""
+
+
+class CrossRequest(BaseModel):
+    """Everything that defines a run.
+
+    Attributes:
+        method: dcmh or ssah.
+        preset: `default`, or `paper`.
+        seed: of weights, order and views.
+        data: pictures and texts.
+        model: image net and code length.
+        settings: of the method, complete.
+        training: recipe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    preset: str = "default"
+    seed: int = 0
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    settings: dict[str, Any] = {}
+    training: Recipe = Recipe()
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+    @property
+    def parsed(self) -> CrossSettings:
+        """The settings as the method takes them."""
+        return cross_method(self.method)(**self.settings)
+
+
+def build_cross_request(
+    method: str, recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Sequence[str] = ()
+) -> CrossRequest:
+    """Put recipe, flags and `--set` together; later ones win.
+
+    Args:
+        method: name of the method.
+        recipe: content of a recipe file with the tables `data`, `model`, `settings`, `training`, or empty.
+        flags: dotted key to value, None where the flag was not given, e.g. `{"model.bits": 16}`.
+        sets: `key=value` words; the key is the name of a setting or of a recipe field.
+
+    Raises:
+        RequestError: the first fault.
+    """
+    kind = cross_method(method)
+    own = {key.removeprefix("model."): value for key, value in flags.items() if key.startswith("model.")}
+    rest = {key: value for key, value in flags.items() if not key.startswith("model.")}
+    given = sort_words(rest, sets, list(kind.model_fields), IDLE, of=f" of {method}")
+    for key, value in recipe.items():
+        if not (isinstance(value, Mapping) and key in ("data", "model", "settings", "training")) and key not in (
+            "method", "preset", "seed",
+        ):  # fmt: skip
+            raise RequestError(
+                f"unknown key {key} in the recipe; allowed: method, preset, seed, data, model, settings, training"
+            )
+    preset = check_choice(f"preset of {method}", str(given[""].get("preset") or recipe.get("preset", "default")),
+                          ("default", *kind.presets))  # fmt: skip
+    model = {**recipe.get("model", {}), **{key: value for key, value in own.items() if value is not None}}
+    tuned = FINE_TUNING if model.get("weights") else {}
+    try:
+        settings = kind(**{**kind.presets.get(preset, {}), **recipe.get("settings", {}), **given["settings"]})
+        return CrossRequest(
+            method=method,
+            preset=preset,
+            seed=given[""].get("seed", recipe.get("seed", 0)),
+            data=DataSection(**{**recipe.get("data", {}), **given["data"]}),
+            model=ModelSection(**model),
+            settings=settings.model_dump(),
+            training=Recipe(**{**kind.training, **tuned, **recipe.get("training", {}), **given["training"]}),
+        )
+    except ValidationError as error:
+        raise first_fault(error) from error
