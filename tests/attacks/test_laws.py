@@ -21,7 +21,7 @@ from hamguard.attacks.methods.registry import Made, attack_named, attack_names, 
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
 from hamguard.attacks.universal import Universal, UniversalAttack
-from hamguard.codes.bank import CodeBank
+from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel
@@ -35,7 +35,8 @@ TARGETED = [
 ]  # a generator must be trained before it comes nearer to anything: tests/attacks/test_prosgan.py
 
 
-def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Tensor, CodeBank]:
+def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Tensor, PairBank]:
+    """A tiny model, pictures, labels, and their codes beside those of an invented text side that agrees in most bits."""
     model = HashModel("conv2", bits, channels=1, size=(16, 16), mean=[0.5], std=[0.25], generator=torch_generator(4))
     model.eval().requires_grad_(False)
     x = torch.rand(n, 1, 16, 16, generator=torch_generator(1))
@@ -45,7 +46,10 @@ def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Te
     model.head.weight.data.div_(z.std())
     model.head.bias.data.div_(z.std())
     labels = torch.eye(3)[torch.arange(n) % 3]
-    return model, x, labels, CodeBank.of(model.code(x), labels)
+    code = model.code(x)
+    turned = torch.rand(n, bits, generator=torch_generator(6)) < 0.2
+    texts = torch.where(turned, -code, code)
+    return model, x, labels, PairBank.join(CodeBank.of(code, labels), CodeBank.of(texts, labels))
 
 
 @functools.cache
@@ -215,6 +219,43 @@ def test_projection_is_the_nearest_point_and_idempotent() -> None:
         assert float(threat.length(once - x).max()) <= threat.eps + 1e-6
     inside = (x + 0.01).clamp(0, 1)
     assert torch.allclose(Linf(0.1).project(inside, x), inside, atol=1e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(eps=st.floats(1e-4, 1.0), far=st.floats(0, 3), seed=st.integers(0, 10**6), whole=st.booleans())
+def test_a_one_sided_threat_lets_values_only_grow(eps: float, far: float, seed: int, whole: bool) -> None:
+    threat = Threat("linf", eps, one_sided=True)
+    x = torch.rand(3, 1, 4, 5, generator=torch_generator(seed))
+    x = (x * 255).round() / 255 if whole else x
+    moved = x + far * torch.randn(3, 1, 4, 5, generator=torch_generator(seed, "far"))
+    once = threat.project(moved, x)
+    assert torch.allclose(once, moved.clamp(x, (x + eps).clamp(max=1)), atol=1e-6), "the nearest allowed picture"
+    assert torch.allclose(threat.project(once, x), once, atol=1e-6)
+    start = threat.start(x, range(3), seed)
+    on_grid = threat.on_grid(once, x)
+    assert torch.allclose(on_grid * 255, (on_grid * 255).round(), atol=1e-3)
+    free = torch.ones_like(x, dtype=torch.bool)
+    if not whole and eps < 1 / 255:  # then no level may lie within [x, x + eps], and the nearest one to x is taken
+        free = ((x * 255).ceil() <= (x + eps) * 255) & ((x * 255).frac() > 1e-3)
+        assert float((on_grid - x).abs().max()) <= 1 / 255 + 1e-6
+    for found, slack in ((once, 1e-6), (start, 1e-6), (on_grid, 2e-6)):
+        delta = found - x if found is not on_grid else (found - x)[free]
+        assert bool((delta >= -slack).all() and (delta <= eps + slack).all())
+        assert float(found.min()) >= 0 and float(found.max()) <= 1
+    assert float((start - x)[x < 0.999].gt(0).float().mean()) > 0.9, "the start is drawn from all of [0, eps]"
+
+
+def test_a_one_sided_start_is_uniform_and_others_did_not_change() -> None:
+    x = torch.full((1, 1, 60, 60), 0.3)
+    grown = (Threat("linf", 0.2, one_sided=True).start(x, [5], 1) - x) / 0.2
+    assert float(grown.mean()) == pytest.approx(0.5, abs=0.02) and float(grown.var()) == pytest.approx(
+        1 / 12, abs=0.005
+    )
+    both = (Linf(0.2).start(x, [5], 1) - x) / 0.2
+    assert torch.allclose(both, 2 * grown - 1, atol=1e-5), "the same numbers, stretched"
+    assert Linf(0.2).low == -0.2 and Threat("linf", 0.2, one_sided=True).low == 0
+    with pytest.raises(RequestError, match="a one-sided threat is a linf threat, got l2"):
+        Threat("l2", 0.2, one_sided=True)
 
 
 def test_eps_in_levels_is_explained() -> None:

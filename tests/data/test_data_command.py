@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from hamguard.cli.data import app
 from hamguard.core.errors import RequestError
+from hamguard.data.sources import open_source
 
 
 @pytest.fixture
@@ -36,6 +37,43 @@ def test_check_prints_counts_and_findings(call, class_folder, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())[0]
     assert report["copies"] == 1
     assert report["digest"] in seen.stdout
+
+
+def with_texts(folder, texts):
+    """A table of labels and texts beside pictures; a text of None leaves the column out."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    lines = [
+        {"file": file, "labels": [file.split("/")[0]], **({} if text is None else {"text": text})}
+        for file, text in zip(files, texts, strict=True)
+    ]
+    (folder / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return f"folder:{folder}"
+
+
+def test_check_counts_pictures_without_a_text(call, class_folder):
+    bare = call("check", with_texts(class_folder, [None] * 24)).stdout
+    assert "without a label" in bare and "without a text" not in bare
+    assert "No findings: no overlap, no copies, no picture without a label.\n" in bare
+
+    full = call("check", with_texts(class_folder, ["a pet"] * 24)).stdout
+    assert "without a label  without a text" in full
+    assert "No findings: no overlap, no copies, no picture without a label or a text.\n" in full
+
+    source = with_texts(class_folder, ["a pet", " ", *["a pet"] * 21, ""])
+    report = json.loads(call("check", source, "--json").stdout)
+    holes = report["without_text"]
+    assert holes["query"] + holes["database"] == 2 and holes["train"] + holes["validation"] == holes["database"]
+    lines = [line.split() for line in call("check", source).stdout.splitlines()]
+    for role, count in holes.items():
+        assert [role, str(report["counts"][role]), "0", str(count)] in lines
+    assert "No findings" not in call("check", source).stdout
+
+
+def test_a_part_without_any_text_is_no_finding_but_is_not_denied(call, class_folder):
+    source = with_texts(class_folder, ["a pet"] * 24)
+    queries = set(open_source(source)[1].query.tolist())
+    seen = call("check", with_texts(class_folder, ["" if i in queries else "a pet" for i in range(24)])).stdout
+    assert "No findings: no overlap, no copies, no picture without a label.\n" in seen
 
 
 def test_check_as_json_is_rows_and_nothing_else(call, class_folder):

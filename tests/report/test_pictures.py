@@ -58,6 +58,32 @@ def test_dollars_and_brackets_in_names_are_only_characters(tmp_path: Path) -> No
     assert read(tmp_path / "s.png").std() > 5 and read(tmp_path / "c.png").std() > 5
 
 
+def test_words_stand_where_a_query_has_no_picture(tmp_path: Path) -> None:
+    """Words are drawn, cut where they would leave their cell, and are only characters; the sheet keeps its size."""
+
+    def sheet(words: str) -> np.ndarray:
+        row = SheetRow(Found(None, "query", words), [Found(picture(1), "3 bits", "dog", True)])
+        draw_sheet([row], tmp_path / "s.png")
+        return read(tmp_path / "s.png")
+
+    blank, red, blue, hard = sheet(""), sheet("red circle"), sheet("blue circle"), sheet(r"$\frac{$ [red]" + "\n_b")
+    other = [sheet_of != blank for sheet_of in (red, blue, hard)]
+    assert all(pixels.any(2).sum() > 50 for pixels in other) and (red != blue).any() and has(red, GREEN)
+    dark = (blank[:, : blank.shape[1] // 2] == (0x24, 0x28, 0x2F)).all(2)  # the frame of the query
+    (top, *_, bottom), (left, *_, right) = (np.nonzero(dark.sum(axis) > 100)[0] for axis in (1, 0))
+    for words in ("many words " * 500, "a" * 300, "W" * 14, "\u8d64\u4e38" * 40, "\n" * 50 + "x"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pixels = sheet(words)
+        rows, columns = np.nonzero((pixels != blank).any(2))
+        assert pixels.shape == blank.shape and len(rows) > 20
+        assert top < rows.min() and rows.max() < bottom and left < columns.min() and columns.max() < right
+    assert (sheet("red " + "many words " * 99) != sheet("old " + "many words " * 99)).any()  # the beginning is kept
+    without = SheetRow(Found(picture(0), "query"), [Found(None, "3 bits", "an answer of words", False)])
+    draw_sheet([without], tmp_path / "a.png")
+    assert has(read(tmp_path / "a.png"), RED)
+
+
 def test_curves_show_every_line(tmp_path: Path) -> None:
     up, down = (np.linspace(0, 1, 9), np.linspace(0, 1, 9)), (np.linspace(0, 1, 9), np.linspace(1, 0, 9))
     draw_curves({"one": up}, {"one": up}, tmp_path / "one.png")

@@ -87,7 +87,7 @@ class Threat:
         noise = torch.stack(
             [torch.rand(x.shape[1:], generator=torch_generator(seed, "start", turn, int(i))) for i in index]
         ).to(x)  # (B, C, H, W)
-        delta = (2 * noise - 1) * self.eps
+        delta = noise * self.eps if self.one_sided else (2 * noise - 1) * self.eps
         if self.norm == "l2":  # a direction and a radius
             delta = delta / self.length(delta).clamp(min=TINY) * self.eps * noise.flatten(1)[:, :1].view(-1, 1, 1, 1)
         return self.project(x + delta, x)

@@ -120,7 +120,7 @@ class WordEdits:
             model: the text net, frozen, in evaluation mode.
             vocabulary: its words.
             texts: what to edit; one without a known word stays as it is.
-            labels: their labels, `(B, C)`.
+            labels: their labels, `(B, C)`, where the net is.
             bank: pairs seen from the text side.
 
         Raises:
@@ -130,9 +130,9 @@ class WordEdits:
         if len(texts) != len(labels):
             raise RequestError(f"texts and labels must match, got {len(texts)} texts and {len(labels)} label rows")
         drafts = [Draft.of(text) for text in texts]
-        bags = vocabulary.bag(texts)  # (B, D)
+        bags = vocabulary.bag(texts).to(labels.device)  # (B, D)
         target = self.guide(clean_code(model, bags), labels, bank, range(len(texts)), 0)
-        closed = _closure(vocabulary)
+        closed = _closure(vocabulary).to(labels.device)
         forwards, backwards = torch.ones(len(texts), dtype=torch.int64), torch.zeros(len(texts), dtype=torch.int64)
         live = [row for row in range(len(texts)) if bool(bags[row].any())]
         for _ in range(self.most):
@@ -148,7 +148,7 @@ class WordEdits:
                 tried = self._candidates(drafts[row], bags[row], slope[place], gain[place], vocabulary)
                 if not tried:
                     continue
-                found = vocabulary.bag([draft.text for draft in tried])  # (c, D)
+                found = vocabulary.bag([draft.text for draft in tried]).to(bags)  # (c, D)
                 with torch.no_grad():
                     mine = target.select(rows[place : place + 1])
                     scores = self.loss(relax(model.logits(found)), mine, -1)  # (c,)

@@ -107,7 +107,7 @@ def attack(
         typer.Option("--sheet", help="Draw queries, perturbations, attacked queries and their answers (.png)."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures or texts attacked at once.")] = 64,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     fold: Annotated[
@@ -167,12 +167,14 @@ def attack(
 
         others = {
             "--save-images": save_images, "--sheet": sheet, "--source-model": source_model, "--targets": targets,
-            "--guide": guide, "--generator": generator, "--restarts": restarts,
+            "--guide": guide, "--generator": generator, "--restarts": restarts, "--threat l2": threat == "l2",
+            "--reference": reference == "database",
         }  # fmt: skip
         attack_texts(
             model, method, side, words=words, eps=eps or [], steps=steps, preset=preset, options=options, data=data,
             data_root=data_root, protocol=protocol, queries=queries, metrics=metrics, convention=convention, out=out,
-            seed=seed, device=device, as_json=as_json, refused=[name for name, value in others.items() if value],
+            seed=seed, batch_size=batch_size, device=device, as_json=as_json,
+            refused=[name for name, value in others.items() if value],
         )  # fmt: skip
         return
     plans = [

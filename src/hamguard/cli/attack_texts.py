@@ -36,7 +36,7 @@ def open_texts(named: Mapping[str, AnyModel], dataset: Dataset) -> dict[str, Cro
 def attack_texts(
     model: str, method: Sequence[str], side: str, *, words: int, eps: Sequence[str], steps: int | None, preset: str,
     options: Mapping[str, str], data: str | None, data_root: Path | None, protocol: str | None, queries: int | None,
-    metrics: Sequence[str], convention: Convention, out: Path | None, seed: int, device: str, as_json: bool,
+    metrics: Sequence[str], convention: Convention, out: Path | None, seed: int, batch_size: int, device: str, as_json: bool,
     refused: Sequence[str],
 ) -> None:  # fmt: skip
     """Attack the query texts; arguments are those of `hamguard attack`.
@@ -69,7 +69,8 @@ def attack_texts(
     dataset, split = open_for_model(card, loaded.image, data, data_root, protocol)
     with Bar("encoding") as bar:
         ground = open_ground(
-            model, loaded, card, dataset, split, queries=queries, seed=seed, device=choose_device(device), progress=bar
+            model, loaded, card, dataset, split, queries=queries, seed=seed, batch_size=batch_size,
+            device=choose_device(device), progress=bar,
         )  # fmt: skip
     scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
     rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
@@ -118,8 +119,11 @@ def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: in
 
     if eps or steps is not None or preset != "default":
         raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")
+    given = parsed_options("cmla", options)
+    if "norm" in given:
+        raise RequestError("--side words has no norm term, --words bounds it; leave out --set norm")
     edits = WordEdits(words)
-    return replace(edits, loss=replace(edits.loss, **parsed_options("cmla", options)))  # type: ignore[type-var]
+    return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]
 
 
 def _print(rows: Sequence[Row], ground: CrossGround, found: CrossAttacked) -> None:

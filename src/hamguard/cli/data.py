@@ -83,10 +83,14 @@ def _print_report(report: CheckReport) -> None:
     size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
     title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"
     typer.echo(title)
+    silent = report.without_text
     print_table(
         "",
-        ("part", "pictures", "without a label"),
-        [(role, f"{n:,}", f"{report.unlabeled[role]:,}") for role, n in report.counts.items()],
+        ("part", "pictures", "without a label", *(["without a text"] if silent is not None else [])),
+        [
+            (role, f"{n:,}", f"{report.unlabeled[role]:,}", *([f"{silent[role]:,}"] if silent is not None else []))
+            for role, n in report.counts.items()
+        ],
     )
     typer.echo()
     labels = sorted(report.label_counts.items(), key=lambda item: -item[1])
@@ -105,7 +109,8 @@ def _print_report(report: CheckReport) -> None:
     for finding in report.findings:
         typer.echo(f"Finding: {finding}")
     if not report.findings:
-        typer.echo("No findings: no overlap, no copies, no picture without a label.")
+        texts = " or a text" if silent is not None and not any(silent.values()) else ""
+        typer.echo(f"No findings: no overlap, no copies, no picture without a label{texts}.")
     for note in report.notes:
         typer.echo(f"Note: {note}")
     typer.echo(f"Split hash: {report.digest}\n")

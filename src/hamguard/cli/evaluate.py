@@ -27,7 +27,10 @@ from hamguard.core.errors import RequestError
 
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")
+        str | None,
+        typer.Argument(
+            help="Model folder, package.module:factory, torch.export file, or the recipe of a study (.toml)."
+        ),
     ] = None,
     query_codes: Annotated[
         Path | None, typer.Option("--query-codes", help="Foreign query codes (.npz: codes, labels).")
@@ -60,7 +63,14 @@ def evaluate(
         typer.Option("--view", help="Ask with changed copies instead: jpeg:50, crop:216, resize:128; may be repeated."),
     ] = None,
     sheet: Annotated[Path | None, typer.Option("--sheet", help="With --view: draw copies and answers (.png).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the rows to this rows.jsonl; for a recipe: the folder of the study."),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, help="Recipe only: models worked on at once; 0: as many as there are cores."),
+    ] = 0,
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw PR and precision@N curves (.png, .svg, .pdf).")
     ] = None,
@@ -83,7 +93,24 @@ def evaluate(
     hamguard evaluate models/itq64 --view jpeg:50 --view crop:216 --sheet copies.png
 
     hamguard evaluate --query-codes Q.npz --database-codes D.npz --json
+
+    hamguard evaluate recipes/cmla-scenes.toml --out runs/cmla-scenes
     """
+    if model is not None and model.endswith(".toml"):
+        from hamguard.cli.evaluate_study import evaluate_study
+
+        others = {
+            "--query-codes": query_codes, "--database-codes": database_codes, "--data": data, "--protocol": protocol,
+            "--queries": queries, "--metric": metric, "--learned": learned, "--view": view, "--sheet": sheet,
+            "--curves": curves,
+        }  # fmt: skip
+        evaluate_study(
+            Path(model), out, data_root=data_root, workers=workers, as_json=as_json,
+            refused=[name for name, value in others.items() if value is not None],
+        )  # fmt: skip
+        return
+    if workers:
+        raise RequestError("--workers goes with a recipe")
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import Row, write_rows
     from hamguard.evaluation.foreign_codes import read_pair

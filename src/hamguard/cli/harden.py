@@ -49,7 +49,10 @@ def harden(
     ] = None,
     method: Annotated[
         str,
-        typer.Option("--method", help="saat, cgat, atrdh, static, consistency, distill, trades or control."),
+        typer.Option(
+            "--method",
+            help="saat, cgat, atrdh, static, consistency, distill, trades or control; cross-modal models: static, control, minmax.",
+        ),
     ] = "saat",
     eps: EpsOption = "8/255",
     threat: ThreatOption = "linf",
@@ -98,6 +101,8 @@ def harden(
 
     hamguard harden models/digits --method saat --eps 0.2 --budget 4 --set average=0.99 --out models/digits-saat
 
+    hamguard harden models/scenes --method minmax --eps 10/255 --epochs 2 --out models/scenes-minmax
+
     Several processes: torchrun --nproc-per-node 2 -m hamguard harden ... (the batch is divided among them).
     """
     if listed:
@@ -117,8 +122,20 @@ def harden(
     from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.hardening import ComparePlan, can_target
     from hamguard.evaluation.sanity import marked
+    from hamguard.models.cross_modal import has_texts
     from hamguard.models.store import load_any, read_card
     from hamguard.training.distributed import join_world, leave_world
+
+    if has_texts(model):
+        from hamguard.cli.harden_cross import harden_cross
+
+        others = {"--threat": threat != "linf", "--budget": budget, "--preset": preset != "default"}
+        harden_cross(
+            model, out, method=method, eps=eps, epochs=epochs, batch_size=batch_size, sets=sets or [], data=data,
+            data_root=data_root, protocol=protocol, queries=queries, steps=steps, measure=measure, out_rows=out_rows, seed=seed,
+            device=device, restart=restart, as_json=as_json, refused=[name for name, value in others.items() if value],
+        )  # fmt: skip
+        return
 
     flags: dict[str, Any] = {
         "method": method, "seed": seed, "eps": parse_eps(eps), "norm": threat, "preset": preset, "training.epochs": epochs,

@@ -172,8 +172,14 @@ def open_texts(name: str, index: Path) -> CrossModel:
 
 
 def _texts_of(dataset: Dataset) -> dict[str, str]:
-    """Text of each item."""
-    return dict(zip(map(str, dataset.ids), dataset.texts or (), strict=True))
+    """Text of each item.
+
+    Raises:
+        RequestError: the data set has no texts, so it cannot be the one that was indexed.
+    """
+    from hamguard.training.cross_train import texts_of
+
+    return dict(zip(map(str, dataset.ids), texts_of(dataset), strict=True))
 
 
 def _files(text: str) -> list[str]:
@@ -208,7 +214,8 @@ def _draw(
                 raise RequestError(f"item {item} of {index} is not in {dataset.name}; give the --data that was indexed")
             entry = sheet_entry(dataset, place[item], row)
             found.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
-        caption = sheet_entry(dataset, row, None).caption if row is not None else Path(name).name
+        shown = name if picture is None else Path(name).name  # words may hold a slash
+        caption = sheet_entry(dataset, row, None).caption if row is not None else shown
         lines.append(SheetRow(Found(picture, "query", caption), found))
     kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
     draw_sheet(

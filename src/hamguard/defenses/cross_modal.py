@@ -42,6 +42,7 @@ from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, load_cross, load_parts
 from hamguard.models.folding import folded
 from hamguard.models.store import CARD, Card
+from hamguard.training.cross_request import with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
 from hamguard.training.cross_train import TrainedCross, data_facts, finish_cross, kept_pairs, pairs_of
 from hamguard.training.loop import Batch, Progress, fit
@@ -90,7 +91,7 @@ class CrossHardenRequest(BaseModel):
     eps: float = Field(10 / 255, gt=0, le=1)
     data: DataSection = DataSection()
     settings: CrossDefenseSettings = CrossDefenseSettings()
-    training: Recipe = Recipe(epochs=5, batch_size=100, lr=5e-4, schedule="cosine", augment="flip")
+    training: Recipe = Recipe(epochs=5, lr=5e-4, schedule="cosine", augment="flip")
 
     @property
     def digest(self) -> str:
@@ -122,7 +123,7 @@ class InnerCross:
         with torch.no_grad():
             own = sign(text.logits(bags))
         target = self._codes(own, labels, batch, "image")
-        return adversaries(self.text, text, bags, target, batch.index.tolist(), _draw(batch))  # type: ignore[arg-type]
+        return adversaries(self.text, text, bags, target, batch.index.tolist(), _draw(batch))
 
     def _codes(self, own: Tensor, labels: Tensor, batch: Batch, other: str) -> PairCodes:
         with torch.no_grad():
@@ -178,7 +179,7 @@ def harden_cross(
     if request.method != "minmax":
         pairs = _in_front(request, model, pairs, folder, run, device)
     ask = cross_method(card.method)(**card.settings)
-    recipe = request.training
+    recipe = with_batch(request.training, len(pairs))
     task = TASKS[card.method](
         model, pairs, ask, head_lr_factor=recipe.head_lr_factor, views=recipe.augment, seed=card.seed
     )  # fmt: skip
@@ -187,7 +188,7 @@ def harden_cross(
     if request.method == "minmax":
         task.adversaries = inner_cross(task, request)
     fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
-    done = finish_cross(task, folder, dict(text_card.texts), _facts(request, card, parent, dataset, split, task))
+    done = finish_cross(task, folder, dict(text_card.texts), _facts(request, card, parent, dataset, split, recipe))
     (folder / MADE).unlink(missing_ok=True)
     return done
 
@@ -269,16 +270,15 @@ def _bank(model: CrossModel, pairs: Pairs, device: torch.device | str) -> PairBa
 
 
 def _facts(
-    request: CrossHardenRequest, card: Card, parent: str, dataset: Dataset, split: Split, task: CrossTask
+    request: CrossHardenRequest, card: Card, parent: str, dataset: Dataset, split: Split, recipe: Recipe
 ) -> dict[str, Any]:
     """The card's fields: of the start model, but for what the defense changed."""
-    recipe = {**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)}
     defense = {
         "method": request.method, "title": CROSS_DEFENSES[request.method], "eps": request.eps, "norm": "linf",
         "settings": request.settings.model_dump(), "objective": card.method, "seed": request.seed,
     }  # fmt: skip
     return {
-        "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe,
+        "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe.model_dump(),
         "seed": card.seed, "initial_weights": card.initial_weights, "parent": parent, "defense": defense,
         "data": data_facts(request.data, dataset, split),
     }  # fmt: skip

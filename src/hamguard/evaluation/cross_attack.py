@@ -18,6 +18,7 @@ from torch import Tensor
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.losses.cmla import distortion
+from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.words import EditedTexts, WordEdits
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs, pack
@@ -72,12 +73,15 @@ def run_cross(
         progress: told how far the work is.
 
     Raises:
-        RequestError: the guide lacks what it needs, or a mark lies beyond the attack's steps.
+        RequestError: the guide lacks what it needs, a mark lies beyond the attack's steps, or it lies before them and the point
+            there is not that of a shorter run.
         RunError: the gradient is not finite.
     """
     steps = int(getattr(attack.search, "steps", 0))
     if any(not 1 <= mark <= steps for mark in marks):
         raise RequestError(f"steps to look after must lie between 1 and {steps}, got {', '.join(map(str, marks))}")
+    if any(mark < steps for mark in marks) and not _has_marks(attack.search):
+        raise RequestError(f"only a search like cmla's can be looked at on its way; ask for all {steps} steps alone")
     inside = isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch"
     bank = ground.own_pairs(side) if inside else ground.reference[side]
     attack = attack.prepared(bank, ground.seed)
@@ -112,6 +116,11 @@ def run_cross(
     )
 
 
+def _has_marks(search: Any) -> bool:
+    """Whether a search keeps points on its way, and each is where a run of so many steps would end."""
+    return isinstance(search, GradientSteps) and search.alpha == "constant" and search.keep == "last"
+
+
 def noise_like(ground: CrossGround, attack: Attack, side: Modality) -> CrossAttacked:
     """Uniform noise inside the attack's threat, the control."""
     made, distances = [], []
@@ -123,7 +132,8 @@ def noise_like(ground: CrossGround, attack: Attack, side: Modality) -> CrossAtta
             noisy = attack.threat.on_grid(noisy, x)
         else:
             coins = torch.rand(x.shape, generator=torch_generator(ground.seed, "text noise", start)).to(x)
-            noisy = attack.threat.project(x + (2 * coins - 1) * attack.threat.eps, x)
+            low, high = attack.threat.low, attack.threat.eps
+            noisy = attack.threat.project(x + low + (high - low) * coins, x)
         made.append(noisy.cpu())
         distances.append(distortion(noisy, x).cpu())
     whole = torch.cat(made)
@@ -139,7 +149,7 @@ def run_words(ground: CrossGround, edits: WordEdits) -> CrossAttacked:
         RunError: the gradient is not finite.
     """
     begun = time.perf_counter()
-    labels = torch.from_numpy(ground.query["text"].labels).float()
+    labels = torch.from_numpy(ground.query["text"].labels).float().to(ground.device)
     found: EditedTexts = edits(
         ground.model.text, ground.model.vocabulary, ground.texts, labels, ground.reference["text"]
     )
@@ -214,8 +224,9 @@ def attacked_rows(
 def cmla_facts(attack: Attack, side: Modality, made_on: str | None = None) -> dict[str, Any]:
     """What a row says of CMLA."""
     loss: Any = attack.loss
+    published = ("paper" if loss.halved else "code") if attack.threat.one_sided else "default"
     facts = {
-        "method": "cmla", "preset": "paper" if attack.threat.one_sided else "default", "side": side, "toward": False,
+        "method": "cmla", "preset": published, "side": side, "toward": False,
         "labels": "aware", "guide": "pairs", "intra": loss.intra, "values": describe(attack),
     }  # fmt: skip
     return {**facts, "made_on": [made_on]} if made_on else facts

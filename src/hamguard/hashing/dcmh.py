@@ -89,7 +89,7 @@ class DCMHSettings(CrossSettings):
 
     title = "DCMH (Jiang, Li, CVPR 2017)"
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 40, "batch_size": 100, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
+        "epochs": 40, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"gamma": 1.0, "eta": 1.0, "turns": "pass", "relaxation": "linear", "balance": False,

@@ -96,7 +96,7 @@ class SSAHSettings(CrossSettings):
 
     title = "SSAH (Li et al., CVPR 2018)"
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "batch_size": 100, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
+        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"alpha": 1.0, "beta": 1e-4, "eta": 1e-4, "cross": 0.0, "delta": 1.0, "balance": False,

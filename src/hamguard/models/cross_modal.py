@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
@@ -108,8 +109,9 @@ def save_cross(
         RunError: the folder cannot be written.
     """
     folder, text = Path(folder), model.text
-    (folder / IMAGE_CARD).unlink(missing_ok=True)
-    (folder / PARTS).unlink(missing_ok=True)
+    for earlier in (folder / IMAGE_CARD, folder / PARTS):
+        if earlier.is_file():
+            earlier.unlink()
     card = TextCard(
         kind=text.kind, words=list(model.vocabulary.words), ngrams=model.vocabulary.ngrams, bits=text.bits,
         width=text.width, features=text.features, partner=model.image.digest, weights_hash=text.digest, texts=texts or {},
@@ -134,10 +136,11 @@ def load_cross(folder: Path | str) -> tuple[CrossModel, Card, TextCard]:
     """
     folder = Path(folder)
     image, card = load_folder(folder)
-    missing = f"{folder} has no text side; train one with hamguard train --method dcmh (or ssah) --out {folder}"
+    missing = f"{folder} has no text side; cross-modal models: hamguard train --method dcmh (or ssah)"
     facts = read_card_file(folder / CARD, TextCard, missing)
-    text = TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features)
-    take_weights(text, read_safetensors(folder / WEIGHTS), folder)
+    with torch.device("meta"):  # a card may ask for more than the memory holds; only what the file holds is taken
+        text = TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features)
+    take_weights(text, read_safetensors(folder / WEIGHTS), folder, assign=True)
     check_weights(text.digest, facts.weights_hash, folder)
     if facts.partner and facts.partner != image.digest:
         raise StaleError(

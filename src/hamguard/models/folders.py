@@ -51,14 +51,20 @@ def read_card_file(path: Path, kind: type[AnyCard], missing: str) -> AnyCard:
         raise RequestError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
-def take_weights(net: nn.Module, state: Mapping[str, Tensor], folder: Path | str) -> None:
+def take_weights(net: nn.Module, state: Mapping[str, Tensor], folder: Path | str, *, assign: bool = False) -> None:
     """Give a network the weights of its folder.
+
+    Args:
+        net: the network, changed in place.
+        state: its weights by name.
+        folder: where they came from, for the message.
+        assign: take the tensors themselves, where the network was built without memory (device meta).
 
     Raises:
         RequestError: they do not fit the card that it was made by.
     """
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(state, assign=assign)
     except RuntimeError as error:
         raise RequestError(f"{folder}: weights and card do not fit: {' '.join(str(error).split())[:200]}") from error
 

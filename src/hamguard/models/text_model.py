@@ -62,6 +62,7 @@ class TextModel(nn.Module):
         check_choice("text net", kind, ("mlp", "multi-scale"))
         for name, value in (("words", words), ("bits", bits), ("text width", width)):
             check_range(name, value, 1)
+        check_range("features", features, 0)
         self.kind, self.words, self.bits, self.width, self.features = kind, words, bits, width, features
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
             torch.manual_seed(derive_seed(seed, "text net"))

@@ -7,6 +7,7 @@ phrase, so that "red circle" differs from "red square, blue circle". A vocabular
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def phrases(text: str) -> list[list[str]]:
-    """The words of a text in lower case, by phrase.
+    """The words of a text in lower case, by phrase; letters with accents are one character, however they are stored.
 
     >>> phrases("A red circle, and T-shirts")
     [['a', 'red', 'circle'], ['and', 't', 'shirts']]
     """
-    parts = (_WORD.findall(part) for part in _BREAK.split(text[:LONGEST].casefold()))
+    plain = unicodedata.normalize("NFC", text[:LONGEST]).casefold()
+    parts = (_WORD.findall(part) for part in _BREAK.split(plain))
     return [part for part in parts if part]
 
 
@@ -93,6 +95,7 @@ class Vocabulary:
             RequestError: no term is left, or a number is out of range.
         """
         check_range("vocabulary size", size, 1)
+        check_range("least", least, 1)
         check_range("ngrams", ngrams, 1, 5)
         check_range("most", most, 0.0, 1.0)
         counts = Counter(term for text in texts for term in terms(text, ngrams))

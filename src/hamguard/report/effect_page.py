@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hamguard.core.errors import RequestError
-from hamguard.core.files import write_text
+from hamguard.report.page import Grid, render_page
 
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["Card", "EffectPage", "Grid", "Shown", "write_effect_page"]
+
 LISTED = 100  # problems on the page; the JSON files hold all
 
 
@@ -33,25 +33,6 @@ class Shown:
     def uri(self) -> str:
         """The picture as text, so that the page needs no other file."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        head: column names.
-        lines: cells of each line, the first its name, as many as names.
-        title: line above it.
-        tag: a word beside the title, e.g. whether the protector saw the matcher.
-        strong: number of the line that stands out; None for none.
-    """
-
-    head: Sequence[str]
-    lines: Sequence[Sequence[str]]
-    title: str = ""
-    tag: str = ""
-    strong: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,20 +96,5 @@ def write_effect_page(page: EffectPage, path: Path | str) -> None:
         RequestError: the file does not end in .html, or a line of a table has not one cell a column.
         RunError: the file cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"a page is written as .html, got {path.name}")
-    for grid in [*page.grids, *(card.grid for _, cards in page.cards for card in cards)]:
-        wrong = [len(line) for line in grid.lines if len(line) != len(grid.head)]
-        if wrong:
-            raise RequestError(f"a table of {len(grid.head)} columns has a line of {wrong[0]} cells")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(path, environment.get_template("effect.html").render(page=page, listed=LISTED) + "\n")
+    grids = [*page.grids, *(card.grid for _, cards in page.cards for card in cards)]
+    render_page("effect.html", path, grids, page=page, listed=LISTED)

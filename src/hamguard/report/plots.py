@@ -23,6 +23,7 @@ class Stroke:
         y: values in [0, 1], `(n,)`.
         color: number of its color.
         style: one of `STYLES`.
+        marker: mark of each point, none by default.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Stroke:
     y: Array
     color: int = 0
     style: str = "-"
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "") -
                 stroke.y,
                 color=f"C{stroke.color % 10}",
                 linestyle=stroke.style,
+                marker=stroke.marker or None,
                 linewidth=1.6,
                 label=stroke.label if not stroke.label.startswith("_") else f" {stroke.label}",
             )  # matplotlib hides a leading _

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
     if footer:
         figure.text(0.015, 0.1 / height, footer, fontsize=7, color="#5a6068", va="bottom", ha="left",
                     parse_math=False)  # fmt: skip
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
         figure.savefig(temporary, format=path.suffix[1:].lower())
 
 
@@ -102,8 +104,9 @@ def _cell(axes: object, found: Found, color: str) -> None:
 
     assert isinstance(axes, Axes)
     if found.picture is None:
-        words = fill(found.caption, 14)
-        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=axes.transAxes, parse_math=False)
+        words = fill(found.caption, 14, max_lines=7, placeholder="…")  # seven lines fill a cell
+        axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=axes.transAxes, parse_math=False,
+                  clip_on=True)  # fmt: skip
     else:
         gray = found.picture.ndim == 2
         axes.imshow(found.picture, cmap="gray" if gray else None, vmin=0 if gray else None, vmax=255 if gray else None,

@@ -18,6 +18,20 @@ IDLE = ("patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing here: nothing is selected during the training."""
 
 
+BATCH, ENOUGH = 100, 4000
+"""Pairs a step on sets of that many pairs or more; smaller sets take the common rule, which keeps the number of steps up."""
+
+
+def with_batch(recipe: Recipe, items: int) -> Recipe:
+    """The recipe with the pairs a step that it means on a set of `items`.
+
+    >>> with_batch(Recipe(), 5000).batch_size, with_batch(Recipe(), 1000).batch_size
+    (100, 32)
+    """
+    size = recipe.batch_size or (BATCH if items >= ENOUGH else recipe.batch_of(items))
+    return recipe.model_copy(update={"batch_size": size})
+
+
 class CrossRequest(BaseModel):
     """Everything that defines a run.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hamguard.core.digests import digest_file
 from hamguard.core.errors import CollapseError, RequestError, RunError
 from hamguard.core.files import write_json
 from hamguard.core.types import Ints
@@ -19,7 +20,7 @@ from hamguard.models.cross_modal import CrossModel, TextCard, load_cross, save_c
 from hamguard.models.store import CARD, Card
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
-from hamguard.training.cross_request import CrossRequest
+from hamguard.training.cross_request import CrossRequest, with_batch
 from hamguard.training.cross_task import ADVICE, TASKS, CrossTask, Pairs
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.run_folder import is_finished
@@ -72,18 +73,21 @@ def train_cross(
         CollapseError: the codes became constant.
         StoppedError: a person stopped the run; what was done is kept.
     """
-    run = "-".join([request.digest, split.digest])
+    weights = request.model.weights
+    first = digest_file(Path(weights)) if weights and Path(weights).is_file() else ""
+    run = "-".join([request.digest, split.digest, first]).rstrip("-")
     if is_finished(folder, run, run_file=RUN, card_file=CARD, restart=restart):
         return TrainedCross(*load_cross(folder), fresh=False)
     if restart:
         (folder / TEXT_CARD).unlink(missing_ok=True)
     task, kept = new_task(request, dataset, split, device)
     write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "split": split.digest})
-    fit(task, request.training, seed=request.seed, folder=folder, run=run, progress=progress)
+    recipe = with_batch(request.training, task.items)
+    fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
     facts = {
         "fit": FITS.get(request.data.source, "crop"), "method": request.method, "title": request.parsed.title,
         "settings": request.settings, "seed": request.seed,
-        "recipe": {**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)},
+        "recipe": recipe.model_dump(),
         "initial_weights": Path(request.model.weights).name if request.model.weights else "",
         "data": data_facts(request.data, dataset, split),
     }  # fmt: skip

@@ -10,11 +10,12 @@ is lowered by Adam from d = 0, rate 0.5/255 (0.002 for texts), 500 steps, the la
 (on the scale 0 to 255 for pictures) draws d back, so D falls with the steps.
 
 The norm term has weight 0.1 and not the published 1: on nets that learned from scratch, 1 outweighs the slope of saturated codes
-and d hardly leaves 0 (product photos, DCMH: image->text MAP .689 to .539 with 1 and to .445 with 0.1, 100 steps, validation pictures).
+and d hardly leaves 0 (product photos, DCMH: image->text MAP .689 to .539 with 1, to .445 with 0.1; 100 steps, validation pictures).
 
 Presets: `paper` has weight 1, the clip of the code, one-sided, [0, 10/255] (texts [0, 0.01]), and pairs inside the attacked batch
-(128 in the code: `--batch-size 128`); `code` does not halve the inner products, besides. The default clips on both sides at the same
-size and takes the pairs of the training part, so that a result does not depend on which pictures share a batch.
+(128 in the code: `--batch-size 128`); `code` does not halve the inner products, besides. The default clips on both sides at the
+same size and takes the pairs of the training part, so that a result does not depend on which pictures share a batch.
+A value that reaches 1 stops there; in the code d goes on and only the sum is clipped.
 
 Not rebuilt, because they are defects: attacked pictures kept as JPEG; pictures in directory order beside texts and labels in index
 order; an index that covers two thirds of the enlarged training set; a text discriminator that never learns; D of texts summed

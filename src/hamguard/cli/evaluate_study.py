@@ -1,0 +1,68 @@
+"""`hamguard evaluate RECIPE.toml`: a whole study, resumed where it was stopped, with tables, pictures and one page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hamguard.cli.common import print_table, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from hamguard.evaluation.cross_recipe import CrossRecipe
+
+
+def evaluate_study(
+    path: Path, out: Path | None, *, data_root: Path | None, workers: int, as_json: bool, refused: Sequence[str]
+) -> None:
+    """Run a study, print its tables, and write rows, pictures and page; arguments are those of `hamguard evaluate`.
+
+    Raises:
+        RequestError: options that a recipe decides, or a wrong recipe.
+    """
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: the recipe decides this; edit {path}")
+    from hamguard.cli.attack_table import print_json_rows
+    from hamguard.evaluation.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study_run import run_study
+    from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
+
+    recipe = read_cross_recipe(path)
+    folder = out or Path("runs") / path.stem
+    begun = time.monotonic()
+
+    def told(text: str) -> None:
+        if not as_json:
+            say(f"[{time.monotonic() - begun:5.0f} s] {text}")
+
+    rows = run_study(path, recipe, folder, root=data_root, workers=workers, told=told)
+    report = cross_report(rows, title=recipe.title, models=list(recipe.models))
+    pictures = draw_cross(report, _curves(folder, recipe), folder)
+    write_cross_page(report, pictures, folder / "report.html")
+    if as_json:
+        print_json_rows(rows)
+        return
+    for grid in report.grids:
+        print_table(grid.title, grid.head, grid.lines)
+        typer.echo("")
+    for sentence in report.sentences:
+        typer.echo(f"* {sentence}")
+    for note in report.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
+
+
+def _curves(folder: Path, recipe: CrossRecipe) -> dict[str, dict[str, Any]]:
+    """Curves that the cells kept: `MODEL clean`, `MODEL attacked image` and so on to precision-recall and precision@N."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in recipe.models:
+        wanted = {"clean": f"{name}-curves-*.json", "attacked image": f"{name}-image-*.json"}
+        for what, pattern in (*wanted.items(), ("attacked text", f"{name}-text-*.json")):
+            for path in sorted((folder / "cells").glob(pattern), key=lambda one: one.stat().st_mtime):
+                found[f"{name} {what}"] = json.loads(path.read_text(encoding="utf-8"))
+    return found

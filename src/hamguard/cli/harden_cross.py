@@ -1,0 +1,131 @@
+"""`hamguard harden` of a cross-modal model: static adversaries, the control, or min-max, and what it did to both searches."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from hamguard.cli.common import Bar, choose_device, print_table, require_source, say
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+
+if TYPE_CHECKING:
+    import torch
+
+    from hamguard.data.dataset import Dataset
+    from hamguard.data.split import Split
+
+
+def harden_cross(
+    model: Path, out: Path, *, method: str, eps: str, epochs: int | None, batch_size: int | None, sets: Sequence[str],
+    data: str | None, data_root: Path | None, protocol: str | None, queries: int | None, steps: int, measure: bool,
+    out_rows: Path | None, seed: int, device: str, restart: bool, as_json: bool, refused: Sequence[str],
+) -> None:  # fmt: skip
+    """Harden and measure; arguments are those of `hamguard harden`.
+
+    Raises:
+        RequestError: another method, options that do not belong, or something that does not fit together.
+    """
+    from hamguard.attacks.threat import parse_eps
+    from hamguard.cli.attack_table import print_json_rows
+    from hamguard.cli.source import absolute_source, open_for_model
+    from hamguard.core.checks import check_choice
+    from hamguard.core.rows import write_rows
+    from hamguard.defenses.cross_modal import CROSS_DEFENSES, build_cross_harden
+    from hamguard.defenses.cross_modal import harden_cross as run
+    from hamguard.models.cross_modal import load_cross
+    from hamguard.models.store import read_card
+
+    check_choice(f"defense of the cross-modal model {model}", method, CROSS_DEFENSES)
+    if refused:
+        raise RequestError(f"{', '.join(refused)}: does not belong to cross-modal models, which are hardened for linf")
+    card = read_card(model)
+    require_source(data, card)
+    named = str(card.data.get("source"))
+    own = card.data if data is None or absolute_source(data) == absolute_source(named) else {}
+    flags = {
+        "method": method, "seed": seed, "eps": parse_eps(eps), "training.epochs": epochs, "training.batch_size": batch_size,
+        "data.source": data or named, "data.protocol": protocol or own.get("protocol"), "data.size": own.get("size"),
+        "data.split_seed": own.get("split_seed"), "data.drop_duplicates": own.get("drop_duplicates"),
+    }  # fmt: skip
+    request = build_cross_harden(flags, list(sets))
+    dataset, split = open_for_model(card, load_cross(model)[0].image, data, data_root, protocol)
+    chosen = choose_device(device)
+    with Bar(f"hardening by {method}") as bar:
+        done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    rows: list[Row] = []
+    if measure:
+        for name in (model, out):
+            rows += _measured(
+                str(name), dataset, split, request.eps, request.settings.text_eps, queries, steps, seed, chosen
+            )
+    if out_rows:
+        write_rows(out_rows, rows)
+    if as_json:
+        print_json_rows(rows)
+        return
+    if not done.fresh:
+        say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
+    facts = done.card.defense
+    typer.echo(
+        f"{out}: {done.card.title}, {facts['title']}, eps {request.eps * 255:g}/255 and {request.settings.text_eps:g} of texts"
+    )
+    if rows:
+        _print(rows, str(model), str(out), steps)
+    for note in done.card.data["notes"]:
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Next: hamguard evaluate {shlex.quote(str(out))}")
+
+
+def _measured(
+    name: str, dataset: Dataset, split: Split, eps: float, text_eps: float, queries: int | None, steps: int, seed: int,
+    device: torch.device,
+) -> list[Row]:  # fmt: skip
+    """Clean and attacked searches across modalities; each attack knows the model that it attacks."""
+    from hamguard.attacks.methods.cmla import cmla, cmla_text
+    from hamguard.attacks.threat import Linf
+    from hamguard.evaluation.cross_attack import attacked_rows, cmla_facts, cmla_threat, run_cross
+    from hamguard.evaluation.cross_modal import cross_rows, open_ground
+    from hamguard.models.cross_modal import load_cross
+
+    loaded, card, _ = load_cross(name)
+    with Bar(f"encoding by {name}") as bar:
+        ground = open_ground(
+            name, loaded, card, dataset, split, queries=queries, seed=seed, device=device, progress=bar
+        )
+    rows = cross_rows(ground)
+    for intra in (1.0, 0.0):
+        for side, attack in (
+            ("image", cmla(steps=steps, intra=intra, threat=Linf(eps))),
+            ("text", cmla_text(steps=steps, intra=intra, threat=Linf(text_eps))),
+        ):
+            with Bar(f"attacking {side}s of {name}") as bar:
+                found = run_cross(ground, attack, side, marks=(steps,), progress=bar)  # type: ignore[arg-type]
+            rows += attacked_rows(
+                ground, side, found.made[steps], attack=cmla_facts(attack, side), threat=cmla_threat(attack, steps, side),  # type: ignore[arg-type]
+                distance=found.distance[steps], passes=found.passes[steps], seconds=round(found.seconds, 3),
+            )  # fmt: skip
+    return [replace(row, model=name) if row.model != "random codes" else row for row in rows]
+
+
+def _print(rows: Sequence[Row], before: str, after: str, steps: int) -> None:
+    def value(name: str, task: str, intra: float | None) -> float:
+        for row in rows:
+            given = (row.attack or {}).get("intra")
+            if row.model == name and row.task == task and row.metric == "map" and given == intra:
+                return float(row.value or 0.0)
+        raise AssertionError(f"no row for {name}, {task}")
+
+    lines = []
+    for task in ("image->text", "text->image", "image->image", "text->text"):
+        for intra, what in ((None, "clean"), (1.0, "CMLA"), (0.0, "CMLA without its intra term")):
+            a, b = value(before, task, intra), value(after, task, intra)
+            lines.append((f"{task}, {what}", f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"))
+    count = max(row.n or 0 for row in rows)
+    print_table(f"MAP before and after ({count:,} queries, {steps} gradients, database encoded again)",
+                ("", "before", "after", "change"), lines)  # fmt: skip

@@ -1,0 +1,324 @@
+"""A cross-modal study: models trained, searched, attacked in both modalities, hardened and attacked again, cell by cell.
+
+Each model is a chain of cells of its own, run by a process with one thread, so that figures do not depend on how many run at once;
+transfer joins them in the end. A study that was killed goes on with the same command and loses at most the running cell; training
+goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamguard.attacks.losses.cmla import CmlaLoss
+from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.threat import Linf
+from hamguard.attacks.words import WordEdits
+from hamguard.core.archives import read_npz
+from hamguard.core.errors import RequestError
+from hamguard.core.files import replacing, write_text
+from hamguard.core.rows import Row
+from hamguard.data.dataset import Dataset
+from hamguard.data.sources import open_source
+from hamguard.data.split import Split
+from hamguard.defenses.cross_modal import harden_cross
+from hamguard.evaluation.attack_measure import Ground, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.cells import Cells, Told
+from hamguard.evaluation.cross_attack import (
+    CrossAttacked,
+    attacked_rows,
+    cmla_facts,
+    cmla_threat,
+    codes_of,
+    noise_like,
+    run_cross,
+    run_words,
+    word_facts,
+)
+from hamguard.evaluation.cross_modal import CrossGround, Modality, cross_curves, cross_rows, open_ground
+from hamguard.evaluation.cross_recipe import CrossRecipe
+from hamguard.models.cross_modal import load_cross
+from hamguard.training.cross_train import train_cross
+
+METRICS = ("map", "precision@1000")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe at work.
+
+    Attributes:
+        recipe: what was asked for.
+        dataset: pictures and texts.
+        split: their parts.
+        out: folder of models, cells and results.
+        cells: finished pieces.
+        device: where to compute.
+    """
+
+    recipe: CrossRecipe
+    dataset: Dataset
+    split: Split
+    out: Path
+    cells: Cells
+    device: torch.device | str = "cpu"
+
+    def ground(self, name: str, queries: int | None = None) -> CrossGround:
+        """A trained model of the study on its data."""
+        model, card, _ = load_cross(self.out / "models" / name)
+        asked = queries or self.recipe.queries
+        return open_ground(
+            name, model, card, self.dataset, self.split, queries=asked, seed=self.recipe.seed, device=self.device
+        )  # fmt: skip
+
+
+def open_study(
+    recipe: CrossRecipe, out: Path, *, root: Path | None = None, told: Told = print, parent: int = 0
+) -> Study:
+    """Open the data of a recipe.
+
+    Raises:
+        RequestError: the data are not here, or the folder is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file; --out must be a folder")
+    ask = recipe.data
+    dataset, split = open_source(
+        ask.source, root=root, seed=ask.split_seed, protocol=ask.protocol, drop_duplicates=ask.drop_duplicates, size=ask.size
+    )  # fmt: skip
+    return Study(recipe, dataset, split, out, Cells(out / "cells", told, parent))
+
+
+def run_chain(study: Study, name: str) -> list[Row]:
+    """All cells of one model: train, search, attack, trade off, harden, attack again.
+
+    Raises:
+        RequestError: something does not fit together.
+        RunError: a training failed.
+        StoppedError: the study was stopped.
+    """
+    recipe, cells = study.recipe, study.cells
+    request = recipe.training(name)
+    cells.told(f"{name}: training")
+    train_cross(
+        request, study.dataset, study.split, study.out / "models" / name, device=study.device,
+        progress=lambda share, text: cells.check(),
+    )  # fmt: skip
+    ground = study.ground(name)
+    rows = _searched(study, ground)
+    rows += _cmla(study, ground, recipe.attack.steps, plain=True)
+    if recipe.words:
+        rows += _words(study, ground, recipe.words.edits)
+    if recipe.tradeoff:
+        rows += _tradeoff(study, name)
+    if recipe.guided:
+        rows += _guided(study, ground)
+    for kind in recipe.defenses.methods if recipe.defenses else ():
+        hardened = f"{name}-{kind}"
+        cells.told(f"{hardened}: training")
+        harden_cross(
+            recipe.hardening(kind), study.out / "models" / name, study.dataset, study.split, study.out / "models" / hardened,
+            device=study.device, progress=lambda share, text: cells.check(),
+        )  # fmt: skip
+        other = study.ground(hardened)
+        rows += _searched(study, other)
+        rows += _cmla(study, other, recipe.attack.defended_steps or recipe.attack.steps, plain=False)
+    return rows
+
+
+def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
+    """Items made on one model, asked of the others."""
+    rows: list[Row] = []
+    last = max(study.recipe.attack.steps)
+    grounds = {name: study.ground(name) for name in names}
+    for source in names:
+        for side, attack in _attacks(study.recipe, study.recipe.attack.steps):
+            made = read_npz(_kept(study, grounds[source], side, attack), "attacked items")
+            for target in names:
+                own, other = (grounds[name].model.vocabulary.digest for name in (source, target))
+                if target == source or (side == "text" and own != other):
+                    continue  # a bag of another vocabulary means something else
+                facts = [
+                    grounds[source].model.digest,
+                    grounds[target].model.digest,
+                    side,
+                    repr(attack),
+                    len(made["made"]),
+                ]
+
+                def work(
+                    target: str = target,
+                    side: Modality = side,
+                    attack: Any = attack,
+                    made: Any = made,
+                    source: str = source,
+                ) -> list[Row]:
+                    return attacked_rows(
+                        grounds[target], side, made["made"], attack=cmla_facts(attack, side, source),
+                        threat=cmla_threat(attack, last, side), distance=made["distance"], passes=(last + 1, last),
+                        metrics=METRICS,
+                    )  # fmt: skip
+
+                rows += study.cells.rows(f"{source}-to-{target}-{side}-{attack.threat.eps:.3g}", facts, work)
+    return rows
+
+
+def _attacks(recipe: CrossRecipe, steps: Sequence[int]) -> list[tuple[Modality, Any]]:
+    """CMLA in its default form on pictures, and on texts at every radius."""
+    most = max(steps)
+    texts = [cmla_text(steps=most, threat=Linf(eps)) for eps in recipe.attack.text_eps]
+    return [("image", cmla(steps=most, threat=Linf(recipe.attack.eps))), *(("text", one) for one in texts)]
+
+
+def _facts(ground: CrossGround, *more: Any) -> list[Any]:
+    """What decides a cell of a model."""
+    return [ground.model.digest, ground.split.digest, len(ground.rows), ground.seed, *more]
+
+
+def _searched(study: Study, ground: CrossGround) -> list[Row]:
+    """Clean rows of the four searches, and their curves beside."""
+    path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
+    if not path.is_file():
+        write_text(path, _curves(ground, ground.query))
+    return study.cells.rows(
+        f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
+    )
+
+
+def _curves(ground: CrossGround, query: Any) -> str:
+    recall, at = cross_curves(query, ground.database, seed=ground.seed)
+
+    def plain(curves: Any) -> dict[str, list[list[float]]]:
+        return {task: [np.round(x, 6).tolist(), np.round(y, 6).tolist()] for task, (x, y) in curves.items()}
+
+    return json.dumps({"precision_recall": plain(recall), "precision_at": plain(at)})
+
+
+def _kept(study: Study, ground: CrossGround, side: Modality, attack: Any) -> Path:
+    return study.cells.path(f"{ground.name}-{side}-{attack.threat.eps:.3g}", _facts(ground, side, repr(attack)), ".npz")
+
+
+def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: bool) -> list[Row]:
+    """CMLA on both sides, with noise of the same size beside it; the last items are kept for transfer and curves."""
+    recipe, rows = study.recipe, []
+    wanted: list[tuple[Modality, Any]] = _attacks(recipe, steps)
+    if plain and recipe.attack.published:
+        most = max(steps)
+        wanted += [("image", cmla(steps=most, preset="paper")), ("text", cmla_text(steps=most, preset="paper"))]
+    for side, attack in wanted:
+        kept = _kept(study, ground, side, attack)
+
+        def work(side: Modality = side, attack: Any = attack, kept: Path = kept) -> list[Row]:
+            found = run_cross(ground, attack, side, marks=steps)
+            _keep(kept, found, max(steps))
+            out = []
+            for mark in steps:
+                out += attacked_rows(
+                    ground, side, found.made[mark], attack=cmla_facts(attack, side), threat=cmla_threat(attack, mark, side),
+                    distance=found.distance[mark], passes=found.passes[mark],
+                    seconds=round(found.seconds * mark / max(steps), 3), metrics=METRICS,
+                )  # fmt: skip
+            noise = noise_like(ground, attack, side)
+            control = {**cmla_facts(attack, side), "method": "noise", "values": {}}
+            return out + attacked_rows(
+                ground, side, noise.made[0], attack=control, threat=cmla_threat(attack, 0, side), distance=noise.distance[0],
+                metrics=METRICS,
+            )  # fmt: skip
+
+        form = "published" if attack.threat.one_sided else "cmla"
+        name = f"{ground.name}-{form}-{side}-{attack.threat.eps:.3g}"
+        rows += study.cells.rows(name, _facts(ground, side, repr(attack), list(steps)), work)
+        if plain and not attack.threat.one_sided:
+            _attacked_curves(study, ground, side, kept)
+    return rows
+
+
+def _attacked_curves(study: Study, ground: CrossGround, side: Modality, kept: Path) -> None:
+    path = kept.with_suffix(".json")
+    if not path.is_file() and kept.is_file():
+        bank = codes_of(ground, side, read_npz(kept, "attacked items")["made"])
+        write_text(path, _curves(ground, {**ground.query, side: bank}))
+
+
+def _keep(path: Path, found: CrossAttacked, mark: int) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, made=found.made[mark], distance=found.distance[mark])
+
+
+def _words(study: Study, ground: CrossGround, edits: Sequence[int]) -> list[Row]:
+    rows: list[Row] = []
+    for most in edits:
+        asked = WordEdits(most)
+
+        def work(asked: WordEdits = asked) -> list[Row]:
+            found = run_words(ground, asked)
+            attack, threat = word_facts(asked)
+            return attacked_rows(
+                ground, "text", found.made[asked.most], attack=attack, threat=threat, distance=found.distance[asked.most],
+                name="edits", passes=found.passes[asked.most], seconds=round(found.seconds, 3), metrics=METRICS,
+            )  # fmt: skip
+
+        rows += study.cells.rows(f"{ground.name}-words-{most}", _facts(ground, repr(asked)), work)
+    return rows
+
+
+def _tradeoff(study: Study, name: str) -> list[Row]:
+    """CMLA under every weight of the intra term, on both sides; texts at the largest radius, where there is something to trade."""
+    part, rows = study.recipe.tradeoff, []
+    assert part is not None
+    ground = study.ground(name, part.queries)
+    rows += study.cells.rows(
+        f"{name}-tradeoff-clean", _facts(ground, METRICS, "tradeoff"), lambda: _marked(cross_rows(ground))
+    )
+    text_eps = max(study.recipe.attack.text_eps)
+    for weight in part.weights:
+        sides: tuple[tuple[Modality, Any], ...] = (
+            ("image", cmla(steps=part.steps, intra=weight, threat=Linf(study.recipe.attack.eps))),
+            ("text", cmla_text(steps=part.steps, intra=weight, threat=Linf(text_eps))),
+        )
+        for side, attack in sides:
+            assert isinstance(attack.loss, CmlaLoss)
+
+            def work(side: Modality = side, attack: Any = attack) -> list[Row]:
+                found = run_cross(ground, attack, side, marks=(part.steps,))
+                return _marked(
+                    attacked_rows(
+                        ground, side, found.made[part.steps], attack=cmla_facts(attack, side),
+                        threat=cmla_threat(attack, part.steps, side), distance=found.distance[part.steps],
+                        passes=found.passes[part.steps], seconds=round(found.seconds, 3),
+                    )
+                )  # fmt: skip
+
+            rows += study.cells.rows(f"{name}-intra-{weight:g}-{side}", _facts(ground, side, repr(attack)), work)
+    return rows
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the trade-off, told apart from those of the main table by a note."""
+    return [replace(row, notes=(*row.notes, "trade-off over the weight of the intra term")) for row in rows]
+
+
+def _guided(study: Study, ground: CrossGround) -> list[Row]:
+    """Image-side attacks of one modality, with the search for texts beside."""
+    part, rows = study.recipe.guided, []
+    assert part is not None
+    image = ground.model.image
+    plain = Ground(
+        ground.name, image, ground.card, ground.dataset, ground.split, ground.query["image"], ground.database["image"],
+        seed=ground.seed, batch_size=ground.batch_size, device=ground.device, cross={image.digest: ground.model},
+    )  # fmt: skip
+    for method in part.methods:
+        plan = AttackPlan(method=method, eps=part.eps, steps=part.steps)
+
+        def work(plan: AttackPlan = plan) -> list[Row]:
+            return measure_attack(plain, plan, work=study.out / "work").rows
+
+        rows += study.cells.rows(f"{ground.name}-{method}", _facts(ground, plan.model_dump(mode="json")), work)
+    return rows

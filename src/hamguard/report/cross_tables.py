@@ -1,0 +1,272 @@
+"""Rows of a cross-modal study as tables: one function a table, each empty where the study has no such rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hamguard.core.rows import Row
+from hamguard.report.page import Grid
+
+TASKS = ("image->text", "text->image", "image->image", "text->text")
+TRADEOFF = "trade-off over the weight of the intra term"
+DEFENSES = ("control", "static", "minmax")
+ACROSS = {"image": "image->text", "text": "text->image"}
+WITHIN = {"image": "image->image", "text": "text->text"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a study, to be asked.
+
+    Attributes:
+        rows: all of them.
+    """
+
+    rows: Sequence[Row]
+
+    def one(
+        self, model: str, task: str, metric: str = "map", *, method: str | None = None, steps: int | None = None,
+        eps: float | None = None, one_sided: bool = False, tradeoff: bool = False, intra: float | None = None,
+        made_on: str | None = None,
+    ) -> Row | None:  # fmt: skip
+        """The row of one figure; None where the study has none."""
+        for row in self.rows:
+            attack, threat = row.attack or {}, row.threat or {}
+            if row.model != model or row.task != task or row.metric != metric or attack.get("method") != method:
+                continue
+            if (steps is not None and threat.get("steps") != steps) or (eps is not None and threat.get("eps") != eps):
+                continue
+            if method in ("cmla", "noise") and "side" in attack and bool(threat.get("one_sided")) != one_sided:
+                continue
+            if (TRADEOFF in row.notes) != tradeoff or (intra is not None and attack.get("intra") != intra):
+                continue
+            if (attack.get("made_on") or [None])[0] != made_on:
+                continue
+            return row
+        return None
+
+    def value(self, *words: str, **more: object) -> float | None:
+        """Its value."""
+        row = self.one(*words, **more)  # type: ignore[arg-type]
+        return None if row is None else row.value
+
+    def models(self) -> list[str]:
+        """All models, in the order of the rows."""
+        return list(dict.fromkeys(row.model for row in self.rows if row.model and row.model != "random codes"))
+
+    def floor(self, task: str) -> float:
+        """MAP of random codes."""
+        found = [
+            row.value for row in self.rows if row.task == task and row.metric == "random_map" and row.value is not None
+        ]
+        return sum(found) / len(found) if found else 0.0
+
+    def budgets(self, side: str) -> list[tuple[float, bool]]:
+        """Radii of CMLA on one side, and whether one-sided, in the order of the rows."""
+        found = [
+            (float(row.threat["eps"]), bool(row.threat.get("one_sided")))
+            for row in self.rows
+            if row.threat and row.attack and row.attack.get("method") == "cmla" and row.attack.get("side") == side
+            and TRADEOFF not in row.notes and not row.attack.get("made_on")
+        ]  # fmt: skip
+        return list(dict.fromkeys(found))
+
+    def steps(self, side: str, model: str) -> list[int]:
+        """Numbers of gradients that CMLA was looked at after."""
+        return sorted(
+            {
+                int(row.threat["steps"])
+                for row in self.rows
+                if row.threat and row.attack and row.attack.get("method") == "cmla" and row.attack.get("side") == side
+                and row.model == model and TRADEOFF not in row.notes and not row.attack.get("made_on")
+            }
+        )  # fmt: skip
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def radius(side: str, eps: float) -> str:
+    """A radius as people write it."""
+    return f"{eps * 255:g}/255" if side == "image" else f"{eps:g} of the bag"
+
+
+def clean_table(rows: Rows) -> Grid:
+    """All four searches of all models, MAP and precision@1000."""
+    lines = [
+        [name, *(f"{shown(rows.value(name, task))} / {shown(_precision(rows, name, task))}" for task in TASKS)]
+        for name in rows.models()
+    ]
+    lines.append(["random codes", *(shown(rows.floor(task)) for task in TASKS)])
+    return Grid(("model", *TASKS), lines, "Clean searches: MAP / precision@1000")
+
+
+def _precision(rows: Rows, name: str, task: str) -> float | None:
+    found = [
+        row
+        for row in rows.rows
+        if row.model == name and row.task == task and row.metric == "precision" and not row.attack
+    ]
+    return found[0].value if found else None
+
+
+def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Grid:
+    """MAP across modalities and D by number of gradients, in the form of the published table, and the own modality beside."""
+    steps = rows.steps(side, names[0])
+    head = ["model", "clean", "noise"]
+    head += [word for mark in steps for word in (f"MAP {mark}", f"D {mark}")]
+    head += ["way to random", "own: clean", "own: attacked"]
+    lines = []
+    for name in names:
+        figures = {"eps": eps, "one_sided": one_sided}
+        line = [
+            name,
+            shown(rows.value(name, ACROSS[side])),
+            shown(rows.value(name, ACROSS[side], method="noise", **figures)),
+        ]
+        for mark in steps:
+            at = {**figures, "method": "cmla", "steps": mark}
+            line += [shown(rows.value(name, ACROSS[side], **at)), shown(rows.value(name, side, "D", **at), 4)]
+        last = {**figures, "method": "cmla", "steps": max(steps)}
+        way = way_down(rows, name, side, **last)
+        line += ["-" if way is None else f"{way:.0%}"]
+        line += [shown(rows.value(name, WITHIN[side])), shown(rows.value(name, WITHIN[side], **last))]
+        lines.append(line)
+    form = "published form: one-sided, norm weight 1, pairs of the batch" if one_sided else "default form"
+    return Grid(head, lines, f"CMLA on {side}s at {radius(side, eps)} ({form}), {ACROSS[side]}")
+
+
+def way_down(rows: Rows, name: str, side: str, **at: object) -> float | None:
+    """Share of the way from the clean MAP across modalities to that of random codes; None where a figure is missing."""
+    clean, attacked = rows.value(name, ACROSS[side]), rows.value(name, ACROSS[side], **at)
+    floor = rows.floor(ACROSS[side])
+    return None if clean is None or attacked is None or clean <= floor else (clean - attacked) / (clean - floor)
+
+
+def words_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+    """Edits of whole words."""
+    counts = sorted(
+        {int(r.threat["eps"]) for r in rows.rows if r.threat and (r.attack or {}).get("method") == "cmla-words"}
+    )
+    if not counts:
+        return None
+    lines = []
+    for name in names:
+        for task in ("text->image", "text->text"):
+            figures = [shown(rows.value(name, task, method="cmla-words", eps=count)) for count in counts]
+            lines.append([f"{name}, {task}", shown(rows.value(name, task)), *figures])
+    return Grid(
+        ("search", "no edit", *(f"{n} edits" if n > 1 else "1 edit" for n in counts)),
+        lines,
+        "Whole words added or dropped",
+    )
+
+
+def tradeoff_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+    """MAP across and within over the weight of the intra term."""
+    lines = []
+    for name in names:
+        for side in ("image", "text"):
+            for weight, across, within in tradeoff_points(rows, name, side):
+                d = rows.value(name, side, "D", method="cmla", tradeoff=True, intra=weight)
+                lines.append([f"{name}, {side}", f"{weight:g}", shown(across), shown(within), shown(d, 4)])
+            clean = [shown(rows.value(name, task, tradeoff=True)) for task in (ACROSS[side], WITHIN[side])]
+            if clean != ["-", "-"]:
+                lines.append([f"{name}, {side}", "no attack", *clean, "0"])
+    head = ("model, side", "weight", "MAP across", "MAP within", "D")
+    return Grid(head, lines, "Trade-off: weight of the intra term") if lines else None
+
+
+def tradeoff_points(rows: Rows, name: str, side: str) -> list[tuple[float, float, float]]:
+    """Weight, MAP across, MAP within."""
+    weights = sorted(
+        {
+            float(row.attack["intra"])
+            for row in rows.rows
+            if row.attack and TRADEOFF in row.notes and "intra" in row.attack
+        }
+    )
+    points = []
+    for weight in weights:
+        more = {"method": "cmla", "tradeoff": True, "intra": weight}
+        across, within = rows.value(name, ACROSS[side], **more), rows.value(name, WITHIN[side], **more)
+        if across is not None and within is not None:
+            points.append((weight, across, within))
+    return points
+
+
+def guided_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+    """Image-side attacks of one modality."""
+    lines = []
+    known = ("cmla", "cmla-words", "noise", "ideal-code")
+    found = [row for row in rows.rows if row.attack and row.attack.get("method") not in known and row.model in names]
+    for name, method in dict.fromkeys((str(row.model), str((row.attack or {})["method"])) for row in found):
+        toward = any((row.attack or {}).get("toward") for row in found if (row.attack or {}).get("method") == method)
+        metric = "t-map" if toward else "map"
+        cells = [f"{name}, {method}" + (" (t-MAP)" if toward else "")]
+        for task in ("image->image", "image->text"):
+            cells += [shown(rows.value(name, task, metric)), shown(rows.value(name, task, metric, method=method))]
+        lines.append(cells)
+    head = ("attack", "image->image clean", "attacked", "image->text clean", "attacked")
+    return Grid(head, lines, "Attacks made for one modality, asked of both") if lines else None
+
+
+def defense_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+    """Clean and attacked MAP across modalities of models and their defenses."""
+    lines = []
+    budgets = {side: [(eps, one) for eps, one in rows.budgets(side) if not one] for side in ("image", "text")}
+    columns = [(side, eps) for side in ("image", "text") for eps, _ in budgets[side]]
+    steps = defended_steps(rows, names)
+    if steps is None:
+        return None
+    for name in rows.models():
+        if not any(name == base or name.startswith(f"{base}-") for base in names):
+            continue
+        cells = [name, shown(rows.value(name, "image->text")), shown(rows.value(name, "text->image"))]
+        for side, eps in columns:
+            cells.append(shown(rows.value(name, ACROSS[side], method="cmla", steps=steps, eps=eps)))
+        lines.append(cells)
+    head = ["model", "image->text clean", "text->image clean"]
+    head += [f"{ACROSS[side]}, CMLA {radius(side, eps)}" for side, eps in columns]
+    return Grid(head, lines, f"Defenses: MAP under CMLA made for each model, {steps} gradients")
+
+
+def defended_steps(rows: Rows, names: Sequence[str]) -> int | None:
+    """The most gradients that every defended model was attacked with; None where nothing is defended."""
+    defended = [name for name in rows.models() if any(name == f"{base}-{kind}" for base in names for kind in DEFENSES)]
+    shared = [set(rows.steps("image", name)) for name in [*defended, *names]] if defended else []
+    return max(set.intersection(*shared)) if shared and set.intersection(*shared) else None
+
+
+def transfer_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+    """Items made on one model, asked of another."""
+    lines = []
+    for side in ("image", "text"):
+        for eps, one_sided in rows.budgets(side):
+            for source in names:
+                for target in names:
+                    if source == target:
+                        continue
+                    more = {"method": "cmla", "eps": eps, "one_sided": one_sided, "made_on": source}
+                    across = rows.value(target, ACROSS[side], **more)
+                    if across is None:
+                        continue
+                    own = rows.value(source, ACROSS[side], method="cmla", eps=eps, one_sided=one_sided,
+                                     steps=max(rows.steps(side, source)))  # fmt: skip
+                    lines.append([
+                        f"{source} to {target}, {side}s at {radius(side, eps)}", shown(own),
+                        shown(rows.value(target, ACROSS[side])), shown(across),
+                        shown(rows.value(target, WITHIN[side])), shown(rows.value(target, WITHIN[side], **more)),
+                    ])  # fmt: skip
+    head = (
+        "made on, asked of",
+        "on the source",
+        "across: clean",
+        "across: attacked",
+        "within: clean",
+        "within: attacked",
+    )
+    return Grid(head, lines, "Transfer") if lines else None

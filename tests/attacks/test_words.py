@@ -1,0 +1,245 @@
+"""Word edits: what is scored is the text read again, edits are few, the loss never rises, and one edit is the best of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hamguard.attacks.guides.pairs import CrossCodes, pair_codes
+from hamguard.attacks.losses.cmla import CmlaLoss
+from hamguard.attacks.words import Draft, EditedTexts, WordEdits
+from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.codes.binary import relax, sign
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.seeds import torch_generator
+from hamguard.models.text_model import TextModel
+from hamguard.models.vocabulary import LONGEST, Vocabulary, phrases, terms
+
+TERMS = ("red", "circle", "red circle", "blue", "square", "blue square", "green", "cross", "ground", "a", "strasse")
+WORDS = Vocabulary(TERMS, 2)
+NET = TextModel("mlp", len(WORDS), 8, width=24, seed=2).eval().requires_grad_(False)
+TEXTS = [
+    "a red circle on striped ground", "blue square", "red circle, blue square and green cross", "nothing that it knows", "",
+    "RED; circle!", "a", "green, green, cross", "Straße",
+]  # fmt: skip
+LABELS = torch.eye(3)[torch.arange(len(TEXTS)) % 3]
+
+tags = st.lists(st.sampled_from([*TERMS, "yellow", "on", "x", "Blue", ",", ";", " - ", "don't"]), max_size=8)
+texts = st.one_of(tags.map(" ".join), st.text(max_size=30))
+
+
+def reference(seed: int = 3, n: int = 9) -> PairBank:
+    """Codes of pairs seen from the text side, invented."""
+    own, other = (sign(torch.rand(n, 8, generator=torch_generator(seed, side)) - 0.5) for side in ("own", "other"))
+    labels = torch.eye(3)[torch.arange(n) % 3]
+    return PairBank.join(CodeBank.of(own, labels), CodeBank.of(other, labels))
+
+
+def edit(found: WordEdits, texts: list[str] = TEXTS, labels: Tensor = LABELS, words: Vocabulary = WORDS) -> EditedTexts:
+    net = NET if words is WORDS else TextModel("mlp", len(words), 8, width=24, seed=2).eval().requires_grad_(False)
+    return found(net, words, texts, labels, reference())
+
+
+def losses(texts: list[str] | tuple[str, ...], labels: Tensor, loss: CmlaLoss, bank: PairBank | None = None) -> Tensor:
+    """The loss of texts, each read by the vocabulary."""
+    bank = bank or reference()
+    target = pair_codes(bank.codes, bank.other_codes, labels, torch.from_numpy(bank.labels).float())
+    return loss(relax(NET.logits(WORDS.bag(texts))), target, -1)
+
+
+def single_edits(text: str) -> list[str]:
+    """Every text that one edit makes: a term that it does not have at the end, or a word left out that its bag needs."""
+    out = [f"{text}, {term}" for term in TERMS if term not in WORDS.known(text)]
+    for word in {word for part in phrases(text) for word in part}:
+        parts = []
+        for part in phrases(text):
+            gaps = " ".join(part).split()
+            parts.append(" ".join("," if one == word else one for one in gaps))
+        without = ", ".join(parts)
+        if WORDS.known(without) and WORDS.known(without) != WORDS.known(text):
+            out.append(without)
+    return out
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=texts)
+def test_a_draft_is_the_text_that_it_came_from(text: str) -> None:
+    draft = Draft.of(text)
+    assert phrases(draft.text) == phrases(text) == [list(part) for part in draft.parts]
+    assert draft.edits == () and draft.words == {word for part in phrases(text) for word in part}
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=texts, data=st.data())
+def test_a_draft_reads_as_what_was_done_to_it(text: str, data: st.DataObject) -> None:
+    draft = Draft.of(text)
+    for _ in range(data.draw(st.integers(1, 4))):
+        before = WORDS.known(draft.text)
+        if draft.words and data.draw(st.booleans()):
+            word = data.draw(st.sampled_from(sorted(draft.words)))
+            draft = draft.drop(word)
+            assert word not in draft.words and draft.edits[-1] == f"-{word}"
+            assert set(WORDS.known(draft.text)) == {term for term in before if word not in term.split()}, (
+                "dropping a word takes the terms that hold it, and makes no new ones"
+            )
+        else:
+            tag = data.draw(st.sampled_from(TERMS))
+            draft = draft.add(tag)
+            assert draft.edits[-1] == f"+{tag}"
+            assert set(WORDS.known(draft.text)) == {*before, *WORDS.known(tag)}
+        assert phrases(draft.text) == [list(part) for part in draft.parts]
+
+
+def test_a_drop_parts_the_phrase() -> None:
+    draft = Draft.of("red big circle, big, a big red").drop("big")
+    assert draft.text == "red, circle, a, red" and "red circle" not in terms(draft.text, 2)
+    assert Draft.of("big").drop("big").text == "" and Draft.of("").add("red circle").text == "red circle"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    asked=st.lists(texts, min_size=1, max_size=4), most=st.integers(1, 3), candidates=st.integers(1, 20),
+    intra=st.sampled_from([0.0, 1.0]), batch=st.integers(0, 5),
+)  # fmt: skip
+def test_edited_texts_are_read_again_few_edits_and_never_worse(
+    asked: list[str], most: int, candidates: int, intra: float, batch: int
+) -> None:
+    labels = torch.eye(3)[(torch.arange(len(asked)) + batch) % 3]
+    edits = WordEdits(most, candidates, CmlaLoss(intra))  # type: ignore[arg-type]
+    found = edit(edits, asked, labels)
+    assert torch.equal(WORDS.bag(found.texts), found.bags), "what was scored is the text that one would type"
+    before, after = losses(asked, labels, CmlaLoss(intra)), losses(found.texts, labels, CmlaLoss(intra))
+    assert bool((after <= before + 1e-6).all())
+    for text, made, done, gain in zip(asked, found.texts, found.edits, before - after, strict=True):
+        assert len(done) <= most
+        assert (made == text) == (not done), "an edited text differs, another is left as it was written"
+        if not WORDS.known(text):
+            assert made == text and done == ()
+        if done:
+            assert WORDS.known(made), "no edit leaves a text that the model cannot read"
+            assert float(gain) > 0
+            drafted = Draft.of(text)
+            for step in done:
+                drafted = drafted.add(step[1:]) if step[0] == "+" else drafted.drop(step[1:])
+            assert drafted.text == made, "the list of edits makes the text"
+
+
+def test_same_texts_whatever_stands_beside_them() -> None:
+    whole = edit(WordEdits(3))
+    again = edit(WordEdits(3))
+    assert (whole.texts, whole.edits) == (again.texts, again.edits)
+    assert torch.equal(whole.forwards, again.forwards) and torch.equal(whole.backwards, again.backwards)
+    alone = [edit(WordEdits(3), [text], LABELS[i : i + 1]).texts[0] for i, text in enumerate(TEXTS)]
+    assert list(whole.texts) == alone
+    assert any(whole.edits), "something was edited at all"
+    assert whole.texts[3] == TEXTS[3] and whole.texts[4] == "" and whole.edits[3] == whole.edits[4] == ()
+
+
+@pytest.mark.parametrize("intra", [0.0, 1.0])
+def test_one_edit_is_the_best_of_all(intra: float) -> None:
+    loss = CmlaLoss(intra)
+    found = edit(WordEdits(1, 100, loss))  # type: ignore[arg-type]
+    kinds = set()
+    for i, text in enumerate(TEXTS):
+        mine = LABELS[i : i + 1]
+        options = single_edits(text) if WORDS.known(text) else []
+        best = min([float(losses([option], mine, loss)) for option in options], default=float("inf"))
+        least = min(best, float(losses([text], mine, loss)))
+        assert float(losses([found.texts[i]], mine, loss)) == pytest.approx(least, abs=1e-6), text
+        kinds.update(done[0] for done in found.edits[i])
+        assert int(found.backwards[i]) == (1 if WORDS.known(text) else 0)
+        assert int(found.forwards[i]) == (2 + len(options) if WORDS.known(text) else 1)
+    assert "+" in kinds
+
+
+def test_a_drop_is_chosen_where_it_is_best() -> None:
+    chosen = []
+    for seed in range(6):
+        bank = reference(seed)
+        found = WordEdits(1, 100)(NET, WORDS, TEXTS, LABELS, bank)
+        for i, done in enumerate(found.edits):
+            if done and done[0][0] == "-":
+                options = losses(single_edits(TEXTS[i]), LABELS[i : i + 1], CmlaLoss(), bank)
+                made = losses([found.texts[i]], LABELS[i : i + 1], CmlaLoss(), bank)
+                assert float(made) == pytest.approx(float(options.min()), abs=1e-6)
+                chosen.append(done[0])
+    assert chosen
+
+
+def test_more_edits_and_more_candidates_do_no_harm() -> None:
+    after = [float(losses(edit(WordEdits(most, 100)).texts, LABELS, CmlaLoss()).mean()) for most in (1, 2, 4)]
+    assert after[0] > after[1] >= after[2]
+    few = edit(WordEdits(1, 1))
+    assert int(few.forwards.max()) <= 3, "own code, gradient, and the one edit that the gradient likes best"
+    assert all(len(done) <= 1 for done in few.edits)
+
+
+def test_a_tag_of_two_words_turns_on_its_parts() -> None:
+    draft = Draft.of("green").add("red circle")
+    assert WORDS.known(draft.text) == ["circle", "green", "red", "red circle"]
+    only = Vocabulary(("red circle", "green", "red", "circle"), 2)
+
+    class Wants:
+        """A net that is glad of the pair only: of its parts alone it thinks little."""
+
+        bits = 8
+
+        def logits(self, bag: Tensor) -> Tensor:
+            score = 4 * bag[:, 0] - 1.5 * bag[:, 2] - 1.5 * bag[:, 3] - 0.5
+            return score[:, None].expand(-1, 8)
+
+    similar = CodeBank.of(-torch.ones(3, 8), torch.eye(3)[[0, 0, 0]])  # what is to be left
+    edits = WordEdits(1, 100, CmlaLoss(0.0))  # type: ignore[arg-type]
+    found = edits(Wants(), only, ["green"], torch.eye(3)[:1], PairBank.join(similar, similar))  # type: ignore[arg-type]
+    assert found.edits == (("+red circle",),) and found.texts == ("green, red circle",)
+    assert found.bags.tolist() == [[1, 1, 1, 1]], "all three terms stand in the bag that was scored"
+    first = WordEdits(1, 1, CmlaLoss(0.0))  # type: ignore[arg-type]
+    tried = first(Wants(), only, ["green"], torch.eye(3)[:1], PairBank.join(similar, similar))  # type: ignore[arg-type]
+    assert tried.edits == found.edits, "the promise of a tag counts its parts, so it is the first that is tried"
+
+
+def test_long_texts_are_scored_as_they_are_read() -> None:
+    long = "x;" * (LONGEST // 2 - 5) + "red"
+    found = edit(WordEdits(1), [long], LABELS[:1])
+    assert torch.equal(WORDS.bag(found.texts), found.bags)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"most": 0}, "word edits must be at least 1, got 0"),
+        ({"candidates": 0}, "candidates must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_explain_themselves(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        WordEdits(**options)
+
+
+def test_what_is_missing_is_said() -> None:
+    with pytest.raises(RequestError, match="texts and labels must match, got 9 texts and 4 label rows"):
+        edit(WordEdits(), labels=LABELS[:4])
+    plain = CodeBank.of(reference().codes, torch.eye(3)[torch.arange(9) % 3])
+    with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts"):
+        WordEdits()(NET, WORDS, TEXTS, LABELS, plain)
+    nobody = CodeBank.of(reference().codes, torch.zeros(9, 0))
+    with pytest.raises(RequestError, match="cmla needs labels of the pictures and of the reference pairs"):
+        WordEdits()(NET, WORDS, TEXTS, LABELS, PairBank.join(nobody, nobody))
+    with pytest.raises(RequestError, match="labels have 2 classes, the reference codes 3"):
+        edit(WordEdits(guide=CrossCodes()), labels=LABELS[:, :2])
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
+    class Rooted:
+        bits = 8
+
+        def logits(self, bag: Tensor) -> Tensor:
+            return bag.sqrt() @ torch.ones(len(WORDS), 8)
+
+    with pytest.raises(RunError, match="the gradient to the text is NaN or infinite; the model's weights are broken"):
+        WordEdits()(Rooted(), WORDS, TEXTS, LABELS, reference())  # type: ignore[arg-type]
