@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from pydantic.fields import FieldInfo
+
+from hamguard.attacks import words
+from hamguard.attacks.guides.pairs import CrossCodes
+from hamguard.attacks.methods.cmla import cmla_text
 from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
-from hamguard.defenses import task
+from hamguard.attacks.threat import Threat
+from hamguard.attacks.words import WordEdits
+from hamguard.defenses import cross_modal, task
+from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings, CrossHardenRequest
 from hamguard.defenses.registry import defense_names, defense_type
 from hamguard.defenses.request import epoch_cost
 from hamguard.evaluation.attack_plan import FLAGS, describe
 from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
 from hamguard.evaluation.protector_request import ProtectorSettings, build_protector_request
+from hamguard.hashing.cross_modal import CrossSettings, cross_method, cross_methods
 from hamguard.hashing.objective import REGISTRY, Objective, objective_type
 from hamguard.privacy import ppl, smmd
 from hamguard.training.recipe import Recipe
@@ -30,9 +41,27 @@ def cell(value: object) -> str:
 
 def card(kind: type[Objective]) -> str:
     """The card of one hash method: what its file says, its settings, its presets, its training defaults."""
+    return method_card(kind.name, kind.title, kind, kind.settings_type.model_fields, data="digits")
+
+
+def cross_card(kind: type[CrossSettings]) -> str:
+    """The same of a method for pictures and texts."""
+    return method_card(kind.name, kind.title, kind, kind.model_fields, data="scenes")
+
+
+def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo], *, data: str) -> str:
+    """The card of a class with presets and training defaults.
+
+    Args:
+        name: of the method.
+        title: its paper.
+        kind: where `presets` and `training` are.
+        known: its settings.
+        data: a source that the example trains on.
+    """
     module = inspect.getdoc(inspect.getmodule(kind)) or ""
     lines = [
-        f"# {kind.name}: {kind.title}",
+        f"# {name}: {title}",
         "",
         module,
         "",
@@ -41,8 +70,8 @@ def card(kind: type[Objective]) -> str:
         "| setting | default | meaning |",
         "|---|---|---|",
     ]
-    for name, field in kind.settings_type.model_fields.items():
-        lines.append(f"| `{name}` | {cell(field.default)} | {cell(field.description or '')} |")
+    for key, field in known.items():
+        lines.append(f"| `{key}` | {cell(field.default)} | {cell(field.description or '')} |")
     if kind.presets:
         lines += [
             "",
@@ -51,17 +80,18 @@ def card(kind: type[Objective]) -> str:
             "`--preset NAME` takes the printed form; what is not listed keeps its default.",
             "",
         ]
-        for name, values in kind.presets.items():
+        for preset, values in kind.presets.items():
             listed = ", ".join(f"{key} = {value}" for key, value in values.items())
-            lines.append(f"* `{name}`: {listed}")
+            lines.append(f"* `{preset}`: {listed}")
     lines += ["", "## Training defaults", "", "What differs from the common recipe:", ""]
     common = Recipe()
     for key, value in kind.training.items():
-        lines.append(f"* `{key}` = {value} (common: {getattr(common, key)})")
+        if value != getattr(common, key):
+            lines.append(f"* `{key}` = {value} (common: {getattr(common, key)})")
     lines += [
         "",
         "```bash",
-        f"hamguard train --data digits --method {kind.name} --bits 32 --out models/digits-{kind.name}",
+        f"hamguard train --data {data} --method {name} --bits 32 --out models/{data}-{name}",
         "```",
         "",
     ]
@@ -94,23 +124,71 @@ def attack_card(name: str) -> str:
             continue
         how = {"threat": "`--eps`, `--threat`", "guide": f"`--guide`: {ANY_GUIDE}"}.get(option, f"`--{option}`")
         how = how if option in FLAGS else f"`--set {option}=VALUE`"
-        ball = "the generator's" if facts.needs_generator else "linf 8/255"
+        ball = "the generator's" if facts.needs_generator else ball_of(parameter.default)
         default = ball if option == "threat" else shown(parameter.default)
         default = "the preset's" if parameter.default is None and option != "threat" else default
         lines.append(f"| `{option}` | {cell(default)} | {how} |")
     if facts.needs_generator:
         return "\n".join([*lines, *generator_lines(name)])
     for preset in facts.presets or ("default",):
-        made = attack_named(name)(**({"preset": preset} if facts.presets else {}))
-        lines += ["", f"## The values of `{preset}`", "", "| value | |", "|---|---|"]
-        for part in ("guide", "loss", "search", "relaxation", "fidelity"):
-            if hasattr(made, part):
-                lines.append(f"| {part} | {cell(written(describe(getattr(made, part))))} |")
+        given = {"preset": preset} if facts.presets else {}
+        lines += ["", f"## The values of `{preset}`", "", *values_table(attack_named(name)(**given))]
+        if name == "cmla":
+            lines += ["", "Of texts (`--side text`):", "", *values_table(cmla_text(**given))]
+    if name == "cmla":
+        return "\n".join([*lines, *word_lines()])
     targets = " --targets no-overlap" if facts.direction == "either" else ""
     targets = " --targets label:3" if name == "universal" else targets
     lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
     lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
     return "\n".join([*lines, "```", ""])
+
+
+def ball_of(threat: object) -> str:
+    """The ball that an attack has where none is asked for; 8/255 where the method leaves it to the command."""
+    return f"{threat.norm} {shown(threat.eps)}" if isinstance(threat, Threat) else "linf 8/255"
+
+
+def values_table(made: Any) -> list[str]:
+    """The values of an attack; its ball where it is not the usual one."""
+    lines = ["| value | |", "|---|---|"]
+    for part in ("guide", "loss", "search", "relaxation", "fidelity"):
+        if hasattr(made, part):
+            lines.append(f"| {part} | {cell(written(describe(getattr(made, part))))} |")
+    if getattr(made, "fidelity", 0.0) and made.fidelity_norm == "l1":
+        lines.append("| fidelity_norm | l1, the mean absolute change |")
+    if isinstance(getattr(made, "guide", None), CrossCodes):
+        change = "[0, eps]" if made.threat.one_sided else "[-eps, eps]"
+        lines.append(f"| threat | {ball_of(made.threat)}, values change by {change} |")
+        lines.append(
+            f"| rounding | {'8-bit pictures' if made.rounding else 'none: a bag of words holds real values'} |"
+        )
+    return lines
+
+
+def word_lines() -> list[str]:
+    """Whole words, and the commands of all sides."""
+    attack = "hamguard attack models/scenes-dcmh --method cmla"
+    return [
+        "",
+        "## Whole words (`--side words`)",
+        "",
+        inspect.getdoc(words) or "",
+        "",
+        "| value | |",
+        "|---|---|",
+        f"| edits | {cell(written(describe(WordEdits())))} |",
+        "",
+        "`most` is given by `--words`, `intra` and `squared` by `--set`.",
+        "",
+        "```bash",
+        attack,
+        f"{attack} --preset paper --batch-size 128",
+        f"{attack} --side text --eps 0.05",
+        f"{attack} --side words --words 2",
+        "```",
+        "",
+    ]
 
 
 def generator_lines(name: str) -> list[str]:
@@ -203,7 +281,34 @@ def defense_cards() -> dict[str, str]:
         lines.append(f"| [{name}]({name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
     common = inspect.getdoc(task) or ""
     lines += ["", "## What all share (`task` in the cards)", "", common]
+    lines += ["", "## Pictures and texts", "", "Cross-modal models have [their own three](cross-modal.md): "]
+    lines[-1] += "; ".join(f"`{name}`, {title}" for name, title in CROSS_DEFENSES.items()) + "."
+    pages["defenses/cross-modal.md"] = cross_defense_card()
     return {**pages, "defenses/README.md": "\n".join([*lines, ""])}
+
+
+def cross_defense_card() -> str:
+    """The card of the defenses of cross-modal models: what their file says, settings, recipe, commands."""
+    lines = ["# Adversarial training of cross-modal models", "", inspect.getdoc(cross_modal) or "", ""]
+    lines += ["How models are trained, attacked and measured: [pictures and texts](../cross-modal.md).", ""]
+    lines += ["| `--method` | what it is |", "|---|---|"]
+    lines += [f"| `{name}` | {cell(title)} |" for name, title in CROSS_DEFENSES.items()]
+    lines += ["", "## Settings", "", "| setting | default | meaning |", "|---|---|---|"]
+    for key, field in CrossDefenseSettings.model_fields.items():
+        lines.append(f"| `{key}` | {cell(shown(field.default))} | {cell(field.description or '')} |")
+    usual = CrossHardenRequest()
+    lines.append(f"| `eps` | {shown(usual.eps)} | radius of picture adversaries, `--eps` |")
+    lines += ["", "## Training defaults", "", "What differs from the common recipe:", ""]
+    common = Recipe()
+    for key in Recipe.model_fields:
+        value = getattr(usual.training, key)
+        if value != getattr(common, key):
+            lines.append(f"* `{key}` = {value} (common: {getattr(common, key)})")
+    lines += ["", "```bash"]
+    lines += [
+        f"hamguard harden models/scenes-dcmh --method {name} --out models/scenes-dcmh-{name}" for name in CROSS_DEFENSES
+    ]
+    return "\n".join([*lines, "```", ""])
 
 
 def protector_cards() -> dict[str, str]:
@@ -249,7 +354,15 @@ def cards() -> dict[str, str]:
         "The last three fit a head to the features of a backbone: "
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
+        "## Pictures and texts",
+        "",
+        "| method | source |",
+        "|---|---|",
     ]
+    for name in cross_methods():
+        pages[f"methods/{name}.md"] = cross_card(cross_method(name))
+        lines.append(f"| [{name}]({name}.md) | {cross_method(name).title} |")
+    lines += ["", "What they are for: [pictures and texts](../cross-modal.md).", ""]
     return {**pages, "methods/README.md": "\n".join(lines), **attack_cards(), **defense_cards(), **protector_cards()}
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.ensemble import JointProblem, attack_jointly
 from hamguard.attacks.guides.pairs import CrossCodes, PairCodes, pair_codes
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.cmla import CmlaLoss, distortion, inter_term, intra_term
@@ -307,6 +308,21 @@ def test_published_forms_take_the_pairs_of_the_batch() -> None:
     assert isinstance(whole.target, PairCodes) and whole.target.similar.shape == (12, 12)
 
 
+def test_several_cross_modal_models_are_attacked_together() -> None:
+    model, x, labels, bank = world()
+    attack = replace(cmla(steps=6, norm=0.01), rounding=False)
+    alone = attack(model, x, labels, bank)
+    assert torch.equal(attack_jointly(attack, [model], x, labels, [bank]).x_adv, alone.x_adv)
+    turned = PairBank.join(CodeBank.of(bank.codes, labels), CodeBank.of(-bank.other_codes, labels))
+    both = attack_jointly(attack, [model, model], x, labels, [bank, turned])
+    assert not torch.equal(both.x_adv, alone.x_adv) and both.spent.backwards.tolist() == [12] * 12
+    parts = tuple(attack.problem(model, x, labels, one, marks=(2,)) for one in (bank, bank.swapped()))
+    joint = JointProblem(parts)
+    attack.solve(joint)  # type: ignore[arg-type]
+    assert [list(part.kept) for part in joint.parts] == [[2], [2]]
+    assert torch.equal(joint.parts[0].kept[2], joint.parts[1].kept[2])
+
+
 def test_presets_are_the_published_forms() -> None:
     mine, paper, code = (cmla(preset=preset) for preset in ("default", "paper", "code"))  # type: ignore[arg-type]
     assert mine.guide == CrossCodes("train") and paper.guide == code.guide == CrossCodes("batch")
@@ -314,7 +330,8 @@ def test_presets_are_the_published_forms() -> None:
     assert paper.threat.one_sided and code.threat.one_sided and not mine.threat.one_sided
     assert mine.threat.eps == paper.threat.eps == 10 / 255 and mine.fidelity_norm == "l1"
     assert (mine.fidelity, paper.fidelity, cmla(norm=2.0).fidelity) == (25.5, 255.0, 510.0)
-    assert mine.search == GradientSteps("adam", IMAGE_RATE, 500, alpha="constant", keep="last") and mine.rounding
+    assert paper.search == code.search == GradientSteps("adam", IMAGE_RATE, 500, alpha="constant", keep="last")
+    assert paper.rounding and mine.rounding
     assert IMAGE_RATE == 0.5 / 255
     text, published = cmla_text(), cmla_text(preset="paper", steps=7, intra=0.0, squared=True)
     assert (text.threat.eps, text.fidelity, published.fidelity) == (TEXT_EPS, 0.1, 1.0) and not text.rounding

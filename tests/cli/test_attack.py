@@ -86,7 +86,7 @@ def test_saved_pictures_are_the_scored_ones(shell: Shell, world: World, tmp_path
     ]
 
 
-@pytest.mark.parametrize("name", sorted(ATTACKS))
+@pytest.mark.parametrize("name", sorted(ATTACKS.keys() - {"cmla"}))  # cmla needs texts: test_attack_cross.py
 def test_every_method_runs(name: str, shell: Shell, world: World, generator: Path) -> None:
     options = method_facts(name).options
     more: list[str] = ["--steps", "3"] if "steps" in options else []

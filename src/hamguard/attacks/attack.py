@@ -121,6 +121,7 @@ class Attack:
         relaxation: `tanh` codes or raw logits (`none`) go into the loss.
         fidelity: weight of the distance to the clean picture.
         fidelity_norm: which distance, mean squared (`l2`) or mean absolute (`l1`) error.
+        fidelity_growth: how much of `fidelity` is added to it with every step.
         rounding: return pictures on the 8-bit grid; bags of words have none, and tests of the search itself turn it off.
     """
 
@@ -132,6 +133,7 @@ class Attack:
     relaxation: Literal["tanh", "none"] = "tanh"
     fidelity: float = 0.0
     fidelity_norm: Literal["l1", "l2"] = "l2"
+    fidelity_growth: float = 0.0
     rounding: bool = True
 
     def __post_init__(self) -> None:
@@ -197,7 +199,8 @@ class Attack:
         target = guide_for(self.loss, self.guide(clean_code(model, x), labels, bank, numbers, seed))
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
-            relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm, marks=tuple(marks),
+            relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm,
+            fidelity_growth=self.fidelity_growth, marks=tuple(marks),
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code
         return problem

@@ -82,6 +82,11 @@ class JointProblem:
         gradient, loss = (torch.stack([one[k] for one in found]).mean(0) for k in (0, 1))  # (b, C, H, W), (b,)
         return gradient, loss, self._total([wrong for _, _, wrong in found])
 
+    def mark(self, count: int, x_adv: Tensor) -> None:
+        """Keep a copy in every part where `count` gradients are one of its marks."""
+        for part in self.parts:
+            part.mark(count, x_adv)
+
     def score(self, x_adv: Tensor, rows: Tensor) -> Tensor:
         """Wrong bits of all models together, `(b,)`, 0 where every guide is reached (or left altogether)."""
         return self._total([part.score(x_adv, rows) for part in self.parts])

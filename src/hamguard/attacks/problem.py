@@ -58,6 +58,7 @@ class Problem:
         relaxed: whether the loss wants tanh codes; logits otherwise.
         fidelity: weight of the distance to the clean picture, which SDHA and CMLA add.
         fidelity_norm: mean squared error (`l2`, SDHA) or mean absolute error (`l1`, CMLA).
+        fidelity_growth: how much of `fidelity` is added to it with every step.
         marks: numbers of gradients after which the search keeps a copy in `kept`.
         kept: what it looked like after so many, `(B, C, H, W)` each.
         spent: counts, filled as the search goes.
@@ -74,6 +75,7 @@ class Problem:
     relaxed: bool = True
     fidelity: float = 0.0
     fidelity_norm: Literal["l1", "l2"] = "l2"
+    fidelity_growth: float = 0.0
     marks: tuple[int, ...] = ()
     kept: dict[int, Tensor] = field(default_factory=dict)
     spent: Spent = field(init=False)
@@ -122,7 +124,8 @@ class Problem:
                     wrong = self.wrong(z.detach(), rows)
             if self.fidelity:
                 delta = (x_adv - self.x[rows]).flatten(1)
-                total = total + self.fidelity * (delta.square() if self.fidelity_norm == "l2" else delta.abs()).mean(1)
+                weight = self.fidelity * (1 + self.fidelity_growth * step)
+                total = total + weight * (delta.square() if self.fidelity_norm == "l2" else delta.abs()).mean(1)
             (found,) = torch.autograd.grad(total.sum(), x_adv)
         if not bool(found.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")

@@ -28,17 +28,16 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from hamguard.evaluation.attack_plan import AttackPlan
 
-METHODS = (
-    "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan, "
-    "cmla (cross-modal models)"
-)
+METHODS = "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan, cmla"
 
 
 def attack(
     model: Annotated[
         str | None, typer.Argument(help="Model to attack: model folder, package.module:factory, or torch.export file.")
     ] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help=f"{METHODS}; may be repeated.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help=f"{METHODS} (of cross-modal models); may be repeated.")
+    ] = None,
     eps: Annotated[
         list[str] | None,
         typer.Option(

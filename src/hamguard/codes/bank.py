@@ -171,6 +171,14 @@ class PairBank(CodeBank):
             own.packed, own.bits, own.labels, own.ids, own.model_hash, own.split_hash, self.other[index]
         )  # fmt: skip
 
+    def save(self, path: Path | str) -> None:
+        """A file holds the codes of one modality.
+
+        Raises:
+            RequestError: always.
+        """
+        raise RequestError(f"a bank of pairs has no file format; save the two banks that it was joined of, not {path}")
+
     def swapped(self) -> PairBank:
         """The same pairs seen from the other modality."""
         return PairBank(

@@ -44,7 +44,7 @@ from hamguard.models.folding import folded
 from hamguard.models.store import CARD, Card
 from hamguard.training.cross_request import with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
-from hamguard.training.cross_train import TrainedCross, data_facts, finish_cross, kept_pairs, pairs_of
+from hamguard.training.cross_train import TrainedCross, check_labels, data_facts, finish_cross, kept_pairs, pairs_of
 from hamguard.training.loop import Batch, Progress, fit
 from hamguard.training.recipe import Recipe
 from hamguard.training.request import DataSection
@@ -171,10 +171,11 @@ def harden_cross(
         return TrainedCross(*load_cross(folder), fresh=False)
     if restart:
         (folder / MADE).unlink(missing_ok=True)
+    kept, _ = kept_pairs(dataset, split.train, model.vocabulary, drop=True)
+    check_labels(dataset, kept, card.method)
     write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "parent": parent})
     model.to(device)
     model.image.to(memory_format=torch.channels_last)
-    kept, _ = kept_pairs(dataset, split.train, model.vocabulary, drop=True)
     pairs = pairs_of(dataset, kept, model.vocabulary)
     if request.method != "minmax":
         pairs = _in_front(request, model, pairs, folder, run, device)

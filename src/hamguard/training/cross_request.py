@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hamguard.core.checks import check_choice
+from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.hashing.cross_modal import CrossSettings, cross_method
@@ -84,13 +84,7 @@ def build_cross_request(
     own = {key.removeprefix("model."): value for key, value in flags.items() if key.startswith("model.")}
     rest = {key: value for key, value in flags.items() if not key.startswith("model.")}
     given = sort_words(rest, sets, list(kind.model_fields), IDLE, of=f" of {method}")
-    for key, value in recipe.items():
-        if not (isinstance(value, Mapping) and key in ("data", "model", "settings", "training")) and key not in (
-            "method", "preset", "seed",
-        ):  # fmt: skip
-            raise RequestError(
-                f"unknown key {key} in the recipe; allowed: method, preset, seed, data, model, settings, training"
-            )
+    _check_recipe(recipe, list(kind.model_fields))
     preset = check_choice(f"preset of {method}", str(given[""].get("preset") or recipe.get("preset", "default")),
                           ("default", *kind.presets))  # fmt: skip
     model = {**recipe.get("model", {}), **{key: value for key, value in own.items() if value is not None}}
@@ -108,3 +102,23 @@ def build_cross_request(
         )
     except ValidationError as error:
         raise first_fault(error) from error
+
+
+def _check_recipe(recipe: Mapping[str, Any], settings: Sequence[str]) -> None:
+    """Refuse keys of a recipe file that nobody would read."""
+    recipe_fields = [name for name in Recipe.model_fields if name not in IDLE]
+    tables = {"data": list(DataSection.model_fields), "model": list(ModelSection.model_fields), "settings": settings,
+              "training": recipe_fields}  # fmt: skip
+    _check_keys("", recipe, ["method", "preset", "seed", *tables])
+    for table, known in tables.items():
+        given = recipe.get(table, {})
+        if not isinstance(given, Mapping):
+            raise RequestError(f"{table}: must be a table of key = value, got {given!r}")
+        _check_keys(f"{table}.", given, known)
+
+
+def _check_keys(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            hint = suggest(key, known) or f"; allowed: {', '.join(known)}"
+            raise RequestError(f"unknown key {where}{key} in the recipe{hint}")

@@ -216,6 +216,7 @@ class DcmhTask(CrossTask):
         rows = self.rows_of(batch)
         memory, fixed = (self.f, self.g) if images else (self.g, self.f)
         z = self.model.image.logits(self.pictures_of(batch)) if images else self.model.text.logits(self.bags_of(batch))
+        z = z.float()  # what is remembered is no half precision
         if images:
             self.watch.look(z.detach().cpu())
         u = ask.relax(z)  # (B, K)

@@ -107,8 +107,7 @@ def new_task(
     learned = split.train
     if len(learned) < 2:
         raise RequestError(f"training needs at least 2 pairs, the train split has {len(learned)}")
-    if not dataset.labels[learned].any():
-        raise RequestError(f"{dataset.name} has no labels; {request.method} needs them to know which pairs are similar")
+    check_labels(dataset, learned, request.method)
     vocabulary = Vocabulary.fit(
         [texts[i] for i in learned], size=ask.words, least=ask.least, ngrams=ask.ngrams
     )  # fmt: skip
@@ -141,6 +140,22 @@ def texts_of(dataset: Dataset) -> tuple[str, ...]:
     return dataset.texts
 
 
+def check_labels(dataset: Dataset, learned: Ints, method: str) -> None:
+    """Check that labels tell the training pairs apart.
+
+    Raises:
+        RequestError: there are none, or all pairs have the same.
+    """
+    labels = dataset.labels[learned]
+    if not labels.any():
+        raise RequestError(f"{dataset.name} has no labels; {method} needs them to know which pairs are similar")
+    if (labels == labels[0]).all():
+        raise RequestError(
+            f"all {len(learned):,} training pictures of {dataset.name} have the same labels; "
+            f"{method} needs at least two kinds to tell apart"
+        )
+
+
 def kept_pairs(dataset: Dataset, learned: Ints, vocabulary: Vocabulary, *, drop: bool) -> tuple[Ints, dict[str, int]]:
     """Rows of the training part that have a known word, and counts; a text of unknown words only teaches nothing and is left out.
 
@@ -148,8 +163,8 @@ def kept_pairs(dataset: Dataset, learned: Ints, vocabulary: Vocabulary, *, drop:
         RequestError: some have no text at all and are not to be dropped, or fewer than two are left.
     """
     texts = texts_of(dataset)
-    silent = np.array([not texts[i].strip() for i in learned])
-    unknown = np.array([not vocabulary.known(texts[i]) for i in learned])
+    silent = np.array([not texts[i].strip() for i in learned], dtype=bool)
+    unknown = np.array([not vocabulary.known(texts[i]) for i in learned], dtype=bool)
     if silent.any() and not drop:
         first = dataset.ids[learned[int(np.flatnonzero(silent)[0])]]
         raise RequestError(

@@ -76,7 +76,8 @@ class CrossCodes:
         """
         if not isinstance(bank, PairBank):
             raise RequestError(
-                "cmla needs codes of pictures and of texts; give a cross-modal model (hamguard train --method dcmh or ssah)"
+                "cmla needs codes of pictures and of texts; give a cross-modal model (hamguard train --method dcmh or ssah) "
+                "and data with texts"
             )
         if labels is None or bank.labels.shape[1] == 0:
             raise RequestError("cmla needs labels of the pictures and of the reference pairs")

@@ -28,7 +28,8 @@ class GradientSteps:
     """First-order optimization of the pixels with a projection after every step.
 
     Attributes:
-        rule: `raw` gradient, `normalized` to Euclidean length 1 a picture, `sgd` with momentum, or `adam`.
+        rule: `raw` gradient, `normalized` to Euclidean length 1 a picture, `sgd` with momentum, `adam`, or `amsgrad`, whose
+            steps do not grow again while gradients fade (S. Reddi et al., ICLR 2018).
         rate: step length or learning rate.
         steps: number of gradients.
         momentum: of `sgd`.
@@ -37,7 +38,7 @@ class GradientSteps:
         keep: `best` iterate by wrong bits, the last one included, or the `last` (all peers).
     """
 
-    rule: Literal["raw", "normalized", "sgd", "adam"] = "normalized"
+    rule: Literal["raw", "normalized", "sgd", "adam", "amsgrad"] = "normalized"
     rate: float = 1.0
     steps: int = 2000
     momentum: float = 0.0
@@ -46,7 +47,7 @@ class GradientSteps:
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
-        check_choice("rule", self.rule, ("raw", "normalized", "sgd", "adam"))
+        check_choice("rule", self.rule, ("raw", "normalized", "sgd", "adam", "amsgrad"))
         check_choice("alpha schedule", self.alpha, SCHEDULES)
         check_choice("keep", self.keep, ("best", "last"))
         check_range("steps", self.steps, 1)
@@ -58,9 +59,9 @@ class GradientSteps:
         rows = torch.arange(len(x), device=x.device)
         at = threat.start(x, problem.index, problem.seed) if self.random_start else x.clone()
         kept, fewest = at.clone(), torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
-        first, second = torch.zeros_like(x), torch.zeros_like(x)
+        first, second, largest = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
         for step in range(self.steps):
-            gradient, _, wrong = problem.gradient(at, rows, slope(self.alpha, step, self.steps))
+            gradient, _, wrong = problem.gradient(at, rows, slope(self.alpha, step, self.steps), step=step)
             better = wrong < fewest
             kept[better], fewest[better] = at[better], wrong[better].to(fewest)
             if self.rule == "normalized":
@@ -69,11 +70,13 @@ class GradientSteps:
             elif self.rule == "sgd":
                 first = self.momentum * first + gradient
                 gradient = first
-            elif self.rule == "adam":
+            elif self.rule in ("adam", "amsgrad"):
                 first = BETAS[0] * first + (1 - BETAS[0]) * gradient
                 second = BETAS[1] * second + (1 - BETAS[1]) * gradient.square()
                 mean = first / (1 - BETAS[0] ** (step + 1))
                 spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt()
+                if self.rule == "amsgrad":
+                    spread = largest = torch.maximum(largest, spread)
                 gradient = mean / (spread + TINY)
             at = threat.project(at - self.rate * gradient, x)
             problem.mark(step + 1, at)
