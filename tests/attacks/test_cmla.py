@@ -17,7 +17,7 @@ from hamguard.attacks.ensemble import JointProblem, attack_jointly
 from hamguard.attacks.guides.pairs import CrossCodes, PairCodes, pair_codes
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.cmla import CmlaLoss, distortion, inter_term, intra_term
-from hamguard.attacks.methods.cmla import IMAGE_RATE, TEXT_EPS, TEXT_RATE, cmla, cmla_text
+from hamguard.attacks.methods.cmla import GROWTH, IMAGE_RATE, NORM, TEXT_EPS, TEXT_RATE, cmla, cmla_text
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.threat import L2, Linf
 from hamguard.codes.bank import CodeBank, PairBank
@@ -141,11 +141,15 @@ def test_material_of_the_guide() -> None:
 
 
 def literal_cmla(
-    model: Any, o: Tensor, bank: PairBank, steps: int, *, rate: float, high: float, top: float, norm: float = 1.0
-) -> list[Tensor]:
-    """The published loop (methods, K.2) with Adam by hand: d after each step. Inputs lie in [0, top], the model takes [0, 1]."""
+    model: Any, o: Tensor, bank: PairBank, steps: int, *, rate: float, high: float, top: float, norm: float = 1.0,
+    ours: bool = False,
+) -> list[Tensor]:  # fmt: skip
+    """The published loop (methods, K.2) with Adam by hand: d after each step. Inputs lie in [0, top], the model takes [0, 1].
+
+    With `ours`, our default: halved inner products, a clip on both sides, AMSGrad, and a norm term that grows.
+    """
     other, own, labels = bank.other_codes.to(o), bank.codes.to(o), torch.from_numpy(bank.labels).to(o)
-    d, first, second = torch.zeros_like(o), torch.zeros_like(o), torch.zeros_like(o)
+    d, first, second, widest = (torch.zeros_like(o) for _ in range(4))
     S = ((labels @ labels.T) > 0).to(o)
     tiny = 1e-8 / (top * len(o))  # Adam's own constant in the units of a mean over the batch and of the scale 0 to top
     found = []
@@ -154,35 +158,40 @@ def literal_cmla(
         whole = o + moving
         seen = torch.where((whole < 0) | (whole > top), whole.detach().clamp(0, top), whole)  # as TensorFlow clips
         h = torch.tanh(model.logits(seen / top))
-        G, Q = h @ other.T, h @ own.T
-        J = (torch.log(1 + torch.exp(-G)) + S * G).mean() + norm * (seen - o).abs().mean()
-        J = J + (torch.log(1 + torch.exp(Q)) - S * Q).mean()
+        G, Q = (h @ side.T / (2 if ours else 1) for side in (other, own))
+        J = (torch.log(1 + torch.exp(-G)) + S * G).mean() + (torch.log(1 + torch.exp(Q)) - S * Q).mean()
+        J = J + norm * (1 + 0.01 * (step - 1) if ours else 1) * (seen - o).abs().mean()
         (gradient,) = torch.autograd.grad(J, moving)
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
-        move = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + tiny)
-        d = (d - rate * move).clamp(0, high)
+        width = (second / (1 - 0.999**step)).sqrt()
+        widest = torch.maximum(widest, width)
+        d = d - rate * (first / (1 - 0.9**step)) / ((widest if ours else width) + tiny)
+        d = d.clamp(-high if ours else 0, high)
         found.append(d)
     return found
 
 
-@pytest.mark.parametrize(("make", "norm", "least"), [(world, 1.0, 0.0), (steep, 1.0, 0.5), (steep, 0.01, 6.0)])
-def test_pictures_follow_the_published_loop(make: Any, norm: float, least: float) -> None:
+@pytest.mark.parametrize(("make", "norm", "least"), [(world, 1.0, 0.0), (steep, 1.0, 0.3), (steep, 0.01, 6.0)])
+@pytest.mark.parametrize("preset", ["code", "default"])
+def test_pictures_follow_the_published_loop(make: Any, norm: float, least: float, preset: Any) -> None:
     model, x, _, bank = make()
     if isinstance(model, Linear):
         model.w = model.w.double()
     else:
         model.double()
-    x = (x * 240).round().double() / 255  # beyond 245 the code's d goes on where ours stops at 1
+    x = (x * 216 + 12).round().double() / 255  # beyond 245 the code's d goes on where ours stops at 1
     bank = PairBank.join(CodeBank.of(sign(model.logits(x)), bank.labels), CodeBank.of(bank.other_codes, bank.labels))
-    attack = replace(cmla(preset="code", steps=25, norm=norm), rounding=False)
+    attack = replace(cmla(preset=preset, steps=25, norm=norm), rounding=False)
     problem = attack.problem(model, x, torch.from_numpy(bank.labels).double(), bank, marks=range(1, 26))
     last = attack.solve(problem)
-    literal = literal_cmla(model, 255 * x, bank, 25, rate=0.5, high=10.0, top=255.0, norm=norm)
+    literal = literal_cmla(
+        model, 255 * x, bank, 25, rate=0.5, high=10.0, top=255.0, norm=norm, ours=preset == "default"
+    )  # fmt: skip
     for step, d in enumerate(literal, 1):
         assert torch.allclose(problem.kept[step] - x, d / 255, atol=1e-9), f"step {step}"
     assert torch.equal(last, problem.kept[25]) and least <= float(literal[-1].max()) <= 10
-    assert bool((literal[-1] != 0).any())
+    assert bool((literal[-1] != 0).any()) and bool((literal[-1] < 0).any()) == (preset == "default")
 
 
 @pytest.mark.parametrize("norm", [0.0, 0.5, 1.0])
@@ -329,12 +338,14 @@ def test_presets_are_the_published_forms() -> None:
     assert mine.loss == paper.loss == CmlaLoss(1.0, halved=True) and code.loss == CmlaLoss(1.0, halved=False)
     assert paper.threat.one_sided and code.threat.one_sided and not mine.threat.one_sided
     assert mine.threat.eps == paper.threat.eps == 10 / 255 and mine.fidelity_norm == "l1"
-    assert (mine.fidelity, paper.fidelity, cmla(norm=2.0).fidelity) == (25.5, 255.0, 510.0)
+    assert (mine.fidelity, paper.fidelity, cmla(norm=2.0).fidelity) == (255.0 * NORM, 255.0, 510.0)
+    assert (mine.fidelity_growth, paper.fidelity_growth, code.fidelity_growth) == (GROWTH, 0.0, 0.0)
+    assert mine.search == GradientSteps("amsgrad", IMAGE_RATE, 500, alpha="constant", keep="last")
     assert paper.search == code.search == GradientSteps("adam", IMAGE_RATE, 500, alpha="constant", keep="last")
     assert paper.rounding and mine.rounding
     assert IMAGE_RATE == 0.5 / 255
     text, published = cmla_text(), cmla_text(preset="paper", steps=7, intra=0.0, squared=True)
-    assert (text.threat.eps, text.fidelity, published.fidelity) == (TEXT_EPS, 0.1, 1.0) and not text.rounding
+    assert (text.threat.eps, text.fidelity, published.fidelity) == (TEXT_EPS, NORM, 1.0) and not text.rounding
     assert published.search == GradientSteps("adam", TEXT_RATE, 7, alpha="constant", keep="last")
     assert published.loss == CmlaLoss(0.0, squared=True) and TEXT_RATE == 0.002 and TEXT_EPS == 0.01
 

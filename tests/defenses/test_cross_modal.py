@@ -18,18 +18,36 @@ from hamguard.codes.binary import relax
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError, StoppedError
 from hamguard.defenses import cross_modal
 from hamguard.defenses.cross_modal import (
-    CROSS_DEFENSES, MADE, RUN, CrossHardenRequest, InnerCross, build_cross_harden, harden_cross, inner_cross,
+    CROSS_DEFENSES,
+    MADE,
+    RUN,
+    CrossHardenRequest,
+    InnerCross,
+    build_cross_harden,
+    harden_cross,
+    inner_cross,
 )  # fmt: skip
 from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import dcmh
-from hamguard.models.cross_modal import PARTS, load_cross
 from hamguard.models.backbones import read_safetensors
+from hamguard.models.cross_modal import PARTS, load_cross
 from hamguard.models.store import CARD, save_model
 from hamguard.training import cross_task
 from hamguard.training.cross_task import CrossTask, DcmhTask, SsahTask
 from hamguard.training.cross_train import train_cross
 from tests.training.pairs import (
-    BATCH, TRAIN, Killed, World, ask, batch_of, copy_of, killer, make_world, moved, parts_of, task_of,
+    BATCH,
+    TRAIN,
+    Killed,
+    World,
+    ask,
+    batch_of,
+    copy_of,
+    killer,
+    make_world,
+    moved,
+    parts_of,
+    task_of,
 )  # fmt: skip
 
 METHODS = ("dcmh", "ssah")
@@ -68,7 +86,9 @@ def run(place: Place, kind: str, request: CrossHardenRequest, folder: Path, **mo
     return harden_cross(request, place.starts[kind], *place.world, folder, **more)
 
 
-def begun(place: Place, kind: str, request: CrossHardenRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CrossTask:
+def begun(
+    place: Place, kind: str, request: CrossHardenRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> CrossTask:
     """The task as it is given to the training loop, before its first step."""
     found: list[CrossTask] = []
 
@@ -95,7 +115,9 @@ def clean_of(place: Place) -> tuple[Tensor, Tensor, Tensor]:
 # --- static and control -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "share", "m"), [("dcmh", 0.5, 18), ("ssah", 0.25, 9), ("dcmh", 1, 36), ("dcmh", 0.01, 1)])
+@pytest.mark.parametrize(
+    ("kind", "share", "m"), [("dcmh", 0.5, 18), ("ssah", 0.25, 9), ("dcmh", 1, 36), ("dcmh", 0.01, 1)]
+)
 def test_static_puts_attacked_pairs_in_front(
     kind: str, share: float, m: int, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +211,8 @@ def test_minmax_adversaries_stay_in_the_ball_and_raise_the_loss(
         if isinstance(task, DcmhTask):  # and so does the loss that training lowers
             for clean, attacked, memory in ((u, u_adv, task.g), (t, t_adv, task.f)):
                 losses = [
-                    dcmh(v, labels, memory, task.labels, task.codes[rows], gamma=0.1, eta=0.1) for v in (clean, attacked)
+                    dcmh(v, labels, memory, task.labels, task.codes[rows], gamma=0.1, eta=0.1)
+                    for v in (clean, attacked)
                 ]
                 assert float(losses[1]) > float(losses[0])
 
@@ -229,10 +252,14 @@ def test_minmax_hardly_differs_without_room(place: Place, tmp_path: Path, monkey
     inner = inner_of(place, "dcmh", tmp_path, monkeypatch, "text_eps=1e-6", eps=1e-6)
     rows = torch.arange(BATCH)
     x = inner.task.pairs.pictures(rows)
-    torch.testing.assert_close(inner.pictures(x, inner.task.labels[rows], batch_of(*rows.tolist())), x, atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        inner.pictures(x, inner.task.labels[rows], batch_of(*rows.tolist())), x, atol=2e-6, rtol=0
+    )
 
 
-def test_an_intra_weight_changes_what_minmax_makes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_intra_weight_changes_what_minmax_makes(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for number, intra in enumerate((0, 5)):
         inner = inner_of(place, "dcmh", tmp_path / str(number), monkeypatch, f"intra={intra}", "steps=5")
@@ -267,7 +294,9 @@ def test_resume_is_exact_wherever_it_stopped(
         assert not (folder / MADE).exists() and not (folder / "checkpoint.pt").exists()
 
 
-def test_adversaries_of_another_run_are_made_again(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adversaries_of_another_run_are_made_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = begun(place, "dcmh", hard("static", "attack_steps=5"), tmp_path, monkeypatch)
     with np.load(tmp_path / MADE) as arrays:
         kept = {name: arrays[name] for name in arrays.files}
@@ -449,7 +478,9 @@ def test_a_wrong_word_explains_itself(sets: list[str], flags: dict[str, Any], me
 
 
 def test_a_request_and_its_defaults() -> None:
-    request = build_cross_harden({"method": "static", "seed": None}, ["text_eps=5/255", "epochs=3", "settings.share=0.25"])
+    request = build_cross_harden(
+        {"method": "static", "seed": None}, ["text_eps=5/255", "epochs=3", "settings.share=0.25"]
+    )
     assert request.settings.text_eps == pytest.approx(5 / 255) and request.settings.share == 0.25
     assert request.training.epochs == 3 and request.training.lr == CrossHardenRequest().training.lr
     assert (request.method, request.eps, request.seed) == ("static", 10 / 255, 0)

@@ -161,7 +161,9 @@ def test_relaxation_of_the_settings() -> None:
 
 def test_the_registry_knows_both_methods() -> None:
     assert cross_methods() == ["dcmh", "ssah"] and cross_method("dcmh") is DCMHSettings
-    with pytest.raises(RequestError, match=r"unknown cross-modal method 'dchm'; allowed: dcmh, ssah; did you mean dcmh\?"):
+    with pytest.raises(
+        RequestError, match=r"unknown cross-modal method 'dchm'; allowed: dcmh, ssah; did you mean dcmh\?"
+    ):
         cross_method("dchm")
     with pytest.raises(RequestError, match="cross-modal method 'dcmh' is registered twice"):
         register_cross("dcmh")(DCMHSettings)
@@ -182,6 +184,13 @@ def test_presets_and_training_defaults_are_valid(name: str) -> None:
 def test_settings_are_frozen_and_checked() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         DCMHSettings().gamma = 2.0  # type: ignore[misc]
-    for wrong in ({"gama": 1.0}, {"gamma": -1.0}, {"turns": "epoch"}, {"words": 0}, {"ngrams": 6}, {"without_text": "x"}):
+    for wrong in (
+        {"gama": 1.0},
+        {"gamma": -1.0},
+        {"turns": "epoch"},
+        {"words": 0},
+        {"ngrams": 6},
+        {"without_text": "x"},
+    ):
         with pytest.raises(ValidationError):
             DCMHSettings(**wrong)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from tests.training.conftest import make_blobs
 
 PAIRS, TRAIN, BATCH, BITS = 60, 36, 12, 32
 QUICK = ("augment=none", "lr=0.005", "schedule=constant")
+NUMBERS = ("one", "two", "three", "four", "five")
 CORNERS = ("north west", "north east", "south west", "south east")
 SMALL = {
     "dcmh": ("text_width=32",),
@@ -49,9 +50,8 @@ def make_world(seed: int = 0) -> World:
     """60 pairs, 36 of them for training."""
     blobs = make_blobs(PAIRS, seed=seed)
     rows = torch.arange(PAIRS).numpy()
-    dataset = replace(
-        blobs, texts=tuple(f"a corner, {CORNERS[i % 4]} number {'one two three four five'.split()[i % 5]}" for i in rows)
-    )  # fmt: skip
+    texts = tuple(f"a corner, {CORNERS[i % 4]} number {NUMBERS[i % 5]}" for i in rows)
+    dataset = replace(blobs, texts=texts)
     split = Split(
         train=rows[:TRAIN], validation=rows[TRAIN:48], query=rows[48:], database=rows[:48], protocol="test", seed=0,
         content=dataset.digest,

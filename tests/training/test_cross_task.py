@@ -31,7 +31,20 @@ from hamguard.training.recipe import Recipe
 from hamguard.training.request import read_recipe
 from hamguard.training.watch import PATIENCE
 from tests.training.pairs import (
-    BATCH, BITS, CORNERS, TRAIN, Killed, World, ask, batch_of, copy_of, killer, make_world, moved, parts_of, task_of,
+    BATCH,
+    BITS,
+    CORNERS,
+    TRAIN,
+    Killed,
+    World,
+    ask,
+    batch_of,
+    copy_of,
+    killer,
+    make_world,
+    moved,
+    parts_of,
+    task_of,
 )  # fmt: skip
 
 METHODS = ("dcmh", "ssah")
@@ -204,6 +217,19 @@ def test_misleading_reaches_image_net_and_text_net_only() -> None:
     for name in losses[0]:
         same = all(torch.allclose(a, b, atol=1e-8) for a, b in zip(losses[0][name], losses[1][name], strict=True))
         assert same == (name not in ("image", "text")), name
+
+
+def test_the_critics_own_loss_reaches_the_critics_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for there in (True, False):
+        if not there:
+            monkeypatch.setattr(cross_task, "discriminate", lambda real, fake: 0 * (real.sum() + fake.sum()))
+        task = ssah_task("delta=0")
+        loss = task.step(batch_of(*range(BATCH)))
+        found.append({name: gradients(task, net, loss) for name, net in nets_of(task).items()})
+    for name in found[0]:
+        same = all(torch.allclose(a, b, atol=1e-8) for a, b in zip(found[0][name], found[1][name], strict=True))
+        assert same == (not name.endswith("critic")), name
 
 
 def test_the_label_net_learns_from_labels_alone() -> None:
@@ -391,7 +417,9 @@ def test_what_training_refuses(world: World, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="blobs has no labels; dcmh needs them"):
         train_cross(ask("dcmh"), bare, split, tmp_path / "m")
     alike = replace(dataset, labels=np.ones_like(dataset.labels))
-    with pytest.raises(RequestError, match="all 36 training pictures of blobs have the same labels; dcmh needs at least two"):
+    with pytest.raises(
+        RequestError, match="all 36 training pictures of blobs have the same labels; dcmh needs at least two"
+    ):
         train_cross(ask("dcmh"), alike, split, tmp_path / "m")
     with pytest.raises(RequestError, match="at least 2 pairs, the train split has 1"):
         train_cross(ask("dcmh"), dataset, replace(split, train=split.train[:1]), tmp_path / "m")
@@ -449,7 +477,9 @@ def test_pairs_stand_together(world: World) -> None:
         assert torch.equal(pairs.pictures(torch.tensor([number])), dataset.images.batch([row]))
     assert len(pairs) == 3
     store = ImageStore(np.zeros((3, 4, 4), np.uint8))
-    with pytest.raises(RequestError, match="one text and one label row a picture, got 3 pictures, 2 texts, 3 label rows"):
+    with pytest.raises(
+        RequestError, match="one text and one label row a picture, got 3 pictures, 2 texts, 3 label rows"
+    ):
         Pairs(store, np.arange(3), torch.zeros(2, 5), torch.zeros(3, 2))
 
 
@@ -544,7 +574,9 @@ def test_a_wrong_recipe_explains_itself(recipe: dict[str, Any], message: str) ->
 
 
 def test_an_unknown_method_is_named_with_the_others() -> None:
-    with pytest.raises(RequestError, match=r"unknown cross-modal method 'sah'; allowed: dcmh, ssah; did you mean ssah\?"):
+    with pytest.raises(
+        RequestError, match=r"unknown cross-modal method 'sah'; allowed: dcmh, ssah; did you mean ssah\?"
+    ):
         build_cross_request("sah", {}, {})
 
 

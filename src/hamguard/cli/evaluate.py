@@ -169,6 +169,10 @@ def evaluate(
         elif has_texts(model) and dataset.texts is not None:
             from hamguard.cli.evaluate_cross import evaluate_cross
 
+            if learned:
+                raise RequestError(
+                    f"{model} has no learned codes; only ADSH learns codes of its training pictures directly"
+                )
             evaluate_cross(
                 model, dataset, split, metrics=metrics, convention=convention, queries=queries, seed=seed, device=chosen,
                 out=out, curves=curves, as_json=as_json,

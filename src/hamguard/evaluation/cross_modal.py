@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.bank import CodeBank, PairBank
-from hamguard.codes.binary import pack
+from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.core.errors import RunError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
@@ -24,6 +24,7 @@ from hamguard.evaluation.model_rows import base_row
 from hamguard.evaluation.score import EXACT, Convention, score_rows
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import Card
+from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.training.cross_train import texts_of
 
 Modality: TypeAlias = Literal["image", "text"]
@@ -191,6 +192,14 @@ def cross_rows(
             facts=task_row(ground, task), seed=ground.seed,
         )  # fmt: skip
     return rows
+
+
+def agreement_row(ground: CrossGround) -> Row:
+    """Share of bits in which the codes of a picture and of its text agree; 0.5 for sides that know nothing of each other."""
+    apart = hamming_pairs(ground.query["image"].packed, ground.query["text"].packed)
+    values = 1 - apart / ground.model.bits
+    base = replace(task_row(ground, "image->text"), task="pairs", metric="agreement", n=len(values))
+    return replace(base, value=float(values.mean()), ci95=bootstrap_interval(values, seed=ground.seed))
 
 
 def cross_curves(

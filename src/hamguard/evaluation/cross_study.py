@@ -42,7 +42,14 @@ from hamguard.evaluation.cross_attack import (
     run_words,
     word_facts,
 )
-from hamguard.evaluation.cross_modal import CrossGround, Modality, cross_curves, cross_rows, open_ground
+from hamguard.evaluation.cross_modal import (
+    CrossGround,
+    Modality,
+    agreement_row,
+    cross_curves,
+    cross_rows,
+    open_ground,
+)
 from hamguard.evaluation.cross_recipe import CrossRecipe
 from hamguard.models.cross_modal import load_cross
 from hamguard.training.cross_train import train_cross
@@ -187,9 +194,10 @@ def _searched(study: Study, ground: CrossGround) -> list[Row]:
     path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
     if not path.is_file():
         write_text(path, _curves(ground, ground.query))
-    return study.cells.rows(
+    rows = study.cells.rows(
         f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
     )
+    return rows + study.cells.rows(f"{ground.name}-agreement", _facts(ground), lambda: [agreement_row(ground)])
 
 
 def _curves(ground: CrossGround, query: Any) -> str:

@@ -98,6 +98,7 @@ def _sentences(rows: Rows, models: Sequence[str]) -> list[str]:
     for name in models:
         for side in ("image", "text"):
             found += _claim_sentence(rows, name, side)
+        found += _agreement_sentence(rows, name)
     for name in models:
         found += _defense_sentences(rows, name, models)
     return found
@@ -132,14 +133,25 @@ def _claim_sentence(rows: Rows, name: str, side: str) -> list[str]:
         for weight, a, w in points
     ]
     kept = [fall for fall in falls if fall[2] <= STAYS]
-    listed = ", ".join(f"{weight:g}: {a:.0%} across and {w:.0%} within" for weight, a, w in falls)
+    listed = ", ".join(f"{weight:g}: {a:.0%} and {w:.0%}" for weight, a, w in falls)
     if kept:
         best = max(kept, key=lambda fall: fall[1])
-        said = f"with {WITHIN[side]} kept to {1 - STAYS:.0%}, at most {best[1]:.0%} of {ACROSS[side]} falls (weight {best[0]:g})"
+        said = f"While {WITHIN[side]} keeps {1 - STAYS:.0%}, {ACROSS[side]} falls by at most {best[1]:.0%} (weight {best[0]:g})"
     else:
-        said = f"no weight keeps {WITHIN[side]} to {1 - STAYS:.0%}"
+        said = f"No weight lets {WITHIN[side]} keep {1 - STAYS:.0%}"
     return [
-        f"{name}, {side}s, weight of the intra term and what falls of the way to random codes: {listed}. So {said}."
+        f"{name}, attacked {side}s. {said}. What falls across and within, of the way to random codes, by weight: {listed}."
+    ]
+
+
+def _agreement_sentence(rows: Rows, name: str) -> list[str]:
+    """Why the two searches fall together, or do not."""
+    share = rows.value(name, "pairs", "agreement")
+    if share is None:
+        return []
+    return [
+        f"{name}: the codes of a picture and of its text agree in {share:.0%} of the bits (50% by chance), and both searches "
+        "compare with codes of that one space: what leaves the codes of one modality leaves the agreeing ones of the other."
     ]
 
 
@@ -162,13 +174,18 @@ def _defense_sentences(rows: Rows, name: str, models: Sequence[str]) -> list[str
                 continue
             order = " < ".join(f"{kind} {value:.3f}" for kind, value in sorted(have.items(), key=lambda pair: pair[1]))
             text = f"{name} under CMLA on {side}s at {radius(side, eps)}, made for each model: {order}."
-            if "static" in have and "control" in have:
-                holds = have["static"] > max(have["control"], have.get("none", 0.0))
-                text += " Static training " + (
-                    "is above start and control." if holds else "does not hold against a new attack."
-                )
+            width = _half_width(rows, f"{name}-static", side, **at)
+            if "static" in have and "control" in have and width is not None:
+                gain = have["static"] - have["control"]
+                text += f" Static training is {gain:+.3f} from the control, 95% interval of one figure +-{width:.3f}"
+                text += ": it does not hold against a new attack." if gain < width else "."
             found.append(text)
     return found
+
+
+def _half_width(rows: Rows, name: str, side: str, **at: object) -> float | None:
+    row = rows.one(name, ACROSS[side], **at)  # type: ignore[arg-type]
+    return (row.ci95[1] - row.ci95[0]) / 2 if row and row.ci95 else None
 
 
 def draw_cross(report: CrossReport, curves: Mapping[str, Mapping[str, Any]], folder: Path) -> list[tuple[str, Path]]:
@@ -251,7 +268,7 @@ def _trade_panel(report: CrossReport, name: str) -> Panel:
                 strokes.append(
                     Stroke(f"{side}s clean", np.array(clean[:1], float), np.array(clean[1:], float), number, "-", "X")
                 )
-    return Panel(strokes, f"{name}: MAP across modalities", "MAP within the own modality")
+    return Panel(strokes, f"{name}: MAP across modalities", "MAP within the own modality", 1.0)
 
 
 def write_cross_page(report: CrossReport, pictures: Sequence[tuple[str, Path]], path: Path) -> None:

@@ -22,6 +22,7 @@ from hamguard.data.split import Part, Split, require_role
 from hamguard.hashing.objective import objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backbone, load_initial
+from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world, wait
@@ -175,7 +176,7 @@ def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Trained |
         raise RequestError(f"{folder} is a file; --out must be a folder")
     if restart:
         if leads:
-            for name in (CARD, RUN):
+            for name in (CARD, RUN, TEXT_CARD):  # a text side there would not belong to the new codes
                 (folder / name).unlink(missing_ok=True)
             forget(folder)
         return None
