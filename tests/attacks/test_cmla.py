@@ -160,7 +160,7 @@ def literal_cmla(
         h = torch.tanh(model.logits(seen / top))
         G, Q = (h @ side.T / (2 if ours else 1) for side in (other, own))
         J = (torch.log(1 + torch.exp(-G)) + S * G).mean() + (torch.log(1 + torch.exp(Q)) - S * Q).mean()
-        J = J + norm * (1 + 0.01 * (step - 1) if ours else 1) * (seen - o).abs().mean()
+        J = J + norm * (1 + 0.007 * (step - 1) if ours else 1) * (seen - o).abs().mean()
         (gradient,) = torch.autograd.grad(J, moving)
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2

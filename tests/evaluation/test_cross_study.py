@@ -125,7 +125,7 @@ def test_a_stopped_study_goes_on_with_the_same_figures(
     whole: tuple[Study, list[Row], list[str]], tmp_path: Path
 ) -> None:
     study, rows, told = whole
-    cells = [text for text in told if text.startswith("dcmh")]
+    cells = [text for text in told if text.startswith("dcmh") and "-to-" not in text]
     for stop in (cells[2], cells[-1]):
 
         def stopping(text: str, stop: str = stop) -> None:
@@ -135,7 +135,7 @@ def test_a_stopped_study_goes_on_with_the_same_figures(
         with pytest.raises(KeyboardInterrupt):
             run_chain(open_study(study.recipe, tmp_path, told=stopping), "dcmh")
     found = run_chain(open_study(study.recipe, tmp_path, told=lambda text: None), "dcmh")
-    assert plain(found) == plain([row for row in rows if str(row.model).startswith("dcmh") or row.model == "random codes"][: len(found)])
+    assert plain(found) == plain(rows[: len(found)])  # the chain of dcmh came first
 
 
 def test_a_damaged_cell_is_worked_out_again(tmp_path: Path) -> None:
@@ -153,9 +153,7 @@ def test_nothing_is_begun_for_a_process_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_give_the_same_rows(
-    recipe: Path, whole: tuple[Study, list[Row], list[str]], tmp_path: Path
-) -> None:
+def test_processes_give_the_same_rows(recipe: Path, whole: tuple[Study, list[Row], list[str]], tmp_path: Path) -> None:
     """Two processes, one a model, write what one process found."""
     told: list[str] = []
     rows = run_study(recipe, read_cross_recipe(recipe), tmp_path / "two", told=told.append)
@@ -193,7 +191,7 @@ def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]]
         (("queries = 12", "queries = 1"), "queries: input should be greater"),
         (("[models.dcmh]", "[models.dcmx]"), "unknown cross-modal method 'dcmx'.*did you mean dcmh"),
         (("text_eps = [0.2]", "text_eps = [8]"), "text_eps"),
-        (("methods = [\"mainstay\", \"dhta\"]", "methodz = []"), "methodz"),
+        (('methods = ["mainstay", "dhta"]', "methodz = []"), "methodz"),
         (("words = 20", "wordz = 20"), "unknown key wordz.*did you mean words"),
         (("attack_steps = 2", "attack_stepz = 2"), "unknown key attack_stepz.*did you mean attack_steps"),
         (("seed = 3", "seed = "), "no readable recipe"),
