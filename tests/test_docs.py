@@ -75,7 +75,8 @@ def small_study(recipe: Path, path: Path) -> Path:
     text = recipe.read_text(encoding="utf-8")
     for key, value in {
         "source": '"scenes"', "queries": 4, "epochs": 1, "bits": 16, "steps": 2, "text_eps": "[0.1]", "edits": "[1]",
-        "weights": "[0, 1]", "defended_steps": "[2]", "set": "{ attack_steps = 2, steps = 1, share = 0.02 }",
+        "weights": "[0, 1]", "defended_steps": "[2]", "published_steps": "[2]",
+        "set": "{ attack_steps = 2, steps = 1, share = 0.02 }",
     }.items():  # fmt: skip
         text = re.sub(
             rf"^{key} = (\[)?.*$",

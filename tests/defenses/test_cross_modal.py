@@ -14,6 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.threat import Linf
+from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import relax
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError, StoppedError
 from hamguard.defenses import cross_modal
@@ -138,6 +141,23 @@ def test_static_puts_attacked_pairs_in_front(
     assert torch.equal(bags[near], bags[:m])
 
 
+def test_static_adversaries_are_those_of_cmla_against_the_start_model(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = begun(place, "dcmh", hard("static", "attack_steps=6", "intra=0.5", seed=3), tmp_path, monkeypatch)
+    model, (x, bags, labels) = load_cross(place.starts["dcmh"])[0].freeze(), clean_of(place)
+    image, text = CodeBank.of(model.image.code(x), labels), CodeBank.of(model.text.code(bags), labels)
+    assert image.digest != text.digest
+    first: dict[str, Any] = {"index": range(18), "seed": 3}
+    attack = cmla(steps=6, intra=0.5, threat=Linf(EPS))
+    wanted = attack(model.image, x[:18], labels[:18], PairBank.join(image, text), **first).x_adv
+    found = task.pairs.pictures(torch.arange(18))
+    assert float(((found - wanted).abs() > 0.5 / 255).float().mean()) < 0.01  # but for rounding of a folded copy
+    attack = cmla_text(steps=6, intra=0.5, threat=Linf(TEXT_EPS))
+    wanted = attack(model.text, bags[:18], labels[:18], PairBank.join(text, image), **first).x_adv
+    torch.testing.assert_close(task.pairs.bags[:18], wanted)
+
+
 def similar_products(own: Tensor, other: Tensor, labels: Tensor, others: Tensor) -> float:
     """Mean inner product with the similar codes of the other modality."""
     similar = (labels @ others.T) > 0
@@ -215,6 +235,25 @@ def test_minmax_adversaries_stay_in_the_ball_and_raise_the_loss(
                     for v in (clean, attacked)
                 ]
                 assert float(losses[1]) > float(losses[0])
+
+
+def test_minmax_leaves_the_codes_of_the_other_modality(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, rows = inner_of(place, "dcmh", tmp_path, monkeypatch), torch.arange(BATCH)
+    task = inner.task
+    x, bags, labels = task.pairs.pictures(rows), task.bags[rows], task.labels[rows]
+    asked: list[Any] = []
+    monkeypatch.setattr(cross_modal, "adversaries", lambda attack, model, x, target, *rest: asked.append(target) or x)
+    inner.pictures(1 - x, labels, batch_of(*rows.tolist()))  # as if these were its random views
+    inner.bags(bags, labels, batch_of(*rows.tolist()))
+    with torch.no_grad():
+        view, image, text = task.model.image.code(1 - x), task.model.image.code(x), task.model.text.code(bags)
+    assert not torch.equal(image, text)
+    similar = ((labels @ labels.T) > 0).float()
+    for target, own, other in ((asked[0], view, text), (asked[1], text, image)):
+        assert torch.equal(target.own, own) and torch.equal(target.other, other)
+        assert torch.equal(target.similar, similar)
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -453,7 +492,7 @@ def test_nan_loss_and_collapse_are_told(place: Place, tmp_path: Path, monkeypatc
             run(place, "dcmh", hard("control"), tmp_path / "nan")
     monkeypatch.setattr(cross_task, "dcmh", lambda own, *rest, **named: (own - 1).square().mean())
     with pytest.raises(CollapseError, match="the codes collapsed"):
-        run(place, "dcmh", hard("control", "lr=0.05", training__epochs=30), tmp_path / "one")
+        run(place, "dcmh", hard("control", "lr=0.05", "batch_size=6", training__epochs=8), tmp_path / "one")
     assert not (tmp_path / "one" / CARD).exists() and (tmp_path / "one" / RUN).exists()
 
 

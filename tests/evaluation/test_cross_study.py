@@ -36,6 +36,7 @@ epochs = 20
 set = {{ features = 32, text_width = 32, label_width = 32, words = 20, least = 2, text_net = "mlp", batch_size = 15 }}
 [attack]
 steps = [2, 4]
+published_steps = [2]
 text_eps = [0.2]
 [words]
 edits = [1]

@@ -46,8 +46,9 @@ class AttackPart(Section):
     steps: tuple[int, ...] = Field((100, 200, 500), min_length=1, description="numbers of gradients to look after")
     eps: Eps = 10 / 255
     text_eps: tuple[Eps, ...] = (0.01,)
-    published: bool = Field(
-        True, description="the one-sided published form beside the default, on models without a defense"
+    published_steps: tuple[int, ...] = Field(
+        (100,),
+        description="the same for the one-sided published form beside the default, without defenses; empty: not run",
     )
     defended_steps: tuple[int, ...] = Field(
         (), description="for models with a defense and their start; `steps` where empty"

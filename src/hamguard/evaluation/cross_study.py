@@ -216,14 +216,17 @@ def _kept(study: Study, ground: CrossGround, side: Modality, attack: Any) -> Pat
 def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: bool) -> list[Row]:
     """CMLA on both sides, with noise of the same size beside it; the last items are kept for transfer and curves."""
     recipe, rows = study.recipe, []
-    wanted: list[tuple[Modality, Any]] = _attacks(recipe, steps)
-    if plain and recipe.attack.published:
-        most = max(steps)
-        wanted += [("image", cmla(steps=most, preset="paper")), ("text", cmla_text(steps=most, preset="paper"))]
-    for side, attack in wanted:
+    wanted: list[tuple[Modality, Any, Sequence[int]]] = [(*one, steps) for one in _attacks(recipe, steps)]
+    if plain and (printed := recipe.attack.published_steps):
+        most = max(printed)
+        wanted.append(("image", cmla(steps=most, preset="paper"), printed))
+        wanted.append(("text", cmla_text(steps=most, preset="paper"), printed))
+    for side, attack, steps in wanted:  # noqa: PLR1704 - each form has its own
         kept = _kept(study, ground, side, attack)
 
-        def work(side: Modality = side, attack: Any = attack, kept: Path = kept) -> list[Row]:
+        def work(
+            side: Modality = side, attack: Any = attack, kept: Path = kept, steps: Sequence[int] = steps
+        ) -> list[Row]:
             found = run_cross(ground, attack, side, marks=steps)
             _keep(kept, found, max(steps))
             out = []

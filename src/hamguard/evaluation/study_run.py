@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,9 +25,16 @@ Told = Callable[[str], None]
 _QUEUE: Any = None
 
 
-def _begin(queue: Any) -> None:
+def _begin(queue: Any, parent: int) -> None:
     global _QUEUE  # noqa: PLW0603 - a process has one parent to tell
     _QUEUE = queue
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # nobody waits any more; every file is whole, because it is written aside and renamed
+
+    threading.Thread(target=watch, daemon=True).start()
     torch.set_num_threads(1)  # the same figures whatever runs beside
 
 
@@ -62,9 +71,9 @@ def run_study(
     names = list(recipe.models)
     count = workers or min(len(names), os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
-    queue = context.Manager().Queue()
+    queue = context.Queue()
     found: dict[str, list[Row]] = {}
-    with ProcessPoolExecutor(count, context, _begin, (queue,)) as pool:
+    with ProcessPoolExecutor(count, context, _begin, (queue, os.getpid())) as pool:
         place = str(root) if root else None
         jobs: dict[Future[list[Row]], str] = {
             pool.submit(_chain, str(path), str(out), place, name, os.getpid()): name for name in names

@@ -72,7 +72,7 @@ class Rows:
         ]  # fmt: skip
         return list(dict.fromkeys(found))
 
-    def steps(self, side: str, model: str) -> list[int]:
+    def steps(self, side: str, model: str, one_sided: bool = False) -> list[int]:
         """Numbers of gradients that CMLA was looked at after."""
         return sorted(
             {
@@ -80,6 +80,7 @@ class Rows:
                 for row in self.rows
                 if row.threat and row.attack and row.attack.get("method") == "cmla" and row.attack.get("side") == side
                 and row.model == model and TRADEOFF not in row.notes and not row.attack.get("made_on")
+                and bool(row.threat.get("one_sided")) == one_sided
             }
         )  # fmt: skip
 
@@ -115,7 +116,7 @@ def _precision(rows: Rows, name: str, task: str) -> float | None:
 
 def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Grid:
     """MAP across modalities and D by number of gradients, in the form of the published table, and the own modality beside."""
-    steps = rows.steps(side, names[0])
+    steps = rows.steps(side, names[0], one_sided)
     head = ["model", "clean", "noise"]
     head += [word for mark in steps for word in (f"MAP {mark}", f"D {mark}")]
     head += ["way to random", "own: clean", "own: attacked"]
