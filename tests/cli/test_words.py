@@ -54,7 +54,7 @@ def test_no_word_shows_the_help(shell: Shell) -> None:
         (["train", "--out", "x", "--bits", "many"], r"'--bits': .*integer, got 'many'"),
         (["evaluate", "m", "--queries", "0"], r"'--queries': must be at least 1, got '0'"),
         (["evaluate", "m", "--queries=-3"], r"'--queries': must be at least 1, got '-3'"),
-        (["search", "index"], r"missing argument 'queries'"),
+        (["search", "index"], r"give pictures to search for, or words: --text"),
         (["search", "index", "a.png", "--top", "0"], r"'--top'.*must be at least 1, got '0'"),
     ],
 )
