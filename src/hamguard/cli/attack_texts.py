@@ -51,15 +51,7 @@ def attack_texts(
     from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
-    from hamguard.evaluation.cross_attack import (
-        attacked_rows,
-        cmla_facts,
-        cmla_threat,
-        noise_like,
-        run_cross,
-        run_words,
-        word_facts,
-    )
+    from hamguard.evaluation.cross_attack import cmla_rows, word_rows
     from hamguard.evaluation.cross_modal import cross_rows, open_ground
     from hamguard.models.cross_modal import load_cross
 
@@ -74,25 +66,13 @@ def attack_texts(
         )  # fmt: skip
     scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
     rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
-    found: CrossAttacked
     if side == "words":
-        found = run_words(ground, made)
-        attack, threat = word_facts(made)
-        mark, name = made.most, "edits"
+        found, made_rows = word_rows(ground, made, **scores)
     else:
         with Bar("cmla on texts") as bar:
-            found = run_cross(ground, made, "text", marks=(made.search.steps,), progress=bar)
-        mark, name = made.search.steps, "D"
-        attack, threat = cmla_facts(made, "text"), cmla_threat(made, mark, "text")
-        noise = noise_like(ground, made, "text")
-        control = {**attack, "method": "noise", "values": {}}
-        rows += attacked_rows(
-            ground, "text", noise.made[0], attack=control, threat={**threat, "steps": 0}, distance=noise.distance[0], **scores
-        )  # fmt: skip
-    rows += attacked_rows(
-        ground, "text", found.made[mark], attack=attack, threat=threat, distance=found.distance[mark], name=name,
-        passes=found.passes[mark], seconds=round(found.seconds, 3), **scores,
-    )  # fmt: skip
+            marks = (made.search.steps,)
+            found, made_rows = cmla_rows(ground, made, "text", marks=marks, noise=True, progress=bar, **scores)
+    rows += made_rows
     if out:
         write_rows(out, rows)
         say(f"wrote {out}")

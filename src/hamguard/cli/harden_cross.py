@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +74,8 @@ def harden_cross(
     typer.echo(
         f"{out}: {done.card.title}, {facts['title']}, eps {request.eps * 255:g}/255 and {request.settings.text_eps:g} of texts"
     )
+    if moved := facts.get("adversaries"):
+        typer.echo(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
     if rows:
         _print(rows, str(model), str(out), steps)
     for note in done.card.data["notes"]:
@@ -89,7 +90,7 @@ def _measured(
     """Clean and attacked searches across modalities; each attack knows the model that it attacks."""
     from hamguard.attacks.methods.cmla import cmla, cmla_text
     from hamguard.attacks.threat import Linf
-    from hamguard.evaluation.cross_attack import attacked_rows, cmla_facts, cmla_threat, run_cross
+    from hamguard.evaluation.cross_attack import cmla_rows
     from hamguard.evaluation.cross_modal import cross_rows, open_ground
     from hamguard.models.cross_modal import load_cross
 
@@ -105,12 +106,8 @@ def _measured(
             ("text", cmla_text(steps=steps, intra=intra, threat=Linf(text_eps))),
         ):
             with Bar(f"attacking {side}s of {name}") as bar:
-                found = run_cross(ground, attack, side, marks=(steps,), progress=bar)  # type: ignore[arg-type]
-            rows += attacked_rows(
-                ground, side, found.made[steps], attack=cmla_facts(attack, side), threat=cmla_threat(attack, steps, side),  # type: ignore[arg-type]
-                distance=found.distance[steps], passes=found.passes[steps], seconds=round(found.seconds, 3),
-            )  # fmt: skip
-    return [replace(row, model=name) if row.model != "random codes" else row for row in rows]
+                rows += cmla_rows(ground, attack, side, marks=(steps,), progress=bar)[1]  # type: ignore[arg-type]
+    return rows
 
 
 def _print(rows: Sequence[Row], before: str, after: str, steps: int) -> None:

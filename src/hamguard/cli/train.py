@@ -132,7 +132,6 @@ def train(
             batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
         )  # fmt: skip
         return
-    from hamguard.data.sources import open_source
     from hamguard.evaluation.score import validation_map
     from hamguard.training.distributed import join_world, leave_world
     from hamguard.training.train import train as run
@@ -148,12 +147,8 @@ def train(
     world = join_world()
     if world.size > 1 and chosen.type == "cuda":
         chosen = choose_device(f"cuda:{world.rank}")
-    ask = request.data
     with Bar("reading pictures") as bar:
-        dataset, split = open_source(
-            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates, size=ask.size, progress=bar.count,
-        )  # fmt: skip
+        dataset, split = request.data.open(data_root, bar.count)
     validate = validation_map(dataset, chosen) if request.training.patience else None
     try:
         with Bar(f"training {request.method}") as bar:

@@ -40,7 +40,6 @@ def train_comdefend(
     """
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; comdefend takes --set KEY=VALUE")
-    from hamguard.data.sources import open_source
     from hamguard.defenses.comdefend import build_comdefend_request
     from hamguard.defenses.comdefend import train_comdefend as run
     from hamguard.training.distributed import join_world
@@ -52,12 +51,9 @@ def train_comdefend(
     request = build_comdefend_request(flags, sets)
     if join_world().size > 1:
         raise RequestError("comdefend is trained by one process; leave out torchrun")
-    chosen, ask = choose_device(device), request.data
+    chosen = choose_device(device)
     with Bar("reading pictures") as bar:
-        dataset, split = open_source(
-            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates, size=ask.size, progress=bar.count,
-        )  # fmt: skip
+        dataset, split = request.data.open(data_root, bar.count)
     with Bar(f"training {request.method}") as bar:
         result = run(request, dataset, split, out, device=chosen, restart=restart, progress=bar)
     _report(result, out, as_json=as_json)

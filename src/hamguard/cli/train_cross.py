@@ -40,7 +40,6 @@ def train_cross(
     Raises:
         RequestError: several processes, a wrong setting, or data without texts or labels.
     """
-    from hamguard.data.sources import open_source
     from hamguard.training.cross_request import build_cross_request
     from hamguard.training.cross_train import train_cross as run
     from hamguard.training.distributed import join_world
@@ -54,12 +53,8 @@ def train_cross(
     request = build_cross_request(method, read_recipe(recipe) if recipe else {}, flags, sets)
     if join_world().size > 1:
         raise RequestError(f"{method} is trained by one process; start it without torchrun")
-    ask = request.data
     with Bar("reading pictures") as bar:
-        dataset, split = open_source(
-            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates, size=ask.size, progress=bar.count,
-        )  # fmt: skip
+        dataset, split = request.data.open(data_root, bar.count)
     with Bar(f"training {method}") as bar:
         done = run(request, dataset, split, out, device=choose_device(device), restart=restart, progress=bar)
     if as_json:

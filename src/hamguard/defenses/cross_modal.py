@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.pairs import PairCodes, pair_codes
-from hamguard.attacks.losses.cmla import CmlaLoss
+from hamguard.attacks.losses.cmla import CmlaLoss, distortion
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla, cmla_text
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, parse_eps
@@ -189,7 +189,10 @@ def harden_cross(
     if request.method == "minmax":
         task.adversaries = inner_cross(task, request)
     fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
-    done = finish_cross(task, folder, dict(text_card.texts), _facts(request, card, parent, dataset, split, recipe))
+    facts = _facts(request, card, parent, dataset, split, recipe)
+    if request.method == "static":
+        facts["defense"]["adversaries"] = _distances(pairs, len(kept))
+    done = finish_cross(task, folder, dict(text_card.texts), facts)
     (folder / MADE).unlink(missing_ok=True)
     return done
 
@@ -218,6 +221,14 @@ def _in_front(
     return Pairs(
         store, np.arange(len(store)), torch.cat([torch.from_numpy(bags), pairs.bags]), torch.cat([pairs.labels[:m], pairs.labels])
     )  # fmt: skip
+
+
+def _distances(pairs: Pairs, clean: int) -> dict[str, float]:
+    """Mean D of the adversaries in front of `clean` pairs by modality; near 0 where the norm term held them at their originals."""
+    m = len(pairs) - clean
+    groups = torch.split(torch.arange(m), GROUP)
+    image = torch.cat([distortion(pairs.pictures(rows), pairs.pictures(rows + m)) for rows in groups])
+    return {"image": float(image.mean()), "text": float(distortion(pairs.bags[:m], pairs.bags[m : 2 * m]).mean())}
 
 
 def _made(

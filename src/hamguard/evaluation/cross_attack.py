@@ -181,7 +181,7 @@ def codes_of(ground: CrossGround, side: Modality, made: Any) -> CodeBank:
 def attacked_rows(
     ground: CrossGround, side: Modality, made: Any, *, attack: dict[str, Any], threat: dict[str, Any],
     distance: Floats, name: str = "D", passes: tuple[int, int] = (0, 0), seconds: float | None = None,
-    metrics: Sequence[str] = ("map",), convention: Convention = EXACT, defense: dict[str, Any] | None = None,
+    metrics: Sequence[str] = ("map",), convention: Convention = EXACT,
 ) -> list[Row]:  # fmt: skip
     """Rows of both searches of the changed side, then how far codes and items moved.
 
@@ -197,7 +197,6 @@ def attacked_rows(
         seconds: time that the attack took.
         metrics: what to measure.
         convention: ties, denominator, empty queries.
-        defense: of the model, where the card does not say.
     """
     bank = codes_of(ground, side, made)
     rows: list[Row] = []
@@ -206,8 +205,7 @@ def attacked_rows(
         base = task_row(ground, f"{side}->{searched}")
         hashes = {**base.hashes, "query_codes": bank.digest}
         base = replace(
-            base, attack=attack, threat=threat, forwards=passes[0], backwards=passes[1], seconds=seconds, hashes=hashes,
-            defense=defense or base.defense,
+            base, attack=attack, threat=threat, forwards=passes[0], backwards=passes[1], seconds=seconds, hashes=hashes
         )  # fmt: skip
         table = distance_histograms(bank, ground.database[searched])
         for text in metrics:
@@ -219,6 +217,55 @@ def attacked_rows(
         interval = bootstrap_interval(values, seed=ground.seed)
         rows.append(replace(base, task=side, metric=metric, value=float(values.mean()), ci95=interval, n=len(values)))
     return rows
+
+
+def cmla_rows(
+    ground: CrossGround, attack: Attack, side: Modality, *, marks: Sequence[int], noise: bool = False, progress: Any = None,
+    **scores: Any,
+) -> tuple[CrossAttacked, list[Row]]:  # fmt: skip
+    """CMLA on one side, carried out and measured.
+
+    Args:
+        ground: the model that is attacked and asked.
+        attack: `cmla` or `cmla_text`.
+        side: what it changes.
+        marks: numbers of gradients to look after.
+        noise: add the rows of noise inside the same threat.
+        progress: told how far the work is.
+        scores: `metrics` and `convention` of `attacked_rows`.
+
+    Returns:
+        What was made, and its rows in the order of the marks.
+
+    Raises:
+        RequestError: as `run_cross`.
+        RunError: the gradient is not finite.
+    """
+    found, rows, facts = run_cross(ground, attack, side, marks=marks, progress=progress), [], cmla_facts(attack, side)
+    for mark in marks:
+        rows += attacked_rows(
+            ground, side, found.made[mark], attack=facts, threat=cmla_threat(attack, mark, side),
+            distance=found.distance[mark], passes=found.passes[mark],
+            seconds=round(found.seconds * mark / max(marks), 3), **scores,
+        )  # fmt: skip
+    if noise:
+        control = noise_like(ground, attack, side)
+        rows += attacked_rows(
+            ground, side, control.made[0], attack={**facts, "method": "noise", "values": {}},
+            threat=cmla_threat(attack, 0, side), distance=control.distance[0], **scores,
+        )  # fmt: skip
+    return found, rows
+
+
+def word_rows(ground: CrossGround, edits: WordEdits, **scores: Any) -> tuple[CrossAttacked, list[Row]]:
+    """Word edits, carried out and measured; `scores` and errors as in `cmla_rows`."""
+    found = run_words(ground, edits)
+    attack, threat = word_facts(edits)
+    rows = attacked_rows(
+        ground, "text", found.made[edits.most], attack=attack, threat=threat, distance=found.distance[edits.most],
+        name="edits", passes=found.passes[edits.most], seconds=round(found.seconds, 3), **scores,
+    )  # fmt: skip
+    return found, rows
 
 
 def cmla_facts(attack: Attack, side: Modality, made_on: str | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.bank import CodeBank, PairBank
-from hamguard.codes.binary import hamming_pairs, pack
+from hamguard.codes.binary import hamming_pairs, pack, sign
 from hamguard.core.errors import RunError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
@@ -61,7 +61,7 @@ def text_codes(model: CrossModel, texts: Sequence[str], device: torch.device | s
         z = model.text.logits(model.vocabulary.bag(texts[start : start + STEP]).to(device))
         if not bool(z.isfinite().all()):
             raise RunError("the text side returns NaN or infinite numbers; its weights are broken")
-        parts.append(pack(model.text.code(model.vocabulary.bag(texts[start : start + STEP]).to(device))))
+        parts.append(pack(sign(z)))
     return np.concatenate(parts)
 
 

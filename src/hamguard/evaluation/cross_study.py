@@ -25,7 +25,6 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing, write_text
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
-from hamguard.data.sources import open_source
 from hamguard.data.split import Split
 from hamguard.defenses.cross_modal import harden_cross
 from hamguard.evaluation.attack_measure import Ground, measure_attack
@@ -35,12 +34,10 @@ from hamguard.evaluation.cross_attack import (
     CrossAttacked,
     attacked_rows,
     cmla_facts,
+    cmla_rows,
     cmla_threat,
     codes_of,
-    noise_like,
-    run_cross,
-    run_words,
-    word_facts,
+    word_rows,
 )
 from hamguard.evaluation.cross_modal import (
     CrossGround,
@@ -96,10 +93,7 @@ def open_study(
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file; --out must be a folder")
-    ask = recipe.data
-    dataset, split = open_source(
-        ask.source, root=root, seed=ask.split_seed, protocol=ask.protocol, drop_duplicates=ask.drop_duplicates, size=ask.size
-    )  # fmt: skip
+    dataset, split = recipe.data.open(root)
     return Study(recipe, dataset, split, out, Cells(out / "cells", told, parent))
 
 
@@ -227,21 +221,9 @@ def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: boo
         def work(
             side: Modality = side, attack: Any = attack, kept: Path = kept, steps: Sequence[int] = steps
         ) -> list[Row]:
-            found = run_cross(ground, attack, side, marks=steps)
+            found, rows = cmla_rows(ground, attack, side, marks=steps, noise=True, metrics=METRICS)
             _keep(kept, found, max(steps))
-            out = []
-            for mark in steps:
-                out += attacked_rows(
-                    ground, side, found.made[mark], attack=cmla_facts(attack, side), threat=cmla_threat(attack, mark, side),
-                    distance=found.distance[mark], passes=found.passes[mark],
-                    seconds=round(found.seconds * mark / max(steps), 3), metrics=METRICS,
-                )  # fmt: skip
-            noise = noise_like(ground, attack, side)
-            control = {**cmla_facts(attack, side), "method": "noise", "values": {}}
-            return out + attacked_rows(
-                ground, side, noise.made[0], attack=control, threat=cmla_threat(attack, 0, side), distance=noise.distance[0],
-                metrics=METRICS,
-            )  # fmt: skip
+            return rows
 
         form = "published" if attack.threat.one_sided else "cmla"
         name = f"{ground.name}-{form}-{side}-{attack.threat.eps:.3g}"
@@ -269,12 +251,7 @@ def _words(study: Study, ground: CrossGround, edits: Sequence[int]) -> list[Row]
         asked = WordEdits(most)
 
         def work(asked: WordEdits = asked) -> list[Row]:
-            found = run_words(ground, asked)
-            attack, threat = word_facts(asked)
-            return attacked_rows(
-                ground, "text", found.made[asked.most], attack=attack, threat=threat, distance=found.distance[asked.most],
-                name="edits", passes=found.passes[asked.most], seconds=round(found.seconds, 3), metrics=METRICS,
-            )  # fmt: skip
+            return word_rows(ground, asked, metrics=METRICS)[1]
 
         rows += study.cells.rows(f"{ground.name}-words-{most}", _facts(ground, repr(asked)), work)
     return rows
@@ -298,14 +275,7 @@ def _tradeoff(study: Study, name: str) -> list[Row]:
             assert isinstance(attack.loss, CmlaLoss)
 
             def work(side: Modality = side, attack: Any = attack) -> list[Row]:
-                found = run_cross(ground, attack, side, marks=(part.steps,))
-                return _marked(
-                    attacked_rows(
-                        ground, side, found.made[part.steps], attack=cmla_facts(attack, side),
-                        threat=cmla_threat(attack, part.steps, side), distance=found.distance[part.steps],
-                        passes=found.passes[part.steps], seconds=round(found.seconds, 3),
-                    )
-                )  # fmt: skip
+                return _marked(cmla_rows(ground, attack, side, marks=(part.steps,))[1])
 
             rows += study.cells.rows(f"{name}-intra-{weight:g}-{side}", _facts(ground, side, repr(attack)), work)
     return rows

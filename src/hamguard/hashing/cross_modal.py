@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.hashing.objective import Settings, pair_weights
+from hamguard.hashing.dpsh import pair_likelihood
+from hamguard.hashing.memory import pair_mean
+from hamguard.hashing.objective import Settings
 
 
 class CrossSettings(Settings):
@@ -92,6 +93,5 @@ def cross_likelihood(own: Tensor, other: Tensor, similar: Tensor, *, balance: bo
     Returns:
         Mean of `softplus(theta) - S theta` with `theta = scale * own . other`, a scalar.
     """
-    theta = scale * (own @ other.T)  # (B, N)
-    terms = softplus(theta) - similar * theta
-    return (terms * pair_weights(similar)).mean() if balance else terms.mean()
+    terms = pair_likelihood(own, other, similar, scale)  # (B, N); (i, i) is a picture with its text and stays
+    return pair_mean(terms, similar, balance=balance, skip_self=False)

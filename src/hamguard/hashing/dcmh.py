@@ -28,6 +28,7 @@ from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
 from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood, register_cross
+from hamguard.hashing.objective import similarity
 
 
 def update_codes(f: Tensor, g: Tensor, gamma: float) -> Tensor:
@@ -68,7 +69,7 @@ def dcmh(
     Returns:
         A scalar.
     """
-    similar = ((labels @ other_labels.T) > 0).to(own)  # S, (B, N)
+    similar = similarity(labels, other_labels)  # S, (B, N)
     pairs = cross_likelihood(own, other, similar, balance=balance)
     return pairs + gamma * (codes - own).square().mean() + eta * own.mean(0).square().mean()
 

@@ -28,18 +28,19 @@ from hamguard.hashing.objective import Objective, register, similarity
 EtaOver = Literal["elements", "pairs"]
 
 
-def pair_likelihood(u: Tensor, other_u: Tensor, similar: Tensor) -> Tensor:
+def pair_likelihood(u: Tensor, other_u: Tensor, similar: Tensor, scale: float = 0.5) -> Tensor:
     """Negative log likelihood of each pair.
 
     Args:
         u: relaxed codes, `(B, K)`.
         other_u: relaxed codes of the other side, `(N, K)`.
         similar: `S` in {0, 1}, `(B, N)`.
+        scale: factor of the inner product.
 
     Returns:
-        `softplus(theta) - S theta` with `theta = u_i . u_j / 2`, `(B, N)`.
+        `softplus(theta) - S theta` with `theta = scale u_i . u_j`, `(B, N)`.
     """
-    theta = u @ other_u.T / 2  # eq. (1), (B, N)
+    theta = scale * (u @ other_u.T)  # eq. (1), (B, N)
     return softplus(theta) - similar * theta  # eq. (2)
 
 

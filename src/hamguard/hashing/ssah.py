@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood, register_cross
+from hamguard.hashing.objective import similarity
 
 
 def ssah(
@@ -57,7 +58,7 @@ def ssah(
     Returns:
         A scalar.
     """
-    similar = ((labels @ labels.T) > 0).to(h)  # S, (B, B)
+    similar = similarity(labels, labels)  # S, (B, B)
     hash_pairs = cross_likelihood(h, guide_h, similar, balance=balance)
     feature_pairs = cross_likelihood(f, guide_f, similar, balance=balance, scale=0.5 * h.shape[1] / f.shape[1])
     label_error = (labels - torch.sigmoid(label_logits)).square().mean()

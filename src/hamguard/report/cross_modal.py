@@ -127,7 +127,7 @@ def _claim_sentence(rows: Rows, name: str, side: str) -> list[str]:
     across, within = (rows.value(name, task, tradeoff=True) for task in (ACROSS[side], WITHIN[side]))
     if not points or across is None or within is None:
         return []
-    floor_across, floor_within = rows.floor(ACROSS[side]), rows.floor(WITHIN[side])
+    floor_across, floor_within = rows.floor(ACROSS[side], tradeoff=True), rows.floor(WITHIN[side], tradeoff=True)
     falls = [
         (weight, (across - a) / max(1e-9, across - floor_across), (within - w) / max(1e-9, within - floor_within))
         for weight, a, w in points

@@ -55,10 +55,15 @@ class Rows:
         """All models, in the order of the rows."""
         return list(dict.fromkeys(row.model for row in self.rows if row.model and row.model != "random codes"))
 
-    def floor(self, task: str) -> float:
-        """MAP of random codes."""
+    def floor(self, task: str, tradeoff: bool = False) -> float:
+        """MAP of random codes, over the queries of the main tables or over the fewer ones of the trade-off."""
         found = [
-            row.value for row in self.rows if row.task == task and row.metric == "random_map" and row.value is not None
+            row.value
+            for row in self.rows
+            if row.task == task
+            and row.metric == "random_map"
+            and row.value is not None
+            and (TRADEOFF in row.notes) == tradeoff
         ]
         return sum(found) / len(found) if found else 0.0
 
@@ -119,7 +124,7 @@ def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequen
     steps = rows.steps(side, names[0], one_sided)
     head = ["model", "clean", "noise"]
     head += [word for mark in steps for word in (f"MAP {mark}", f"D {mark}")]
-    head += ["way to random", "own: clean", "own: attacked"]
+    head += ["to random", "own", "own after"]
     lines = []
     for name in names:
         figures = {"eps": eps, "one_sided": one_sided}

@@ -20,6 +20,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood
 from hamguard.hashing.dcmh import DCMHSettings, dcmh, update_codes
+from hamguard.hashing.objective import similarity
 from hamguard.hashing.ssah import SSAHSettings, discriminate, mislead, ssah
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.ssah_parts import SsahParts
@@ -294,7 +295,7 @@ class SsahTask(CrossTask):
         loss = loss + ssah(hv, fv, parts.image_label(fv), labels, **guide, **weights)
         loss = loss + ssah(ht, ft, parts.text_label(ft), labels, **guide, **weights)
         if ask.cross:
-            similar = ((labels @ labels.T) > 0).to(hv)
+            similar = similarity(labels, labels)
             for own, other in ((hv, ht), (ht, hv)):
                 loss = loss + ask.cross * cross_likelihood(own, other.detach(), similar, balance=ask.balance)
         for critic, f in ((parts.image_critic, fv), (parts.text_critic, ft)):

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hamguard.core.checks import suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
+from hamguard.data.cache import Progress as Decoded
+from hamguard.data.dataset import Dataset
+from hamguard.data.sources import open_source
+from hamguard.data.split import Split
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
 from hamguard.training.recipe import Recipe
@@ -38,6 +42,22 @@ class DataSection(BaseModel):
     split_seed: int = Field(0, description="seed of a drawn split; apart from `seed`, so that runs differ on one split")
     size: int | None = Field(None, ge=1, description="side in pixels, for sources that can be resized")
     drop_duplicates: bool = Field(False, description="leave out copies of pictures")
+
+    def open(self, root: Path | None = None, progress: Decoded | None = None) -> tuple[Dataset, Split]:
+        """Open the data set and its split.
+
+        Args:
+            root: folder of the named data sets.
+            progress: called with `(done, total)` while a large set is decoded for the first time.
+
+        Raises:
+            RequestError: unknown source or protocol, or data that do not agree with themselves.
+            DataMissingError: the data are not on this machine.
+        """
+        return open_source(
+            self.source, root=root, seed=self.split_seed, protocol=self.protocol, drop_duplicates=self.drop_duplicates,
+            size=self.size, progress=progress,
+        )  # fmt: skip
 
 
 class ModelSection(BaseModel):
