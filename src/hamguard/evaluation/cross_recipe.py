@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hamguard.attacks.threat import parse_eps
+from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense, CrossHardenRequest, build_cross_harden
 from hamguard.hashing.cross_modal import cross_method
@@ -139,6 +140,11 @@ class CrossRecipe(Section):
         return build_cross_harden(flags, words_of(self.defenses.set))
 
 
+SECTIONS: tuple[type[BaseModel], ...] = (
+    CrossRecipe, ModelPart, AttackPart, WordsPart, TradeoffPart, GuidedPart, DefensePart, DataSection,
+)  # fmt: skip
+
+
 def words_of(table: dict[str, Any]) -> list[str]:
     """A table as `--set` words."""
     return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in table.items()]
@@ -159,8 +165,12 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
     try:
         recipe = CrossRecipe(**content)
     except ValidationError as error:
-        fault = first_fault(error)
-        raise RequestError(f"{path}: {fault}") from error
+        found = error.errors()[0]
+        if found["type"] == "extra_forbidden":
+            key, known = str(found["loc"][-1]), [name for kind in SECTIONS for name in kind.model_fields]
+            near = suggest(key, known) or f"; allowed: {', '.join(CrossRecipe.model_fields)}"
+            raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
+        raise RequestError(f"{path}: {first_fault(error)}") from error
     for name, part in recipe.models.items():
         cross_method(part.method or name)
         recipe.training(name)
