@@ -140,9 +140,10 @@ class CrossRecipe(Section):
         return build_cross_harden(flags, words_of(self.defenses.set))
 
 
-SECTIONS: tuple[type[BaseModel], ...] = (
-    CrossRecipe, ModelPart, AttackPart, WordsPart, TradeoffPart, GuidedPart, DefensePart, DataSection,
-)  # fmt: skip
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSection, "models": ModelPart, "attack": AttackPart, "words": WordsPart, "tradeoff": TradeoffPart,
+    "guided": GuidedPart, "defenses": DefensePart,
+}  # fmt: skip
 
 
 def words_of(table: dict[str, Any]) -> list[str]:
@@ -167,8 +168,8 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
     except ValidationError as error:
         found = error.errors()[0]
         if found["type"] == "extra_forbidden":
-            key, known = str(found["loc"][-1]), [name for kind in SECTIONS for name in kind.model_fields]
-            near = suggest(key, known) or f"; allowed: {', '.join(CrossRecipe.model_fields)}"
+            key, kind = str(found["loc"][-1]), SECTIONS.get(str(found["loc"][0]), CrossRecipe)
+            near = suggest(key, kind.model_fields) or f"; allowed: {', '.join(kind.model_fields)}"
             raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
         raise RequestError(f"{path}: {first_fault(error)}") from error
     for name, part in recipe.models.items():
