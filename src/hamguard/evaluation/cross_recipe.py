@@ -168,8 +168,8 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
     except ValidationError as error:
         found = error.errors()[0]
         if found["type"] == "extra_forbidden":
-            key, kind = str(found["loc"][-1]), SECTIONS.get(str(found["loc"][0]), CrossRecipe)
-            near = suggest(key, kind.model_fields) or f"; allowed: {', '.join(kind.model_fields)}"
+            known = SECTIONS.get(str(found["loc"][0]), CrossRecipe).model_fields
+            near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
             raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
         raise RequestError(f"{path}: {first_fault(error)}") from error
     for name, part in recipe.models.items():
