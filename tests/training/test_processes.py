@@ -94,7 +94,8 @@ def test_sigkill_and_the_same_command_again(
 
 
 def test_two_processes_are_one_with_the_same_global_batch(whole: dict[int, Path]) -> None:
+    """Sums in another order round apart by about 1e-5 after 150 steps; another batch size by more than 5e-3."""
     one, two = load_file(whole[1] / WEIGHTS), load_file(whole[2] / WEIGHTS)
     assert one.keys() == two.keys()
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-4)

@@ -235,24 +235,24 @@ def cmla_rows(
         scores: `metrics` and `convention` of `attacked_rows`.
 
     Returns:
-        What was made, and its rows in the order of the marks.
+        What was made, and its rows: noise, then the marks in their order.
 
     Raises:
         RequestError: as `run_cross`.
         RunError: the gradient is not finite.
     """
     found, rows, facts = run_cross(ground, attack, side, marks=marks, progress=progress), [], cmla_facts(attack, side)
-    for mark in marks:
-        rows += attacked_rows(
-            ground, side, found.made[mark], attack=facts, threat=cmla_threat(attack, mark, side),
-            distance=found.distance[mark], passes=found.passes[mark],
-            seconds=round(found.seconds * mark / max(marks), 3), **scores,
-        )  # fmt: skip
     if noise:
         control = noise_like(ground, attack, side)
         rows += attacked_rows(
             ground, side, control.made[0], attack={**facts, "method": "noise", "values": {}},
             threat=cmla_threat(attack, 0, side), distance=control.distance[0], **scores,
+        )  # fmt: skip
+    for mark in marks:
+        rows += attacked_rows(
+            ground, side, found.made[mark], attack=facts, threat=cmla_threat(attack, mark, side),
+            distance=found.distance[mark], passes=found.passes[mark],
+            seconds=round(found.seconds * mark / max(marks), 3), **scores,
         )  # fmt: skip
     return found, rows
 
