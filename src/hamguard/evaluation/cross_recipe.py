@@ -5,31 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field
 
-from hamguard.attacks.threat import parse_eps
-from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense, CrossHardenRequest, build_cross_harden
+from hamguard.evaluation.recipe_section import NAME, Section, parse_study, words_of
 from hamguard.hashing.cross_modal import cross_method
 from hamguard.training.cross_request import CrossRequest, build_cross_request
-from hamguard.training.request import DataSection, first_fault, read_recipe
+from hamguard.training.request import DataSection, read_recipe
 
 Eps = Annotated[float, Field(gt=0, le=1)]
-NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
-
-
-class Section(BaseModel):
-    """A table of the recipe; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("eps", "text_eps", mode="before", check_fields=False)
-    @classmethod
-    def _parts(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            return [parse_eps(one) if isinstance(one, str) else one for one in value]
-        return parse_eps(value) if isinstance(value, str) else value
 
 
 class ModelPart(Section):
@@ -38,7 +23,7 @@ class ModelPart(Section):
     method: str | None = Field(None, description="dcmh or ssah; the name of the table where not given")
     bits: int = Field(32, ge=1, le=4096)
     epochs: int | None = Field(None, ge=1)
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class AttackPart(Section):
@@ -84,7 +69,7 @@ class DefensePart(Section):
     methods: tuple[CrossDefense, ...] = ("control", "static", "minmax")
     eps: Eps = 10 / 255
     epochs: int = Field(5, ge=1)
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class CrossRecipe(Section):
@@ -146,11 +131,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 
 
-def words_of(table: dict[str, Any]) -> list[str]:
-    """A table as `--set` words."""
-    return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in table.items()]
-
-
 def read_cross_recipe(path: Path | str) -> CrossRecipe:
     """Read and check a recipe.
 
@@ -163,15 +143,7 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
             f'{path} is no study: its first line must be study = "cross-modal", got {content.get("study")!r}; '
             "recipes of one model go to hamguard train"
         )
-    try:
-        recipe = CrossRecipe(**content)
-    except ValidationError as error:
-        found = error.errors()[0]
-        if found["type"] == "extra_forbidden":
-            known = SECTIONS.get(str(found["loc"][0]), CrossRecipe).model_fields
-            near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
-            raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
-        raise RequestError(f"{path}: {first_fault(error)}") from error
+    recipe = parse_study(CrossRecipe, content, path, SECTIONS)
     for name, part in recipe.models.items():
         cross_method(part.method or name)
         recipe.training(name)

@@ -1,0 +1,67 @@
+"""What all recipes of studies share: tables that refuse unknown keys, eps written as 8/255, one value or a list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from hamguard.attacks.threat import parse_eps
+from hamguard.core.checks import suggest
+from hamguard.core.errors import RequestError
+from hamguard.training.request import first_fault
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+"""What a model, attack or defense may be called: it becomes part of file names."""
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A table of a recipe; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("eps", "text_eps", mode="before", check_fields=False)
+    @classmethod
+    def _parts(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [parse_eps(one) if isinstance(one, str) and one != "own" else one for one in value]
+        return parse_eps(value) if isinstance(value, str) and value != "own" else value
+
+
+def listed(value: Any) -> Any:
+    """One value as a list of one; a list as it is."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def words_of(table: Mapping[str, Any]) -> list[str]:
+    """A table as `--set` words."""
+    return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in table.items()]
+
+
+def parse_study(
+    kind: type[AnySection], content: Mapping[str, Any], path: Path | str, sections: Mapping[str, type[BaseModel]]
+) -> AnySection:
+    """A recipe of a file's content.
+
+    Args:
+        kind: class of the recipe.
+        content: of the file.
+        path: the file, for the message.
+        sections: table name to its class, for the nearest key.
+
+    Raises:
+        RequestError: a wrong key or value; the first fault is named.
+    """
+    try:
+        return kind(**content)
+    except ValidationError as error:
+        found = error.errors()[0]
+        if found["type"] == "extra_forbidden":
+            known = sections.get(str(found["loc"][0]), kind).model_fields
+            near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
+            raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
+        raise RequestError(f"{path}: {first_fault(error)}") from error
