@@ -27,7 +27,7 @@ from hamguard.data.split import Part, Split
 from hamguard.evaluation.attack_files import check_folder, read_pictures, write_manifest, write_pictures
 from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
 from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
-from hamguard.evaluation.attack_run import AttackedPictures, Source, forget, run_attack, run_key
+from hamguard.evaluation.attack_run import ALONE, AttackedPictures, Source, forget, run_attack, run_key
 from hamguard.evaluation.cross_modal import text_bank
 from hamguard.evaluation.encode import encode, fits, packed_codes
 from hamguard.evaluation.generators import check_generator, noise_like, with_generator
@@ -38,6 +38,7 @@ from hamguard.images.distortion import Distortion, measure_distortion
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import AnyModel, Card
+from hamguard.training.distributed import World
 
 Progress = Callable[[float, str], None]
 
@@ -154,6 +155,7 @@ def measure_attack(
     restart: bool = False,
     metrics: Sequence[str] = ("map",),
     convention: Convention = EXACT,
+    world: World = ALONE,
     progress: Progress | None = None,
 ) -> Measured:
     """Carry out a plan and measure it.
@@ -167,6 +169,7 @@ def measure_attack(
         restart: replace what lies there, and forget finished batches.
         metrics: as for `evaluate`.
         convention: ties, denominator, empty queries.
+        world: processes that share the work on the pictures.
         progress: told how far the attack is.
 
     Raises:
@@ -200,7 +203,7 @@ def measure_attack(
     if found is None:
         found = run_attack(
             plan, made_on, ground.dataset, ground.rows, labels, work=folder / key, seed=ground.seed,
-            batch_size=ground.batch_size, device=ground.device, progress=progress,
+            batch_size=ground.batch_size, device=ground.device, world=world, progress=progress,
         )  # fmt: skip
         if save_images:  # what is scored is what the files give back
             found = replace(found, pixels=write_pictures(save_images, found.pixels, ground.query.ids))

@@ -25,8 +25,10 @@ from hamguard.evaluation.attack_plan import AttackPlan, describe
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
+from hamguard.training.distributed import World, wait
 
 Progress = Callable[[float, str], None]
+ALONE = World()
 KEPT = ("pixels", "forwards", "backwards", "seconds")
 
 
@@ -83,6 +85,7 @@ def run_attack(
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    world: World = ALONE,
     progress: Progress | None = None,
 ) -> AttackedPictures:
     """Attack pictures of a data set.
@@ -98,6 +101,7 @@ def run_attack(
         seed: seed of the attack.
         batch_size: pictures attacked at once.
         device: where to compute.
+        world: processes that share the batches; each of them returns all pictures.
         progress: told how far the work is.
 
     Raises:
@@ -109,7 +113,15 @@ def run_attack(
     numbers = np.arange(len(rows)) if numbers is None else numbers
     if plan.fold:
         sources = [replace(source, model=folded(source.model)) for source in sources]
-    for start in range(0, len(rows), batch_size):
+    starts = range(0, len(rows), batch_size)
+    if world.size > 1:
+        for start in starts[world.rank :: world.size]:
+            one = slice(start, min(start + batch_size, len(rows)))
+            if _kept(work / f"{start:07d}.npz", one.stop - start) is None:
+                made = _attack_batch(plan, sources, dataset, rows, labels, numbers, one, seed, device)
+                _keep(work / f"{start:07d}.npz", made)
+        wait(world)  # from here on every batch lies there for everybody
+    for start in starts:
         stop = min(start + batch_size, len(rows))
         path = work / f"{start:07d}.npz"
         part = _kept(path, stop - start)
@@ -120,11 +132,11 @@ def run_attack(
                 raise StoppedError(
                     f"stopped: {start:,} of {len(rows):,} pictures are attacked; the same command goes on from there"
                 ) from stopped
-            with replacing(path) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, **part)
+            _keep(path, part)
         parts.append(part)
         if progress:
             progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
+    wait(world)  # nobody forgets a batch that another still reads
     joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
     return AttackedPictures(joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()))
 
@@ -132,6 +144,11 @@ def run_attack(
 def forget(work: Path) -> None:
     """Remove the batches of a finished run."""
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _keep(path: Path, part: dict[str, Any]) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **part)
 
 
 def _kept(path: Path, count: int) -> dict[str, Any] | None:

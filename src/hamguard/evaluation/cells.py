@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hamguard import __version__
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.training.distributed import World, wait
 
 Told = Callable[[str], None]
 
@@ -24,11 +25,13 @@ class Cells:
         folder: where they lie.
         told: is told which cell begins, and which was found finished.
         parent: process that wants the results; where it is gone, nothing more is begun. 0 for this one.
+        world: processes that work on the same cells together.
     """
 
     folder: Path
     told: Told = lambda text: None
     parent: int = 0
+    world: World = field(default_factory=World)
 
     def check(self) -> None:
         """Stop where nobody waits for the result any more.
@@ -43,24 +46,36 @@ class Cells:
         """File of a cell: its name for people, the hash of all facts for us."""
         return self.folder / f"{name}-{digest_json([__version__, facts])}{suffix}"
 
-    def rows(self, name: str, facts: Any, work: Callable[[], Sequence[Row]]) -> list[Row]:
+    def rows(
+        self, name: str, facts: Any, work: Callable[[], Sequence[Row]], *, beside: Sequence[Path] = ()
+    ) -> list[Row]:
         """Rows of a cell: read where they lie, else worked out and kept.
 
         Args:
             name: what people call it.
             facts: everything that decides the result, as JSON.
-            work: makes the rows.
+            work: makes the rows, and what lies beside them.
+            beside: files that belong to the cell; where one is gone, it is worked out again.
         """
         self.check()
         path = self.path(name, facts)
-        if path.is_file():
-            try:
-                found = read_rows(path)
-                self.told(f"{name}: kept")
-                return found
-            except RequestError:
-                path.unlink()  # damaged: worked out again
+        found = self._kept(path) if all(one.is_file() for one in beside) else None
+        wait(self.world)  # nobody writes before everybody has looked
+        if found is not None:
+            self.told(f"{name}: kept")
+            return found
         self.told(name)
         rows = list(work())
-        write_rows(path, rows)
+        if self.world.leads:
+            write_rows(path, rows)
+        wait(self.world)
         return read_rows(path)  # what a second run would see
+
+    def _kept(self, path: Path) -> list[Row] | None:
+        """Rows of a finished cell; None where there are none, or they are damaged."""
+        if not path.is_file():
+            return None
+        try:
+            return read_rows(path)
+        except RequestError:
+            return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
+from hamguard.core.rows import Row
 from hamguard.core.types import Array
 from hamguard.evaluation.score import random_bank
 from hamguard.retrieval.curves import precision_curve, radius_curve, recall_curve
@@ -46,3 +47,37 @@ def measure_curves(query: CodeBank, database: CodeBank, *, name: str, seed: int 
             curves.within_radius[f"{name}: precision"] = (balls.radius, balls.precision)
             curves.within_radius[f"{name}: recall"] = (balls.radius, balls.recall)
     return curves
+
+
+LEVELS = tuple(range(5, 101, 5))
+"""Levels of recall, in percent, that rows keep."""
+
+
+def curve_rows(query: CodeBank, database: CodeBank, base: Row) -> list[Row]:
+    """Points of both curves as rows, so that a page can draw them: precision at levels of recall, and of the first N answers.
+
+    Args:
+        query: query codes, with the labels that count (target labels toward a target).
+        database: database codes.
+        base: facts that every row carries.
+
+    Returns:
+        Rows with the metric `curve-precision-at-recall` (`at`: recall in percent) and `curve-precision` (`at`: N).
+    """
+    table = distance_histograms(query, database)
+    line = recall_curve(table)
+    levels = np.interp(np.array(LEVELS) / 100, line.recall, line.precision)
+    most = min(1000, len(database))
+    numbers = np.unique(np.geomspace(1, most, 20).round().astype(np.int64))
+    found = [("curve-precision-at-recall", at, value) for at, value in zip(LEVELS, levels, strict=True)]
+    found += [
+        ("curve-precision", int(at), value)
+        for at, value in zip(numbers, precision_curve(table, numbers.tolist()), strict=True)
+    ]
+    return [
+        replace(
+            base, metric=metric, at=at, value=float(value), n=len(query), bits=query.bits, ties="expected",
+            task=base.task or "query->database",
+        )
+        for metric, at, value in found
+    ]  # fmt: skip
