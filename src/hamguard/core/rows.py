@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -86,27 +87,95 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """Read `rows.jsonl`.
+    """Read `rows.jsonl`; a row that does not say its version has the version `unknown`.
 
     Raises:
-        RequestError: missing, no JSON, or a key that no row has; the message names the line.
+        RequestError: missing, not UTF-8, no JSON object, NaN or Infinity, a key that no row has, or a value of a wrong type; the
+            message names the line.
     """
     path = Path(path)
     if not path.is_file():
         raise RequestError(f"no rows at {path}")
-    known = {f.name for f in fields(Row)}
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-            unknown = set(content) - known
-        except (json.JSONDecodeError, TypeError) as error:
-            raise RequestError(f"{path}, line {number}: not a JSON object") from error
-        if unknown:
-            raise RequestError(f"{path}, line {number}: unknown keys {', '.join(sorted(unknown))}")
-        content["ci95"] = tuple(content["ci95"]) if content.get("ci95") else None
-        content["notes"] = tuple(content.get("notes") or ())
-        rows.append(Row(**content))
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if line.strip():
+            rows.append(_row(line, f"{path}, line {number}"))
     return rows
+
+
+def _row(line: bytes, where: str) -> Row:
+    try:
+        content = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except _ConstantError as error:
+        raise RequestError(f"{where}: {error} is no JSON number; a value that does not exist is null") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8 is a ValueError, too
+        raise RequestError(f"{where}: not a JSON object") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{where}: not a JSON object, got {_short(content)}")
+    unknown = set(content) - set(KINDS)
+    if unknown:
+        raise RequestError(f"{where}: unknown keys {', '.join(sorted(unknown))}")
+    for key, value in content.items():
+        allowed, fits = KINDS[key]
+        if value is not None and not fits(value):
+            raise RequestError(f"{where}: {key} must be {allowed} or null, got {_short(value)}")
+    content["ci95"] = tuple(content["ci95"]) if content.get("ci95") is not None else None
+    content["notes"] = tuple(content.get("notes") or ())
+    content["hashes"] = content.get("hashes") or {}
+    content["version"] = content.get("version") or "unknown"
+    return Row(**content)
+
+
+class _ConstantError(ValueError):
+    """NaN or Infinity, which Python's JSON would take."""
+
+
+def _refuse(name: str) -> float:
+    raise _ConstantError(name)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
+
+
+def _is_facts(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_hashes(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(
+        ("protocol", "dataset", "split", "train", "model", "method", "backbone", "task", "metric", "ties", "version"),
+        ("text", lambda value: isinstance(value, str)),
+    ),
+    **dict.fromkeys(("attack", "defense", "threat"), ("an object", _is_facts)),
+    **dict.fromkeys(("bits", "at", "n", "forwards", "backwards"), ("a whole number of at least 0", _is_count)),
+    "value": ("a finite number", _is_number),
+    "ci95": ("two finite numbers, the lower one first,", _is_interval),
+    "seconds": ("a finite number of at least 0", lambda value: _is_number(value) and value >= 0),
+    "seed": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "hashes": ("an object of texts", _are_hashes),
+    "notes": ("a list of texts", _are_texts),
+}
+"""What each key of a row may hold, in words and as a check; the keys are those of `Row`."""
+assert set(KINDS) == {one.name for one in fields(Row)}
