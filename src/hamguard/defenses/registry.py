@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import load_files, load_plugins
 from hamguard.defenses.task import Defense
 
 DEFENSES: dict[str, type[Defense]] = {}
@@ -31,18 +32,9 @@ def register(name: str) -> Callable[[Kind], Kind]:
 
 
 def defense_names() -> list[str]:
-    """All names, sorted."""
-    from hamguard.defenses import (  # noqa: F401 - they fill the registry
-        atrdh,
-        cgat,
-        consistency,
-        control,
-        distill,
-        saat,
-        static,
-        trades,
-    )
-
+    """All names, sorted: of every file of this package, and of plugins."""
+    load_files("hamguard.defenses")
+    load_plugins()
     return sorted(DEFENSES)
 
 

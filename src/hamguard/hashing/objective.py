@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import load_files, load_plugins
 
 
 class Settings(BaseModel):
@@ -110,15 +111,20 @@ def register(name: str) -> Callable[[Kind], Kind]:
     return enter
 
 
+def objective_names() -> list[str]:
+    """All names, sorted: of every file of this package, and of plugins."""
+    load_files("hamguard.hashing")
+    load_plugins()
+    return sorted(REGISTRY)
+
+
 def objective_type(name: str) -> type[Objective]:
     """Look up a method by name.
 
     Raises:
         RequestError: there is none; the message lists all and the nearest.
     """
-    import hamguard.hashing.registry  # noqa: F401 - imports every method file, which fills REGISTRY
-
-    check_choice("hash method", name, sorted(REGISTRY))
+    check_choice("hash method", name, objective_names())
     return REGISTRY[name]
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hamguard.attacks.guides.registry import register_guide
 from hamguard.attacks.guides.vote import labeled, mainstay_sum, reference, vote
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
@@ -39,6 +40,7 @@ SMALLEST_GAIN = (
 )
 
 
+@register_guide("optimal")
 @dataclass(frozen=True)
 class OptimalCode:
     """Guide whose own code (toward), or whose opposite (away), is the best that a local search finds.

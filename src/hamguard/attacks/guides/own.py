@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from hamguard.attacks.guides.registry import register_guide
 from hamguard.codes.bank import CodeBank
 
 
+@register_guide("own")
 @dataclass(frozen=True)
 class OwnCode:
     """The picture's own clean code."""

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hamguard.attacks.guides.registry import register_guide
 from hamguard.attacks.guides.vote import labeled, reference
 from hamguard.attacks.losses.circle import circle_loss
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
-from hamguard.core.checks import check_range
+from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
 
@@ -160,3 +161,17 @@ class PrototypeCode:
 
 PUBLISHED = PrototypeCode(steps=30_000, rate=1e-4, codes_per_step=None, joint=True)
 """The authors' training: a quarter of an hour on one core, where the default takes ten seconds."""
+
+
+@register_guide("prototype", word="paper")
+def prototype_code(training: str = "default") -> PrototypeCode:
+    """Code that a small net learned for the label vector (THA).
+
+    Args:
+        training: `default`, or `paper` for the authors' training.
+
+    Raises:
+        RequestError: another word.
+    """
+    check_choice("training of the prototype", training, ("default", "paper"))
+    return PUBLISHED if training == "paper" else PrototypeCode()

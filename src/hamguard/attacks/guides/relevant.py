@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hamguard.attacks.guides.registry import register_guide
 from hamguard.attacks.guides.vote import labeled
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
@@ -36,6 +37,7 @@ class CodeSet:
         return torch.where(self.member @ self.codes < 0, -1.0, 1.0).to(self.codes)
 
 
+@register_guide("relevant")
 @dataclass(frozen=True)
 class RelevantSet:
     """Reference codes that share a label with the picture; a picture without any has its own code."""

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hamguard.attacks.guides.registry import register_guide
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
@@ -116,6 +117,18 @@ class SignedMean:
         return sign(total)  # (B, K)
 
 
+@register_guide("center")
+def center_code() -> SignedMean:
+    """Code near all reference codes that share a label, which count alike, and far from the others (CgAT)."""
+    return SignedMean("center")
+
+
+@register_guide("mainstay")
+def mainstay_code() -> SignedMean:
+    """Code near the reference codes that share a label, by the cosine of labels, and far from the others (SAAT)."""
+    return SignedMean("mainstay")
+
+
 @dataclass(frozen=True)
 class AnchorCode:
     """DHTA's anchor: majority vote over `n` reference codes drawn among those with exactly the target label; n = 1 is P2P.
@@ -162,3 +175,24 @@ class AnchorCode:
                 drawn = torch.randperm(len(same), generator=generator)[: self.n]
             rows.append(vote(codes[same[drawn.to(same.device)]]))
         return torch.stack(rows)  # (B, K)
+
+
+@register_guide("anchor", word="N")
+def anchor_code(voters: str = "9") -> AnchorCode:
+    """Majority vote over nine reference codes with exactly the label (DHTA).
+
+    Args:
+        voters: another number of codes that vote.
+
+    Raises:
+        RequestError: no number, or none at all.
+    """
+    if not (voters.isascii() and voters.isdigit()):
+        raise RequestError(f"anchor:N takes the number of codes that vote, such as anchor:5, got {voters!r}")
+    return AnchorCode(int(voters))
+
+
+@register_guide("p2p")
+def single_code() -> AnchorCode:
+    """One reference code with exactly the label."""
+    return AnchorCode(1)

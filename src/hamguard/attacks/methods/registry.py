@@ -14,6 +14,7 @@ from hamguard.attacks.generated import Generated
 from hamguard.attacks.universal import Universal
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import load_files, load_plugins
 
 Made: TypeAlias = Attack | Universal | Generated
 """What a factory returns: an attack, one that is fitted on training pictures first, or one that needs a trained generator."""
@@ -86,22 +87,9 @@ def attack_named(name: str) -> Callable[..., Made]:
 
 
 def attack_names() -> list[str]:
-    """All names, sorted."""
-    from hamguard.attacks.methods import (  # noqa: F401 - they fill the registry
-        adaptive,
-        cmla,
-        dhta,
-        hag,
-        iterative,
-        mainstay,
-        nag,
-        noise,
-        prosgan,
-        sdha,
-        tha,
-        universal,
-    )
-
+    """All names, sorted: of every file of this package, and of plugins."""
+    load_files("hamguard.attacks.methods")
+    load_plugins()
     return sorted(ATTACKS)
 
 

@@ -1,0 +1,135 @@
+"""Files of a package are found by being there, plugins by being named; what fails says which it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hamguard.attacks.guides.registry import guide_names, register_guide
+from hamguard.attacks.methods.registry import ATTACKS, attack_named, attack_names
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.plugins import VARIABLE, load_files, load_plugins, registered_names
+from hamguard.defenses.registry import defense_names
+from hamguard.hashing.objective import objective_names
+
+ENTERED: list[str] = []  # what the files of these tests say on being imported
+LINE = "import entered\nentered.names.append(__name__)\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the path; its modules are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "entered", SimpleNamespace(names=ENTERED))
+    ENTERED.clear()
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def write_package(place: Path, name: str, **files: str) -> None:
+    (place / name).mkdir()
+    for file, text in {"__init__": "", **files}.items():
+        (place / name / f"{file}.py").write_text(text, encoding="utf-8")
+
+
+def test_files_of_a_package_are_found_by_being_there(place: Path) -> None:
+    write_package(place, "seen_package", b=LINE, a=LINE)
+    load_files("seen_package")
+    load_files("seen_package")
+    assert ENTERED == ["seen_package.a", "seen_package.b"], "each once, in the order of their names"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no name", "broken_package/bad.py cannot be imported: SyntaxError: invalid syntax"),
+        ("import numpi", "bad.py cannot be imported: ModuleNotFoundError: No module named 'numpi'"),
+        ("raise ValueError", "bad.py cannot be imported: ValueError: no message"),
+        (
+            "from hamguard.attacks.guides.registry import register_guide\n@register_guide('own')\nclass Own: ...",
+            "bad.py cannot be imported: guide 'own' is registered twice",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_imported_names_itself(place: Path, text: str, message: str) -> None:
+    assert "own" in guide_names()
+    write_package(place, "broken_package", bad=text)
+    with pytest.raises(RunError, match=message):
+        load_files("broken_package")
+
+
+def test_plugins_are_the_modules_that_a_person_names(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "plugin_one.py").write_text(LINE)
+    write_package(place, "plugin_package", __init__=LINE, two=LINE, three=LINE)
+    load_plugins()
+    assert ENTERED == [], "nothing is named"
+    monkeypatch.setenv(VARIABLE, "plugin_one, plugin_package.two,")
+    load_plugins()
+    attack_names(), guide_names(), objective_names(), defense_names()
+    assert ENTERED == ["plugin_one", "plugin_package", "plugin_package.two"], "each once, and no other"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("plugin_lost", "", "HAMGUARD_PLUGINS names 'plugin_lost', but there is no module plugin_lost; give modules"),
+        ("plugin_file.py", "pass", r"names 'plugin_file.py', but there is no module plugin_file.py; give modules"),
+        (
+            "plugin_needs",
+            "import numpi",
+            "plugin plugin_needs of HAMGUARD_PLUGINS needs a module that is not here: numpi",
+        ),
+        (
+            "plugin_bad",
+            "1 / 0",
+            "plugin plugin_bad of HAMGUARD_PLUGINS cannot be imported: ZeroDivisionError: division",
+        ),
+        (
+            "plugin_twice",
+            "from hamguard.attacks.methods.registry import register\nregister('tha')(len)",
+            "plugin plugin_twice of HAMGUARD_PLUGINS: attack 'tha' is registered twice",
+        ),
+    ],
+)
+def test_a_wrong_plugin_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
+) -> None:
+    tha = attack_named("tha")
+    if text:
+        (place / f"{name.removesuffix('.py')}.py").write_text(text)
+    monkeypatch.setenv(VARIABLE, name)
+    for ask in (attack_names, guide_names, objective_names, defense_names):
+        with pytest.raises(RequestError, match=message) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    assert ATTACKS["tha"] is tha
+
+
+def test_names_are_read_from_the_text_of_files_and_plugins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registered_names("hamguard.attacks.methods") == attack_names()
+    assert registered_names("hamguard.attacks.guides", "register_guide") == sorted(guide_names())
+    assert registered_names("hamguard.hashing") == objective_names()
+    assert registered_names("hamguard.defenses") == defense_names()
+    (place / "plugin_text.py").write_text(f'{LINE}@register(\n    "aaa", direction="away"\n)\ndef f(): ...\n')
+    monkeypatch.setenv(VARIABLE, "plugin_text,plugin_lost")
+    assert registered_names("hamguard.attacks.methods") == ["aaa", *attack_names_without_plugins(monkeypatch)]
+    assert ENTERED == [], "nothing was imported"
+
+
+def attack_names_without_plugins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    with monkeypatch.context() as inner:
+        inner.delenv(VARIABLE)
+        return attack_names()
+
+
+def test_a_guide_is_registered_once() -> None:
+    guide_names()
+    with pytest.raises(RequestError, match="guide 'anchor' is registered twice"):
+        register_guide("anchor")(len)  # type: ignore[type-var]
