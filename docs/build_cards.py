@@ -1,6 +1,9 @@
-"""Write the cards of methods, attacks, defenses and PPL in `docs/` from the code; a test compares them with what lies there.
+"""Write the cards of methods, attacks, defenses and PPL, and the index of all pages, in `docs/` from the code.
 
-uv run python docs/build_cards.py
+    uv run python docs/build_cards.py [FOLDER]
+
+A test compares them with what lies there. With `HAMGUARD_PLUGINS=module` the methods of the plugin have cards, too; give a FOLDER
+then, which leaves those of the documentation alone.
 """
 
 from __future__ import annotations
@@ -11,6 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from index_page import (
+    DIRECTIONS,
+    any_guide,
+    attack_table,
+    cell,
+    cross_method_table,
+    defense_table,
+    guide_table,
+    index,
+    method_table,
+)
 from pydantic.fields import FieldInfo
 
 from hamguard.attacks import words
@@ -27,16 +41,11 @@ from hamguard.evaluation.attack_plan import FLAGS, describe
 from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
 from hamguard.evaluation.protector_request import ProtectorSettings, build_protector_request
 from hamguard.hashing.cross_modal import CrossSettings, cross_method, cross_methods
-from hamguard.hashing.objective import REGISTRY, Objective, objective_type
+from hamguard.hashing.objective import Objective, objective_names, objective_type
 from hamguard.privacy import ppl, smmd
 from hamguard.training.recipe import Recipe
 
 FOLDER = Path(__file__).parent
-
-
-def cell(value: object) -> str:
-    """A value as a table cell."""
-    return str(value).replace("|", "\\|")
 
 
 def card(kind: type[Objective]) -> str:
@@ -98,15 +107,6 @@ def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo]
     return "\n".join(lines)
 
 
-DIRECTIONS = {
-    "toward": "always toward a target",
-    "away": "always away from a code",
-    "either": "away, or toward a target with `--targets`",
-    "none": "no guide",
-}
-ANY_GUIDE = "own, center, mainstay, anchor, p2p, relevant, prototype or optimal"
-
-
 def shown(value: object) -> str:
     """A default as a person writes it: guides by name, radii as parts of 255."""
     if isinstance(value, float) and 0 < value < 1 and abs(value * 255 - round(value * 255)) < 1e-9:
@@ -122,7 +122,7 @@ def attack_card(name: str) -> str:
     for option, parameter in facts.options.items():
         if option == "toward":
             continue
-        how = {"threat": "`--eps`, `--threat`", "guide": f"`--guide`: {ANY_GUIDE}"}.get(option, f"`--{option}`")
+        how = {"threat": "`--eps`, `--threat`", "guide": f"`--guide`: {any_guide()}"}.get(option, f"`--{option}`")
         how = how if option in FLAGS else f"`--set {option}=VALUE`"
         ball = "the generator's" if facts.needs_generator else ball_of(parameter.default)
         default = ball if option == "threat" else shown(parameter.default)
@@ -234,13 +234,8 @@ def attack_cards() -> dict[str, str]:
         "Written by `docs/build_cards.py` from the code. How they are measured: [attacks](../attacks.md).",
         "",
     ]
-    lines += ["| attack | what it is | direction | presets |", "|---|---|---|---|"]
-    for name in attack_names():
-        facts = method_facts(name)
-        lines.append(
-            f"| [{name}]({name}.md) | {cell(facts.title)} | {DIRECTIONS[facts.direction]} | {', '.join(facts.presets)} |"
-        )
-    return {**pages, "attacks/README.md": "\n".join([*lines, ""])}
+    lines += [*attack_table(), "", "## Guides", "", "What `--guide` takes for the attacks that have this option.", ""]
+    return {**pages, "attacks/README.md": "\n".join([*lines, *guide_table(), ""])}
 
 
 def defense_card(name: str) -> str:
@@ -273,12 +268,8 @@ def defense_cards() -> dict[str, str]:
         "",
         "Written by `docs/build_cards.py` from the code. How they are measured: [hardening](../hardening.md).",
         "",
-        "| defense | what it is | needs labels |",
-        "|---|---|---|",
+        *defense_table(),
     ]
-    for name in defense_names():
-        kind = defense_type(name)
-        lines.append(f"| [{name}]({name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
     common = inspect.getdoc(task) or ""
     lines += ["", "## What all share (`task` in the cards)", "", common]
     lines += ["", "## Pictures and texts", "", "Cross-modal models have [their own three](cross-modal.md): "]
@@ -333,44 +324,37 @@ def protector_cards() -> dict[str, str]:
     return {"protectors/ppl.md": "\n".join([*lines, "", "```bash", train, "```", ""])}
 
 
-def cards() -> dict[str, str]:
-    """File name to content of every card, and of their lists."""
-    objective_type("csq")  # fills the registry
-    pages = {f"methods/{name}.md": card(REGISTRY[name]) for name in sorted(REGISTRY)}
-    lines = [
-        "# Hash methods",
-        "",
-        "Written by `docs/build_cards.py` from the code.",
-        "",
-        "| method | source |",
-        "|---|---|",
-    ]
-    lines += [f"| [{name}]({name}.md) | {REGISTRY[name].title} |" for name in sorted(REGISTRY)]
+def method_cards() -> dict[str, str]:
+    """File name to content of the card of every hash method, and of their list."""
+    pages = {f"methods/{name}.md": card(objective_type(name)) for name in objective_names()}
+    pages |= {f"methods/{name}.md": cross_card(cross_method(name)) for name in cross_methods()}
+    lines = ["# Hash methods", "", "Written by `docs/build_cards.py` from the code.", "", *method_table()]
     lines += [
-        "| lsh | random hyperplanes around the mean (Charikar, STOC 2002); needs no labels |",
-        "| itq | iterative quantization (Gong and Lazebnik, CVPR 2011); needs no labels |",
-        "| pca | signs of the principal components; needs no labels |",
         "",
         "The last three fit a head to the features of a backbone: "
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
         "## Pictures and texts",
         "",
-        "| method | source |",
-        "|---|---|",
+        *cross_method_table(),
+        "",
+        "What they are for: [pictures and texts](../cross-modal.md).",
+        "",
     ]
-    for name in cross_methods():
-        pages[f"methods/{name}.md"] = cross_card(cross_method(name))
-        lines.append(f"| [{name}]({name}.md) | {cross_method(name).title} |")
-    lines += ["", "What they are for: [pictures and texts](../cross-modal.md).", ""]
-    return {**pages, "methods/README.md": "\n".join(lines), **attack_cards(), **defense_cards(), **protector_cards()}
+    return {**pages, "methods/README.md": "\n".join(lines)}
+
+
+def cards() -> dict[str, str]:
+    """File name to content of every card, of their lists, and of the index."""
+    return {**method_cards(), **attack_cards(), **defense_cards(), **protector_cards(), "README.md": index(FOLDER)}
 
 
 def main() -> int:
     """Write all cards."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     for name, content in cards().items():
-        (FOLDER / name).parent.mkdir(exist_ok=True)
-        (FOLDER / name).write_text(content, encoding="utf-8")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""What every attack keeps: its ball, the 8-bit grid, the seed, the model; and what it does to a tiny model."""
+"""What every attack keeps: its ball, the 8-bit grid, the seed, the model; what it does to a tiny model; and what a guide is.
+
+The names come from the registries, so that a method or guide is covered by being registered, here or in a plugin.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamguard.attacks.attack import Attack
+from hamguard.attacks.attack import Attack, GuideMaker, fitted_guide, guide_for
 from hamguard.attacks.generated import Generated, GeneratedAttack
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
+from hamguard.attacks.guides.registry import guide_named, guide_names, guide_title
 from hamguard.attacks.guides.relevant import CodeSet, RelevantSet
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
@@ -28,6 +32,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.prosgan import Generator, PrototypeNet
 
 NAMES = attack_names()
+GUIDES = guide_names()
 TARGETED = [
     name
     for name in NAMES
@@ -180,6 +185,56 @@ def test_facts_say_what_a_method_does(name: str) -> None:
     if facts.presets:
         with pytest.raises(RequestError, match="unknown preset"):
             factory(preset="papr")
+
+
+def fitted(name: str) -> GuideMaker:
+    """A guide on the codes of the world, with a small prototype where it trains one."""
+    return prototype() if name == "prototype" else fitted_guide(guide_named(name), world()[3], 0)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_gives_every_picture_a_code_of_its_own(name: str) -> None:
+    model, x, labels, bank = world()
+    own, guide = model.code(x), fitted(name)
+
+    def codes(part: slice) -> torch.Tensor:
+        made = guide(own[part], labels[part], bank, list(range(12))[part], 3)
+        found = guide_for(inner_product, made)  # type: ignore[arg-type]
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    whole = codes(slice(None))
+    assert whole.shape == own.shape and whole.dtype == own.dtype and set(whole.unique().tolist()) <= {-1.0, 1.0}
+    assert torch.equal(whole, torch.cat([codes(slice(0, 5)), codes(slice(5, 12))])), "whatever the batch"
+    assert torch.equal(whole, codes(slice(None))), "the same again"
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_says_what_it_is_and_what_it_needs(name: str) -> None:
+    model, x, labels, bank = world()
+    guide, own = guide_named(name), model.code(x)
+    assert guide.name == name and guide == guide_named(name) and hash(guide) == hash(guide_named(name))
+    assert guide_title(name) and "\n" not in guide_title(name)
+    if not guide.needs_labels:
+        alone = guide(own, None, None, range(12), 0)
+        assert isinstance(alone, torch.Tensor) and torch.equal(alone, guide(own, labels, bank, range(12), 0))  # type: ignore[arg-type]
+        return
+    for missing in ((None, bank), (labels, None)):
+        with pytest.raises(RequestError, match="needs"):
+            guide(own, *missing, range(12), 0)
+    with pytest.raises(RequestError, match=r"classes|needs"):
+        guide(own, labels[:, :2], bank, range(12), 0)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_an_attack_that_takes_any_guide_follows_it(name: str) -> None:
+    model, x, labels, bank = world()
+    target = labels.roll(1, dims=1)
+    found = attack_named("pgd")(guide=fitted(name), toward=name != "own", threat=Linf(0.3), steps=30)(
+        model, x, target, bank
+    )
+    before, after = ((model.code(one) * found.target).sum(1).mean() for one in (x, found.x_adv))
+    assert float(after) < float(before) - 2 if name == "own" else float(after) > float(before) + 2
 
 
 def test_registering_checks_name_and_direction() -> None:
