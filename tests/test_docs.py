@@ -32,8 +32,8 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from build_cards import cards
 
     folders = [ROOT / "docs" / name for name in ("methods", "attacks", "defenses", "protectors")]
-    found = [path for folder in folders for path in folder.glob("*.md")]
-    written = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in found}
+    found = [*(path for folder in folders for path in folder.glob("*.md")), ROOT / "docs" / "README.md"]
+    written = {path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8") for path in found}
     assert written == cards(), "run: uv run python docs/build_cards.py"
 
 
