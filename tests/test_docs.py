@@ -37,15 +37,6 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert written == cards(), "run: uv run python docs/build_cards.py"
 
 
-def test_figures_of_the_cross_modal_page_are_those_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    from build_figures import BEGIN, END, figures, with_figures
-
-    page = (ROOT / "docs" / "cross-modal.md").read_text(encoding="utf-8")
-    assert page.count(BEGIN) == page.count(END) == 1
-    assert with_figures(page, figures()) == page, "run: uv run python docs/build_figures.py"
-
-
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
