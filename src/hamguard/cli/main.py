@@ -25,6 +25,7 @@ from hamguard.cli import (
     privacy,
     protect,
     purify,
+    report,
     sanity,
     search,
     train,
@@ -57,6 +58,7 @@ app.command("detect")(detect.detect)
 app.command("privacy")(privacy.privacy)
 app.command("purify")(purify.purify)
 app.command("protect")(protect.protect)
+app.command("report")(report.report)
 app.command("sanity")(sanity.sanity)
 app.command("measure")(measure.measure)
 app.command("transfer")(transfer.transfer)

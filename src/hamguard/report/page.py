@@ -67,4 +67,5 @@ def render_page(template: str, path: Path | str, grids: Iterable[Grid], **values
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["ident"] = id
     write_text(path, environment.get_template(template).render(**values) + "\n")

@@ -83,13 +83,14 @@ def _panel(curves: Mapping[str, tuple[Array, Array]], across: str, up: str) -> P
     return Panel(strokes, across, up)
 
 
-def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "") -> None:
+def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "", below: bool = False) -> None:
     """Draw panels of curves side by side, each from 0 to 1 upward.
 
     Args:
         panels: at least one.
         path: PNG, SVG or PDF to write.
         title: line above.
+        below: whether legends stand below the curves, which long names need.
 
     Raises:
         RequestError: no panel, or the file type is unknown.
@@ -103,9 +104,11 @@ def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "") -
         raise RequestError(f"curves are written as .png, .svg or .pdf, got {path.name}")
     if not panels:
         raise RequestError("curves need at least one panel, got none")
-    figure = Figure(figsize=(4.5 * len(panels), 3.8), dpi=130, layout="constrained")
+    room = 0.19 * max(len(panel.strokes) for panel in panels) + 0.1 if below else 0.0  # inches that names take
+    figure = Figure(figsize=(4.5 * len(panels), 3.8 + room), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     frames = figure.subplots(1, len(panels), squeeze=False)[0]
+    place = {"loc": "upper center", "bbox_to_anchor": (0.45, -0.17)} if below else {}
     for axes, panel in zip(frames, panels, strict=True):
         for stroke in panel.strokes:
             axes.plot(
@@ -125,7 +128,7 @@ def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "") -
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if panel.strokes:
-            for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            for text in axes.legend(frameon=False, fontsize=7 if below else 8, **place).get_texts():
                 text.set_parse_math(False)  # a name may hold a $
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)

@@ -1,0 +1,196 @@
+"""Tables whose cells know the rows that stand in them, so that no row is lost between a file and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Entry
+from hamguard.report.heatmap import HeatMap
+from hamguard.report.page import Grid
+from hamguard.report.plots import Panel
+from hamguard.report.wording import number, scaled
+
+SIGNS = {FOREIGN: "†", OLD: "‡", DISPUTED: "≠"}
+LONG = 14  # lines beyond which a table is folded on the screen
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: figure or name.
+        span: its interval, as text.
+        figures: value, low and high of every row in it, in the unit of the column.
+        shown: numbers of these rows.
+    """
+
+    text: str
+    span: str = ""
+    figures: tuple[tuple[float | None, float | None, float | None], ...] = ()
+    shown: tuple[int, ...] = ()
+
+    @property
+    def whole(self) -> str:
+        """Figure and interval in one."""
+        return f"{self.text} {self.span}" if self.span else self.text
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page.
+
+    Attributes:
+        title: line above.
+        head: column names.
+        lines: cells of each line, as many as names.
+        names: how many columns on the left hold names.
+        folded: whether it is closed on a screen until a reader opens it.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    names: int = 1
+    folded: bool = False
+
+    @property
+    def grid(self) -> Grid:
+        """The same as texts."""
+        return Grid(self.head, [[cell.whole for cell in line] for line in self.lines], self.title)
+
+    @property
+    def shown(self) -> set[int]:
+        """Numbers of the rows that stand in it."""
+        return {one for line in self.lines for cell in line for one in cell.shown}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture that is drawn from rows: panels of curves, or heat maps.
+
+    Attributes:
+        caption: what it shows.
+        panels: curves.
+        maps: heat maps, one line.
+    """
+
+    caption: str
+    panels: Sequence[Panel] = ()
+    maps: Sequence[HeatMap] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        title: heading.
+        words: how it is to be read.
+        tables: its tables.
+        plots: its pictures.
+    """
+
+    title: str
+    words: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+
+
+@dataclass
+class Draft:
+    """A table in the making: names of lines, names of columns, and the rows of every cell, in the order they come."""
+
+    title: str
+    names: Sequence[str]
+    folded: bool | None = None
+    _lines: dict[Key, dict[Hashable, list[Entry]]] = field(default_factory=dict)
+    _texts: dict[tuple[Key, Hashable], str] = field(default_factory=dict)
+    _heads: dict[Hashable, str] = field(default_factory=dict)
+
+    def column(self, key: Hashable, head: str | None = None) -> None:
+        """Set the place of a column; without it columns stand in the order they come."""
+        self._heads.setdefault(key, str(key) if head is None else head)
+
+    def put(self, line: Key, column: Hashable, entries: Entry | Iterable[Entry], head: str | None = None) -> None:
+        """Put rows into a cell; one that stands there already is not put twice."""
+        self.column(column, head)
+        cell = self._lines.setdefault(line, {}).setdefault(column, [])
+        for entry in [entries] if isinstance(entries, Entry) else entries:
+            if all(entry.number != other.number for other in cell):
+                cell.append(entry)
+
+    def say(self, line: Key, column: Hashable, text: str, head: str | None = None) -> None:
+        """Put words into a cell."""
+        self.column(column, head)
+        self._lines.setdefault(line, {})
+        self._texts[line, column] = text
+
+    @property
+    def lines(self) -> list[Key]:
+        """Names of the lines so far."""
+        return list(self._lines)
+
+    def table(self) -> Table | None:
+        """The table without empty columns; None where it has no line."""
+        if not self._lines:
+            return None
+        filled = {column for cells in self._lines.values() for column, entries in cells.items() if entries}
+        filled |= {column for _, column in self._texts}
+        columns = [column for column in self._heads if column in filled]
+        lines = []
+        for names, cells in self._lines.items():
+            line = [Cell(name) for name in names]
+            for column in columns:
+                text = self._texts.get((names, column))
+                line.append(Cell(text) if text is not None else figures_cell(cells.get(column, ())))
+            lines.append(tuple(line))
+        head = (*self.names, *(self._heads[column] for column in columns))
+        folded = len(lines) > LONG if self.folded is None else self.folded
+        return Table(self.title, head, tuple(lines), len(self.names), folded)
+
+
+def figures_cell(entries: Sequence[Entry]) -> Cell:
+    """The figures of rows, with intervals and signs; several stand side by side."""
+    if not entries:
+        return Cell("")
+    texts: list[str] = []
+    spans: list[str] = []
+    figures: list[tuple[float | None, float | None, float | None]] = []
+    for entry in entries:
+        found = scaled(entry.row)
+        signs = "".join(SIGNS[mark] for mark in entry.marks)
+        if found is None:
+            text, span = "no value", ""
+            figures.append((None, None, None))
+        else:
+            value, low, high = found
+            text = number(value, entry.row.metric)
+            span = ""
+            if low is not None and high is not None:
+                span = f"[{number(low, entry.row.metric)}, {number(high, entry.row.metric)}]"
+            figures.append(found)
+        if (text + signs, span) not in zip(texts, spans, strict=True):  # equal to a reader
+            texts.append(text + signs)
+            spans.append(span)
+    shown = tuple(entry.number for entry in entries)
+    if len(texts) > 1:
+        joined = " / ".join(f"{text} {span}".strip() for text, span in zip(texts, spans, strict=True))
+        return Cell(joined, "", tuple(figures), shown)
+    return Cell(texts[0], spans[0], tuple(figures), shown)
+
+
+class Pool:
+    """Rows that stand in no table yet."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.open = list(entries)
+
+    def take(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+        """Take those that a table wants."""
+        taken = [entry for entry in self.open if wanted(entry)]
+        numbers = {entry.number for entry in taken}
+        self.open = [entry for entry in self.open if entry.number not in numbers]
+        return taken

@@ -1,0 +1,255 @@
+"""Rows of several files as one set: equal rows once, and what does not fit together marked and said."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hamguard import __version__
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row, read_rows
+from hamguard.report.pictures import Picture, read_pictures
+
+FOREIGN, OLD, DISPUTED = "foreign", "other version", "disputed"
+OUTCOMES = ("worst_map_after", "held", "passed", "kept_of_each", "reference_codes")  # found by a run, not asked of it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row with where it came from.
+
+    Attributes:
+        number: its place among all, from 0.
+        row: the row.
+        sources: files that hold it.
+        marks: of `FOREIGN`, `OLD`, `DISPUTED`.
+    """
+
+    number: int
+    row: Row
+    sources: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Rows of several files.
+
+    Attributes:
+        entries: every different row, in the order of the files.
+        sources: file and how many rows it holds.
+        duplicates: rows left out because an equal one stands there already.
+        remarks: what a reader must know about the set.
+        pictures: those that stand beside the files.
+    """
+
+    entries: tuple[Entry, ...]
+    sources: tuple[tuple[str, int], ...]
+    duplicates: int
+    remarks: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows alone."""
+        return [entry.row for entry in self.entries]
+
+
+def rows_file(path: Path | str) -> Path:
+    """The rows file that a path stands for: itself, or `rows.jsonl` of a folder.
+
+    Raises:
+        RequestError: there is none.
+    """
+    path = Path(path)
+    found = path / "rows.jsonl" if path.is_dir() else path
+    if not found.is_file():
+        raise RequestError(f"no rows at {found}")
+    return found
+
+
+def collect(paths: Iterable[Path | str], *, models: Sequence[Path | str] = (".",)) -> Collected:
+    """Read rows files and the pictures beside them.
+
+    Args:
+        paths: rows files, or folders that hold `rows.jsonl`; at least one.
+        models: folders, beside those of the files, in which a model's `card.json` is looked for under its name.
+
+    Raises:
+        RequestError: no path, a missing, broken or empty file, or a broken `pictures.json`.
+    """
+    files = list(dict.fromkeys(rows_file(path) for path in paths))
+    if not files:
+        raise RequestError("a report needs at least one rows file, got none")
+    read: list[tuple[str, Row]] = []
+    sources = []
+    for file in files:
+        rows = read_rows(file)
+        if not rows:
+            raise RequestError(f"{file} holds no row")
+        sources.append((str(file), len(rows)))
+        read += [(str(file), row) for row in rows]
+    pictures = [one for folder in dict.fromkeys(file.parent for file in files) for one in read_pictures(folder)]
+    cards = _cards(read, [Path(folder) for folder in models])
+    return _joined(read, sources, pictures, cards)
+
+
+def collect_rows(rows: Iterable[Row], *, source: str = "these rows", pictures: Iterable[Picture] = ()) -> Collected:
+    """Rows that are in memory already, as a set.
+
+    Raises:
+        RequestError: there is none.
+    """
+    read = [(source, row) for row in rows]
+    if not read:
+        raise RequestError("a report needs at least one row, got none")
+    return _joined(read, [(source, len(read))], list(pictures), {})
+
+
+def question(row: Row) -> str:
+    """Everything that was asked, as text: equal for two rows that should have one answer."""
+    facts = {key: value for key, value in (row.attack or {}).items() if key not in OUTCOMES} if row.attack else None
+    hashes = {key: value for key, value in row.hashes.items() if not key.endswith("_codes")}
+    whole = dict(vars(row))
+    for key in ("value", "ci95", "seconds", "forwards", "backwards", "version", "notes"):
+        del whole[key]
+    return json.dumps({**whole, "attack": facts, "hashes": hashes}, sort_keys=True)
+
+
+def _joined(
+    read: Sequence[tuple[str, Row]],
+    sources: Sequence[tuple[str, int]],
+    pictures: Sequence[Picture],
+    cards: Mapping[tuple[str, str], str],
+) -> Collected:
+    kept: dict[str, tuple[Row, list[str]]] = {}
+    for source, row in read:
+        content = dict(vars(row))
+        del content["seconds"]  # two machines take their own time
+        kept.setdefault(json.dumps(content, sort_keys=True), (row, []))[1].append(source)
+    unique = [(row, tuple(dict.fromkeys(found))) for row, found in kept.values()]
+    marks: list[list[str]] = [[] for _ in unique]
+    remarks = []
+    dropped = len(read) - len(unique)
+    if dropped:
+        one = dropped == 1
+        remarks.append(
+            f"{dropped:,} {'row stands' if one else 'rows stand'} more than once, equal in everything but the time; "
+            f"{'it is' if one else 'they are'} shown once"
+        )
+    remarks += _mark_foreign(unique, marks, cards)
+    remarks += _mark_old(unique, marks)
+    remarks += _mark_disputed(unique, marks)
+    entries = tuple(Entry(number, row, found, tuple(marks[number])) for number, (row, found) in enumerate(unique))
+    return Collected(entries, tuple(sources), dropped, tuple(remarks), tuple(pictures))
+
+
+def _cards(read: Sequence[tuple[str, Row]], models: Sequence[Path]) -> dict[tuple[str, str], str]:
+    """Weights hash of each model folder that is there, by source and model name."""
+    found: dict[tuple[str, str], str] = {}
+    seen: set[tuple[str, str]] = set()
+    for source, row in read:
+        key = (source, row.model or "")
+        if not row.model or key in seen:
+            continue
+        seen.add(key)
+        for base in (Path(source).parent, *models):
+            try:
+                card = base / row.model / "card.json"
+                content = json.loads(card.read_bytes().decode("utf-8")) if card.is_file() else {}
+            except (OSError, ValueError, RecursionError):  # a model may have any name, and a card may be anything
+                continue
+            digest = content.get("weights_hash") if isinstance(content, dict) else None
+            if isinstance(digest, str) and digest:
+                found[key] = digest
+                break
+    return found
+
+
+def _mark_foreign(
+    unique: Sequence[tuple[Row, tuple[str, ...]]],
+    marks: Sequence[list[str]],
+    cards: Mapping[tuple[str, str], str],
+) -> list[str]:
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for number, (row, _) in enumerate(unique):
+        if row.model and row.hashes.get("model"):
+            front = str((row.defense or {}).get("purifier", ""))  # a purifier in front makes a model of its own
+            groups[row.model, row.dataset, row.split, front].append(number)
+    remarks = []
+    for (model, dataset, _, front), members in groups.items():
+        counts = Counter(unique[number][0].hashes["model"] for number in members)
+        files = [cards[key] for number in members for key in _keys(unique[number]) if key in cards and not front]
+        if len(counts) == 1 and not files:
+            continue
+        home = files[0] if files else counts.most_common(1)[0][0]
+        strange = [number for number in members if not _same(unique[number][0].hashes["model"], home)]
+        for number in strange:
+            marks[number].append(FOREIGN)
+        if strange:
+            others = Counter(unique[number][0].hashes["model"] for number in strange)
+            said = ", ".join(f"{count:,} of {digest}" for digest, count in others.items())
+            against = f"its card says {home}" if files else f"{counts[home]:,} rows are of {home}"
+            remarks.append(
+                f"foreign: {model} on {dataset}: {against}, but {_rows(len(strange))} of other weights, or of a part of "
+                f"the model ({said})"
+            )
+    return remarks
+
+
+def _keys(one: tuple[Row, tuple[str, ...]]) -> list[tuple[str, str]]:
+    return [(source, one[0].model or "") for source in one[1]]
+
+
+def _same(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def _rows(count: int) -> str:
+    return "1 row is" if count == 1 else f"{count:,} rows are"
+
+
+def _mark_old(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequence[list[str]]) -> list[str]:
+    counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for number, (row, found) in enumerate(unique):
+        if row.version != __version__:
+            marks[number].append(OLD)
+            counts[row.version, found] += 1
+    return [
+        f"other version: {_rows(count)} of hamguard {version}, this is {__version__} ({', '.join(found)})"
+        for (version, found), count in counts.items()
+    ]
+
+
+def _mark_disputed(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequence[list[str]]) -> list[str]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, (row, _) in enumerate(unique):
+        if not (row.metric or "").startswith("random_"):  # random codes are drawn anew
+            groups[question(row)].append(number)
+    disputed = [
+        members
+        for members in groups.values()
+        if len({unique[number][0].value for number in members}) > 1
+        and len({unique[number][1] for number in members}) > 1
+    ]
+    remarks = []
+    for members in disputed:
+        for number in members:
+            marks[number].append(DISPUTED)
+    for members in disputed[:LISTED]:
+        row = unique[members[0]][0]
+        said = " against ".join(f"{unique[number][0].value} ({', '.join(unique[number][1])})" for number in members)
+        attack = f", {(row.attack or {}).get('method', 'attack')}" if row.attack else ""
+        remarks.append(
+            f"disputed: {row.model} on {row.dataset}{attack}, {row.task} {row.metric}: {said}; all are shown"
+        )
+    if len(disputed) > LISTED:
+        remarks.append(f"disputed: and {len(disputed) - LISTED:,} more questions with several answers; all are shown")
+    return remarks
+
+
+LISTED = 8  # disputes that are said one by one; the tables mark all

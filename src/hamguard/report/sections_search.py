@@ -1,0 +1,361 @@
+"""Sections on searches and attacks: retrieval of clean models, attacks, transfer, defenses, detectors."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from hamguard.core.rows import Row
+from hamguard.report.attack_lines import SCORES, AttackLine, attack_lines, line_names, model_key
+from hamguard.report.cells import Draft, Plot, Pool, Section, Table
+from hamguard.report.collect import Entry
+from hamguard.report.heatmap import MOST, HeatMap
+from hamguard.report.wording import attack_words, budget_words, defense_words, listed, made_on, metric_head
+
+SHORT = (
+    "gain",
+    "t-gain",
+    "bits-moved",
+    "linf",
+    "ssim",
+)  # beside the score of an attack; the rest is a table of its own
+DETECTORS = ("detected", "evaded-and-broken", "false-alarms")
+
+
+def by(entries: Iterable[Entry], key: Callable[[Entry], object]) -> dict[object, list[Entry]]:
+    """Rows in groups, in the order they come."""
+    groups: dict[object, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[key(entry)].append(entry)
+    return groups
+
+
+def data_of(row: Row) -> str:
+    """Name of the data, for titles."""
+    return row.dataset or "unnamed data"
+
+
+def name_of(row: Row) -> str:
+    """Name of the model, for titles and lines."""
+    return row.model or "no model"
+
+
+def tables(drafts: Iterable[Draft]) -> list[Table]:
+    """Those that have a line."""
+    return [table for table in (draft.table() for draft in drafts) if table]
+
+
+def is_random(row: Row) -> bool:
+    """Whether the row is the floor: codes drawn at random."""
+    return (row.metric or "").startswith("random_")
+
+
+def retrieval(pool: Pool) -> Section:
+    """Clean models without a defense, with random codes beside them; takes what is neither attacked nor defended."""
+    found = pool.take(lambda e: not e.row.attack and not e.row.defense and "->" in (e.row.task or ""))
+    drafts = []
+    for data, members in by(found, lambda e: (e.row.dataset, e.row.split)).items():
+        draft = Draft(f"Retrieval on {data_of(members[0].row)}", ("model", "bits", "queries"))
+        for metric in ("map", "random_map", "t-map", "random_t-map"):
+            draft.column(
+                ("query->database", metric, None),
+                "MAP"
+                if metric == "map"
+                else "t-MAP, target labels"
+                if metric == "t-map"
+                else f"random codes, {metric[7:].replace('map', 'MAP')}",
+            )
+        placed: set[int] = set()
+        for entry in members:
+            row = entry.row
+            if is_random(row):
+                continue
+            line = (name_of(row), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
+            draft.put(line, (row.task, row.metric, row.at), entry, _head(row))
+            for floor in members:
+                if is_random(floor.row) and _same_floor(row, floor.row):
+                    draft.put(line, (row.task, floor.row.metric, None), floor, _head(floor.row))
+                    placed.add(floor.number)
+        for entry in members:
+            row = entry.row
+            if is_random(row) and entry.number not in placed:
+                line = (name_of(row), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
+                draft.put(line, (row.task, row.metric, row.at), entry, _head(row))
+        del data
+        drafts.append(draft)
+    words = [
+        "In brackets: bootstrap 95% interval over queries. MAP is expected over ties where a row says no other policy."
+    ]
+    return Section("Retrieval of clean models", words, tables(drafts))
+
+
+def _same_floor(row: Row, floor: Row) -> bool:
+    facts = ("dataset", "split", "task", "bits", "n", "ties", "defense")
+    return floor.metric == f"random_{row.metric}" and all(getattr(row, f) == getattr(floor, f) for f in facts)
+
+
+def _head(row: Row) -> str:
+    head = metric_head(row)
+    if is_random(row):
+        head = f"random codes, {(row.metric or '')[7:].replace('map', 'MAP')}"
+    if row.task != "query->database":
+        head += f", {row.task}"
+    if row.ties not in (None, "expected"):
+        head += f", ties {row.ties}"
+    return head
+
+
+def attacks(pool: Pool) -> Section:
+    """Attacks on models without a defense: one line an attack."""
+    found = pool.take(lambda e: bool(e.row.attack) and not e.row.defense and e.row.metric in ATTACKED)
+    drafts = []
+    for _, members in by(found, lambda e: (e.row.dataset, e.row.split, e.row.model)).items():
+        lines, controls = attack_lines(members)
+        named = line_names(lines)
+        first = members[0].row
+        title = f"{name_of(first)} on {data_of(first)}"
+        used: set[int] = set()
+        for toward in (False, True):
+            own = [one for one in named if (one[0].score == "t-map") == toward]
+            if own:
+                aim = "toward targets: t-MAP" if toward else "away: MAP under the true labels"
+                drafts.append(_attack_draft(f"Attacks on {title}, {aim}", own, used))
+        rest = [line for line in controls if any(e.number not in used for e in line.entries)]
+        if rest:
+            drafts.append(_control_draft(f"Noise and ideal codes on {title}, of no attack above", rest, used))
+        drafts.append(_more_draft(f"More on the attacked pictures of {title}", named))
+    return Section("Attacks", ATTACK_WORDS, tables(drafts))
+
+
+ATTACKED = (*SCORES, *SHORT, "rmse", "l2", "changed", "psnr", "edits", "D")
+ATTACK_WORDS = (
+    "Scored on pictures as 8-bit files hold them, codes computed again. Noise has the same budget. The ideal code is the code "
+    "that the attack follows, scored without a picture; gain is the share of the way to it.",
+    "Away from a guide, low MAP is success; toward a target, high t-MAP is. The threat model of every line stands further below.",
+)
+
+
+def _attack_draft(title: str, named: Sequence[tuple[AttackLine, str, str]], used: set[int]) -> Draft:
+    draft = Draft(title, ("attack", "budget", "queries"))
+    for line, words, budget in named:
+        key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
+        score = line.score
+        draft.put(key, "score", line.of(score), "t-MAP" if score == "t-map" else "MAP")
+        noise = [e for e in line.noise if e.row.metric == score]
+        ideal = [e for e in line.ideal if e.row.metric == score]
+        draft.put(key, "noise", noise, "noise")
+        draft.put(key, "ideal", ideal, "ideal code")
+        used |= {e.number for e in (*noise, *ideal)}
+        for metric in SHORT:
+            draft.put(key, metric.removeprefix("t-"), line.of(metric), metric_head_of(metric))
+    return draft
+
+
+def metric_head_of(metric: str) -> str:
+    """Column name of a metric without a cut."""
+    return metric_head(Row(metric=metric))
+
+
+def _control_draft(title: str, lines: Sequence[AttackLine], used: set[int]) -> Draft:
+    draft = Draft(title, ("control", "budget", "queries"))
+    for line, words, budget in line_names(lines):
+        key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
+        for entry in line.entries:
+            if entry.number not in used:
+                draft.put(key, entry.row.metric, entry, metric_head(entry.row))
+    return draft
+
+
+def _more_draft(title: str, named: Sequence[tuple[AttackLine, str, str]]) -> Draft:
+    draft = Draft(title, ("attack", "budget", "queries"), folded=True)
+    for line, words, budget in named:
+        key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
+        for entry in line.entries:
+            if entry.row.metric not in (line.score, *SHORT):
+                head = "MAP, own labels" if entry.row.metric == "map" else metric_head(entry.row)
+                draft.put(key, entry.row.metric, entry, head)
+    return draft
+
+
+def transfer(pool: Pool, entries: Sequence[Entry]) -> Section:
+    """Pictures made on other models: sources in lines, scored models in columns; tables and heat maps."""
+    groups = by((e for e in pool.open if made_on(e.row)), lambda e: _variant(e.row))
+    wanted = {
+        e.number
+        for members in groups.values()
+        if any(made_on(one.row) != (one.row.model,) for one in members)
+        for e in members
+    }
+    found = pool.take(lambda e: e.number in wanted)
+    drafts, plots, more = [], [], []
+    shapes = by((e for e in found if e.row.metric in SCORES), lambda e: (_variant(e.row), e.row.metric, e.row.n))
+    for members in shapes.values():
+        row = members[0].row
+        title = f"{_plain(row)} at {budget_words(row.threat)} on {data_of(row)}, {metric_head(row)}"
+        draft = Draft(f"Transfer: {title}", ("made on",))
+        for entry in members:
+            draft.column(entry.row.model, name_of(entry.row))
+        scored = {e.row.model for e in members}
+        models = {model_key(e.row) for e in members}
+        for name in ("clean", "noise"):
+            for entry in entries:
+                one = entry.row
+                if one.metric == row.metric and one.n == row.n and one.model in scored and model_key(one) in models:
+                    fits = not one.attack if name == "clean" else _is_noise_of(one, row)
+                    if fits and one.task == row.task:
+                        draft.put((name,), one.model, entry)
+        rule = len(draft.lines)
+        for entry in members:
+            draft.put((_source(entry.row),), entry.row.model, entry)
+        drafts.append(draft)
+        plots += _heat(draft, title, rule)
+    for members in by((e for e in found if e.row.metric not in SCORES), lambda e: e.row.dataset).values():
+        draft = Draft(
+            f"Transfer, further figures on {data_of(members[0].row)}",
+            ("attack", "budget", "made on", "scored on"),
+            folded=True,
+        )
+        for entry in members:
+            row = entry.row
+            draft.put(
+                (_plain(row), budget_words(row.threat), _source(row), name_of(row)),
+                (row.metric, row.at),
+                entry,
+                metric_head(row),
+            )
+        more.append(draft)
+    words = [
+        "Pictures are made on the models of a line and scored on that of a column; a model may be among its own sources."
+    ]
+    return Section("Transfer", words, tables([*drafts, *more]), plots)
+
+
+def _variant(row: Row) -> str:
+    facts = {
+        k: v for k, v in (row.attack or {}).items() if k not in ("made_on", "reference_codes", "combine", "values")
+    }
+    return repr([row.dataset, row.split, sorted(facts.items(), key=str), sorted((row.threat or {}).items(), key=str)])
+
+
+def _plain(row: Row) -> str:
+    facts = {k: v for k, v in (row.attack or {}).items() if k not in ("made_on", "combine")}
+    return attack_words(Row(attack=facts, threat=row.threat))
+
+
+def _source(row: Row) -> str:
+    combine = (row.attack or {}).get("combine")
+    return listed(made_on(row)) + (f" ({combine})" if combine else "")
+
+
+def _is_noise_of(one: Row, row: Row) -> bool:
+    mine, other = one.threat or {}, row.threat or {}
+    return (one.attack or {}).get("method") == "noise" and all(mine.get(k) == other.get(k) for k in ("norm", "eps"))
+
+
+def _heat(draft: Draft, title: str, rule: int) -> list[Plot]:
+    table = draft.table()
+    if table is None or len(table.head) < 3 or max(len(table.lines), len(table.head) - 1) > MOST:
+        return []  # one scored model is a list, not a matrix
+    values = np.array([[_value(cell.figures) for cell in line[1:]] for line in table.lines])
+    if not np.isfinite(values).any():
+        return []
+    names = [line[0].text for line in table.lines]
+    return [Plot(f"Heat map: {title}", maps=[HeatMap(title, names, list(table.head[1:]), values, rule=rule)])]
+
+
+def _value(figures: Sequence[tuple[float | None, float | None, float | None]]) -> float:
+    return figures[0][0] if figures and figures[0][0] is not None else math.nan
+
+
+def defenses(pool: Pool, entries: Sequence[Entry]) -> Section:
+    """Defended models: clean and attacked beside undefended ones of the same files."""
+    detected = pool.take(lambda e: (e.row.defense or {}).get("method") == "detect")
+    found = pool.take(lambda e: bool(e.row.defense) and (e.row.metric in ATTACKED or is_random(e.row)))
+    drafts, more = [], []
+    for members in by(
+        (e for e in found if e.row.metric in SCORES or is_random(e.row)), lambda e: (e.row.dataset, e.row.split)
+    ).values():
+        drafts.append(_defense_draft(members, entries))
+    rest = [e for e in found if e.row.metric not in SCORES and not is_random(e.row)]
+    for members in by(rest, lambda e: e.row.dataset).values():
+        draft = Draft(
+            f"Defenses, more on the attacked pictures of {data_of(members[0].row)}",
+            ("model", "defense", "attack", "budget"),
+            folded=True,
+        )
+        for entry in members:
+            row = entry.row
+            line = (name_of(row), defense_words(row.defense), attack_words(row), budget_words(row.threat))
+            draft.put(line, (row.metric, row.at), entry, metric_head(row))
+        more.append(draft)
+    for members in by(detected, lambda e: (e.row.dataset, e.row.model)).values():
+        first = members[0].row
+        draft = Draft(f"Detector on {name_of(first)}, {data_of(first)}", ("attack", "budget"))
+        for metric in (*DETECTORS, "map"):
+            draft.column((metric, None), metric_head_of(metric))
+        for entry in members:
+            row = entry.row
+            draft.put((attack_words(row), budget_words(row.threat)), (row.metric, row.at), entry, metric_head(row))
+        more.append(draft)
+    words = [
+        "Every attack is made anew on the defended model, except where a column says otherwise. Undefended models of the same "
+        "files stand beside the defended ones.",
+    ]
+    return Section("Defenses", words, tables([*drafts, *more]))
+
+
+def _defense_draft(members: Sequence[Entry], entries: Sequence[Entry]) -> Draft:
+    """Scores of one data set: models in lines, attacks in columns."""
+    keys = [_attack_column(e.row) for e in members if not is_random(e.row)]
+    usual = Counter(key[-1] for key in keys).most_common(1)[0][0] if keys else None
+    files = {source for e in members for source in e.sources}
+    first = members[0].row
+    beside = [
+        e for e in entries
+        if not e.row.defense and e.row.metric in SCORES and e.row.dataset == first.dataset and e.row.split == first.split
+        and files & set(e.sources) and _attack_column(e.row) in keys
+    ]  # fmt: skip
+    audits = [
+        e for e in entries if e.row.defense and (e.row.attack or {}).get("method") == "audit" and e.row.metric in SCORES
+    ]
+    audits = [e for e in audits if e.row.dataset == first.dataset and e.row.split == first.split]
+    draft = Draft(f"Defenses on {data_of(first)}", ("model", "defense"))
+    draft.column("random", "random codes")
+    shown = sorted([*beside, *members, *audits], key=lambda e: e.number)
+    for entry in sorted(shown, key=lambda e: bool(e.row.attack)):  # columns: clean first
+        if not is_random(entry.row):
+            draft.column(_attack_column(entry.row), _column_head(entry.row, usual))
+    for entry in shown:
+        row = entry.row
+        line = (_defended_name(row, members), defense_words(row.defense))
+        draft.put(line, "random" if is_random(row) else _attack_column(row), entry)
+    return draft
+
+
+def _defended_name(row: Row, members: Sequence[Entry]) -> str:
+    if not is_random(row):
+        return name_of(row)
+    own = [e.row for e in members if not is_random(e.row) and e.row.defense == row.defense]
+    return name_of(own[0]) if own else name_of(row)
+
+
+def _attack_column(row: Row) -> tuple[object, ...]:
+    return (
+        attack_words(Row(model=row.model, attack=row.attack, threat=row.threat)),
+        budget_words(row.threat),
+        row.metric,
+        row.task,
+        row.n,
+    )
+
+
+def _column_head(row: Row, usual: object) -> str:
+    words = attack_words(row) if row.attack else "clean"
+    if row.attack and row.threat:
+        words += f", {budget_words(row.threat)}"
+    if row.metric == "t-map":
+        words += ", t-MAP"
+    return words if row.n == usual else f"{words} ({row.n:,} queries)" if row.n is not None else words

@@ -1,0 +1,215 @@
+"""What came out, in about ten sentences; every figure in them is that of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamguard.core.rows import Row
+from hamguard.report.attack_lines import AttackLine, attack_lines, model_key
+from hamguard.report.cells import SIGNS
+from hamguard.report.collect import Entry
+from hamguard.report.sections_search import by, data_of, is_random, name_of
+from hamguard.report.wording import attack_words, budget_words, defense_words, eps_words, made_on
+
+MOST = 10
+GENERATED = (
+    "ppl",
+    "protect",
+    "audit",
+    "self-check",
+    "sanity",
+    "query-only",
+    "transfer",
+)  # have sentences of their own, or none
+
+
+def sentences(entries: Sequence[Entry]) -> list[str]:
+    """The most important findings: retrieval, attacks, defenses, protection, audits; one of each kind before a second one."""
+    kinds: list[list[str]] = [[], [], [], [], [], []]
+    for members in by(entries, lambda e: (e.row.dataset, e.row.split)).values():
+        kinds[0] += _clean(members)
+        kinds[1] += _attack(members, "map")
+        kinds[2] += _attack(members, "t-map")
+        kinds[3] += _defense(members)
+        kinds[4] += _protection(members)
+        kinds[5] += _audits(members)
+    chosen = {
+        (place, kind) for place, kind in sorted(
+            (place, kind) for kind, found in enumerate(kinds) for place, _ in enumerate(found)
+        )[:MOST]
+    }  # fmt: skip
+    kept = [text for kind, found in enumerate(kinds) for place, text in enumerate(found) if (place, kind) in chosen]
+    left = sum(map(len, kinds)) - len(kept)
+    if left:
+        kept.append(f"{left:,} more findings of these kinds stand in the tables.")
+    return kept
+
+
+def _figure(entry: Entry, digits: int = 3, span: bool = True) -> str:
+    row = entry.row
+    assert row.value is not None
+    signs = "".join(SIGNS[mark] for mark in entry.marks)
+    text = f"{row.value:.{digits}f}{signs}"
+    if span and row.ci95:
+        text += f" [{row.ci95[0]:.{digits}f}, {row.ci95[1]:.{digits}f}]"
+    return text
+
+
+def _known(entries: Sequence[Entry], metric: str) -> list[Entry]:
+    return [e for e in entries if e.row.metric == metric and e.row.value is not None]
+
+
+def _value(entry: Entry) -> float:
+    return entry.row.value if entry.row.value is not None else 0.0
+
+
+def _clean(members: Sequence[Entry]) -> list[str]:
+    found = []
+    for task, own in by((e for e in members if not e.row.attack and not e.row.defense), lambda e: e.row.task).items():
+        clean = _known(own, "map")
+        if not clean or task not in ("query->database", "image->text", "text->image"):
+            continue
+        what = "MAP" if task == "query->database" else f"MAP of {task}"
+        models = list(dict.fromkeys(e.row.model for e in clean))
+        best, least = max(clean, key=_value), min(clean, key=_value)
+        floor = [e for e in own if is_random(e.row) and e.row.metric == "random_map" and e.row.bits == best.row.bits]
+        floor = [e for e in floor if e.row.n == best.row.n and e.row.value is not None]
+        beside = f"; random codes {_figure(floor[0], span=False)}" if floor else ""
+        if len(models) == 1:
+            found.append(f"{data_of(best.row)}: {name_of(best.row)} finds with {what} {_figure(best)}{beside}.")
+        else:
+            found.append(
+                f"{data_of(best.row)}: {what} from {_figure(least)} ({name_of(least.row)}) to {_figure(best)} "
+                f"({name_of(best.row)}), {len(models)} models{beside}."
+            )
+    return found
+
+
+def _attack(members: Sequence[Entry], score: str) -> list[str]:
+    lines, _ = attack_lines(e for e in members if e.row.attack and not e.row.defense)
+    best: tuple[float, AttackLine, Entry] | None = None
+    for line in lines:
+        row, facts = line.row, line.row.attack or {}
+        if line.score != score or facts.get("method") in GENERATED or any(one != row.model for one in made_on(row)):
+            continue
+        if score == "map" and facts.get("toward"):
+            continue
+        for entry in line.of(score):
+            if entry.row.value is None or entry.row.task not in ("query->database", "image->text", "text->image"):
+                continue
+            rank = entry.row.value if score == "map" else -entry.row.value
+            if best is None or rank < best[0]:
+                best = (rank, line, entry)
+    if best is None:
+        return []
+    _, line, entry = best
+    row = entry.row
+    noise = [e for e in line.noise if e.row.metric == score and e.row.task == row.task and e.row.value is not None]
+    clean = [
+        e for e in members
+        if not e.row.attack and e.row.metric == score and e.row.task == row.task and e.row.n == row.n
+        and model_key(e.row) == model_key(row) and e.row.value is not None
+    ]  # fmt: skip
+    beside = (
+        [f"noise of that budget {_figure(noise[0], span=False)}"] if noise else ["no noise was measured at that budget"]
+    )
+    beside += [f"clean {_figure(clean[0], span=False)}"] if clean else []
+    aim, word = ("away", "lowest MAP") if score == "map" else ("toward a target", "highest t-MAP")
+    where = "" if row.task == "query->database" else f" of {row.task}"
+    return [
+        f"{data_of(row)}: the strongest attack {aim} is {attack_words(row)} at {budget_words(row.threat)} on {name_of(row)}: "
+        f"{word}{where} {_figure(entry)}; {', '.join(beside)}."
+    ]
+
+
+def _defense(members: Sequence[Entry]) -> list[str]:
+    """The defense that gains most under the attack that hurts the undefended model of the same files most."""
+    defended = [e for e in members if e.row.defense and e.row.task == "query->database" and e.row.value is not None]
+    best: tuple[float, Entry, Entry] | None = None
+    plain = [e for e in members if not e.row.defense and e.row.metric == "map" and e.row.value is not None]
+    for entry in defended:
+        row = entry.row
+        if (
+            row.metric != "map"
+            or not row.attack
+            or row.attack.get("method") in ("noise", "ideal-code", "sanity", "self-check")
+        ):
+            continue
+        if row.attack.get("toward") or row.attack.get("adaptive") is False or made_on(row):
+            continue  # not adaptive: says nothing about what the defense is worth
+        for other in plain:
+            if set(other.sources) & set(entry.sources) and _same_attack(row, other.row):
+                gain = _value(entry) - _value(other)
+                if best is None or gain > best[0]:
+                    best = (gain, entry, other)
+    if best is None:
+        return []
+    _, entry, other = best
+    row = entry.row
+    clean = [e for e in defended if not e.row.attack and e.row.metric == "map" and model_key(e.row) == model_key(row)]
+    before = [
+        e for e in plain if not e.row.attack and model_key(e.row) == model_key(other.row) and e.row.task == row.task
+    ]
+    cost = ""
+    if clean and before:
+        cost = f", and clean MAP goes from {_figure(before[0], span=False)} to {_figure(clean[0], span=False)}"
+    return [
+        f"{data_of(row)}: of all defenses, {defense_words(row.defense)} ({name_of(row)}) gains most under one attack: "
+        f"{attack_words(row)} "
+        f"at {budget_words(row.threat)} leaves MAP {_figure(entry)}, without defense {_figure(other)} ({name_of(other.row)}){cost}."
+    ]
+
+
+def _same_attack(one: Row, other: Row) -> bool:
+    if (
+        not other.attack
+        or one.threat != other.threat
+        or one.n != other.n
+        or one.task != other.task
+        or one.bits != other.bits
+    ):
+        return False
+    return attack_words(one) == attack_words(other)
+
+
+def _protection(members: Sequence[Entry]) -> list[str]:
+    parties: dict[str, dict[str, Entry]] = {}
+    for entry in _known(members, "map"):
+        row = entry.row
+        if row.task in ("C->C", "C->A", "A->C", "A->A"):
+            key = repr([model_key(row), row.train, row.attack, row.threat, row.n, row.seed])
+            parties.setdefault(key, {})[row.task] = entry
+    whole = [party for party in parties.values() if {"C->C", "C->A", "A->C", "A->A"} <= set(party)]
+    if not whole:
+        return []
+    best = max(whole, key=lambda party: _value(party["C->C"]) - _value(party["C->A"]))
+    row = best["C->C"].row
+    said = ", ".join(f"{task} {_figure(best[task], span=False)}" for task in ("C->C", "C->A", "A->C", "A->A"))
+    several = f"the widest gap of {len(whole)} measured parties: " if len(whole) > 1 else ""
+    return [
+        f"{data_of(row)}: protection by {attack_words(row)} at {eps_words(row.threat)}, {several}{name_of(row)}, which learned "
+        f"from {row.train or 'unknown pictures'}, MAP of {said}."
+    ]
+
+
+def _audits(members: Sequence[Entry]) -> list[str]:
+    audits = [e for e in _known(members, "map") if (e.row.attack or {}).get("method") == "audit"]
+    audits = [e for e in audits if (e.row.attack or {}).get("labels") != "free"]
+    checks = [e.row for e in members if e.row.metric == "check"]
+    failed = [row for row in checks if (row.attack or {}).get("passed") is False]
+    found = []
+    if audits:
+        worst = min(audits, key=_value)
+        row = worst.row
+        several = f"the worst of {len(audits)} audits, " if len(audits) > 1 else "the audit of "
+        found.append(
+            f"{data_of(row)}: {several}{name_of(row)} at {budget_words(row.threat)}, leaves MAP {_figure(worst)} over the worst "
+            "case of every query."
+        )
+    if failed:
+        names = list(dict.fromkeys(f"{(row.attack or {}).get('check')} ({name_of(row)})" for row in failed))
+        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        found.append(f"{data_of(failed[0])}: {len(failed)} of {len(checks)} self-checks failed: {listed}.")
+    elif checks:
+        found.append(f"{data_of(checks[0])}: all {len(checks)} self-checks passed.")
+    return found

@@ -1,0 +1,86 @@
+"""The end of a page: threat models in words, and settings, versions, seeds and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamguard.report.cells import Cell, Section, Table
+from hamguard.report.collect import Collected, Entry
+from hamguard.report.wording import attack_words, goes_toward, threat_words
+
+THREAT_HEAD = (
+    "attack",
+    "aim",
+    "norm and eps",
+    "steps",
+    "starts",
+    "pixels",
+    "who sees what",
+    "forward / backward passes a picture",
+)
+SETTING_HEAD = (
+    "model", "data", "protocol", "learned from", "method", "network", "bits", "seeds", "queries", "versions",
+    "model hash", "split hash",
+)  # fmt: skip
+
+
+def threat_models(entries: Sequence[Entry]) -> Section:
+    """Each attack and budget once, whatever the model."""
+    lines: dict[tuple[str, ...], dict[str, None]] = {}
+    for entry in entries:
+        row = entry.row
+        if not row.attack or row.attack.get("method") == "ideal-code" or row.attack.get("check"):
+            continue
+        aim = "toward a target" if goes_toward(row) else "away"
+        *facts, spent = threat_words(row)
+        spends = lines.setdefault((attack_words(row), aim, *facts), {})
+        if spent != "-":
+            spends[spent] = None
+    if not lines:
+        return Section("Threat models")
+    cells = tuple(tuple(map(Cell, (*key, _some(list(spends))))) for key, spends in lines.items())
+    words = (
+        "eps is in units of a pixel's range; Linf bounds the largest change of a pixel, L2 the length of all changes.",
+    )
+    return Section(
+        "Threat models", words, [Table("Each attack with its budget", THREAT_HEAD, cells, 2, len(cells) > 14)]
+    )
+
+
+def settings(collected: Collected) -> Section:
+    """What was measured with what: one line a model and data set; then the files."""
+    groups: dict[tuple[str, ...], dict[str, dict[str, None]]] = {}
+    for entry in collected.entries:
+        row = entry.row
+        key = (
+            row.model or "",
+            row.dataset or "",
+            row.hashes.get("model", ""),
+            row.hashes.get("split", row.split or ""),
+        )
+        found = groups.setdefault(
+            key, {name: {} for name in ("protocol", "train", "method", "backbone", "bits", "seed", "n", "version")}
+        )
+        for name, values in found.items():
+            value = getattr(row, name)
+            if value is not None:
+                values[f"{value:,}" if name == "n" else str(value)] = None
+    lines = []
+    for (model, data, digest, split), found in groups.items():
+        each = {name: _some(list(values)) for name, values in found.items()}
+        facts = (
+            model, data, each["protocol"], each["train"], each["method"], each["backbone"], each["bits"], each["seed"], each["n"],
+            each["version"], digest, split,
+        )  # fmt: skip
+        lines.append(tuple(map(Cell, facts)))
+    files = tuple((Cell(name), Cell(f"{count:,}")) for name, count in collected.sources)
+    tables = [
+        Table("Models, seeds, versions and hashes", SETTING_HEAD, tuple(lines), 2, len(lines) > 14),
+        Table("Files", ("file", "rows"), files, 1, len(files) > 14),
+    ]
+    return Section("Settings", (), tables)
+
+
+def _some(values: list[str], most: int = 4) -> str:
+    """A few values; of many, how many more."""
+    return ", ".join(values[:most]) + (f" and {len(values) - most:,} more" if len(values) > most else "")
