@@ -288,7 +288,7 @@ def attack_table(models: Iterable[Model]) -> list[str]:
 INTRO = """# The robust bench
 
 Which hash methods and which defenses hold, and at what clean cost. This page is made by `docs/build_bench.py` from the
-[row files](../results/README.md) alone; nothing on it is typed by hand.
+[row files](../results/README.md) alone; no figure on it is typed by hand.
 
 Each table holds one data set, task and budget, the most robust line first: the order is the MAP under the **strongest attack
 that the rows hold**, named with its gradients. The worst case of an audit stands beside it, on its own number of queries.
