@@ -119,7 +119,7 @@ def line_names(lines: Iterable[AttackLine]) -> list[tuple[AttackLine, str, str]]
     found = []
     for line in lines:
         words, budget = attack_words(line.row), budget_words(line.row.threat)
-        key = (model_key(line.row), words, f"{budget} {line.row.n}")
+        key = (model_key(line.row), words, f"{budget} {line.row.n} {line.score}")  # scores stand in tables of their own
         seen[key] = seen.get(key, 0) + 1
         found.append((line, words if seen[key] == 1 else f"{words} ({seen[key]})", budget))
     return found

@@ -12,7 +12,7 @@ from hamguard.report.plots import Panel
 from hamguard.report.wording import number, scaled
 
 SIGNS = {FOREIGN: "†", OLD: "‡", DISPUTED: "≠"}
-LONG = 14  # lines beyond which a table is folded on the screen
+LONG = 40  # lines beyond which a table is folded on the screen
 Key = tuple[str, ...]
 
 
@@ -25,12 +25,14 @@ class Cell:
         span: its interval, as text.
         figures: value, low and high of every row in it, in the unit of the column.
         shown: numbers of these rows.
+        parts: figure and interval of each, where there are several.
     """
 
     text: str
     span: str = ""
     figures: tuple[tuple[float | None, float | None, float | None], ...] = ()
     shown: tuple[int, ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
 
     @property
     def whole(self) -> str:
@@ -172,13 +174,15 @@ def figures_cell(entries: Sequence[Entry]) -> Cell:
             if low is not None and high is not None:
                 span = f"[{number(low, entry.row.metric)}, {number(high, entry.row.metric)}]"
             figures.append(found)
-        if (text + signs, span) not in zip(texts, spans, strict=True):  # equal to a reader
+        floor = (entry.row.metric or "").startswith("random_")  # draws of random codes differ in their intervals alone
+        if (text + signs, span) not in zip(texts, spans, strict=True) and not (floor and text + signs in texts):
             texts.append(text + signs)
             spans.append(span)
     shown = tuple(entry.number for entry in entries)
     if len(texts) > 1:
-        joined = " / ".join(f"{text} {span}".strip() for text, span in zip(texts, spans, strict=True))
-        return Cell(joined, "", tuple(figures), shown)
+        parts = tuple(zip(texts, spans, strict=True))
+        joined = " / ".join(f"{text} {span}".strip() for text, span in parts)
+        return Cell(joined, "", tuple(figures), shown, parts)
     return Cell(texts[0], spans[0], tuple(figures), shown)
 
 

@@ -133,17 +133,17 @@ def _joined(
         kept.setdefault(json.dumps(content, sort_keys=True), (row, []))[1].append(source)
     unique = [(row, tuple(dict.fromkeys(found))) for row, found in kept.values()]
     marks: list[list[str]] = [[] for _ in unique]
-    remarks = []
+    remarks: list[str] = []
     dropped = len(read) - len(unique)
+    remarks += _mark_foreign(unique, marks, cards)
+    remarks += _mark_old(unique, marks)
+    remarks += _mark_disputed(unique, marks)
     if dropped:
         one = dropped == 1
         remarks.append(
             f"{dropped:,} {'row stands' if one else 'rows stand'} more than once, equal in everything but the time; "
             f"{'it is' if one else 'they are'} shown once"
         )
-    remarks += _mark_foreign(unique, marks, cards)
-    remarks += _mark_old(unique, marks)
-    remarks += _mark_disputed(unique, marks)
     entries = tuple(Entry(number, row, found, tuple(marks[number])) for number, (row, found) in enumerate(unique))
     return Collected(entries, tuple(sources), dropped, tuple(remarks), tuple(pictures))
 

@@ -8,7 +8,7 @@ from hamguard.core.rows import Row
 from hamguard.report.attack_lines import AttackLine, attack_lines, line_names
 from hamguard.report.cells import Draft, Pool, Section
 from hamguard.report.collect import Entry
-from hamguard.report.sections_search import by, data_of, is_random, name_of, tables
+from hamguard.report.sections_search import by, data_of, is_random, name_of, tables, with_floors
 from hamguard.report.wording import attack_words, budget_words, defense_words, eps_words, made_on, metric_head
 
 SEARCHES = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
@@ -162,8 +162,16 @@ def across(pool: Pool) -> Section:
     for members in by(found, lambda e: (e.row.dataset, e.row.split)).values():
         title = data_of(members[0].row)
         clean = Draft(f"Clean searches across modalities on {title}", ("model", "defense", "bits", "queries"))
-        for entry in (e for e in members if not e.row.attack):
-            _put_clean(clean, entry)
+        for entry, beside in with_floors([e for e in members if not e.row.attack]):
+            row = entry.row
+            whom = (
+                name_of(row),
+                defense_words(row.defense),
+                str(row.bits or ""),
+                f"{row.n:,}" if row.n is not None else "",
+            )
+            for one in (entry, *beside):
+                clean.put(whom, (one.row.task, one.row.metric, one.row.at), one, _task_head(one.row))
         drafts.append(clean)
         lines, controls = attack_lines(members)
         for own in by_model([*controls, *lines]):
@@ -197,12 +205,6 @@ def by_model(lines: Sequence[AttackLine]) -> list[list[AttackLine]]:
 
 def _cross_key(row: Row) -> str:
     return repr([row.dataset, row.model, row.hashes.get("model"), row.attack, row.threat])
-
-
-def _put_clean(draft: Draft, entry: Entry) -> None:
-    row = entry.row
-    line = (name_of(row), defense_words(row.defense), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
-    draft.put(line, (row.task, row.metric, row.at), entry, _task_head(row))
 
 
 def _task_head(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,12 +23,13 @@ SHORT = (
     "linf",
     "ssim",
 )  # beside the score of an attack; the rest is a table of its own
+K = TypeVar("K")
 DETECTORS = ("detected", "evaded-and-broken", "false-alarms")
 
 
-def by(entries: Iterable[Entry], key: Callable[[Entry], object]) -> dict[object, list[Entry]]:
+def by(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
     """Rows in groups, in the order they come."""
-    groups: dict[object, list[Entry]] = defaultdict(list)
+    groups: dict[K, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[key(entry)].append(entry)
     return groups
@@ -57,39 +59,34 @@ def retrieval(pool: Pool) -> Section:
     """Clean models without a defense, with random codes beside them; takes what is neither attacked nor defended."""
     found = pool.take(lambda e: not e.row.attack and not e.row.defense and "->" in (e.row.task or ""))
     drafts = []
-    for data, members in by(found, lambda e: (e.row.dataset, e.row.split)).items():
+    for members in by(found, lambda e: (e.row.dataset, e.row.split)).values():
         draft = Draft(f"Retrieval on {data_of(members[0].row)}", ("model", "bits", "queries"))
         for metric in ("map", "random_map", "t-map", "random_t-map"):
-            draft.column(
-                ("query->database", metric, None),
-                "MAP"
-                if metric == "map"
-                else "t-MAP, target labels"
-                if metric == "t-map"
-                else f"random codes, {metric[7:].replace('map', 'MAP')}",
-            )
-        placed: set[int] = set()
-        for entry in members:
+            draft.column(("query->database", metric, None), _head(Row(task="query->database", metric=metric)))
+        for entry, beside in with_floors(members):
             row = entry.row
-            if is_random(row):
-                continue
             line = (name_of(row), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
-            draft.put(line, (row.task, row.metric, row.at), entry, _head(row))
-            for floor in members:
-                if is_random(floor.row) and _same_floor(row, floor.row):
-                    draft.put(line, (row.task, floor.row.metric, None), floor, _head(floor.row))
-                    placed.add(floor.number)
-        for entry in members:
-            row = entry.row
-            if is_random(row) and entry.number not in placed:
-                line = (name_of(row), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
-                draft.put(line, (row.task, row.metric, row.at), entry, _head(row))
-        del data
+            for one in (entry, *beside):
+                at = None if is_random(one.row) else one.row.at
+                draft.put(line, (one.row.task, one.row.metric, at), one, _head(one.row))
         drafts.append(draft)
     words = [
         "In brackets: bootstrap 95% interval over queries. MAP is expected over ties where a row says no other policy."
     ]
     return Section("Retrieval of clean models", words, tables(drafts))
+
+
+def with_floors(members: Sequence[Entry]) -> list[tuple[Entry, list[Entry]]]:
+    """Rows with the random codes of the same search and queries; random codes that belong to no row stand at the end."""
+    found: list[tuple[Entry, list[Entry]]] = []
+    placed: set[int] = set()
+    floors = [e for e in members if is_random(e.row)]
+    for entry in members:
+        if not is_random(entry.row):
+            beside = [floor for floor in floors if _same_floor(entry.row, floor.row)]
+            placed |= {floor.number for floor in beside}
+            found.append((entry, beside))
+    return found + [(floor, []) for floor in floors if floor.number not in placed]
 
 
 def _same_floor(row: Row, floor: Row) -> bool:
@@ -98,7 +95,7 @@ def _same_floor(row: Row, floor: Row) -> bool:
 
 
 def _head(row: Row) -> str:
-    head = metric_head(row)
+    head = "t-MAP, target labels" if row.metric == "t-map" else metric_head(row)
     if is_random(row):
         head = f"random codes, {(row.metric or '')[7:].replace('map', 'MAP')}"
     if row.task != "query->database":
@@ -108,16 +105,17 @@ def _head(row: Row) -> str:
     return head
 
 
-def attacks(pool: Pool) -> Section:
-    """Attacks on models without a defense: one line an attack."""
+def attacks(pool: Pool, shown: set[int]) -> Section:
+    """Attacks on models without a defense: one line an attack; controls that are `shown` elsewhere get no line of their own."""
     found = pool.take(lambda e: bool(e.row.attack) and not e.row.defense and e.row.metric in ATTACKED)
-    drafts = []
-    for _, members in by(found, lambda e: (e.row.dataset, e.row.split, e.row.model)).items():
+    drafts: list[Draft] = []
+    beside: dict[str, Draft] = {}
+    for members in by(found, lambda e: (e.row.dataset, e.row.split, e.row.model)).values():
         lines, controls = attack_lines(members)
         named = line_names(lines)
         first = members[0].row
         title = f"{name_of(first)} on {data_of(first)}"
-        used: set[int] = set()
+        used = set(shown)
         for toward in (False, True):
             own = [one for one in named if (one[0].score == "t-map") == toward]
             if own:
@@ -125,9 +123,11 @@ def attacks(pool: Pool) -> Section:
                 drafts.append(_attack_draft(f"Attacks on {title}, {aim}", own, used))
         rest = [line for line in controls if any(e.number not in used for e in line.entries)]
         if rest:
-            drafts.append(_control_draft(f"Noise and ideal codes on {title}, of no attack above", rest, used))
+            alone = f"Noise and ideal codes on {data_of(first)}, of no attack above"
+            beside.setdefault(alone, Draft(alone, ("model", "control", "budget", "queries")))
+            _put_controls(beside[alone], rest, used)
         drafts.append(_more_draft(f"More on the attacked pictures of {title}", named))
-    return Section("Attacks", ATTACK_WORDS, tables(drafts))
+    return Section("Attacks", ATTACK_WORDS, tables([*drafts, *beside.values()]))
 
 
 ATTACKED = (*SCORES, *SHORT, "rmse", "l2", "changed", "psnr", "edits", "D")
@@ -159,14 +159,12 @@ def metric_head_of(metric: str) -> str:
     return metric_head(Row(metric=metric))
 
 
-def _control_draft(title: str, lines: Sequence[AttackLine], used: set[int]) -> Draft:
-    draft = Draft(title, ("control", "budget", "queries"))
+def _put_controls(draft: Draft, lines: Sequence[AttackLine], used: set[int]) -> None:
     for line, words, budget in line_names(lines):
-        key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
+        key = (name_of(line.row), words, budget, "" if line.row.n is None else f"{line.row.n:,}")
         for entry in line.entries:
             if entry.number not in used:
                 draft.put(key, entry.row.metric, entry, metric_head(entry.row))
-    return draft
 
 
 def _more_draft(title: str, named: Sequence[tuple[AttackLine, str, str]]) -> Draft:
@@ -262,8 +260,12 @@ def _heat(draft: Draft, title: str, rule: int) -> list[Plot]:
     values = np.array([[_value(cell.figures) for cell in line[1:]] for line in table.lines])
     if not np.isfinite(values).any():
         return []
-    names = [line[0].text for line in table.lines]
-    return [Plot(f"Heat map: {title}", maps=[HeatMap(title, names, list(table.head[1:]), values, rule=rule)])]
+    names, columns = [_short(line[0].text) for line in table.lines], [_short(name) for name in table.head[1:]]
+    return [Plot(f"Heat map: {title}", maps=[HeatMap(title, names, columns, values, rule=rule)])]
+
+
+def _short(text: str, most: int = 30) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _value(figures: Sequence[tuple[float | None, float | None, float | None]]) -> float:
@@ -344,7 +346,7 @@ def _defended_name(row: Row, members: Sequence[Entry]) -> str:
 
 def _attack_column(row: Row) -> tuple[object, ...]:
     return (
-        attack_words(Row(model=row.model, attack=row.attack, threat=row.threat)),
+        attack_words(Row(model=row.model, attack=row.attack, defense=row.defense, threat=row.threat)),
         budget_words(row.threat),
         row.metric,
         row.task,

@@ -25,21 +25,17 @@ GENERATED = (
 
 def sentences(entries: Sequence[Entry]) -> list[str]:
     """The most important findings: retrieval, attacks, defenses, protection, audits; one of each kind before a second one."""
-    kinds: list[list[str]] = [[], [], [], [], [], []]
-    for members in by(entries, lambda e: (e.row.dataset, e.row.split)).values():
-        kinds[0] += _clean(members)
-        kinds[1] += _attack(members, "map")
-        kinds[2] += _attack(members, "t-map")
-        kinds[3] += _defense(members)
-        kinds[4] += _protection(members)
-        kinds[5] += _audits(members)
-    chosen = {
-        (place, kind) for place, kind in sorted(
-            (place, kind) for kind, found in enumerate(kinds) for place, _ in enumerate(found)
-        )[:MOST]
-    }  # fmt: skip
-    kept = [text for kind, found in enumerate(kinds) for place, text in enumerate(found) if (place, kind) in chosen]
-    left = sum(map(len, kinds)) - len(kept)
+    makers = (_clean, _away, _toward, _defense, _protection, _audits)
+    groups = sorted(by(entries, lambda e: (e.row.dataset, e.row.split)).values(), key=len, reverse=True)
+    found: list[
+        tuple[int, int, int, str]
+    ] = []  # place in its kind, data set, kind: the first of each come before the second
+    for data, members in enumerate(groups):
+        for kind, make in enumerate(makers):
+            found += [(place, data, kind, text) for place, text in enumerate(make(members))]
+    chosen = sorted(sorted(found)[:MOST], key=lambda one: (one[2], one[1], one[0]))
+    kept = [text for *_, text in chosen]
+    left = len(found) - len(kept)
     if left:
         kept.append(f"{left:,} more findings of these kinds stand in the tables.")
     return kept
@@ -70,7 +66,9 @@ def _clean(members: Sequence[Entry]) -> list[str]:
         if not clean or task not in ("query->database", "image->text", "text->image"):
             continue
         what = "MAP" if task == "query->database" else f"MAP of {task}"
-        models = list(dict.fromkeys(e.row.model for e in clean))
+        largest = {e.row.model: max(o.row.n or 0 for o in clean if o.row.model == e.row.model) for e in clean}
+        clean = [e for e in clean if (e.row.n or 0) == largest[e.row.model]]  # a part of the queries says less
+        models = list(largest)
         best, least = max(clean, key=_value), min(clean, key=_value)
         floor = [e for e in own if is_random(e.row) and e.row.metric == "random_map" and e.row.bits == best.row.bits]
         floor = [e for e in floor if e.row.n == best.row.n and e.row.value is not None]
@@ -85,8 +83,18 @@ def _clean(members: Sequence[Entry]) -> list[str]:
     return found
 
 
+def _away(members: Sequence[Entry]) -> list[str]:
+    return _attack(members, "map")
+
+
+def _toward(members: Sequence[Entry]) -> list[str]:
+    return _attack(members, "t-map")
+
+
 def _attack(members: Sequence[Entry], score: str) -> list[str]:
     lines, _ = attack_lines(e for e in members if e.row.attack and not e.row.defense)
+    if any(line.noise for line in lines):
+        lines = [line for line in lines if line.noise]  # with a control, where some have one
     best: tuple[float, AttackLine, Entry] | None = None
     for line in lines:
         row, facts = line.row, line.row.attack or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamguard.report.cells import Cell, Section, Table
+from hamguard.report.cells import LONG, Cell, Section, Table
 from hamguard.report.collect import Collected, Entry
 from hamguard.report.wording import attack_words, goes_toward, threat_words
 
@@ -43,7 +43,7 @@ def threat_models(entries: Sequence[Entry]) -> Section:
         "eps is in units of a pixel's range; Linf bounds the largest change of a pixel, L2 the length of all changes.",
     )
     return Section(
-        "Threat models", words, [Table("Each attack with its budget", THREAT_HEAD, cells, 2, len(cells) > 14)]
+        "Threat models", words, [Table("Each attack with its budget", THREAT_HEAD, cells, 2, len(cells) > LONG)]
     )
 
 
@@ -75,8 +75,8 @@ def settings(collected: Collected) -> Section:
         lines.append(tuple(map(Cell, facts)))
     files = tuple((Cell(name), Cell(f"{count:,}")) for name, count in collected.sources)
     tables = [
-        Table("Models, seeds, versions and hashes", SETTING_HEAD, tuple(lines), 2, len(lines) > 14),
-        Table("Files", ("file", "rows"), files, 1, len(files) > 14),
+        Table("Models, seeds, versions and hashes", SETTING_HEAD, tuple(lines), 2, len(lines) > LONG),
+        Table("Files", ("file", "rows"), files, 1, len(files) > LONG),
     ]
     return Section("Settings", (), tables)
 

@@ -128,7 +128,7 @@ def attack_words(row: Row) -> str:
         words.append(f"{facts['asked']} asked")
     made = made_on(row)
     if made == (row.model,):
-        words.append("made on the plain model")
+        words += ["made on the plain model"] if row.defense else []
     elif made:
         words.append(f"made on {listed(made)}" if len(made) <= 2 else f"made on {len(made)} models")
     if facts.get("combine"):
