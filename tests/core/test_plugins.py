@@ -113,20 +113,17 @@ def test_a_wrong_plugin_is_named(
 
 
 def test_names_are_read_from_the_text_of_files_and_plugins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registered_names("hamguard.attacks.methods") == attack_names()
+    names = attack_names()
+    assert registered_names("hamguard.attacks.methods") == names
     assert registered_names("hamguard.attacks.guides", "register_guide") == sorted(guide_names())
     assert registered_names("hamguard.hashing") == objective_names()
     assert registered_names("hamguard.defenses") == defense_names()
-    (place / "plugin_text.py").write_text(f'{LINE}@register(\n    "aaa", direction="away"\n)\ndef f(): ...\n')
+    head = f"{LINE}from hamguard.attacks.methods.registry import (\n    Made,\n    register,\n)\n"
+    (place / "plugin_text.py").write_text(f'{head}@register(\n    "aaa", direction="away"\n)\ndef f(): ...\n')
     monkeypatch.setenv(VARIABLE, "plugin_text,plugin_lost")
-    assert registered_names("hamguard.attacks.methods") == ["aaa", *attack_names_without_plugins(monkeypatch)]
+    assert registered_names("hamguard.attacks.methods") == ["aaa", *names]
+    assert "aaa" not in registered_names("hamguard.hashing"), "its decorator has the same name"
     assert ENTERED == [], "nothing was imported"
-
-
-def attack_names_without_plugins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    with monkeypatch.context() as inner:
-        inner.delenv(VARIABLE)
-        return attack_names()
 
 
 def test_a_guide_is_registered_once() -> None:

@@ -68,9 +68,10 @@ def _load(value: str) -> None:
 
 
 def registered_names(package: str, decorator: str = "register") -> list[str]:
-    """Names that the files of a package, and the plugins, give to a decorator, sorted; read from their text, nothing is imported.
+    """Names that files of a package, and plugins, give to a decorator of the package, sorted; read from text without an import.
 
-    For help texts, which must not import what is heavy. A plugin that is not found is left out here: the command itself names it.
+    For help texts, which must not import what is heavy. Of plugins it sees the modules that are named, not what those import, and
+    it leaves out one that is not found: the command itself says so.
 
     Args:
         package: full name of the package, `hamguard.attacks.methods`.
@@ -81,18 +82,20 @@ def registered_names(package: str, decorator: str = "register") -> list[str]:
     """
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
-    files = [path for folder in folders for path in sorted(Path(folder).glob("*.py"))]
-    files += [path for name in _divided(os.environ.get(VARIABLE, "")) for path in _file_of(name)]
+    texts = [path.read_text(encoding="utf-8") for folder in folders for path in sorted(Path(folder).glob("*.py"))]
+    ours = re.compile(rf"^from {re.escape(package)}\.\w+ import [\w\s,(]*\b{decorator}\b", re.MULTILINE)
+    plugins = (_text_of(name) for name in _divided(os.environ.get(VARIABLE, "")))
+    texts += [text for text in plugins if ours.search(text)]  # objectives and attacks have decorators of the same name
     pattern = re.compile(rf"^@{decorator}\(\s*\"([^\"]+)\"", re.MULTILINE)
-    return sorted({name for path in files for name in pattern.findall(path.read_text(encoding="utf-8"))})
+    return sorted({name for text in texts for name in pattern.findall(text)})
 
 
-def _file_of(module: str) -> list[Path]:
-    """The file of a module on the path or in the current folder, without importing it; empty where there is none."""
+def _text_of(module: str) -> str:
+    """The text of a module on the path or in the current folder, without importing it; empty where there is none."""
     place = Path(*module.split("."))
     ends = (place.with_suffix(".py"), place / "__init__.py")
     found = (Path(folder or ".") / end for folder in [*sys.path, "."] for end in ends)
-    return next(([path] for path in found if path.is_file()), [])
+    return next((path.read_text(encoding="utf-8", errors="replace") for path in found if path.is_file()), "")
 
 
 def _divided(value: str) -> list[str]:
