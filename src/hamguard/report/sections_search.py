@@ -117,7 +117,7 @@ def attacks(pool: Pool, shown: set[int]) -> Section:
         title = f"{name_of(first)} on {data_of(first)}"
         used = set(shown)
         for toward in (False, True):
-            own = [one for one in named if (one[0].score == "t-map") == toward]
+            own = [one for one in named if (one[0].score == "t-map") == toward and one[0].of(one[0].score)]
             if own:
                 aim = "toward targets: t-MAP" if toward else "away: MAP under the true labels"
                 drafts.append(_attack_draft(f"Attacks on {title}, {aim}", own, used))
@@ -172,7 +172,7 @@ def _more_draft(title: str, named: Sequence[tuple[AttackLine, str, str]]) -> Dra
     for line, words, budget in named:
         key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
         for entry in line.entries:
-            if entry.row.metric not in (line.score, *SHORT):
+            if entry.row.metric not in (line.score, *SHORT) or not line.of(line.score):
                 head = "MAP, own labels" if entry.row.metric == "map" else metric_head(entry.row)
                 draft.put(key, entry.row.metric, entry, head)
     return draft

@@ -89,6 +89,8 @@ def budget_words(threat: Mapping[str, Any] | None) -> str:
         words.append(f"{restarts} starts")
     if threat.get("one_sided"):
         words.append("one-sided")
+    if threat.get("grid") == "none":
+        words.append("not rounded")
     return ", ".join(words)
 
 
