@@ -31,7 +31,7 @@ def test_commands_of_the_page(shell: Shell, tmp_path: Path, monkeypatch: pytest.
         more = ["--epochs", "1"] if words[0] == "train" else ["--queries", "30"] if "--method" in words else []
         more += ["--json"] if words[0] in ("attack", "evaluate") else []
         answers[line] = shell.done(*words, *more)
-    assert len(lines) >= 5, "train, list, two attacks, evaluate"
+    assert [line.split()[1] for line in lines] == ["train", "attack", "attack", "attack", "evaluate", "report"]
     listed, alone, guided = (answers[line].rows for line in lines if line.startswith("hamguard attack"))
     (medoid,) = (row for row in listed if row["method"] == "medoid")
     assert medoid["direction"] == "either" and medoid["options"] == ["steps"]
@@ -41,7 +41,8 @@ def test_commands_of_the_page(shell: Shell, tmp_path: Path, monkeypatch: pytest.
         side = 1 if metric == "map" else -1
         assert found[method]["attack"]["guide"] == "medoid"
         assert side * (found["noise"]["value"] - found[method]["value"]) > 0.05, "it moves what it is to move"
-    assert (tmp_path / "medoid.jsonl").read_text(encoding="utf-8").count('"medoid"') >= 1
+    page = (tmp_path / "medoid.html").read_text(encoding="utf-8")
+    assert "medoid" in re.sub(r"<(script|style).*?</\1>|<[^>]+>", "", page, flags=re.DOTALL), "a reader sees the name"
 
 
 def test_wrong_words_know_the_new_names(shell: Shell, tmp_path: Path) -> None:
