@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import Shell, write_picture
+from tests.evaluation.test_cross_study import write_pairs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,17 +58,19 @@ def test_every_page_with_commands_is_tried() -> None:
         "privacy.md",
         "protect.md",
         "purify.md",
+        "report.md",
         "training.md",
     }
 
 
 def small_study(recipe: Path, path: Path) -> Path:
-    """The recipe with least numbers, on scenes of which the smallest part is asked: every kind of cell still runs."""
+    """The recipe with least numbers, on a few small pairs: every kind of cell still runs."""
     text = recipe.read_text(encoding="utf-8")
+    pairs = write_pairs(path.with_suffix(".npz"))
     for key, value in {
-        "source": '"scenes"', "queries": 4, "epochs": 1, "bits": 16, "steps": 2, "text_eps": "[0.1]", "edits": "[1]",
+        "source": f'"arrays:{pairs}"', "queries": 4, "epochs": 1, "bits": 16, "steps": 2, "text_eps": "[0.1]", "edits": "[1]",
         "weights": "[0, 1]", "defended_steps": "[2]", "published_steps": "[2]",
-        "set": "{ attack_steps = 2, steps = 1, share = 0.02 }",
+        "set": "{ attack_steps = 2, steps = 1 }",
     }.items():  # fmt: skip
         text = re.sub(
             rf"^{key} = (\[)?.*$",

@@ -37,7 +37,7 @@ class Picture:
         section: one of `SECTIONS`.
     """
 
-    file: Path
+    file: Path | str
     caption: str
     section: str = "other"
 
@@ -102,7 +102,7 @@ def _picture(folder: Path, content: Any, where: str) -> Picture:
     return Picture(file, content.get("caption", ""), section)
 
 
-def _inside(folder: Path, file: Path, where: str) -> Path:
+def _inside(folder: Path, file: Path | str, where: str) -> Path:
     """The file, whose real place, links followed, is in the folder."""
     try:
         found = (folder / file).resolve()
