@@ -154,6 +154,27 @@ def test_a_page_is_html() -> None:
         write_rows_page(rows_report(collect_rows(study())), "report.pdf")
 
 
+def test_audits_files_and_protection_have_sentences() -> None:
+    worst = {"method": "audit", "labels": "aware"}
+    note = "This search can be broken: MAP falls."
+    rows = [row(0.8), attacked(0.1, attack=worst, notes=(note,))]
+    rows += [
+        attacked(0.0, metric="check", task="audit", attack={"method": "self-check", "check": c, "passed": c == "a"})
+        for c in "ab"
+    ]
+    for task, value in (("C->C", 0.9), ("C->A", 0.2), ("A->C", 0.3), ("A->A", 0.4)):
+        rows.append(row(value, task=task, train="C", attack={"method": "ppl"}, threat={"norm": "linf", "eps": 0.1}))
+    for value, model in ((0.6, "models/x"), (0.5, "models/y")):
+        protect = {"method": "protect", "view": None}
+        rows.append(row(value, metric="left top", at=10, task="protected->original", model=model, attack=protect))
+    said = rows_report(collect_rows(rows)).sentences
+    assert "models/a at Linf 8/255, 10 steps, leaves MAP 0.100" in said[-2] and "of a clean 0.800" in said[-2]
+    assert said[-2].endswith("its verdict: this search can be broken.")
+    assert said[-1] == "digits: 1 of 2 self-checks failed: b (models/a)."
+    assert "MAP of C->C 0.900, C->A 0.200, A->C 0.300, A->A 0.400" in said[1]
+    assert "left the first 10 answers: 0.600 [0.580, 0.620] by models/x (100 files), 0.500" in said[2]
+
+
 def test_curves_join_rows_that_differ_in_one_thing() -> None:
     rows = [attacked(0.5 - i / 10, threat={**LINF, "eps": (i + 1) / 255}) for i in range(3)]
     rows += [

@@ -17,7 +17,7 @@ from hamguard.report.collect import OUTCOMES, Entry
 from hamguard.report.plots import STYLES, Panel, Stroke
 from hamguard.report.sections_more import curve_name
 from hamguard.report.sections_search import by, data_of, name_of
-from hamguard.report.wording import attack_words, eps_words, is_number
+from hamguard.report.wording import attack_words, eps_words, goes_toward, is_number
 
 FACTORS = {"eps": "eps", "steps": "gradients", "asked": "pictures asked"}
 LEAST = 3  # points of a curve
@@ -95,6 +95,8 @@ def _panel(curves: Sequence[Sequence[Entry]], factor: str) -> Panel:
             Row(model=row.model, attack={**(row.attack or {}), "method": _without_steps(row), "asked": None})
         )
         label = f"{row.model}: {words}" if several else words
+        if goes_toward(row) and row.metric == "map":
+            label += ", toward a target"
         if factor != "eps" and row.threat:
             label += f", {eps_words(row.threat)}"
         x, y = [(a or 0.0) * scale for a, _ in points], [b for _, b in points]

@@ -65,8 +65,9 @@ def effect_on_files(pool: Pool) -> Section:
         for entry in members:
             row = entry.row
             seen = next((note.removeprefix("matcher: ") for note in row.notes if note.startswith("matcher: ")), "")
+            name = "the files themselves" if row.task == "files" else name_of(row)
             line = (
-                name_of(row),
+                name,
                 seen,
                 _kind(row),
                 eps_words(row.threat) if row.threat else "-",
@@ -75,8 +76,8 @@ def effect_on_files(pool: Pool) -> Section:
             draft.put(line, (_side(row), row.metric, row.at), entry, _side_head(row))
         drafts.append(draft)
     words = (
-        "`left top` is the share of files whose original is no longer among the first answers; `found` is the share whose "
-        "original is among them.",
+        "Left top is the share of files whose original is no longer among the first answers; found is the share whose original "
+        "is among them.",
     )
     return Section("Effect on files", words, tables(drafts))
 
@@ -133,6 +134,9 @@ def audits(pool: Pool) -> Section:
             for key, head in (("stages", "stages"), ("held", "held at the end")):
                 if facts.get(key) is not None:
                     worst.say(line, key, str(facts[key]), head)
+            verdict = next((note.partition(":")[0] for note in row.notes if note.startswith("This search")), "")
+            if verdict:
+                worst.say(line, "verdict", verdict, "verdict")
         else:
             title = f"Stages of the audit of {name_of(row)} on {data_of(row)}"
             draft = stages.setdefault(title, Draft(title, ("stage", "budget", "queries attacked"), folded=True))

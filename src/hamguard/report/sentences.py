@@ -25,7 +25,7 @@ GENERATED = (
 
 def sentences(entries: Sequence[Entry]) -> list[str]:
     """The most important findings: retrieval, attacks, defenses, protection, audits; one of each kind before a second one."""
-    makers = (_clean, _away, _toward, _defense, _protection, _audits)
+    makers = (_clean, _away, _toward, _defense, _protection, _files, _audits)
     groups = sorted(by(entries, lambda e: (e.row.dataset, e.row.split)).values(), key=len, reverse=True)
     found: list[
         tuple[int, int, int, str]
@@ -75,6 +75,10 @@ def _clean(members: Sequence[Entry]) -> list[str]:
         beside = f"; random codes {_figure(floor[0], span=False)}" if floor else ""
         if len(models) == 1:
             found.append(f"{data_of(best.row)}: {name_of(best.row)} finds with {what} {_figure(best)}{beside}.")
+        elif len(models) <= 3:
+            firsts = {e.row.model: e for e in reversed(clean)}
+            each = ", ".join(f"{_figure(firsts[model])} ({model or 'no model'})" for model in models)
+            found.append(f"{data_of(best.row)}: {what} {each}{beside}.")
         else:
             found.append(
                 f"{data_of(best.row)}: {what} from {_figure(least)} ({name_of(least.row)}) to {_figure(best)} "
@@ -200,6 +204,28 @@ def _protection(members: Sequence[Entry]) -> list[str]:
     ]
 
 
+def _files(members: Sequence[Entry]) -> list[str]:
+    """How many protected files are no longer found, by the matcher that is hit most and least."""
+    left = [e for e in _known(members, "left top") if (e.row.task or "") == "protected->original"]
+    left = [e for e in left if not (e.row.attack or {}).get("view")]
+    if not left:
+        return []
+    said = []
+    for entry in (max(left, key=_value), min(left, key=_value))[: len(left)]:
+        row = entry.row
+        noise = [
+            e for e in _known(members, "left top")
+            if e.row.task == "noise->original" and e.row.n == row.n and model_key(e.row) == model_key(row)
+        ]  # fmt: skip
+        beside = f", under noise {_figure(noise[0], span=False)}" if noise else ""
+        said.append(f"{_figure(entry)} by {name_of(row)} ({row.n or 0:,} files{beside})")
+    several = f"; {len(left)} searches, the most and the least hit" if len(left) > 1 else ""
+    return [
+        f"{data_of(left[0].row)}: share of protected files whose original left the first {left[0].row.at} answers: "
+        f"{', '.join(said)}{several}."
+    ]
+
+
 def _audits(members: Sequence[Entry]) -> list[str]:
     audits = [e for e in _known(members, "map") if (e.row.attack or {}).get("method") == "audit"]
     audits = [e for e in audits if (e.row.attack or {}).get("labels") != "free"]
@@ -210,9 +236,15 @@ def _audits(members: Sequence[Entry]) -> list[str]:
         worst = min(audits, key=_value)
         row = worst.row
         several = f"the worst of {len(audits)} audits, " if len(audits) > 1 else "the audit of "
+        clean = [
+            e for e in _known(members, "map")
+            if not e.row.attack and e.row.n == row.n and model_key(e.row) == model_key(row)
+        ]  # fmt: skip
+        beside = f" of a clean {_figure(clean[0], span=False)}" if clean else ""
+        verdict = next((note.partition(":")[0] for note in row.notes if note.startswith("This search")), "")
         found.append(
-            f"{data_of(row)}: {several}{name_of(row)} at {budget_words(row.threat)}, leaves MAP {_figure(worst)} over the worst "
-            "case of every query."
+            f"{data_of(row)}: {several}{name_of(row)} at {budget_words(row.threat)}, leaves MAP {_figure(worst)}{beside} over the "
+            f"worst case of every query{f'; its verdict: {verdict[0].lower()}{verdict[1:]}' if verdict else ''}."
         )
     if failed:
         names = list(dict.fromkeys(f"{(row.attack or {}).get('check')} ({name_of(row)})" for row in failed))

@@ -43,7 +43,9 @@ def threat_models(entries: Sequence[Entry]) -> Section:
         "eps is in units of a pixel's range; Linf bounds the largest change of a pixel, L2 the length of all changes.",
     )
     return Section(
-        "Threat models", words, [Table("Each attack with its budget", THREAT_HEAD, cells, 2, len(cells) > LONG)]
+        "Threat models",
+        words,
+        [Table("Each attack with its budget", THREAT_HEAD, cells, len(THREAT_HEAD) - 1, len(cells) > LONG)],
     )
 
 
