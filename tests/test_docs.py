@@ -86,8 +86,9 @@ def small_study(recipe: Path, path: Path) -> Path:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
 def test_commands_run_as_written(page: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command of a page, in order, in one folder; training is cut to one epoch, the rest is as written."""
+    """Every command of a page, in order, in one folder; training is cut to one epoch, `scenes` to 800, the rest is as written."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hamguard.data.scenes.COUNT", 800)  # of 4,000: each command draws them again
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "photos").mkdir()
     for i in range(80):

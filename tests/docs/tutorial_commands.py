@@ -54,6 +54,11 @@ def test_wrong_words_know_the_new_names(shell: Shell, tmp_path: Path) -> None:
         assert f"did you mean {name}?" in shell.fails(2, *words)
 
 
+def test_help_texts_have_the_new_names(shell: Shell) -> None:
+    attack, train = shell.done("attack", "--help").out, shell.done("train", "--help").out
+    assert attack.count("medoid") >= 2 and "ksh" in train
+
+
 def test_cards_and_tables_have_the_new_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     import build_cards

@@ -24,11 +24,13 @@ from hamguard.cli.common import (
     say,
 )
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import registered_names
 
 if TYPE_CHECKING:
     from hamguard.evaluation.attack_plan import AttackPlan
 
-METHODS = "noise, fgsm, ifgsm, pgd, mifgsm, adaptive, hag, sdha, center, mainstay, p2p, dhta, tha, nag, universal, prosgan, cmla"
+METHODS = ", ".join(registered_names("hamguard.attacks.methods"))
+GUIDES = ", ".join(registered_names("hamguard.attacks.guides", "register_guide"))
 
 
 def attack(
@@ -36,7 +38,7 @@ def attack(
         str | None, typer.Argument(help="Model to attack: model folder, package.module:factory, or torch.export file.")
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option("--method", help=f"{METHODS} (of cross-modal models); may be repeated.")
+        list[str] | None, typer.Option("--method", help=f"{METHODS}; cmla is for cross-modal models; may be repeated.")
     ] = None,
     eps: Annotated[
         list[str] | None,
@@ -52,9 +54,7 @@ def attack(
     preset: Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")] = "default",
     guide: Annotated[
         str | None,
-        typer.Option(
-            "--guide", help="own, center, mainstay, anchor, p2p, relevant, prototype, optimal: for fgsm to adaptive."
-        ),
+        typer.Option("--guide", help=f"{GUIDES}: for methods that take any guide, such as pgd and adaptive."),
     ] = None,
     targets: Annotated[
         str | None,

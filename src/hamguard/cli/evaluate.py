@@ -71,6 +71,10 @@ def evaluate(
         int,
         typer.Option("--workers", min=0, help="Recipe only: models worked on at once; 0: as many as there are cores."),
     ] = 0,
+    cells: Annotated[
+        Path | None,
+        typer.Option("--cells", help="Grid only: folder of finished cells, shared by grids; `cells` beside --out."),
+    ] = None,
     curves: Annotated[
         Path | None, typer.Option("--curves", help="Draw PR and precision@N curves (.png, .svg, .pdf).")
     ] = None,
@@ -94,23 +98,25 @@ def evaluate(
 
     hamguard evaluate --query-codes Q.npz --database-codes D.npz --json
 
+    hamguard evaluate recipes/grid-digits.toml --out runs/grid-digits
+
     hamguard evaluate recipes/cmla-scenes.toml --out runs/cmla-scenes
     """
     if model is not None and model.endswith(".toml"):
-        from hamguard.cli.evaluate_study import evaluate_study
+        from hamguard.cli.evaluate_study import evaluate_recipe
 
         others = {
             "--query-codes": query_codes, "--database-codes": database_codes, "--data": data, "--protocol": protocol,
             "--queries": queries, "--metric": metric, "--learned": learned, "--view": view, "--sheet": sheet,
             "--curves": curves,
         }  # fmt: skip
-        evaluate_study(
-            Path(model), out, data_root=data_root, workers=workers, as_json=as_json,
+        evaluate_recipe(
+            Path(model), out, cells=cells, data_root=data_root, workers=workers, device=device, as_json=as_json,
             refused=[name for name, value in others.items() if value is not None],
         )  # fmt: skip
         return
-    if workers:
-        raise RequestError("--workers goes with a recipe")
+    if workers or cells:
+        raise RequestError(f"{'--workers' if workers else '--cells'} goes with a recipe")
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import Row, write_rows
     from hamguard.evaluation.foreign_codes import read_pair

@@ -17,16 +17,46 @@ if TYPE_CHECKING:
     from hamguard.evaluation.cross_recipe import CrossRecipe
 
 
-def evaluate_study(
-    path: Path, out: Path | None, *, data_root: Path | None, workers: int, as_json: bool, refused: Sequence[str]
-) -> None:
-    """Run a study, print its tables, and write rows, pictures and page; arguments are those of `hamguard evaluate`.
+KINDS = ("grid", "cross-modal")
+
+
+def evaluate_recipe(
+    path: Path, out: Path | None, *, cells: Path | None, data_root: Path | None, workers: int, device: str, as_json: bool,
+    refused: Sequence[str],
+) -> None:  # fmt: skip
+    """Run the study or the grid of a recipe; arguments are those of `hamguard evaluate`.
 
     Raises:
         RequestError: options that a recipe decides, or a wrong recipe.
     """
+    from hamguard.cli.evaluate_grid import evaluate_grid
+    from hamguard.core.checks import suggest
+    from hamguard.training.request import read_recipe
+
     if refused:
         raise RequestError(f"{', '.join(refused)}: the recipe decides this; edit {path}")
+    kind = read_recipe(path).get("study")
+    if kind not in KINDS:
+        raise RequestError(
+            f"{path} is no study: its first line must be study = one of {', '.join(KINDS)}, got {kind!r}"
+            f"{suggest(str(kind), KINDS)}; recipes of one model go to hamguard train"
+        )
+    if kind == "grid":
+        if workers:
+            raise RequestError("--workers goes with cross-modal studies; several processes of a grid: torchrun")
+        evaluate_grid(path, out, cells=cells, data_root=data_root, device=device, as_json=as_json)
+        return
+    if cells:
+        raise RequestError("--cells goes with grids; a cross-modal study keeps its cells in --out")
+    evaluate_study(path, out, data_root=data_root, workers=workers, as_json=as_json)
+
+
+def evaluate_study(path: Path, out: Path | None, *, data_root: Path | None, workers: int, as_json: bool) -> None:
+    """Run a cross-modal study, print its tables, and write rows, pictures and page.
+
+    Raises:
+        RequestError: a wrong recipe.
+    """
     from hamguard.cli.attack_table import print_json_rows
     from hamguard.evaluation.cross_recipe import read_cross_recipe
     from hamguard.evaluation.study_run import run_study

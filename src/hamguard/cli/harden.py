@@ -27,6 +27,7 @@ from hamguard.cli.common import (
     say,
 )
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import registered_names
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def harden(
         str,
         typer.Option(
             "--method",
-            help="saat, cgat, atrdh, static, consistency, distill, trades or control; cross-modal models: static, control, minmax.",
+            help=f"{', '.join(registered_names('hamguard.defenses'))}; cross-modal models: static, control, minmax.",
         ),
     ] = "saat",
     eps: EpsOption = "8/255",

@@ -22,6 +22,11 @@ from hamguard.cli.common import (
 )
 from hamguard.cli.train_cross import CROSS, train_cross
 from hamguard.core.errors import RequestError
+from hamguard.core.plugins import registered_names
+
+HASHING, CROSS_MODAL = (
+    ", ".join(registered_names("hamguard.hashing", name)) for name in ("register", "register_cross")
+)
 
 
 def train(
@@ -37,7 +42,7 @@ def train(
         str | None,
         typer.Option(
             "--method",
-            help="csq, adsh, dpsh, dph, dsdh, dsh, hashnet, lsh, itq, pca; dcmh, ssah (with texts); prosgan, comdefend, ppl.",
+            help=f"{HASHING}, lsh, itq, pca; {CROSS_MODAL} (with texts); prosgan, comdefend, ppl. Default: csq.",
         ),
     ] = None,
     victim: Annotated[

@@ -66,6 +66,7 @@ class Grid:
         device: where to compute.
         drawn: draws the sheet of an attack into a file.
         pictures: caption and file of each sheet.
+        clean: main row of each model's search.
         queries: by (model, attack), what comparisons ask for.
     """
 
@@ -75,6 +76,7 @@ class Grid:
     device: torch.device | str = "cpu"
     drawn: Drawn | None = None
     pictures: list[tuple[str, Path]] = field(default_factory=list)
+    clean: dict[str, Row] = field(default_factory=dict)
     queries: dict[tuple[str, str], Queries] = field(default_factory=dict)
     _opened: dict[str, tuple[Dataset, Split]] = field(default_factory=dict)
 
@@ -157,7 +159,10 @@ def clean_cell(grid: Grid, ground: Ground, folder: Path | None = None) -> list[R
             rows += curve_rows(*banks, base)
         return rows
 
-    return grid.cells.rows(f"{ground.name}-clean", facts_of(ground, ground.name, recipe.metrics, recipe.curves), work)
+    facts = facts_of(ground, ground.name, recipe.metrics, recipe.curves)
+    rows = grid.cells.rows(f"{ground.name}-clean", facts, work)
+    grid.clean[ground.name] = rows[0]
+    return rows
 
 
 def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | None = None) -> list[Row]:

@@ -32,12 +32,16 @@ class GridResult:
     """A finished grid.
 
     Attributes:
-        rows: all rows, in the order of the recipe.
+        rows: all rows, in the order of the recipe; equal ones once.
         pictures: caption and file of each sheet.
+        clean: main row of each model's search, by model.
+        attacked: main row of each attack, by model and attack.
     """
 
     rows: list[Row]
     pictures: list[tuple[str, Path]]
+    clean: dict[str, Row]
+    attacked: dict[tuple[str, str], Row]
 
 
 def run_grid(
@@ -87,7 +91,13 @@ def run_grid(
     for name, part in recipe.protections.items():
         rows += _protected(grid, name, part)
     rows += _compared(grid, plan.models, plan.attacks)
-    return GridResult(rows, grid.pictures)
+    attacked = {key: one.row for key, one in grid.queries.items()}
+    return GridResult(_once(rows), grid.pictures, grid.clean, attacked)
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """Rows that are equal but for the time, once: attacks on one model share clean picture and noise."""
+    return list({replace(row, seconds=None).json(): row for row in reversed(rows)}.values())[::-1]
 
 
 def write_result(found: GridResult, out: Path) -> Path:
@@ -112,7 +122,7 @@ def _transfer(grid: Grid, grounds: Sequence[tuple[ModelCell, Ground]], attacks: 
                 rows += _matrix(grid, data, seed, same, attack)
             for names in part.joint:
                 rows += _joint(grid, names, same, attack)
-    return list({row.json(): row for row in rows}.values())  # attacks share clean and noise
+    return rows
 
 
 def _matrix(

@@ -1,0 +1,186 @@
+"""A published experiment: its recipes, its figures beside ours, and what the paper says of them, judged on our rows.
+
+A relation is a sentence of the paper. It holds where every pair that it speaks of stands in the printed order; it does not hold where
+one stands the other way; where rows are missing, or the difference is within the intervals of both figures, that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+
+Scale = Literal["small", "paper"]
+Verdict = Literal["holds", "does not hold", "not testable at this scale"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A published figure beside ours.
+
+    Attributes:
+        setting: what both are of.
+        published: the printed figure; None where the paper shows a plot, or nothing.
+        ours: our row; None where it was not run.
+        digits: decimals that are printed.
+    """
+
+    setting: str
+    published: float | None
+    ours: Row | None
+    digits: int = 3
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the printed figure."""
+        if self.published is None or self.ours is None or self.ours.value is None:
+            return None
+        return self.ours.value - self.published
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a paper says, judged.
+
+    Attributes:
+        claim: the sentence.
+        verdict: whether it holds here.
+        figures: the numbers that it rests on.
+    """
+
+    claim: str
+    verdict: Verdict
+    figures: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An experiment, run and judged."""
+
+    lines: Sequence[Line]
+    relations: Sequence[Relation]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table or figure of a paper.
+
+    Attributes:
+        name: as the command line writes it.
+        source: the paper.
+        what: its table or figure, in words.
+        small: how the small form differs, in a sentence.
+        minutes: what the small form takes on two cores, measured.
+        judge: puts rows beside the printed figures.
+        recipe: name of its recipe files; that of another experiment where they share one.
+    """
+
+    name: str
+    source: str
+    what: str
+    small: str
+    minutes: int
+    judge: Callable[[Found, Scale], Comparison]
+    recipe: str = ""
+
+
+class Found:
+    """Rows to be asked."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def all(self, **want: Any) -> list[Row]:
+        """Rows that fit.
+
+        Args:
+            want: fields of a row, where None means none; `attack`, `guide`, `toward`, `eps`, `steps`, `made_on`, `versus`, `defense` ask
+                inside attack, threat and defense. Where a row has no attack, `attack` is None.
+        """
+        return [row for row in self.rows if row.value is not None and all(_asks(row, key) == value for key, value in want.items())]
+
+    def one(self, **want: Any) -> Row | None:
+        """The first row that fits; None where there is none."""
+        found = self.all(**want)
+        return found[0] if found else None
+
+
+def _asks(row: Row, key: str) -> Any:
+    attack, threat = row.attack or {}, row.threat or {}
+    if key == "attack":
+        return attack.get("method")
+    if key == "defense":
+        return (row.defense or {}).get("method")
+    if key == "eps":
+        return None if threat.get("eps") is None else round(float(threat["eps"]), 4)
+    if key in ("steps",):
+        return threat.get(key)
+    if key in ("guide", "toward", "made_on", "versus", "preset"):
+        return attack.get(key)
+    return getattr(row, key)
+
+
+def above(claim: str, pairs: Sequence[tuple[Row | None, Row | None]], *, names: str = "") -> Relation:
+    """A relation that says that the first of each pair is larger.
+
+    Args:
+        claim: the sentence.
+        pairs: rows that are compared.
+        names: what the figures are, in front of them.
+    """
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not known:
+        return Relation(claim, "not testable at this scale", "no figures")
+    right = [(a.value or 0.0) > (b.value or 0.0) for a, b in known]
+    close = sum(_within(a, b) for a, b in known)
+    said = ", ".join(f"{a.value:.3f} > {b.value:.3f}" if ok else f"{a.value:.3f} < {b.value:.3f}" for (a, b), ok in zip(known, right, strict=True))
+    told = f"{names}: {said}" if names else said
+    if len(known) > 1:
+        told = f"{sum(right)} of {len(known)} pairs; {told}"
+    if close:
+        told += f"; {close} within the intervals" if len(known) > 1 else "; within the intervals"
+    return Relation(claim, "holds" if all(right) else "does not hold", told)
+
+
+def _within(a: Row, b: Row) -> bool:
+    """Whether two intervals overlap."""
+    if a.ci95 is None or b.ci95 is None:
+        return False
+    return a.ci95[0] <= b.ci95[1] and b.ci95[0] <= a.ci95[1]
+
+
+def near(claim: str, pairs: Sequence[tuple[Row | None, Row | None]], most: float) -> Relation:
+    """A relation that says that the two of each pair are alike: apart by at most `most`."""
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not known:
+        return Relation(claim, "not testable at this scale", "no figures")
+    gaps = [abs((a.value or 0.0) - (b.value or 0.0)) for a, b in known]
+    said = f"apart by at most {max(gaps):.3f} (allowed here: {most:g})"
+    return Relation(claim, "holds" if max(gaps) <= most else "does not hold", said)
+
+
+def falling(claim: str, rows: Sequence[Row | None], *, slack: float = 0.0) -> Relation:
+    """A relation that says that figures fall from each to the next; a rise of at most `slack` is no rise."""
+    values = [row.value for row in rows if row is not None and row.value is not None]
+    if len(values) < 2:
+        return Relation(claim, "not testable at this scale", "fewer than two figures")
+    ok = all(b <= a + slack for a, b in zip(values, values[1:], strict=False)) and values[-1] < values[0]
+    return Relation(claim, "holds" if ok else "does not hold", ", ".join(f"{value:.3f}" for value in values))
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def enter(experiment: Experiment) -> Experiment:
+    """Register an experiment.
+
+    Raises:
+        RequestError: its name is taken.
+    """
+    if experiment.name in EXPERIMENTS:
+        raise RequestError(f"experiment {experiment.name!r} is registered twice")
+    EXPERIMENTS[experiment.name] = experiment
+    return experiment

@@ -1,0 +1,79 @@
+"""The published figures that ours are printed beside: one line a figure, with its source, table and setting."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from hamguard.core.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed figure.
+
+    Attributes:
+        source: paper, venue and year.
+        table: where in it.
+        dataset: data set.
+        method: attack, defense or hash method, in the paper's words.
+        network: hash method and network.
+        bits: code length.
+        train: what the model was trained on.
+        metric: name and unit.
+        value: the figure, MAP and t-MAP in [0, 1] whatever the paper's unit.
+    """
+
+    source: str
+    table: str
+    dataset: str
+    method: str
+    network: str
+    bits: int
+    train: str
+    metric: str
+    value: float
+
+
+@lru_cache(maxsize=1)
+def published() -> tuple[Published, ...]:
+    """All figures that are kept."""
+    text = (files("hamguard") / "recipes" / "published.csv").read_text(encoding="utf-8")
+    found = []
+    for line in csv.DictReader(text.splitlines()):
+        percent = "%" in line["metric"]
+        found.append(
+            Published(
+                line["source"], line["table"], line["dataset"], line["method"], line["network"], int(line["bits"] or 0),
+                line["train"], line["metric"].replace("%", ""), float(line["value"]) / (100 if percent else 1),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def figure(source: str, table: str, **setting: object) -> float | None:
+    """The printed figure of a setting; None where the paper prints none.
+
+    Args:
+        source: how the source begins, e.g. `PPL`.
+        table: table of the paper.
+        setting: further fields of `Published`; texts may be the beginning of the printed ones.
+
+    Raises:
+        RequestError: several figures fit.
+    """
+    def fits(one: Published) -> bool:
+        return one.source.startswith(source) and one.table == table and all(
+            _same(getattr(one, key), value) for key, value in setting.items()
+        )
+
+    found = [one.value for one in published() if fits(one)]
+    if len(found) > 1:
+        raise RequestError(f"{source}, {table}: {len(found)} printed figures fit {setting}")
+    return found[0] if found else None
+
+
+def _same(printed: object, asked: object) -> bool:
+    return printed.startswith(str(asked)) if isinstance(printed, str) else printed == asked
