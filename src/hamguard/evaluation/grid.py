@@ -105,9 +105,16 @@ class Grid:
         return self.store / kind / f"{name}-{digest_json([facts, self.cells.world.size])}"
 
     def watched(self, name: str) -> Callable[[float, str], None]:
-        """Progress of a training: stops where nobody waits any more."""
-        self.cells.told(name)
-        return lambda share, text: self.cells.check()
+        """Progress of a training: says that it began, and stops where nobody waits any more."""
+        said: list[str] = []
+
+        def progress(share: float, text: str) -> None:
+            if not said:
+                said.append(name)
+                self.cells.told(name)
+            self.cells.check()
+
+        return progress
 
 
 def train_cell(grid: Grid, cell: ModelCell) -> Ground:
