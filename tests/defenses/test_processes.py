@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from tests.cli.helpers import write_arrays
-from tests.training.test_processes import ONE, TWO, WEIGHTS, finish, kill_in_training
+from tests.training.processes import Fellows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
+WEIGHTS = "model.safetensors"
 
-def command(start: Sequence[str], root: Path, out: Path) -> list[str]:
-    words = ["harden", str(root / "model"), "--method", "saat", "--eps", "0.1", "--epochs", "4", "--batch-size", "32"]
+
+def command(root: Path, out: Path) -> list[str]:
+    words = ["harden", str(root / "model"), "--method", "saat", "--eps", "0.1", "--epochs", "3", "--batch-size", "32"]
     sets = ["checkpoint_seconds=0.01", "augment=shift", "steps=3"]
-    return [*start, *words, "--no-measure", "--out", str(out), *(w for s in sets for w in ("--set", s))]
+    return [*words, "--no-measure", "--out", str(out), *(w for s in sets for w in ("--set", s))]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("processes")
-    data = write_arrays(place / "toy.npz", n=1000, classes=5, size=28)
-    words = [
-        "--backbone",
-        "conv2",
-        "--bits",
-        "16",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "32",
-        "--out",
-        str(place / "model"),
-    ]
-    finish([*ONE, "train", "--data", f"arrays:{data}", "--method", "dpsh", *words])
+    data = write_arrays(place / "toy.npz", n=500, classes=5, size=28)
+    words = ["train", "--data", f"arrays:{data}", "--method", "dpsh", "--backbone", "conv2", "--bits", "16"]
+    words += ["--epochs", "1", "--batch-size", "32", "--out", str(place / "model")]
+    Fellows(words, 1, place / "model.log").finish()
     return place
 
 
@@ -44,18 +35,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(root: Path) -> dict[int, Path]:
     """The run that nobody stopped, with one process and with two."""
     made = {1: root / "one", 2: root / "two"}
-    for size, start in ((1, ONE), (2, TWO)):
-        finish(command(start, root, made[size]))
+    for size, out in made.items():
+        Fellows(command(root, out), size, root / f"whole{size}.log").finish()
     return made
 
 
-@pytest.mark.parametrize(("size", "start"), [(1, ONE), (2, TWO)])
-def test_sigkill_and_the_same_command_again(
-    size: int, start: Sequence[str], root: Path, whole: dict[int, Path]
-) -> None:
-    out = root / f"killed{size}"
-    kill_in_training(command(start, root, out), out)
-    finish(command(start, root, out))
+@pytest.mark.parametrize("size", [1, 2])
+def test_sigkill_and_the_same_command_again(size: int, root: Path, whole: dict[int, Path]) -> None:
+    out, log = root / f"killed{size}", root / f"killed{size}.log"
+    Fellows(command(root, out), size, log).kill_in_training(out)
+    Fellows(command(root, out), size, log).finish()
     assert (out / WEIGHTS).read_bytes() == (whole[size] / WEIGHTS).read_bytes()
 
 
