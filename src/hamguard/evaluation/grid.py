@@ -48,10 +48,12 @@ class Queries:
 
     Attributes:
         row: its main row.
+        rows: all its rows.
         attacked: average precision of each attacked query, `(Q,)`.
     """
 
     row: Row
+    rows: list[Row]
     attacked: Floats
 
 
@@ -202,7 +204,7 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
 
     rows = grid.cells.rows(name, facts, work, beside=[kept, *([sheet] if sheet.name else [])])
     main = next(row for row in reversed(rows) if row.metric == ("t-map" if plan.toward else "map"))
-    grid.queries[ground.name, cell.name] = Queries(main, read_npz(kept, "figures of queries")["attacked"])
+    grid.queries[ground.name, cell.name] = Queries(main, rows, read_npz(kept, "figures of queries")["attacked"])
     if sheet.name:
         grid.pictures.append((f"{ground.name} under {cell.name}: queries before and after, with their answers", sheet))
     return rows

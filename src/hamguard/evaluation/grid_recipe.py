@@ -180,6 +180,7 @@ class GridRecipe(Section):
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSection, "models": ModelsPart, "attacks": AttacksPart, "defenses": DefensesPart, "audit": AuditPart,
     "transfer": TransferPart, "protections": ProtectionsPart, "compare": ComparePart,
+    "attacks.generator": TrainingPart, "protections.parties": PartiesPart,
 }  # fmt: skip
 
 

@@ -36,12 +36,14 @@ class GridResult:
         pictures: caption and file of each sheet.
         clean: main row of each model's search, by model.
         attacked: main row of each attack, by model and attack.
+        cells: all rows of each attack, by model and attack.
     """
 
     rows: list[Row]
     pictures: list[tuple[str, Path]]
     clean: dict[str, Row]
     attacked: dict[tuple[str, str], Row]
+    cells: dict[tuple[str, str], list[Row]]
 
 
 def run_grid(
@@ -92,12 +94,16 @@ def run_grid(
         rows += _protected(grid, name, part)
     rows += _compared(grid, plan.models, plan.attacks)
     attacked = {key: one.row for key, one in grid.queries.items()}
-    return GridResult(_once(rows), grid.pictures, grid.clean, attacked)
+    cells = {key: one.rows for key, one in grid.queries.items()}
+    return GridResult(_once(rows), grid.pictures, grid.clean, attacked, cells)
 
 
 def _once(rows: Sequence[Row]) -> list[Row]:
     """Rows that are equal but for the time, once: attacks on one model share clean picture and noise."""
-    return list({replace(row, seconds=None).json(): row for row in reversed(rows)}.values())[::-1]
+    kept: dict[str, Row] = {}
+    for row in rows:
+        kept.setdefault(replace(row, seconds=None).json(), row)
+    return list(kept.values())
 
 
 def write_result(found: GridResult, out: Path) -> Path:

@@ -51,7 +51,7 @@ def parse_study(
         kind: class of the recipe.
         content: of the file.
         path: the file, for the message.
-        sections: table name to its class, for the nearest key.
+        sections: table name to its class, for the nearest key; a table inside `[attacks.NAME]` is `attacks.KEY`.
 
     Raises:
         RequestError: a wrong key or value; the first fault is named.
@@ -61,7 +61,9 @@ def parse_study(
     except ValidationError as error:
         found = error.errors()[0]
         if found["type"] == "extra_forbidden":
-            known = sections.get(str(found["loc"][0]), kind).model_fields
+            words = [str(word) for word in found["loc"]]
+            inner = f"{words[0]}.{words[2]}" if len(words) > 3 else words[0]
+            known = (kind if len(words) == 1 else sections.get(inner, sections.get(words[0], kind))).model_fields
             near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
-            raise RequestError(f"{path}: unknown key {'.'.join(map(str, found['loc']))}{near}") from error
+            raise RequestError(f"{path}: unknown key {'.'.join(words)}{near}") from error
         raise RequestError(f"{path}: {first_fault(error)}") from error

@@ -26,6 +26,7 @@ def hag(
     *,
     steps: int | None = None,
     t: float = 0.5,
+    schedule: bool = True,
     preset: Literal["default", "paper", "code"] = "default",
     threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
 ) -> Attack:
@@ -34,6 +35,7 @@ def hag(
     Args:
         steps: number of gradients; 100, or 2,000 for the presets.
         t: how far a bit must be over before it leaves the loss.
+        schedule: the slope of tanh grows over the steps; without is the paper's ablation HAG*.
         preset: `default`, `paper` or `code`.
         threat: the allowed set; both ports take 8/255, the slides name no budget.
 
@@ -41,11 +43,12 @@ def hag(
         RequestError: unknown preset.
     """
     check_choice("preset", preset, ("default", "paper", "code"))
+    slope: Literal["published", "constant"] = "published" if schedule else "constant"
     if preset == "paper":
-        search = GradientSteps("raw", 1.0, steps or 2000, alpha="published", keep="last")
+        search = GradientSteps("raw", 1.0, steps or 2000, alpha=slope, keep="last")
         return Attack(loss=HagLoss(t), search=search, threat=threat)  # type: ignore[arg-type]
     if preset == "code":
-        search = GradientSteps("sgd", 100.0, steps or 2000, momentum=0.9, alpha="published", keep="last")
+        search = GradientSteps("sgd", 100.0, steps or 2000, momentum=0.9, alpha=slope, keep="last")
         return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)  # type: ignore[arg-type]
-    signs = SignSteps(steps or 100, alpha="published", random_start=True)
+    signs = SignSteps(steps or 100, alpha=slope, random_start=True)
     return Attack(loss=HagLoss(t), search=signs, threat=threat)  # type: ignore[arg-type]

@@ -1,13 +1,14 @@
 """A published experiment: its recipes, its figures beside ours, and what the paper says of them, judged on our rows.
 
-A relation is a sentence of the paper. It holds where every pair that it speaks of stands in the printed order; it does not hold where
-one stands the other way; where rows are missing, or the difference is within the intervals of both figures, that is said.
+A relation is a sentence of the paper. It holds where every pair that it speaks of stands in the printed order; it does not hold
+where one stands the other way; where rows are missing, or the difference is within the intervals of both figures, that is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from hamguard.core.errors import RequestError
@@ -88,19 +89,33 @@ class Experiment:
 
 
 class Found:
-    """Rows to be asked."""
+    """Rows to be asked.
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    Args:
+        rows: all rows.
+        cells: rows of each attack of a grid, by model and attack.
+    """
+
+    def __init__(self, rows: Sequence[Row], cells: Mapping[tuple[str, str], Sequence[Row]] | None = None) -> None:
         self.rows = rows
+        self.cells = cells or {}
+
+    def of(self, model: str, attack: str) -> Found:
+        """Rows of one attack on one model of a grid; none where it was not run."""
+        return Found(self.cells.get((model, attack), ()))
 
     def all(self, **want: Any) -> list[Row]:
-        """Rows that fit.
+        """Rows that fit and have a value.
 
         Args:
-            want: fields of a row, where None means none; `attack`, `guide`, `toward`, `eps`, `steps`, `made_on`, `versus`, `defense` ask
-                inside attack, threat and defense. Where a row has no attack, `attack` is None.
+            want: fields of a row, where None means none; `attack`, `guide`, `toward`, `made_on` and `defense` ask inside attack and
+                defense, `eps` and `steps` inside the threat.
         """
-        return [row for row in self.rows if row.value is not None and all(_asks(row, key) == value for key, value in want.items())]
+        return [
+            row
+            for row in self.rows
+            if row.value is not None and all(_asks(row, key) == value for key, value in want.items())
+        ]
 
     def one(self, **want: Any) -> Row | None:
         """The first row that fits; None where there is none."""
@@ -116,9 +131,9 @@ def _asks(row: Row, key: str) -> Any:
         return (row.defense or {}).get("method")
     if key == "eps":
         return None if threat.get("eps") is None else round(float(threat["eps"]), 4)
-    if key in ("steps",):
+    if key == "steps":
         return threat.get(key)
-    if key in ("guide", "toward", "made_on", "versus", "preset"):
+    if key in ("guide", "toward", "made_on", "side", "name"):
         return attack.get(key)
     return getattr(row, key)
 
@@ -136,7 +151,9 @@ def above(claim: str, pairs: Sequence[tuple[Row | None, Row | None]], *, names: 
         return Relation(claim, "not testable at this scale", "no figures")
     right = [(a.value or 0.0) > (b.value or 0.0) for a, b in known]
     close = sum(_within(a, b) for a, b in known)
-    said = ", ".join(f"{a.value:.3f} > {b.value:.3f}" if ok else f"{a.value:.3f} < {b.value:.3f}" for (a, b), ok in zip(known, right, strict=True))
+    said = ", ".join(
+        f"{a.value:.3f} {'>' if ok else '<='} {b.value:.3f}" for (a, b), ok in zip(known, right, strict=True)
+    )
     told = f"{names}: {said}" if names else said
     if len(known) > 1:
         told = f"{sum(right)} of {len(known)} pairs; {told}"
@@ -167,7 +184,7 @@ def falling(claim: str, rows: Sequence[Row | None], *, slack: float = 0.0) -> Re
     values = [row.value for row in rows if row is not None and row.value is not None]
     if len(values) < 2:
         return Relation(claim, "not testable at this scale", "fewer than two figures")
-    ok = all(b <= a + slack for a, b in zip(values, values[1:], strict=False)) and values[-1] < values[0]
+    ok = all(b <= a + slack for a, b in pairwise(values)) and values[-1] < values[0]
     return Relation(claim, "holds" if ok else "does not hold", ", ".join(f"{value:.3f}" for value in values))
 
 

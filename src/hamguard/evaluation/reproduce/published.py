@@ -64,9 +64,12 @@ def figure(source: str, table: str, **setting: object) -> float | None:
     Raises:
         RequestError: several figures fit.
     """
+
     def fits(one: Published) -> bool:
-        return one.source.startswith(source) and one.table == table and all(
-            _same(getattr(one, key), value) for key, value in setting.items()
+        return (
+            one.source.startswith(source)
+            and one.table == table
+            and all(_same(getattr(one, key), value) for key, value in setting.items())
         )
 
     found = [one.value for one in published() if fits(one)]
