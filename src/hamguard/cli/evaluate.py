@@ -110,9 +110,12 @@ def evaluate(
             "--queries": queries, "--metric": metric, "--learned": learned, "--view": view, "--sheet": sheet,
             "--curves": curves,
         }  # fmt: skip
+        refused = [name for name, value in others.items() if value is not None]
+        usual = {"--ties": (ties, "expected"), "--norm": (norm, "relevant"), "--empty": (empty, "zero"),
+                 "--batch-size": (batch_size, 256), "--seed": (seed, 0)}  # fmt: skip
         evaluate_recipe(
             Path(model), out, cells=cells, data_root=data_root, workers=workers, device=device, as_json=as_json,
-            refused=[name for name, value in others.items() if value is not None],
+            refused=[*refused, *(name for name, (given, default) in usual.items() if given != default)],
         )  # fmt: skip
         return
     if workers or cells:

@@ -121,14 +121,17 @@ def write_page(folder: Path, title: str) -> Collected:
 
 def print_grid(found: GridResult) -> None:
     """Main figures: a line a model, a column an attack; then the searches of protections, then comparisons."""
+    from hamguard.report.wording import metric_head
+
     attacks = list(dict.fromkeys(attack for _, attack in found.attacked))
     if found.clean:
-        head = ("model", "clean MAP", *(_column(found, attack) for attack in attacks))
+        score = metric_head(next(iter(found.clean.values())))
+        head = ("model", f"clean {score}", *(_column(found, attack) for attack in attacks))
         lines = []
         for model, clean in found.clean.items():
             cells = [found.attacked.get((model, attack)) for attack in attacks]
             lines.append((model, _figure(clean), *(_figure(row) if row else "" for row in cells)))
-        print_table("MAP, 95% interval over queries; t-MAP where an attack approaches a target", head, lines)
+        print_table(f"{score}, 95% interval over queries; t-{score} where an attack approaches a target", head, lines)
     searches: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in found.rows:
         if row.task and row.task[:3] in ("C->", "A->") and row.attack and row.metric == "map":
@@ -144,7 +147,7 @@ def print_grid(found: GridResult) -> None:
             ("protection", "method", "bits", "trained on", "seed", *tasks),
             [(*key, *(_figure(rows[task]) if task in rows else "" for task in tasks)) for key, rows in searches.items()],
         )  # fmt: skip
-    gaps = [row for row in found.rows if (row.metric or "").endswith("map-difference") and row.attack]
+    gaps = [row for row in found.rows if (row.metric or "").endswith("-difference") and row.attack]
     if gaps:
         print_table(
             "Differences over the same queries, 95% interval of the paired bootstrap",
@@ -155,7 +158,9 @@ def print_grid(found: GridResult) -> None:
 
 def _column(found: GridResult, attack: str) -> str:
     row = next(row for (_, name), row in found.attacked.items() if name == attack)
-    return f"{attack} (t-MAP)" if row.metric == "t-map" else attack
+    from hamguard.report.wording import metric_head
+
+    return f"{attack} ({metric_head(row)})" if (row.metric or "").startswith("t-") else attack
 
 
 def _figure(row: Row) -> str:

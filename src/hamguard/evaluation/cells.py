@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hamguard import __version__
+from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, read_rows, write_rows
@@ -55,11 +56,11 @@ class Cells:
             name: what people call it.
             facts: everything that decides the result, as JSON.
             work: makes the rows, and what lies beside them.
-            beside: files that belong to the cell; where one is gone, it is worked out again.
+            beside: files that belong to the cell; where one is gone, or is a damaged `.npz`, it is worked out again.
         """
         self.check()
         path = self.path(name, facts)
-        found = self._kept(path) if all(one.is_file() for one in beside) else None
+        found = self._kept(path) if all(_is_whole(one) for one in beside) else None
         wait(self.world)  # nobody writes before everybody has looked
         if found is not None:
             self.told(f"{name}: kept")
@@ -76,6 +77,16 @@ class Cells:
         if not path.is_file():
             return None
         try:
-            return read_rows(path)
+            return read_rows(path) or None
         except RequestError:
             return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file lies there and, where it holds arrays, can be read."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    try:
+        return path.suffix != ".npz" or bool(read_npz(path, "figures of queries"))
+    except RequestError:
+        return False

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from hamguard.codes.bank import CodeBank
+from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import RequestError, RunError
 from hamguard.core.files import replacing
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
@@ -25,17 +27,18 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.defenses.harden import harden
 from hamguard.evaluation.attack_measure import Ground, Measured, measure_attack
+from hamguard.evaluation.attack_plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.cells import Cells
 from hamguard.evaluation.curves import curve_rows
+from hamguard.evaluation.encode import packed_codes
 from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.grid_plan import AttackCell, GridPlan, ModelCell, expand, generator_request, hardening
 from hamguard.evaluation.grid_recipe import GridRecipe
 from hamguard.evaluation.model_rows import base_row, model_banks, model_rows
-from hamguard.evaluation.score import validation_map
+from hamguard.evaluation.score import measure, parse_metric, validation_map
 from hamguard.models.store import load_any, load_folder
-from hamguard.retrieval.metrics import average_precision
 from hamguard.training.distributed import wait
 from hamguard.training.train import train
 
@@ -47,9 +50,9 @@ class Queries:
     """An attack on a model, query by query.
 
     Attributes:
-        row: its main row.
+        row: its main row: the first metric, under the target labels where it approaches a target.
         rows: all its rows.
-        attacked: average precision of each attacked query, `(Q,)`.
+        attacked: the same figure of each attacked query, `(Q,)`.
     """
 
     row: Row
@@ -139,6 +142,39 @@ def train_cell(grid: Grid, cell: ModelCell) -> Ground:
     return _ground(grid, cell, str(folder), dataset, split)
 
 
+def check_before(grid: Grid) -> None:
+    """Open all data and load all given models: what is wrong with them costs no training.
+
+    Raises:
+        RequestError: data that are not here or carry no labels, a model that is none, does not fit its data or returns NaN, or one
+            that cannot be trained on though a defense asks for it.
+    """
+    recipe, models = grid.recipe, grid.plan.models
+    wanted = [cell.data for cell in models]
+    for part in recipe.protections.values():
+        wanted += [*(part.data or recipe.data), *([part.made_on] if part.made_on else [])]
+    for name in dict.fromkeys(wanted):
+        dataset, _ = grid.data(name)
+        if not dataset.labels.any():
+            raise RequestError(
+                f"table data.{name}: {dataset.name} has no labels, so nothing is relevant; a grid needs them"
+            )
+    for cell in models:
+        if cell.request is not None:
+            continue
+        dataset, split = grid.data(cell.data)
+        try:
+            model, card = load_any(cell.load)
+            packed_codes(model, dataset.images, split.query[:1])
+        except (RequestError, RunError) as error:
+            raise RequestError(f"table models.{cell.table}: {error}") from error
+        trained = [name for name, part in recipe.defenses.items() if cell.table in (part.models or (cell.table,))]
+        if trained and card is None:
+            raise RequestError(
+                f"table defenses.{trained[0]}: {cell.load} is no model folder, so it cannot be trained on"
+            )
+
+
 def _ground(grid: Grid, cell: ModelCell, folder: str, dataset: Dataset, split: Split, name: str = "") -> Ground:
     model, card = load_any(folder, torch.device(grid.device))
     banks = model_banks(model, dataset, split, queries=grid.recipe.queries, device=grid.device)
@@ -175,7 +211,7 @@ def clean_cell(grid: Grid, ground: Ground, folder: Path | None = None) -> list[R
 
 
 def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | None = None) -> list[Row]:
-    """Rows of one attack on one model; the average precision of every query is kept beside them for comparisons."""
+    """Rows of one attack on one model; the main figure of every query is kept beside them for comparisons."""
     recipe, part = grid.recipe, grid.recipe.attacks[cell.table]
     plan = cell.plan.model_copy(update={"generator": str(generator) if generator else None})
     asked = cell.plan.model_dump(mode="json")
@@ -191,30 +227,42 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
             progress=lambda share, text: grid.cells.check(),
         )  # fmt: skip
         if world.leads:
-            _keep_values(kept, ground, found)
+            _keep_values(kept, ground, found, recipe.metrics[0])
             if sheet.name and grid.drawn:
                 grid.drawn(sheet, ground, found)
         rows = found.rows
         if recipe.curves:
-            base = next(row for row in reversed(rows) if row.attack and row.attack["method"] == plan.method)
-            bank = found.sides.attacked
-            bank = replace(bank, labels=found.targets.labels) if found.targets else bank
-            rows = [*rows, *curve_rows(bank, ground.database, base)]
+            rows = [*rows, *curve_rows(_judged(found), ground.database, _main(rows, plan))]
         return rows
 
     rows = grid.cells.rows(name, facts, work, beside=[kept, *([sheet] if sheet.name else [])])
-    main = next(row for row in reversed(rows) if row.metric == ("t-map" if plan.toward else "map"))
-    grid.queries[ground.name, cell.name] = Queries(main, rows, read_npz(kept, "figures of queries")["attacked"])
+    values = read_npz(kept, "figures of queries")["attacked"]
+    grid.queries[ground.name, cell.name] = Queries(_main(rows, plan), rows, values)
     if sheet.name:
         grid.pictures.append((f"{ground.name} under {cell.name}: queries before and after, with their answers", sheet))
     return rows
 
 
-def _keep_values(path: Path, ground: Ground, found: Measured) -> None:
+def _main(rows: Sequence[Row], plan: AttackPlan) -> Row:
+    """The row that tables and comparisons show: rows of an attack begin with the first metric."""
+    return next(
+        row
+        for row in rows
+        if row.attack and row.attack["method"] == plan.method and str(row.metric).startswith("t-") == plan.toward
+    )
+
+
+def _judged(found: Measured) -> CodeBank:
+    """Codes of the attacked queries with the labels that count: those of the targets where there are any."""
     bank = found.sides.attacked
-    bank = bank if found.targets is None else replace(bank, labels=found.targets.labels)
+    return bank if found.targets is None else replace(bank, labels=found.targets.labels)
+
+
+def _keep_values(path: Path, ground: Ground, found: Measured, metric: str) -> None:
+    bank = _judged(found)
+    score = measure(*parse_metric(metric), bank, ground.database, distance_histograms(bank, ground.database))
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, attacked=average_precision(bank, ground.database))
+        np.savez(stream, attacked=score.values)
 
 
 def audit_cell(grid: Grid, ground: Ground) -> list[Row]:
@@ -284,8 +332,7 @@ def model_chain(grid: Grid, cell: ModelCell, attacks: Sequence[AttackCell]) -> t
     for name, part in recipe.defenses.items():
         if cell.table not in (part.models or (cell.table,)):
             continue
-        if folder is None:
-            raise RequestError(f"table defenses.{name}: {cell.load} is no model folder, so it cannot be trained on")
+        assert folder is not None, "check_before refuses it"
         hardened, made = harden_cell(grid, ground, cell, folder, name)
         rows += clean_cell(grid, hardened, made)
         for attack in own:

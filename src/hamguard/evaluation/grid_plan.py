@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.defenses.request import HardenRequest, build_harden_request
 from hamguard.evaluation.attack_plan import AttackPlan
 from hamguard.evaluation.generator_request import GeneratorRequest, build_generator_request
-from hamguard.evaluation.grid_recipe import GridRecipe, ModelsPart, ProtectionsPart, TrainingPart
+from hamguard.evaluation.grid_recipe import AttacksPart, GridRecipe, ModelsPart, ProtectionsPart, TrainingPart
 from hamguard.evaluation.protector_request import ProtectorRequest, build_protector_request
 from hamguard.evaluation.recipe_section import words_of
 from hamguard.training.request import DataSection, TrainRequest, build_request
@@ -73,10 +74,9 @@ def expand(recipe: GridRecipe) -> GridPlan:
         for cell in _at(f"models.{name}", _models, recipe, name, part, seed)
     ]
     attacks = [
-        AttackCell(name if len(plans) == 1 else f"{name}-{_budget(plan)}", name, plan)
+        AttackCell("-".join([name, *_budget(part, plan)]), name, plan)
         for name, part in recipe.attacks.items()
-        for plans in [_at(f"attacks.{name}", part.plans, name)]
-        for plan in plans
+        for plan in _at(f"attacks.{name}", part.plans, name)
     ]
     first = next(iter(recipe.data))
     for name, part in recipe.attacks.items():
@@ -88,7 +88,58 @@ def expand(recipe: GridRecipe) -> GridPlan:
         if (guard.method or name) == "ppl":
             _at(f"protections.{name}", protector_request, guard, recipe.data[first], guard.eps[0], 0)
         _at(f"protections.{name}.parties", parties, guard, recipe.data[first], 0)
-    return GridPlan(tuple(models), tuple(attacks))
+    plan = GridPlan(tuple(models), tuple(attacks))
+    _check_names(plan)
+    _check_joins(recipe, plan)
+    return plan
+
+
+def pairs(attacks: Sequence[AttackCell], first: str, second: str) -> list[tuple[AttackCell, AttackCell]]:
+    """Attacks of two tables at the same radius and in the same direction, which can be compared query by query."""
+    return [
+        (one, other)
+        for one in attacks
+        for other in attacks
+        if (one.table, other.table) == (first, second)
+        and (one.plan.eps, one.plan.norm, one.plan.toward) == (other.plan.eps, other.plan.norm, other.plan.toward)
+    ]
+
+
+def _check_names(plan: GridPlan) -> None:
+    """Two cells of one name would hide each other in tables and comparisons."""
+    for kind, names in (("models", [m.name for m in plan.models]), ("attacks", [a.name for a in plan.attacks])):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise RequestError(f"two {kind} are called {twice}; rename a table, or leave out a value that stands twice")
+
+
+def _check_joins(recipe: GridRecipe, plan: GridPlan) -> None:
+    """Transfer and comparisons that would come to nothing cost no training."""
+    groups: dict[tuple[str, int], set[str]] = {}
+    for cell in plan.models:
+        groups.setdefault((cell.data, cell.seed), set()).add(cell.name)
+    if part := recipe.transfer:
+        if not part.joint and all(len(names) < 2 for names in groups.values()):
+            raise RequestError(
+                "transfer needs at least two models on the same data, or lists of models in transfer.joint"
+            )
+        known = [cell.name for cell in plan.models]
+        for names in part.joint:
+            if len(names) < 2:
+                raise RequestError(f"transfer.joint takes lists of at least two models, got {list(names)}")
+            for name in names:
+                check_choice("model in transfer.joint", name, known)
+            if not any(set(names) <= group for group in groups.values()):
+                raise RequestError(f"transfer.joint: {', '.join(names)} are not on the same data with the same seed")
+            for table in part.attacks:
+                if recipe.attacks[table].generator:
+                    raise RequestError(f"transfer.joint cannot take {table}: a generator is trained against one model")
+    for first, second in recipe.compare.attacks:
+        one, other = (set(recipe.attacks[name].models or recipe.models) for name in (first, second))
+        if not pairs(plan.attacks, first, second) or not one & other:
+            raise RequestError(
+                f"compare.attacks: {first} and {second} share no eps, norm and direction on any model, so nothing is compared"
+            )
 
 
 def _at(table: str, work: Any, *words: Any) -> Any:
@@ -129,10 +180,10 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
     return cells
 
 
-def _budget(plan: AttackPlan) -> str:
-    """Eps and steps of an attack as part of its name."""
-    eps = "own" if plan.eps is None else f"{plan.eps:.4g}"
-    return eps if plan.steps is None else f"{eps}-{plan.steps}"
+def _budget(part: AttacksPart, plan: AttackPlan) -> list[str]:
+    """What tells an attack from the others of its table, as parts of its name."""
+    words = ["own" if plan.eps is None else f"{plan.eps:.4g}"] if len(part.eps) > 1 else []
+    return words + ([str(plan.steps or "default")] if len(part.steps) > 1 else [])
 
 
 def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> HardenRequest:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from hamguard import __version__
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
 from hamguard.evaluation.attack_measure import Ground, measure_attack
 from hamguard.evaluation.cells import Cells, Told
 from hamguard.evaluation.four_searches import Party, Sides, cell_digest, needed, run_cell
-from hamguard.evaluation.grid import Drawn, Grid, facts_of, generator_cell, model_chain
-from hamguard.evaluation.grid_plan import AttackCell, ModelCell, parties, protector_request
+from hamguard.evaluation.grid import Drawn, Grid, check_before, facts_of, generator_cell, model_chain
+from hamguard.evaluation.grid_plan import AttackCell, ModelCell, pairs, parties, protector_request
 from hamguard.evaluation.grid_recipe import GridRecipe, ProtectionsPart
 from hamguard.evaluation.protections import Protection, by_noise, by_protector, protected_pictures
 from hamguard.evaluation.protector_training import train_protector
@@ -78,10 +79,7 @@ def run_grid(
     if recipe.protections and grid.cells.world.size > 1:
         raise RequestError("protections run in one process; start them without torchrun")
     plan = grid.plan
-    for name in {cell.data for cell in plan.models} | {
-        name for p in recipe.protections.values() for name in p.data or ()
-    }:
-        grid.data(name)  # a wrong source costs no training
+    check_before(grid)
     rows: list[Row] = []
     grounds: list[tuple[ModelCell, Ground]] = []
     for cell in plan.models:
@@ -127,7 +125,8 @@ def _transfer(grid: Grid, grounds: Sequence[tuple[ModelCell, Ground]], attacks: 
             if len(same) > 1:
                 rows += _matrix(grid, data, seed, same, attack)
             for names in part.joint:
-                rows += _joint(grid, names, same, attack)
+                if set(names) <= {cell.name for cell, _ in same}:
+                    rows += _joint(grid, names, same, attack)
     return rows
 
 
@@ -146,7 +145,10 @@ def _matrix(
         ]
         return measure_transfer(makers, grounds, work=grid.store / "work").rows
 
-    facts = [facts_of(ground, ground.name) for ground in grounds]
+    facts = [
+        facts_of(ground, ground.name, folder.name if folder else None)
+        for ground, folder in zip(grounds, folders, strict=True)
+    ]
     return grid.cells.rows(f"transfer-{data}-{attack.name}", [seed, facts, attack.plan.model_dump(mode="json")], work)
 
 
@@ -154,9 +156,6 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
     part = grid.recipe.transfer
     assert part is not None
     known = {cell.name: ground for cell, ground in same}
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise RequestError(f"transfer.joint names {missing[0]!r}; models on the same data: {', '.join(known)}")
     plan = attack.plan.model_copy(update={"sources": tuple(names), "combine": part.combine})
     rows: list[Row] = []
     for target in known.values():
@@ -171,6 +170,7 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
             facts_of(target, target.name),
             [known[name].model.digest for name in names],
             plan.model_dump(mode="json"),
+            grid.recipe.metrics,
         ]
         rows += grid.cells.rows(f"{'+'.join(names)}-to-{target.name}-{attack.name}", facts, work)
     return rows
@@ -207,7 +207,7 @@ def _searches(grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[TrainReq
 
         def work(party: Party = party) -> list[Row]:
             return run_cell(
-                sides(), party, grid.store / "privacy", seed=0, device=grid.device,
+                sides(), party, grid.store / f"privacy-{__version__}", seed=0, device=grid.device,
                 progress=lambda share, text: grid.cells.check(),
             )  # fmt: skip
 
@@ -238,22 +238,12 @@ def _compared(grid: Grid, models: Sequence[ModelCell], attacks: Sequence[AttackC
         titles = [cell.name, *(f"{cell.name}+{name}" for name in grid.recipe.defenses)]
         for title in titles:
             for first, second in compare.attacks:
-                for one, other in _pairs(attacks, first, second):
+                for one, other in pairs(attacks, first, second):
                     found.append(_difference(grid, (title, one.name), (title, other.name), cell.seed))
         for title in titles[1:] if compare.defenses else ():
             for attack in attacks:
                 found.append(_difference(grid, (title, attack.name), (cell.name, attack.name), cell.seed))
     return [row for row in found if row]
-
-
-def _pairs(attacks: Sequence[AttackCell], first: str, second: str) -> list[tuple[AttackCell, AttackCell]]:
-    """Attacks of two tables at the same radius."""
-    return [
-        (one, other)
-        for one in attacks
-        for other in attacks
-        if (one.table, other.table) == (first, second) and one.plan.eps == other.plan.eps
-    ]
 
 
 def _difference(grid: Grid, first: tuple[str, str], second: tuple[str, str], seed: int) -> Row | None:
