@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hamguard.core.types import Bytes
     from hamguard.evaluation.attack_measure import Ground, Measured
+    from hamguard.evaluation.four_searches import Sides
 
 SHOWN, ANSWERS = 4, 10
 
@@ -68,6 +69,25 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
         "red and cross: does not; the perturbation is stretched to the full range, gray is no change"
     )
     draw_sheet(lines, path, title=f"{dataset.title}: {plan.method}, {size}, {ground.query.bits} bits", footer=footer)
+
+
+def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:
+    """A line a picture: original, protected copy, and the change stretched to the full range; the first queries."""
+    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    rows = sides.split.query[:shown]
+    clean, protected = sides.clean.images.pixels(rows), sides.protected.pixels(rows)
+    lines = []
+    for number, row in enumerate(rows):
+        entry = sheet_entry(sides.clean, int(row), None)
+        change = Found(amplified(clean[number], protected[number]), "change", "amplified")
+        lines.append(
+            SheetRow(Found(entry.picture, "original", entry.caption), [Found(protected[number], "protected")], change)
+        )
+    protection = sides.protection
+    footer = "original, change, protected copy; the change is stretched to the full range, gray is no change"
+    draw_sheet(lines, path, title=f"{sides.clean.title}: {protection.name}, eps {protection.eps:.3g}", footer=footer)
 
 
 def amplified(clean: Bytes, attacked: Bytes) -> Bytes:

@@ -59,7 +59,7 @@ def compute_grid(
         RunError: a cell failed.
         StoppedError: a person stopped it; finished cells stay.
     """
-    from hamguard.cli.attack_sheet import draw_attack
+    from hamguard.cli.attack_sheet import draw_attack, draw_protection
     from hamguard.core.errors import RequestError, StoppedError
     from hamguard.evaluation.grid_run import run_grid, write_result
     from hamguard.training.distributed import join_world, leave_world
@@ -78,7 +78,9 @@ def compute_grid(
 
     store = cells or folder.parent / CELLS
     try:
-        found = run_grid(recipe, store, root=data_root, device=chosen, world=world, told=told, drawn=draw_attack)
+        found = run_grid(
+            recipe, store, root=data_root, device=chosen, world=world, told=told, drawn=draw_attack, shown=draw_protection
+        )  # fmt: skip
     except KeyboardInterrupt as stopped:
         raise StoppedError(
             f"stopped; {store} keeps the finished cells, and the same command goes on from there"

@@ -26,6 +26,7 @@ from hamguard.cli import (
     protect,
     purify,
     report,
+    reproduce,
     sanity,
     search,
     train,
@@ -59,6 +60,7 @@ app.command("privacy")(privacy.privacy)
 app.command("purify")(purify.purify)
 app.command("protect")(protect.protect)
 app.command("report")(report.report)
+app.command("reproduce")(reproduce.reproduce)
 app.command("sanity")(sanity.sanity)
 app.command("measure")(measure.measure)
 app.command("transfer")(transfer.transfer)

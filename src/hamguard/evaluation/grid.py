@@ -33,6 +33,7 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.cells import Cells
 from hamguard.evaluation.curves import curve_rows
 from hamguard.evaluation.encode import packed_codes
+from hamguard.evaluation.four_searches import Sides
 from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.grid_plan import AttackCell, GridPlan, ModelCell, expand, generator_request, hardening
 from hamguard.evaluation.grid_recipe import GridRecipe
@@ -43,6 +44,7 @@ from hamguard.training.distributed import wait
 from hamguard.training.train import train
 
 Drawn = Callable[[Path, Ground, Measured], None]
+Shown = Callable[[Path, Sides], None]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Grid:
         root: folder of the named data sets.
         device: where to compute.
         drawn: draws the sheet of an attack into a file.
+        shown: draws pictures before and after a protection into a file.
         pictures: caption and file of each sheet.
         clean: main row of each model's search.
         queries: by (model, attack), what comparisons ask for.
@@ -80,6 +83,7 @@ class Grid:
     root: Path | None = None
     device: torch.device | str = "cpu"
     drawn: Drawn | None = None
+    shown: Shown | None = None
     pictures: list[tuple[str, Path]] = field(default_factory=list)
     clean: dict[str, Row] = field(default_factory=dict)
     queries: dict[tuple[str, str], Queries] = field(default_factory=dict)

@@ -139,6 +139,7 @@ class ProtectionsPart(TrainingPart):
     eps: Many[Eps]
     made_on: str | None = Field(None, description="data that the protector learns from; those it protects by default")
     data: Many[str] | None = None
+    sheet: bool = Field(False, description="draw pictures before and after")
     parties: PartiesPart
 
 

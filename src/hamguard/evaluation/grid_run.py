@@ -14,7 +14,7 @@ from hamguard.core.rows import Row, write_rows
 from hamguard.evaluation.attack_measure import Ground, measure_attack
 from hamguard.evaluation.cells import Cells, Told
 from hamguard.evaluation.four_searches import Party, Sides, cell_digest, needed, run_cell
-from hamguard.evaluation.grid import Drawn, Grid, check_before, facts_of, generator_cell, model_chain
+from hamguard.evaluation.grid import Drawn, Grid, Shown, check_before, facts_of, generator_cell, model_chain
 from hamguard.evaluation.grid_plan import AttackCell, ModelCell, pairs, parties, protector_request
 from hamguard.evaluation.grid_recipe import GridRecipe, ProtectionsPart
 from hamguard.evaluation.protections import Protection, by_noise, by_protector, protected_pictures
@@ -56,6 +56,7 @@ def run_grid(
     world: World | None = None,
     told: Told = lambda text: None,
     drawn: Drawn | None = None,
+    shown: Shown | None = None,
 ) -> GridResult:
     """Run a grid, or what is left of it.
 
@@ -67,6 +68,7 @@ def run_grid(
         world: processes that work together.
         told: is told which cell begins.
         drawn: draws the sheet of an attack.
+        shown: draws pictures before and after a protection.
 
     Raises:
         RequestError: something does not fit together.
@@ -75,7 +77,7 @@ def run_grid(
     """
     if store.exists() and not store.is_dir():
         raise RequestError(f"{store} is a file; --cells must be a folder")
-    grid = Grid(recipe, Cells(store, told, world=world or World()), root, device, drawn)
+    grid = Grid(recipe, Cells(store, told, world=world or World()), root, device, drawn, shown)
     if recipe.protections and grid.cells.world.size > 1:
         raise RequestError("protections run in one process; start them without torchrun")
     plan = grid.plan
@@ -186,11 +188,14 @@ def _protected(grid: Grid, name: str, part: ProtectionsPart) -> list[Row]:
                 dataset, split = grid.data(data)
                 protection = _protection(grid, name, part, data, eps, seed)
                 bare = Sides(dataset, dataset.images, split, protection, recipe.queries)
-                rows += _searches(grid, f"{name}-{data}-{eps:.4g}", bare, parties(part, recipe.data[data], seed))
+                asked = parties(part, recipe.data[data], seed)
+                rows += _searches(grid, f"{name}-{data}-{eps:.4g}", bare, asked, sheet=part.sheet)
     return rows
 
 
-def _searches(grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[TrainRequest, float]]) -> list[Row]:
+def _searches(
+    grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[TrainRequest, float]], *, sheet: bool = False
+) -> list[Row]:
     """Cells of all parties under one protection; the pictures are protected when the first of them needs it."""
     rows: list[Row] = []
     made: list[Sides] = []
@@ -213,6 +218,11 @@ def _searches(grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[TrainReq
 
         title = f"{name}-{request.method}-{request.model.bits}-{party.trained_on}".replace(" ", "-")
         rows += grid.cells.rows(title, cell_digest(bare, party), work)
+    if sheet and grid.shown:
+        path = grid.cells.path(f"{name}-pictures", [bare.clean.digest, bare.protection.digest], ".png")
+        if not path.is_file():
+            grid.shown(path, sides())
+        grid.pictures.append((f"{name}: pictures before and after, and the difference, stretched", path))
     return rows
 
 

@@ -59,23 +59,25 @@ def figure(source: str, table: str, **setting: object) -> float | None:
     Args:
         source: how the source begins, e.g. `PPL`.
         table: table of the paper.
-        setting: further fields of `Published`; texts may be the beginning of the printed ones.
+        setting: further fields of `Published`; texts may be the beginning of the printed ones, where no method is named just so.
 
     Raises:
         RequestError: several figures fit.
     """
-
-    def fits(one: Published) -> bool:
-        return (
-            one.source.startswith(source)
-            and one.table == table
-            and all(_same(getattr(one, key), value) for key, value in setting.items())
-        )
-
-    found = [one.value for one in published() if fits(one)]
+    near = [
+        one
+        for one in published()
+        if one.source.startswith(source)
+        and one.table == table
+        and all(_same(getattr(one, key), value) for key, value in setting.items())
+    ]
+    exact = [
+        one for one in near if all(getattr(one, key) == value for key, value in setting.items() if key == "method")
+    ]
+    found = exact or near
     if len(found) > 1:
         raise RequestError(f"{source}, {table}: {len(found)} printed figures fit {setting}")
-    return found[0] if found else None
+    return found[0].value if found else None
 
 
 def _same(printed: object, asked: object) -> bool:

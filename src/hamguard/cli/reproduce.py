@@ -1,0 +1,182 @@
+"""`hamguard reproduce`: a published table run again, beside the published figures, and what the paper says of it judged."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, print_table, say
+from hamguard.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Line, Scale
+
+
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(help="Experiment, e.g. ppl-table1; `hamguard reproduce --list` lists them.")
+    ] = None,
+    scale: Annotated[
+        str,
+        typer.Option("--scale", help="small: minutes on two cores; paper: the published data, networks and budgets."),
+    ] = "small",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of rows, tables and page; runs/NAME-SCALE by default.")
+    ] = None,
+    cells: Annotated[
+        Path | None,
+        typer.Option("--cells", help="Folder of finished cells, shared by experiments; `cells` beside --out."),
+    ] = None,
+    data_root: RootOption = None,
+    device: DeviceOption = "auto",
+    show_recipe: Annotated[
+        bool, typer.Option("--show-recipe", help="Print the recipe instead of running it, to be copied and changed.")
+    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the experiments, with their stated times.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a published experiment again: published figure, ours, difference, interval, and each relation that the paper claims.
+
+    A run that was stopped goes on when the same command is given again, and experiments share what they have in common.
+
+    [bold]Examples[/bold]:
+
+    hamguard reproduce ppl-table1 --scale small
+
+    hamguard reproduce saat-table2 --out runs/saat
+
+    hamguard reproduce prosgan-table1 --scale paper --show-recipe
+    """
+    from hamguard.core.checks import check_choice
+    from hamguard.evaluation.reproduce.run import SCALES, experiment_named, experiments, recipe_of
+
+    if listed:
+        _print_list(list(experiments().values()), as_json=as_json)
+        return
+    if name is None:
+        raise RequestError("give the NAME of an experiment; `hamguard reproduce --list` lists them")
+    chosen: Scale = check_choice("scale", scale, SCALES)  # type: ignore[assignment]
+    experiment = experiment_named(name)
+    path = recipe_of(experiment, chosen)
+    if show_recipe:
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    folder = out or Path("runs") / f"{name}-{scale}"
+    begun = time.monotonic()
+    if chosen == "small" and not as_json:
+        say(f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores.")
+    found = _run(path, folder, cells=cells, data_root=data_root, device=device, quiet=as_json)
+    if found is None:
+        return  # another process speaks
+    judged = experiment.judge(found, chosen)
+    title = f"{experiment.source}: {experiment.what}"
+    _write(folder, title, experiment, chosen, judged)
+    if as_json:
+        print_json(_values(judged))
+        return
+    if judged.lines:
+        print_table(title, HEAD, [_cells(line) for line in judged.lines])
+    for relation in judged.relations:
+        typer.echo(f"{relation.verdict.upper()}: {relation.claim} ({relation.figures})")
+    typer.echo(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
+
+
+HEAD = ("setting", "published", "ours", "difference", "95% interval", "queries")
+
+
+def _run(
+    path: Path, folder: Path, *, cells: Path | None, data_root: Path | None, device: str, quiet: bool
+) -> Found | None:
+    """Rows of a recipe of either kind; None in a process that does not lead."""
+    from hamguard.evaluation.reproduce.experiment import Found
+    from hamguard.training.request import read_recipe
+
+    if read_recipe(path).get("study") == "grid":
+        from hamguard.cli.evaluate_grid import compute_grid
+        from hamguard.evaluation.grid_recipe import read_grid_recipe
+
+        done = compute_grid(
+            read_grid_recipe(path), folder, cells=cells, data_root=data_root, device=device, quiet=quiet
+        )
+        return None if done is None else Found(done.rows, done.cells)
+    from hamguard.evaluation.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study_run import run_study
+
+    if cells is not None:
+        raise RequestError("--cells goes with grids; a cross-modal study keeps its cells in --out")
+    begun = time.monotonic()
+
+    def told(text: str) -> None:
+        if not quiet:
+            say(f"[{time.monotonic() - begun:5.0f} s] {text}")
+
+    return Found(run_study(path, read_cross_recipe(path), folder, root=data_root, told=told))
+
+
+def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison) -> None:
+    """The page with both figures in front, and all tables as CSV and LaTeX."""
+    from dataclasses import replace
+
+    from hamguard.core.files import write_json
+    from hamguard.report.cells import Cell, Section, Table
+    from hamguard.report.collect import collect
+    from hamguard.report.export import export_tables
+    from hamguard.report.rows_page import rows_report, write_rows_page
+
+    tables = []
+    if judged.lines:
+        lines = [tuple(Cell(text) for text in _cells(line)) for line in judged.lines]
+        tables.append(Table("Published and ours", HEAD, tuple(lines)))
+    said = [tuple(Cell(text) for text in (one.claim, one.verdict, one.figures)) for one in judged.relations]
+    tables.append(Table("What the paper says, here", ("relation", "verdict", "figures"), tuple(said), names=1))
+    words = (
+        (f"At small scale: {experiment.small}.",) if scale == "small" else ("Published data, networks and budgets.",)
+    )
+    report = rows_report(collect([folder]), title)
+    front = Section("Published figures beside ours", words, tables)
+    verdicts = [f"{one.claim}: {one.verdict} ({one.figures})." for one in judged.relations]
+    report = replace(report, sections=[front, *report.sections], sentences=verdicts)
+    write_rows_page(report, folder / "report.html")
+    export_tables(report, folder / "tables")
+    write_json(folder / "comparison.json", _values(judged))
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    row, places = line.ours, line.digits
+    ours = "not run" if row is None or row.value is None else f"{row.value:.{places}f}"
+    low_high = f"{row.ci95[0]:.{places}f} .. {row.ci95[1]:.{places}f}" if row and row.ci95 else ""
+    printed = "" if line.published is None else f"{line.published:.{places}f}"
+    gap = "" if line.difference is None else f"{line.difference:+.{places}f}"
+    return line.setting, printed, ours, gap, low_high, f"{row.n:,}" if row and row.n else ""
+
+
+def _values(judged: Comparison) -> list[dict[str, object]]:
+    """Lines and relations as JSON values."""
+    found: list[dict[str, object]] = []
+    for line in judged.lines:
+        row = line.ours
+        found.append({
+            "setting": line.setting, "published": line.published, "ours": row.value if row else None,
+            "difference": line.difference, "ci95": row.ci95 if row else None, "n": row.n if row else None,
+        })  # fmt: skip
+    found += [{"claim": one.claim, "verdict": one.verdict, "figures": one.figures} for one in judged.relations]
+    return found
+
+
+def _print_list(known: Sequence[Experiment], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {"name": one.name, "source": one.source, "what": one.what, "small": one.small, "minutes": one.minutes}
+            for one in known
+        )
+        return
+    print_table(
+        "Published experiments; minutes: at small scale, on two cores",
+        ("name", "minutes", "what", "paper"),
+        [(one.name, str(one.minutes), one.what, one.source) for one in known],
+    )

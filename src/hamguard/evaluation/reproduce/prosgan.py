@@ -1,0 +1,260 @@
+"""ProS-GAN (Wang, Zhang, Wu, Shen, Lu, CVPR 2021): Tables 1 to 4 and Figures 2 to 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from statistics import mean
+
+from hamguard.core.rows import Row
+from hamguard.evaluation.reproduce.experiment import (
+    Comparison,
+    Experiment,
+    Found,
+    Line,
+    Relation,
+    Scale,
+    above,
+    enter,
+    falling,
+    near,
+)
+from hamguard.evaluation.reproduce.published import figure
+
+SOURCE = "ProS-GAN, CVPR 2021"
+DATA = "NUS-WIDE"  # the printed set that the small scale stands beside
+NOISE = 0.02  # so far may noise move the t-MAP and still be said to do nothing
+
+
+def _models(found: Found) -> list[str]:
+    return list(dict.fromkeys(model for model, _ in found.cells))
+
+
+def _bits(found: Found, model: str) -> int:
+    return next(int(row.bits or 0) for (name, _), rows in found.cells.items() if name == model for row in rows)
+
+
+def _t(found: Found, model: str, attack: str, method: str | None) -> Row | None:
+    """A t-MAP of one attack's cell: `method` is the attack, `noise`, `ideal-code`, or None for the clean picture."""
+    return found.of(model, attack).one(attack=method, metric="t-map")
+
+
+def _methods(found: Found, table: str, network: Callable[[str], str]) -> Comparison:
+    """Tables 1 and 4: seven rows a code length, and what the text says of them."""
+    lines: list[Line] = []
+    wanted = (
+        ("Original", "dhta", None), ("Noise", "dhta", "noise"), ("P2P", "p2p", "p2p"), ("DHTA", "dhta", "dhta"),
+        ("ProS-GAN", "prosgan", "prosgan"), ("Anchor code", "dhta", "ideal-code"),
+        ("Prototype code", "prosgan", "ideal-code"),
+    )  # fmt: skip
+    for model in _models(found):
+        bits = _bits(found, model)
+        for name, attack, method in wanted:
+            printed = figure(
+                SOURCE, table, dataset=DATA, method=name, bits=bits, metric="t-MAP", network=network(model)
+            )  # fmt: skip
+            lines.append(Line(f"{model}, {bits} bits, {name}, t-MAP", printed, _t(found, model, attack, method)))
+        printed = figure(
+            SOURCE, table, dataset=DATA, method="Original", bits=bits, metric="MAP", network=network(model)
+        )
+        clean = found.of(model, "dhta").one(attack=None, metric="map")
+        lines.append(Line(f"{model}, {bits} bits, clean MAP", printed, clean))
+    return Comparison(lines, _targeted(found))
+
+
+def _targeted(found: Found) -> list[Relation]:
+    models = _models(found)
+
+    def pairs(one: tuple[str, str], other: tuple[str, str]) -> list[tuple[Row | None, Row | None]]:
+        return [(_t(found, model, *one), _t(found, model, *other)) for model in models]
+
+    return [
+        near(
+            "Noise changes the t-MAP of the clean picture by almost nothing",
+            [(_t(found, model, "dhta", None), _t(found, model, "dhta", "noise")) for model in models], NOISE,
+        ),
+        above("DHTA reaches more than P2P", pairs(("dhta", "dhta"), ("p2p", "p2p"))),
+        above("ProS-GAN reaches more than DHTA", pairs(("prosgan", "prosgan"), ("dhta", "dhta"))),
+        above(
+            "The prototype code is a better guide than the anchor code",
+            pairs(("prosgan", "ideal-code"), ("dhta", "ideal-code")),
+        ),
+        _budget(found, models),
+    ]  # fmt: skip
+
+
+def _budget(found: Found, models: Sequence[str]) -> Relation:
+    """Ours: the two do not move pixels alike, so that their order says little."""
+    claim = "Ours: at the printed settings ProS-GAN moves pictures no further than DHTA does (RMSE)"
+    return above(claim, [(_rmse(found, model, "dhta"), _rmse(found, model, "prosgan")) for model in models])
+
+
+def _rmse(found: Found, model: str, attack: str) -> Row | None:
+    return found.of(model, attack).one(attack=attack, metric="rmse")
+
+
+def table1(found: Found, scale: Scale) -> Comparison:
+    """Targeted attacks on DPSH."""
+    return _methods(found, "Table 1", lambda model: "DPSH")
+
+
+def table4(found: Found, scale: Scale) -> Comparison:
+    """The same on DPH and HashNet."""
+    return _methods(found, "Table 4", lambda model: "DPH" if model.startswith("dph") else "HashNet")
+
+
+def table2(found: Found, scale: Scale) -> Comparison:
+    """Seconds a picture, perceptibility and t-MAP of one-step and many-step attacks."""
+    lines: list[Line] = []
+    names = {
+        "fgsm": "DHTA+FGSM (1 iter)", "ifgsm": "DHTA+I-FGSM (100 iter)", "dhta": "DHTA (2000 iter)",
+        "prosgan": "ProS-GAN (1 iter)",
+    }  # fmt: skip
+    seconds: dict[str, Row] = {}
+    for model, (attack, name) in product(_models(found), names.items()):
+        cell = found.of(model, attack)
+        scored, moved = cell.one(attack=attack, metric="t-map"), cell.one(attack=attack, metric="rmse")
+        for metric, row, factor in (("t-MAP", scored, 1.0), ("perceptibility", moved, 100.0)):
+            printed = figure(SOURCE, "Table 2", dataset=DATA, method=name, metric=metric)
+            ours = replace(row, value=float(row.value or 0) * factor, ci95=None) if row and factor != 1 else row
+            what = "t-MAP" if metric == "t-MAP" else "RMSE x 100"
+            lines.append(Line(f"{name}, {what}", printed, ours))
+        if scored and scored.seconds and scored.n:
+            seconds[attack] = replace(scored, value=scored.seconds / scored.n, ci95=None)
+            printed = figure(SOURCE, "Table 2", dataset=DATA, method=name, metric="seconds")
+            lines.append(Line(f"{name}, seconds a picture", printed, seconds[attack], 4))
+
+    def reached(attack: str, metric: str = "t-map") -> Row | None:
+        return next((found.of(model, attack).one(attack=attack, metric=metric) for model in _models(found)), None)
+
+    fast = [(seconds.get(slow), seconds.get("prosgan")) for slow in ("ifgsm", "dhta")]
+    small = [(reached(other, "rmse"), reached("dhta", "rmse")) for other in ("ifgsm", "prosgan")]
+    relations = [
+        above("ProS-GAN takes less time a picture than the iterative attacks", fast),
+        above("100 sign steps reach more than one step", [(reached("ifgsm"), reached("fgsm"))]),
+        above("100 sign steps reach at least what 2,000 raw steps reach", [(reached("ifgsm"), reached("dhta"))]),
+        above("2,000 raw steps change pictures less than sign steps and than ProS-GAN (RMSE)", small),
+    ]
+    return Comparison(lines, relations)
+
+
+def table3(found: Found, scale: Scale) -> Comparison:
+    """Pictures made on one model, asked of others; at small scale the networks differ from the printed ones."""
+    lines: list[Line] = []
+    across: dict[str, list[Row]] = {"dhta": [], "prosgan": []}
+    pairs: list[tuple[Row | None, Row | None]] = []
+    for row in found.all(metric="t-map"):
+        made = (row.attack or {}).get("made_on")
+        method = (row.attack or {}).get("method")
+        if not made or method not in across:
+            continue
+        name = "ProS-GAN" if method == "prosgan" else "DHTA"
+        printed = None
+        if scale == "paper":
+            source, target = (_printed(str(one)) for one in (made[0], row.model))
+            printed = figure(
+                SOURCE, "Table 3", method=f"{name}: crafted on {source}", network=f"evaluated on DPSH/{target}"
+            )  # fmt: skip
+        lines.append(Line(f"{name}, made on {made[0]}, asked of {row.model}, t-MAP", printed, row))
+        if made[0] != row.model:
+            across[str(method)].append(row)
+            if method == "prosgan":
+                pairs.append((row, found.one(metric="t-map", attack="dhta", made_on=made, model=row.model)))
+    clean = {row.model: row for row in found.all(metric="t-map", attack=None)}
+    gains = [(row, clean.get(row.model)) for row in across["prosgan"]]
+    relations = [
+        above("ProS-GAN's pictures reach other models, too (above the clean picture)", gains),
+        above("ProS-GAN transfers better than DHTA", pairs),
+    ]
+    return Comparison(lines, relations)
+
+
+def _printed(model: str) -> str:
+    """`vgg11-32` as the paper writes it."""
+    name, _, bits = model.partition("-")
+    return f"{ {'vgg11': 'VGG11', 'alexnet': 'AlexNet', 'resnet18': 'ResNet18'}.get(name, name) }-{bits}"
+
+
+def fig2(found: Found, scale: Scale) -> Comparison:
+    """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
+    lines = []
+    means: dict[tuple[str, str], Row] = {}
+    for model, attack in product(_models(found), ("p2p", "dhta", "prosgan")):
+        for metric, what in (
+            ("curve-precision-at-recall", "precision over recall"),
+            ("curve-precision", "precision@N"),
+        ):
+            points = found.of(model, attack).all(attack=attack, metric=metric)
+            if points:
+                row = replace(points[0], at=None, value=mean(float(one.value or 0) for one in points), ci95=None)
+                means[attack, metric] = row
+                lines.append(Line(f"{model}, {attack}, mean of {what} under target labels", None, row))
+    pairs = [
+        (means.get((one, metric)), means.get((other, metric)))
+        for one, other in (("prosgan", "dhta"), ("dhta", "p2p"))
+        for metric in ("curve-precision-at-recall", "curve-precision")
+    ]
+    return Comparison(
+        lines,
+        [
+            above("ProS-GAN's curves lie above DHTA's", pairs[:2]),
+            above("DHTA's curves lie above P2P's", pairs[2:]),
+        ],
+    )
+
+
+def fig3(found: Found, scale: Scale) -> Comparison:
+    """Answers to a query before and after: a sheet on the page."""
+    pairs = [(_t(found, model, "prosgan", "prosgan"), _t(found, model, "prosgan", None)) for model in _models(found)]
+    return Comparison(
+        [], [above("The attacked query finds pictures of the target label (sheet on the page; t-MAP)", pairs)]
+    )
+
+
+def fig4(found: Found, scale: Scale) -> Comparison:
+    """Ablations (a) and the weight of the reconstruction (b)."""
+    lines: list[Line] = []
+    models = _models(found)
+    attacks = list(dict.fromkeys(attack for _, attack in found.cells))
+    for model, attack in product(models, attacks):
+        row = _t(found, model, attack, "prosgan")
+        if row:
+            lines.append(Line(f"{model}, {attack}, t-MAP", None, row))
+            lines.append(
+                Line(f"{model}, {attack}, RMSE", None, found.of(model, attack).one(attack="prosgan", metric="rmse"))
+            )
+
+    def pairs(one: str, other: str) -> list[tuple[Row | None, Row | None]]:
+        return [(_t(found, model, one, "prosgan"), _t(found, model, other, "prosgan")) for model in models]
+
+    weights = [name for name in ("weight25", "prosgan", "weight100", "weight200") if name in attacks]
+    relations = [
+        above("Without the distance to the prototype code (GAN) the attack reaches less", pairs("prosgan", "gan")),
+        above("Without classes in the discriminator (ProS-GAN-1) it reaches less", pairs("prosgan", "prosgan1")),
+    ]
+    for model in models:
+        tmaps = [_t(found, model, name, "prosgan") for name in weights]
+        moved = [found.of(model, name).one(attack="prosgan", metric="rmse") for name in weights]
+        if len([row for row in tmaps if row]) > 1:
+            relations.append(falling(f"{model}: a larger reconstruction weight lowers the t-MAP", tmaps, slack=0.01))
+            relations.append(
+                falling(f"{model}: a larger reconstruction weight lowers the perturbation (RMSE)", moved, slack=0.001)
+            )
+    return Comparison(lines, relations)
+
+
+PAPER = "Wang, Zhang, Wu, Shen, Lu: ProS-GAN, CVPR 2021"
+SMALL = (
+    "product photos at 28 pixels instead of NUS-WIDE (the printed figures beside ours), a small net instead of VGG-11"
+)
+for _name, _what, _small, _minutes, _judge, _recipe in (
+    ("table1", "Table 1: targeted attacks on DPSH", "12 and 32 bits, 200 queries, 100 gradients", 10, table1, ""),
+    ("table2", "Table 2: time and perceptibility", "32 bits, 50 queries", 8, table2, ""),
+    ("table3", "Table 3: transfer", "two networks, 12 and 32 bits, 100 queries", 10, table3, ""),
+    ("table4", "Table 4: targeted attacks on DPH and HashNet", "32 bits, 200 queries", 8, table4, ""),
+    ("fig2", "Figure 2: precision-recall and precision@N curves", "32 bits", 6, fig2, ""),
+    ("fig3", "Figure 3: answers before and after", "32 bits", 6, fig3, "prosgan-fig2"),
+    ("fig4", "Figure 4: ablations and the reconstruction weight", "32 bits, 100 queries", 15, fig4, ""),
+):
+    enter(Experiment(f"prosgan-{_name}", PAPER, _what, f"{SMALL}; {_small}", _minutes, _judge, _recipe))

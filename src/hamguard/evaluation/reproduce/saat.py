@@ -1,0 +1,132 @@
+"""SAAT (Yuan, Zhang, Wang, Wu, IEEE TIFS 2023): attacks (Table I), defenses (Table II), curves under attack (Figures 3 and 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from statistics import mean
+
+from hamguard.core.rows import Row
+from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Line, Scale, above, enter
+from hamguard.evaluation.reproduce.published import figure
+
+SOURCE = "SAAT, TIFS 2023"
+DATA = "FLICKR-25K"  # the printed set that the small scale stands beside
+AWAY = {"hag": "HAG", "sdha": "SDHA", "mainstay": "SAAT attack"}
+TOWARD = {"p2p": "P2P", "dhta": "DHTA", "prosgan": "ProS-GAN", "tha": "THA", "saat": "SAAT attack"}
+METHOD = {"saat": "mainstay"}  # the attack of SAAT is the mainstay attack
+
+
+def _models(found: Found) -> list[str]:
+    return list(dict.fromkeys(model for model, _ in found.cells))
+
+
+def _figure(found: Found, model: str, attack: str, metric: str) -> Row | None:
+    return found.of(model, attack).one(attack=METHOD.get(attack, attack), metric=metric)
+
+
+def table1(found: Found, scale: Scale) -> Comparison:
+    """Attacks away (MAP) and toward (t-MAP) on an undefended model."""
+    lines: list[Line] = []
+    models = _models(found)
+    for model in models:
+        clean = found.of(model, "hag").one(attack=None, metric="map")
+        bits = clean.bits if clean else 0
+        for metric, table, row_of in (("map", AWAY, "MAP@5000"), ("t-map", TOWARD, "t-MAP@5000")):
+            if metric == "map":
+                printed = figure(SOURCE, "Table I", dataset=DATA, method="Original", bits=bits, metric=row_of)
+                lines.append(Line(f"{bits} bits, clean MAP", printed, clean))
+            for attack, name in table.items():
+                printed = figure(SOURCE, "Table I", dataset=DATA, method=name, bits=bits, metric=row_of)
+                what = "t-MAP" if metric == "t-map" else "MAP"
+                lines.append(Line(f"{bits} bits, {name}, {what}", printed, _figure(found, model, attack, metric)))
+    lower = [
+        (_figure(found, model, other, "map"), _figure(found, model, "mainstay", "map"))
+        for model in models
+        for other in ("hag", "sdha")
+    ]
+    higher = [
+        (_figure(found, model, "saat", "t-map"), _figure(found, model, other, "t-map"))
+        for model in models
+        for other in ("p2p", "dhta", "prosgan", "tha")
+    ]
+    return Comparison(
+        lines,
+        [
+            above("SAAT's attack leaves less MAP than HAG and SDHA", lower),
+            above("SAAT's attack reaches more t-MAP than P2P, DHTA, ProS-GAN and THA", higher),
+        ],
+    )
+
+
+def table2(found: Found, scale: Scale) -> Comparison:
+    """MAP of hardened models under attacks that are made for each."""
+    lines: list[Line] = []
+    plain = [model for model in _models(found) if "+" not in model]
+    kinds = {"saat": "SAAT adversarial training", "atrdh": "ATRDH adversarial training"}
+    stronger: list[tuple[Row | None, Row | None]] = []
+    gained: list[tuple[Row | None, Row | None]] = []
+    clean: list[tuple[Row | None, Row | None]] = []
+    for model, kind in product(plain, ("none", "control", *kinds)):
+        title = model if kind == "none" else f"{model}+{kind}"
+        own = found.of(title, "hag").one(attack=None, metric="map")
+        bits = own.bits if own else 0
+        printed = _printed(kinds.get(kind), "Original", bits)
+        lines.append(Line(f"{bits} bits, {kind}, clean MAP", printed, own))
+        for attack, name in AWAY.items():
+            row = _figure(found, title, attack, "map")
+            lines.append(Line(f"{bits} bits, {kind}, {name}, MAP", _printed(kinds.get(kind), name, bits), row))
+    for model, attack in product(plain, AWAY):
+        saat, atrdh, none = (_figure(found, f"{model}{end}", attack, "map") for end in ("+saat", "+atrdh", ""))
+        stronger.append((saat, atrdh))
+        gained += [(saat, none), (atrdh, none)]
+    for model in plain:
+        both = [found.of(f"{model}+{kind}", "hag").one(attack=None, metric="map") for kind in ("saat", "atrdh")]
+        clean.append((both[0], both[1]))
+    return Comparison(
+        lines,
+        [
+            above("Adversarial training raises the MAP under every attack", gained),
+            above("SAAT's training holds more than ATRDH's under every attack", stronger),
+            above("SAAT's training keeps more clean MAP than ATRDH's", clean),
+        ],
+    )
+
+
+def _printed(train: str | None, name: str, bits: int | None) -> float | None:
+    if train is None:
+        return figure(SOURCE, "Table I", dataset=DATA, method=name, bits=bits, metric="MAP@5000")
+    return figure(SOURCE, "Table II", dataset=DATA, method=name, bits=bits, train=train)
+
+
+def curves(found: Found, scale: Scale) -> Comparison:
+    """Precision-recall and precision@N curves under attack: the plots are on the page, their means here."""
+    lines: list[Line] = []
+    means: dict[tuple[str, str, str], Row] = {}
+    for model, attack in product(_models(found), AWAY):
+        for metric, what in (
+            ("curve-precision-at-recall", "precision over recall"),
+            ("curve-precision", "precision@N"),
+        ):
+            points = found.of(model, attack).all(attack=attack, metric=metric)
+            if points:
+                row = replace(points[0], at=None, value=mean(float(one.value or 0) for one in points), ci95=None)
+                means[model, attack, metric] = row
+                lines.append(Line(f"{model}, {AWAY[attack]}, mean of {what}", None, row))
+    pairs = [
+        (means.get((model, other, metric)), means.get((model, "mainstay", metric)))
+        for model in _models(found)
+        for other in ("hag", "sdha")
+        for metric in ("curve-precision-at-recall", "curve-precision")
+    ]
+    return Comparison(lines, [above("The curves under SAAT's attack lie below those under HAG and SDHA", pairs)])
+
+
+PAPER = "Yuan, Zhang, Wang, Wu: SAAT, IEEE TIFS 2023"
+SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, full ranking"
+for _name, _what, _small, _minutes, _judge in (
+    ("table1", "Table I: attacks on DPH", f"{SMALL}; 32 bits, 200 queries", 10, table1),
+    ("table2", "Table II: adversarial training", f"{SMALL}; 32 bits, 200 queries, 3 epochs", 12, table2),
+    ("curves", "Figures 3 and 4: curves under attack", f"{SMALL}; 32 bits, 200 queries", 6, curves),
+):
+    enter(Experiment(f"saat-{_name}", PAPER, _what, _small, _minutes, _judge))
