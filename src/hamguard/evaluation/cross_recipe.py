@@ -21,6 +21,7 @@ class ModelPart(Section):
     """One model to train: any key of the method besides `bits`, `epochs` and `batch_size` stands in `set`."""
 
     method: str | None = Field(None, description="dcmh or ssah; the name of the table where not given")
+    preset: str | None = Field(None, description="a published form of the method")
     bits: int = Field(32, ge=1, le=4096)
     epochs: int | None = Field(None, ge=1)
     set: dict[str, Any] = Field(default_factory=dict)
@@ -106,7 +107,7 @@ class CrossRecipe(Section):
         part = self.models[name]
         flags = {
             "seed": self.seed, "data.source": self.data.source, "data.protocol": self.data.protocol,
-            "data.size": self.data.size, "data.split_seed": self.data.split_seed, "model.bits": part.bits,
+            "data.size": self.data.size, "data.split_seed": self.data.split_seed, "model.bits": part.bits, "preset": part.preset,
             "data.drop_duplicates": self.data.drop_duplicates or None, "training.epochs": part.epochs,
         }  # fmt: skip
         return build_cross_request(part.method or name, {}, flags, words_of(part.set))

@@ -14,7 +14,7 @@ from hamguard.evaluation.reproduce.experiment import (
     enter,
     falling,
 )
-from hamguard.evaluation.reproduce.published import figure
+from hamguard.evaluation.reproduce.published import NAMES, figure
 
 SOURCE = "HAG, TCYB 2018/2020"
 DATA = "FLICKR25K"  # the printed set that the small scale stands beside
@@ -22,6 +22,11 @@ DATA = "FLICKR25K"  # the printed set that the small scale stands beside
 
 def _models(found: Found) -> list[str]:
     return list(dict.fromkeys(model for model, _ in found.cells))
+
+
+def _data(row: Row) -> str:
+    """The printed data set that a row stands beside; the slides write FLICKR25K."""
+    return NAMES.get(str(row.dataset), DATA).replace("FLICKR-25K", "FLICKR25K")
 
 
 def _series(found: Found, model: str) -> list[tuple[int, Row]]:
@@ -42,8 +47,10 @@ def iterations(found: Found, scale: Scale) -> Comparison:
     for model in _models(found):
         series = _series(found, model)
         for steps, row in series:
-            printed = figure(SOURCE, "MAP by iteration", dataset=DATA, method=f"HAG {steps} iterations", bits=row.bits)
-            lines.append(Line(f"{row.bits} bits, {steps:,} iterations, MAP", printed, row))
+            printed = figure(
+                SOURCE, "MAP by iteration", dataset=_data(row), method=f"HAG {steps} iterations", bits=row.bits
+            )
+            lines.append(Line(f"{model}, {row.bits} bits, {steps:,} iterations, MAP", printed, row))
         relations.append(
             falling(f"{model}: MAP falls with the number of iterations", [row for _, row in series], slack=0.02)
         )
@@ -59,8 +66,10 @@ def bits(found: Found, scale: Scale) -> Comparison:
         if len(series) < 2:
             continue
         for steps, row in series:
-            printed = figure(SOURCE, "MAP by iteration", dataset=DATA, method=f"HAG {steps} iterations", bits=row.bits)
-            lines.append(Line(f"{row.bits} bits, {steps:,} iterations, MAP", printed, row))
+            printed = figure(
+                SOURCE, "MAP by iteration", dataset=_data(row), method=f"HAG {steps} iterations", bits=row.bits
+            )
+            lines.append(Line(f"{model}, {row.bits} bits, {steps:,} iterations, MAP", printed, row))
         drops.append((series[0][1], series[-1][1]))
     return Comparison(lines, [above("HAG lowers the MAP at every code length", drops)])
 
@@ -72,7 +81,9 @@ def alpha(found: Found, scale: Scale) -> Comparison:
     for model in _models(found):
         with_it, without = (found.of(model, name).one(attack="hag", metric="map") for name in ("hag", "plain"))
         for row, name in ((with_it, "HAG"), (without, "HAG* (no alpha schedule)")):
-            printed = figure(SOURCE, "activation ablation", dataset=DATA, method=name, bits=row.bits) if row else None
+            printed = (
+                figure(SOURCE, "activation ablation", dataset=_data(row), method=name, bits=row.bits) if row else None
+            )
             lines.append(Line(f"{model}, {name}, MAP", printed, row))
         pairs.append((without, with_it))
     return Comparison(lines, [above("The slope schedule lowers the MAP further", pairs)])
@@ -88,9 +99,9 @@ def transfer(found: Found, scale: Scale) -> Comparison:
         if sources:
             made[tuple(sources), str(row.model)] = row
     for model, row in clean.items():
-        lines.append(Line(f"clean, asked of {model}, MAP", None, row))
+        lines.append(Line(f"clean, asked of {model}, MAP", _printed((), model), row))
     for (sources, model), row in made.items():
-        lines.append(Line(f"made on {' + '.join(sources)}, asked of {model}, MAP", None, row))
+        lines.append(Line(f"made on {' + '.join(sources)}, asked of {model}, MAP", _printed(sources, model), row))
     singles = {key: row for key, row in made.items() if len(key[0]) == 1}
     joint = {key: row for key, row in made.items() if len(key[0]) > 1}
     own = [(row, singles.get(((model,), model))) for (sources, model), row in singles.items() if sources[0] != model]
@@ -109,6 +120,17 @@ def transfer(found: Found, scale: Scale) -> Comparison:
             above("Joint perturbations transfer better than single ones to models that took no part", unseen),
         ],
     )
+
+
+def _printed(sources: tuple[str, ...], model: str | None) -> float | None:
+    """The printed figure, where the models are those of the paper."""
+    short = {"vgg16-32": "r1", "vgg16-64": "r2", "vgg19-32": "r3", "vgg19-64": "r4"}
+    if not all(name in short for name in sources):
+        return None
+    label = "+".join(short[name] for name in sources) + (" (" if len(sources) == 1 else "") if sources else "None"
+    name, _, length = str(model).partition("-")
+    network = f"HashNet-ResNet50-{length}" if name == "hashnet" else f"DPH-{name.upper()}-{length}"
+    return figure(SOURCE, "transfer", dataset="MS-COCO", method=f"HAG perturbation {label}", network=network)
 
 
 PAPER = "Yang, Liu, Deng, Tao: HAG, IEEE TCYB 50(4), 2020"

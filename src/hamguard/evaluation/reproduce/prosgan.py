@@ -20,7 +20,7 @@ from hamguard.evaluation.reproduce.experiment import (
     falling,
     near,
 )
-from hamguard.evaluation.reproduce.published import figure
+from hamguard.evaluation.reproduce.published import NAMES, figure
 
 SOURCE = "ProS-GAN, CVPR 2021"
 DATA = "NUS-WIDE"  # the printed set that the small scale stands beside
@@ -33,6 +33,12 @@ def _models(found: Found) -> list[str]:
 
 def _bits(found: Found, model: str) -> int:
     return next(int(row.bits or 0) for (name, _), rows in found.cells.items() if name == model for row in rows)
+
+
+def _data(found: Found, model: str) -> str:
+    """The printed data set that a model stands beside."""
+    row = next(row for (name, _), rows in found.cells.items() if name == model for row in rows)
+    return NAMES.get(str(row.dataset), DATA)
 
 
 def _t(found: Found, model: str, attack: str, method: str | None) -> Row | None:
@@ -52,7 +58,7 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
         bits = _bits(found, model)
         for name, attack, method in wanted:
             printed = figure(
-                SOURCE, table, dataset=DATA, method=name, bits=bits, metric="t-MAP", network=network(model)
+                SOURCE, table, dataset=_data(found, model), method=name, bits=bits, metric="t-MAP", network=network(model)
             )  # fmt: skip
             lines.append(Line(f"{model}, {bits} bits, {name}, t-MAP", printed, _t(found, model, attack, method)))
         printed = figure(
@@ -116,14 +122,14 @@ def table2(found: Found, scale: Scale) -> Comparison:
         cell = found.of(model, attack)
         scored, moved = cell.one(attack=attack, metric="t-map"), cell.one(attack=attack, metric="rmse")
         for metric, row, factor in (("t-MAP", scored, 1.0), ("perceptibility", moved, 100.0)):
-            printed = figure(SOURCE, "Table 2", dataset=DATA, method=name, metric=metric)
+            printed = figure(SOURCE, "Table 2", dataset=_data(found, model), method=name, metric=metric)
             ours = replace(row, value=float(row.value or 0) * factor, ci95=None) if row and factor != 1 else row
             what = "t-MAP" if metric == "t-MAP" else "RMSE x 100"
-            lines.append(Line(f"{name}, {what}", printed, ours))
+            lines.append(Line(f"{model}, {name}, {what}", printed, ours))
         if scored and scored.seconds and scored.n:
             seconds[attack] = replace(scored, value=scored.seconds / scored.n, ci95=None)
-            printed = figure(SOURCE, "Table 2", dataset=DATA, method=name, metric="seconds")
-            lines.append(Line(f"{name}, seconds a picture", printed, seconds[attack], 4))
+            printed = figure(SOURCE, "Table 2", dataset=_data(found, model), method=name, metric="seconds")
+            lines.append(Line(f"{model}, {name}, seconds a picture", printed, seconds[attack], 4))
 
     def reached(attack: str, metric: str = "t-map") -> Row | None:
         return next((found.of(model, attack).one(attack=attack, metric=metric) for model in _models(found)), None)

@@ -53,6 +53,10 @@ def published() -> tuple[Published, ...]:
     return tuple(found)
 
 
+NAMES = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO", "mirflickr": "MIRFlickr-25K"}
+"""Our name of a data set, and the printed one."""
+
+
 def figure(source: str, table: str, **setting: object) -> float | None:
     """The printed figure of a setting; None where the paper prints none.
 

@@ -8,7 +8,7 @@ from statistics import mean
 
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Line, Scale, above, enter
-from hamguard.evaluation.reproduce.published import figure
+from hamguard.evaluation.reproduce.published import NAMES, figure
 
 SOURCE = "SAAT, TIFS 2023"
 DATA = "FLICKR-25K"  # the printed set that the small scale stands beside
@@ -19,6 +19,12 @@ METHOD = {"saat": "mainstay"}  # the attack of SAAT is the mainstay attack
 
 def _models(found: Found) -> list[str]:
     return list(dict.fromkeys(model for model, _ in found.cells))
+
+
+def _data(found: Found, model: str) -> str:
+    """The printed data set that a model stands beside."""
+    row = next(row for (name, _), rows in found.cells.items() if name == model for row in rows)
+    return NAMES.get(str(row.dataset), DATA)
 
 
 def _figure(found: Found, model: str, attack: str, metric: str) -> Row | None:
@@ -34,12 +40,18 @@ def table1(found: Found, scale: Scale) -> Comparison:
         bits = clean.bits if clean else 0
         for metric, table, row_of in (("map", AWAY, "MAP@5000"), ("t-map", TOWARD, "t-MAP@5000")):
             if metric == "map":
-                printed = figure(SOURCE, "Table I", dataset=DATA, method="Original", bits=bits, metric=row_of)
-                lines.append(Line(f"{bits} bits, clean MAP", printed, clean))
+                printed = figure(
+                    SOURCE, "Table I", dataset=_data(found, model), method="Original", bits=bits, metric=row_of
+                )
+                lines.append(Line(f"{model}, {bits} bits, clean MAP", printed, clean))
             for attack, name in table.items():
-                printed = figure(SOURCE, "Table I", dataset=DATA, method=name, bits=bits, metric=row_of)
+                printed = figure(
+                    SOURCE, "Table I", dataset=_data(found, model), method=name, bits=bits, metric=row_of
+                )  # fmt: skip
                 what = "t-MAP" if metric == "t-map" else "MAP"
-                lines.append(Line(f"{bits} bits, {name}, {what}", printed, _figure(found, model, attack, metric)))
+                lines.append(
+                    Line(f"{model}, {bits} bits, {name}, {what}", printed, _figure(found, model, attack, metric))
+                )
     lower = [
         (_figure(found, model, other, "map"), _figure(found, model, "mainstay", "map"))
         for model in models
@@ -71,11 +83,17 @@ def table2(found: Found, scale: Scale) -> Comparison:
         title = model if kind == "none" else f"{model}+{kind}"
         own = found.of(title, "hag").one(attack=None, metric="map")
         bits = own.bits if own else 0
-        printed = _printed(kinds.get(kind), "Original", bits)
-        lines.append(Line(f"{bits} bits, {kind}, clean MAP", printed, own))
+        printed = _printed(_data(found, model), kinds.get(kind), "Original", bits)
+        lines.append(Line(f"{model}, {bits} bits, {kind}, clean MAP", printed, own))
         for attack, name in AWAY.items():
             row = _figure(found, title, attack, "map")
-            lines.append(Line(f"{bits} bits, {kind}, {name}, MAP", _printed(kinds.get(kind), name, bits), row))
+            lines.append(
+                Line(
+                    f"{model}, {bits} bits, {kind}, {name}, MAP",
+                    _printed(_data(found, model), kinds.get(kind), name, bits),
+                    row,
+                )
+            )
     for model, attack in product(plain, AWAY):
         saat, atrdh, none = (_figure(found, f"{model}{end}", attack, "map") for end in ("+saat", "+atrdh", ""))
         stronger.append((saat, atrdh))
@@ -93,10 +111,10 @@ def table2(found: Found, scale: Scale) -> Comparison:
     )
 
 
-def _printed(train: str | None, name: str, bits: int | None) -> float | None:
+def _printed(data: str, train: str | None, name: str, bits: int | None) -> float | None:
     if train is None:
-        return figure(SOURCE, "Table I", dataset=DATA, method=name, bits=bits, metric="MAP@5000")
-    return figure(SOURCE, "Table II", dataset=DATA, method=name, bits=bits, train=train)
+        return figure(SOURCE, "Table I", dataset=data, method=name, bits=bits, metric="MAP@5000")
+    return figure(SOURCE, "Table II", dataset=data, method=name, bits=bits, train=train)
 
 
 def curves(found: Found, scale: Scale) -> Comparison:
