@@ -27,9 +27,16 @@ class Section(BaseModel):
     @field_validator("eps", "text_eps", mode="before", check_fields=False)
     @classmethod
     def _parts(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            return [parse_eps(one) if isinstance(one, str) and one != "own" else one for one in value]
-        return parse_eps(value) if isinstance(value, str) and value != "own" else value
+        return [_radius(one) for one in value] if isinstance(value, list) else _radius(value)
+
+
+def _radius(value: Any) -> Any:
+    """`8/255` as a number, `own` as it is; 8 is no radius of pixels in [0, 1]."""
+    if isinstance(value, str):
+        return value if value == "own" else parse_eps(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 1:
+        raise RequestError(f'eps must be in (0, 1], got {value}; did you mean "{value}/255"?')
+    return value
 
 
 def listed(value: Any) -> Any:
@@ -66,4 +73,19 @@ def parse_study(
             known = (kind if len(words) == 1 else sections.get(inner, sections.get(words[0], kind))).model_fields
             near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
             raise RequestError(f"{path}: unknown key {'.'.join(words)}{near}") from error
-        raise RequestError(f"{path}: {first_fault(error)}") from error
+        raise RequestError(f"{path}: {_fault(error)}") from error
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault in the words of a recipe."""
+    found = error.errors()[0]
+    where = ".".join(str(word) for word in found["loc"] if word != "[key]")
+    if found["type"] == "value_error":  # it says already what was received and what is allowed
+        return f"{where}: {found['ctx']['error']}"
+    if found["type"] in ("model_type", "dict_type"):
+        return f"{where}: must be a table, got {found['input']!r}"
+    if found["type"] == "string_pattern_mismatch":
+        return f"{where}: a name is at most 40 of a-z, 0-9, _ and -, and begins with a letter or number"
+    if found["type"] in ("tuple_type", "list_type"):
+        return f"{where}: must be a list, got {found['input']!r}"
+    return str(first_fault(error))
