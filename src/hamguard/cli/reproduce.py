@@ -67,6 +67,8 @@ def reproduce(
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
     folder = out or Path("runs") / f"{name}-{scale}"
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file; --out must be a folder")
     begun = time.monotonic()
     if chosen == "small" and not as_json:
         say(f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores.")
@@ -75,7 +77,7 @@ def reproduce(
         return  # another process speaks
     judged = experiment.judge(found, chosen)
     title = f"{experiment.source}: {experiment.what}"
-    _write(folder, title, experiment, chosen, judged)
+    _write(folder, title, experiment, chosen, judged, time.monotonic() - begun)
     if as_json:
         print_json(_values(judged))
         return
@@ -118,10 +120,11 @@ def _run(
     return Found(run_study(path, read_cross_recipe(path), folder, root=data_root, told=told))
 
 
-def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison) -> None:
+def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison, seconds: float) -> None:
     """The page with both figures in front, and all tables as CSV and LaTeX."""
     from dataclasses import replace
 
+    from hamguard import __version__
     from hamguard.core.files import write_json
     from hamguard.report.cells import Cell, Section, Table
     from hamguard.report.collect import collect
@@ -143,7 +146,10 @@ def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judge
     report = replace(report, sections=[front, *report.sections], sentences=verdicts)
     write_rows_page(report, folder / "report.html")
     export_tables(report, folder / "tables")
-    write_json(folder / "comparison.json", _values(judged))
+    values = _values(judged)
+    facts = {"experiment": experiment.name, "scale": scale, "version": __version__, "seconds": round(seconds)}
+    lines_of = [one for one in values if "setting" in one]
+    write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})
 
 
 def _cells(line: Line) -> tuple[str, ...]:

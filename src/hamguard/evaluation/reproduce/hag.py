@@ -116,7 +116,7 @@ def transfer(found: Found, scale: Scale) -> Comparison:
         lines,
         [
             above("Pictures made on another model lower the MAP, too", falls),
-            above("The model that they were made on suffers most", own),
+            above("A model suffers most from pictures that were made on it", own),
             above("Joint perturbations transfer better than single ones to models that took no part", unseen),
         ],
     )

@@ -47,7 +47,7 @@ def published() -> tuple[Published, ...]:
         found.append(
             Published(
                 line["source"], line["table"], line["dataset"], line["method"], line["network"], int(line["bits"] or 0),
-                line["train"], line["metric"].replace("%", ""), float(line["value"]) / (100 if percent else 1),
+                line["train"], line["metric"].replace("%", ""), round(float(line["value"]) / (100 if percent else 1), 6),
             )
         )  # fmt: skip
     return tuple(found)

@@ -1,0 +1,135 @@
+"""Each paper's judge on rows made by hand, where everything is as the paper says, and where one thing is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hamguard.core.rows import Row
+from hamguard.evaluation.reproduce.experiment import Comparison, Found
+from hamguard.evaluation.reproduce.run import experiments
+
+
+def row(value: float, metric: str = "map", method: str | None = None, **more: Any) -> Row:
+    attack = None if method is None else {"method": method, **more.pop("facts", {})}
+    given = {"value": value, "metric": metric, "attack": attack, "ci95": (value - 0.001, value + 0.001), "n": 5, **more}
+    return replace(Row(), **given)
+
+
+def verdicts(judged: Comparison) -> list[str]:
+    return [one.verdict for one in judged.relations]
+
+
+def four(
+    train: str, values: tuple[float, float, float, float], method: str = "dsdh", bits: int = 16, **more: Any
+) -> list[Row]:
+    tasks = ("C->C", "C->A", "A->C", "A->A")
+    own = {"dataset": "fashion-mnist", "method": method, "bits": bits, "train": train, "backbone": "conv2", **more}
+    facts = {"threat": {"eps": 0.3}}
+    return [
+        replace(row(value, method="ppl"), task=task, **facts, **own) for task, value in zip(tasks, values, strict=True)
+    ]
+
+
+def test_ppl_table_beside_its_figures() -> None:
+    rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *four("A", (0.3, 0.2, 0.2, 0.7))]
+    rows += [replace(one, attack={"method": "noise"}, value=0.75) for one in four("C", (0.8, 0.2, 0.2, 0.3))]
+    judged = experiments()["ppl-table1"].judge(Found(rows), "small")
+    assert len(judged.lines) == 8 and all(line.published is not None for line in judged.lines)
+    first = judged.lines[0]
+    assert first.setting == "fashion-mnist, DSDH, 16 bits, trained on C, C->C" and first.published == 0.6978
+    assert verdicts(judged) == ["holds"] * 4
+    broken = [*four("C", (0.8, 0.9, 0.2, 0.3)), *rows[4:]]
+    assert verdicts(experiments()["ppl-table1"].judge(Found(broken), "small"))[0] == "does not hold"
+
+
+def test_ppl_figures() -> None:
+    mixed = four("0.6 A", (0.78, 0.77, 0.76, 0.75))
+    rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *mixed]
+    assert verdicts(experiments()["ppl-fig5"].judge(Found(rows), "small")) == ["holds"]
+    low = [replace(one, value=0.4) if one.task == "A->A" else one for one in rows]
+    assert verdicts(experiments()["ppl-fig5"].judge(Found(low), "small")) == ["does not hold"]
+    sweep = [
+        replace(one, threat={"eps": eps})
+        for eps, share in ((0.1, 0.7), (0.3, 0.4), (0.5, 0.2))
+        for one in [*four("C", (0.8, share, share, 0.3)), *four("A", (0.3, 0.2, 0.2, 0.7))]
+    ]
+    assert verdicts(experiments()["ppl-fig6"].judge(Found(sweep), "small")) == ["holds"] * 3
+
+
+def cell(attack: str, value: float, ideal: float, clean: float = 0.15, rmse: float = 0.02, **more: Any) -> list[Row]:
+    own = {"bits": 32, "model": "dpsh", "dataset": "fashion-products", "seconds": 1.0, **more}
+    return [
+        row(0.7, **own), row(clean, "t-map", **own), row(clean, "t-map", "noise", **own),
+        row(ideal, "t-map", "ideal-code", **own), row(value, "t-map", attack, **own), row(rmse, "rmse", attack, **own),
+    ]  # fmt: skip
+
+
+def test_prosgan_table_names_what_is_printed() -> None:
+    cells = {
+        ("dpsh", "p2p"): cell("p2p", 0.2, 0.3), ("dpsh", "dhta"): cell("dhta", 0.3, 0.4),
+        ("dpsh", "prosgan"): cell("prosgan", 0.4, 0.5, rmse=0.07),
+    }  # fmt: skip
+    judged = experiments()["prosgan-table1"].judge(Found([], cells), "small")
+    lines = {line.setting: line for line in judged.lines}
+    assert lines["dpsh, 32 bits, DHTA, t-MAP"].published == 0.7565
+    prototype = lines["dpsh, 32 bits, Prototype code, t-MAP"]
+    assert prototype.ours is not None and prototype.ours.value == 0.5 and prototype.published == 0.8134
+    assert verdicts(judged) == ["holds", "holds", "holds", "holds", "does not hold"]  # its RMSE is above DHTA's
+
+
+def test_hag_falls_with_iterations() -> None:
+    def run(steps: int, value: float) -> list[Row]:
+        return [row(0.7, bits=16), row(value, method="hag", bits=16, threat={"steps": steps})]
+
+    cells = {("dph-16", f"hag-{steps}"): run(steps, value) for steps, value in ((100, 0.3), (10, 0.6), (1000, 0.2))}
+    judged = experiments()["hag-iterations"].judge(Found([], cells), "small")
+    assert [line.published for line in judged.lines] == [0.928, 0.8969, 0.5535, 0.1611]
+    assert verdicts(judged) == ["holds"] and judged.relations[0].figures == "0.700, 0.600, 0.300, 0.200"
+
+
+def test_hag_transfer_has_the_printed_figures_of_the_papers_models() -> None:
+    rows = [row(0.7, model=name) for name in ("vgg16-32", "hashnet-32")]
+    for made, model, value in (
+        (["vgg16-32"], "vgg16-32", 0.1), (["vgg16-32"], "hashnet-32", 0.6), (["vgg16-64"], "hashnet-32", 0.65),
+        (["vgg16-32", "vgg16-64"], "hashnet-32", 0.5), (["vgg16-64"], "vgg16-32", 0.3),
+    ):  # fmt: skip
+        rows.append(row(value, method="hag", model=model, facts={"made_on": made}))
+    judged = experiments()["hag-transfer"].judge(Found(rows), "paper")
+    assert all(line.published is not None for line in judged.lines)
+    assert verdicts(judged) == ["holds", "holds", "holds"]
+
+
+def test_saat_defenses_are_compared_under_every_attack() -> None:
+    def run(attack: str, value: float) -> list[Row]:
+        own = {"bits": 32, "dataset": "fashion-products"}
+        return [row(0.7, **own), row(value, method=attack, **own)]
+
+    names = ("hag", "sdha", "mainstay")
+    cells = {("dph", name): run(name, 0.2) for name in names}
+    cells |= {("dph+saat", name): run(name, 0.5) for name in names}
+    cells |= {("dph+atrdh", name): run(name, 0.4) for name in names}
+    judged = experiments()["saat-table2"].judge(Found([], cells), "small")
+    assert verdicts(judged) == ["holds", "holds", "does not hold"]  # the same clean MAP
+    lines = {line.setting: line.published for line in judged.lines}
+    assert lines["dph, 32 bits, saat, HAG, MAP"] == 0.4376 and lines["dph, 32 bits, none, HAG, MAP"] == 0.2168
+
+
+def test_cmla_takes_the_default_form_at_its_largest_radius() -> None:
+    def attacked(steps: int, value: float, metric: str, task: str, eps: float = 0.04, **more: Any) -> Row:
+        return row(value, metric, "cmla", model="dcmh", task=task, facts={"side": "image"},
+                   threat={"eps": eps, "steps": steps, "one_sided": False, **more})  # fmt: skip
+
+    rows = [row(0.8, model="dcmh", task="image->text"), row(0.8, model="dcmh", task="image->image")]
+    for steps, value, distance in ((100, 0.6, 0.02), (500, 0.4, 0.01)):
+        rows += [attacked(steps, value, "map", "image->text"), attacked(steps, distance, "D", "image")]
+        rows.append(attacked(steps, 0.5, "map", "image->image"))
+        rows.append(attacked(steps, 0.1, "map", "image->text", one_sided=True))
+    judged = experiments()["cmla-attack"].judge(Found(rows), "small")
+    lines = {line.setting: line for line in judged.lines}
+    mine = lines["DCMH, I->T, 500 iterations, MAP under CMLA"]
+    assert mine.ours is not None and mine.ours.value == 0.4 and mine.published == 0.521
+    said = {one.claim: one.verdict for one in judged.relations}
+    assert said["CMLA lowers the MAP of the search across modalities"] == "holds"
+    assert said["DCMH, images: D falls with more iterations"] == "holds"
+    assert said["DCMH, images: search within the own modality stays"] == "does not hold"
