@@ -101,8 +101,8 @@ def keep_pictures(pictures: Sequence[tuple[str, Path]], folder: Path) -> None:
 
     kept = []
     for caption, place in pictures:
-        copy = folder / "pictures" / place.name
-        write_bytes(copy, place.read_bytes())
+        copy = Path("pictures") / place.name
+        write_bytes(folder / copy, place.read_bytes())
         kept.append(Picture(copy, caption, "sheets"))
     write_pictures(folder, kept)
 

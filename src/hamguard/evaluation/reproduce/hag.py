@@ -134,7 +134,7 @@ def _printed(sources: tuple[str, ...], model: str | None) -> float | None:
 
 
 PAPER = "Yang, Liu, Deng, Tao: HAG, IEEE TCYB 50(4), 2020"
-SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, 50 queries"
+SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, 50 queries"
 for _name, _what, _small, _minutes, _judge in (
     ("iterations", "MAP by iterations", f"{SMALL}; 16 and 32 bits, to 1,000 iterations", 10, iterations),
     ("bits", "MAP by code length", f"{SMALL}; 16 to 128 bits, 100 iterations", 6, bits),

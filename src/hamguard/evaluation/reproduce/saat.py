@@ -141,7 +141,7 @@ def curves(found: Found, scale: Scale) -> Comparison:
 
 
 PAPER = "Yuan, Zhang, Wang, Wu: SAAT, IEEE TIFS 2023"
-SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, full ranking"
+SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, full ranking"
 for _name, _what, _small, _minutes, _judge in (
     ("table1", "Table I: attacks on DPH", f"{SMALL}; 32 bits, 200 queries", 10, table1),
     ("table2", "Table II: adversarial training", f"{SMALL}; 32 bits, 200 queries, 3 epochs", 12, table2),
