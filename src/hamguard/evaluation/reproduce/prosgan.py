@@ -255,8 +255,6 @@ SMALL = (
     "product photos at 28 pixels instead of NUS-WIDE (printed figures beside ours), a small net instead of VGG-11, "
     "eps 32/255 instead of 8/255, at which these pictures hardly move"
 )
-    "product photos at 28 pixels instead of NUS-WIDE (the printed figures beside ours), a small net instead of VGG-11"
-)
 for _name, _what, _small, _minutes, _judge, _recipe in (
     ("table1", "Table 1: targeted attacks on DPSH", "12 and 32 bits, 200 queries, 100 gradients", 10, table1, ""),
     ("table2", "Table 2: time and perceptibility", "32 bits, 50 queries", 8, table2, ""),
