@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -80,6 +81,34 @@ def test_every_row_of_a_study_is_shown_where_it_belongs() -> None:
         and "noise of that budget 0.793" in away
     )
     assert "leaves MAP 0.550" in gain and "without defense 0.210" in gain and "from 0.812 to 0.701" in gain
+
+
+def test_differences_have_a_table_of_their_own() -> None:
+    def gap(value: float, low: float, high: float, versus: str, **more: Any) -> Row:
+        facts = {"method": "mainstay", "preset": "default", "toward": False, "guide": "mainstay", "versus": versus}
+        return replace(row(value, metric="map-difference", attack=facts, threat=LINF, **more), ci95=(low, high))
+
+    hard = {"model": "models/b", "defense": {"method": "saat"}, "hashes": {"model": "h2", "split": "s1"}}
+    rows = [
+        row(0.8), attacked(0.2), gap(-0.1, -0.2, -0.05, "hag"), gap(-0.1, -0.3, 0.1, "hag"), gap(0.3, 0.2, 0.4, "models/a", **hard),
+        row(0.25, metric="precision-difference", at=10, attack={"method": "pgd", "versus": "hag"}, threat=LINF),
+    ]  # fmt: skip
+    collected = collect_rows(rows)
+    report = rows_report(collected)
+    every_row_is_shown(collected, report)
+    (section,) = [section for section in report.sections if section.title == "Differences"]
+    (table,) = section.tables
+    assert table.head == (
+        "model", "attack", "budget", "against", "queries", "MAP difference", "precision@10 difference", "interval leaves out 0",
+    )  # fmt: skip
+    lines = [[cell.whole for cell in line] for line in table.lines]
+    assert lines == [
+        ["models/a", "mainstay", "Linf 8/255, 10 steps", "hag", "100", "-0.100 [-0.200, -0.050]", "", "yes"],
+        ["models/a", "mainstay (2)", "Linf 8/255, 10 steps", "hag", "100", "-0.100 [-0.300, 0.100]", "", "no"],
+        ["models/b", "mainstay", "Linf 8/255, 10 steps", "models/a", "100", "0.300 [0.200, 0.400]", "", "yes"],
+        ["models/a", "pgd", "Linf 8/255, 10 steps", "hag", "100", "", "0.250 [0.230, 0.270]", "yes"],
+    ]
+    assert "Other measurements" not in [section.title for section in report.sections]
 
 
 def test_rows_of_any_kind_are_shown() -> None:

@@ -20,6 +20,7 @@ from hamguard.report.sections_more import (
     audits,
     cost,
     curve_points,
+    differences,
     effect_on_files,
     measures,
     other,
@@ -87,13 +88,27 @@ def rows_report(collected: Collected, title: str = "Report") -> RowsReport:
     pool = Pool(entries)
     points, spent, judged = curve_points(pool), cost(pool), audits(pool)
     four, files, modal = protection(pool), effect_on_files(pool), across(pool)
-    measured, moved = measures(pool), transfer(pool, entries)
+    compared, measured, moved = differences(pool), measures(pool), transfer(pool, entries)
     found, defended = retrieval(pool), defenses(pool, entries)
     shown = {number for section in (moved, defended) for table in section.tables for number in table.shown}
     attacked = attacks(pool, shown)
     plots = effort_plots(entries)
     curves = Section("Curves", (), points.tables, [*precision_plots(entries), *plots])
-    sections = [found, attacked, defended, moved, four, files, judged, modal, measured, spent, curves, other(pool)]
+    sections = [
+        found,
+        attacked,
+        defended,
+        compared,
+        moved,
+        four,
+        files,
+        judged,
+        modal,
+        measured,
+        spent,
+        curves,
+        other(pool),
+    ]
     kept = [section for section in sections if section.tables or section.plots]
     ends = [section for section in (threat_models(entries), settings(collected)) if section.tables]
     notes = list(dict.fromkeys(note for e in entries if e.row.metric != "check" for note in e.row.notes))

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import AttackLine, attack_lines, line_names
-from hamguard.report.cells import Draft, Pool, Section
+from hamguard.report.cells import Draft, Key, Pool, Section
 from hamguard.report.collect import Entry
 from hamguard.report.sections_search import by, data_of, is_random, name_of, tables, with_floors
-from hamguard.report.wording import attack_words, budget_words, defense_words, eps_words, made_on, metric_head
+from hamguard.report.wording import (
+    attack_words,
+    budget_words,
+    defense_words,
+    eps_words,
+    goes_toward,
+    made_on,
+    metric_head,
+)
 
 SEARCHES = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
 ACROSS = ("image->text", "text->image", "image->image", "text->text")
 CURVES = {"curve-precision": "precision at N", "curve-precision-at-recall": "precision at recall, percent"}
 AUDIT = ("map-of-those-attacked", "map-after-answers", "single")
 MEASURES = ("asr-", "t-asr-", "clever", "flip-", "lipschitz", "loss-sensitivity", "spearman", "min-eps", "bits-flipped")
+GAP = "-difference"
 MANY = 8  # values of a cut beyond which a measure is a curve, and its table is folded
 
 
@@ -44,6 +54,35 @@ def protection(pool: Pool) -> Section:
         "searches with A are far below C->C.",
     )
     return Section("Four searches of a protection", reading, tables(drafts))
+
+
+def differences(pool: Pool) -> Section:
+    """Comparisons query by query: one attack against another, a hardened model against its start."""
+    found = pool.take(lambda e: (e.row.metric or "").endswith(GAP) and bool((e.row.attack or {}).get("versus")))
+    drafts, sure = [], "interval leaves out 0"
+    for members in by(found, lambda e: (e.row.dataset, e.row.split)).values():
+        draft = Draft(f"Differences on {data_of(members[0].row)}", ("model", "attack", "budget", "against", "queries"))
+        said: dict[tuple[str, ...], str] = {}
+        for entry in members:
+            row = entry.row
+            head = f"{metric_head(replace(row, metric=(row.metric or '').removesuffix(GAP)))} difference"
+            against, count = str((row.attack or {})["versus"]), f"{row.n:,}" if row.n is not None else ""
+            line: Key = (name_of(row), attack_words(row), budget_words(row.threat), against, count)
+            number = 2
+            while line in said:
+                line = (line[0], f"{attack_words(row)} ({number})", *line[2:])
+                number += 1
+            draft.put(line, head, entry, head)
+            said[line] = "not known" if row.ci95 is None else "yes" if row.ci95[0] > 0 or row.ci95[1] < 0 else "no"
+        for line, text in said.items():
+            draft.say(line, sure, text, sure)
+        drafts.append(draft)
+    words = (
+        "Model and attack minus what they stand against: another attack on the same model, or the same attack on the model that "
+        "was hardened. Away from a guide, a negative difference is a stronger attack or a weaker model. The queries are the same; "
+        "the interval is that of a paired bootstrap over them.",
+    )
+    return Section("Differences", words, tables(drafts))
 
 
 def effect_on_files(pool: Pool) -> Section:
@@ -287,6 +326,8 @@ def curve_name(row: Row) -> str:
     words = attack_words(row)
     if row.attack and row.threat:
         words += f", {budget_words(row.threat)}"
+    if goes_toward(row):
+        words += ", target labels"
     return f"{words}, {defense_words(row.defense)}" if row.defense else words
 
 
