@@ -1,14 +1,13 @@
-"""The demo's last stage: a protector of digits, four searches on it, and protected files with their effect cards."""
+"""The demo's sixth and seventh stage: a protector of digits, four searches on it, and protected files with their effect cards."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import Bar, print_table, say
+from hamguard.cli.common import Bar, say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -17,41 +16,31 @@ if TYPE_CHECKING:
 EPS = 0.3  # published for Fashion-MNIST, pictures of the same kind; plain to see
 GAME = ("warmup=100", "batch_size=32", "epochs=6")
 FILES = 40  # pictures that are written, protected and verified as files
-SEARCHES = ("C->C", "C->A", "A->C", "A->A")
+OTHER = "learned from protected pictures"  # what the rows call the model of the other party
 
 
-class Protected(NamedTuple):
-    """What the stage leaves.
+def protect_digits(out: Path, ground: Ground) -> list[Row]:
+    """Train a protector that never sees the demo's model, search with models of both kinds, and protect files.
 
-    Attributes:
-        rows: of the four searches and of the effect on files.
-        searches: value of each search, by what the model was trained on.
-        words: what the effect means.
-    """
+    Args:
+        out: folder of the demo; gets `protector`, `photos` and `protected`.
+        ground: the demo's model on its data.
 
-    rows: list[Row]
-    searches: dict[str, list[float]]
-    words: list[str]
-
-
-def protect_digits(out: Path, ground: Ground, seed: int) -> Protected:
-    """Train a protector, search with models of both kinds, protect files, and verify them with the demo's model.
+    Returns:
+        Rows of the four searches: under noise of the same size, of the demo's model, and of one that learned from protected
+        pictures.
 
     Raises:
         RunError: something could not be written.
     """
-    from hamguard.cli.verify import write_effect
-    from hamguard.evaluation.four_searches import Party, Sides, find, four_rows, needed, run_cell
-    from hamguard.evaluation.protections import by_protector, protected_pictures
+    from hamguard.evaluation.four_searches import Party, Sides, four_rows, needed, run_cell
+    from hamguard.evaluation.protections import by_noise, by_protector, protected_pictures
     from hamguard.evaluation.protector_request import build_protector_request
     from hamguard.evaluation.protector_training import train_protector
     from hamguard.models.protector_store import load_protector
-    from hamguard.privacy.effect import Matcher, measure_effect
-    from hamguard.privacy.effect_summary import effect_rows, plain_words, summary_lines
-    from hamguard.privacy.pairs import find_pairs, read_protection
     from hamguard.training.request import build_request
 
-    dataset, split = ground.dataset, ground.split
+    dataset, split, seed = ground.dataset, ground.split, ground.seed
     flags = {"data.source": "digits", "seed": seed, "settings.eps": EPS}
     with Bar("learning to protect") as bar:
         card = train_protector(
@@ -59,37 +48,53 @@ def protect_digits(out: Path, ground: Ground, seed: int) -> Protected:
             restart=True, progress=bar,
         ).card  # fmt: skip
     net = load_protector(out / "protector")[0]
-    protection = by_protector(net.to(ground.device))
-    sides = Sides(dataset, protected_pictures(dataset.images, needed(split, None), protection), split, protection)
     ask = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
-    place = Path(ground.name)
-    rows = four_rows(sides, Party(ask, 0.0), ground.model, ground.card, place, seed=seed, device=ground.device)
+    place, rows = Path(ground.name), []
+    for protection in (by_noise(EPS, seed), by_protector(net.to(ground.device))):
+        pictures = protected_pictures(dataset.images, needed(split, None), protection, device=ground.device)
+        sides = Sides(dataset, pictures, split, protection)
+        rows += four_rows(sides, Party(ask, 0.0), ground.model, ground.card, place, seed=seed, device=ground.device)
+    rows = [replace(row, model=ground.name) for row in rows]
     shutil.rmtree(out / "searches", ignore_errors=True)  # the demo shows its work anew
     with Bar("learning from protected pictures") as bar:
         other = run_cell(sides, Party(ask, 1.0), out / "searches", seed=seed, device=ground.device, progress=bar)
     shutil.rmtree(out / "searches", ignore_errors=True)
-    searches = {name: [find(part, task) for task in SEARCHES] for name, part in (("C", rows), ("A", other))}
-    rows += other
-
+    rows += [replace(row, model=OTHER) for row in other]
     _write_photos(out / "photos", ground)
     _protect(out, card.side, seed)
+    say(f"6. protect: PPL within {EPS:g} a pixel, {FILES} files -> {out / 'protected'}")
+    return rows
+
+
+def verify_digits(out: Path, ground: Ground) -> list[Row]:
+    """What `hamguard verify photos protected --matcher model` does, and a picture of it.
+
+    Raises:
+        RunError: something could not be written.
+    """
+    from hamguard.cli.demo_page import TOP, draw_effect
+    from hamguard.cli.verify import write_effect
+    from hamguard.privacy.effect import Matcher, measure_effect
+    from hamguard.privacy.effect_summary import effect_rows, plain_words, summary_lines
+    from hamguard.privacy.pairs import find_pairs, read_protection
+
+    seed = ground.seed
     pairing, told = find_pairs(out / "photos", out / "protected"), read_protection(out / "protected")
     matcher = Matcher(ground.name, ground.model, ground.card, told.saw(ground.model.digest))
     with Bar("verifying") as bar:
         measured = measure_effect(
             pairing, [matcher], views=["jpeg:85"], seed=seed, device=ground.device, progress=bar.count
         )  # fmt: skip
-    lines = summary_lines(measured, 10, seed)
-    effect = effect_rows(measured, lines, told, dataset="photos", top=10, seed=seed)
-    words = plain_words(measured, lines, told, top=10, seed=seed)
+    lines = summary_lines(measured, TOP, seed)
+    rows = effect_rows(measured, lines, told, dataset="digits as files", top=TOP, seed=seed)
+    words = plain_words(measured, lines, told, top=TOP, seed=seed)
     write_effect(
-        out / "effect", measured, told, lines, effect, words,
-        subject="photos against protected", top=10, cards=12, seed=seed,
+        out / "effect", measured, told, lines, rows, words,
+        subject="photos against protected", top=TOP, cards=12, seed=seed,
     )  # fmt: skip
-    say(
-        f"8. protect: PPL within {EPS:g} a pixel, {FILES} files -> {out / 'protected'}, {out / 'effect' / 'report.html'}"
-    )
-    return Protected([*rows, *effect], searches, words)
+    draw_effect(out / "effect.png", measured, seed)
+    say(f"7. verify: {len(measured.pairs)} pairs of files -> {out / 'effect' / 'report.html'}, {out / 'effect.png'}")
+    return rows
 
 
 def _write_photos(folder: Path, ground: Ground) -> None:
@@ -119,14 +124,3 @@ def _protect(out: Path, side: int, seed: int) -> None:
     FolderRun(
         out / "photos", out / "protected", names, net, side, Manifest(out / "protected", settings, restart=False)
     )()
-
-
-def print_protected(found: Protected) -> None:
-    """The four searches as a table, and what the effect on files means."""
-    print_table(
-        f"MAP with a protector that never saw the model, eps {EPS:g}; query->database, C clean, A protected",
-        ("model trained on", *SEARCHES),
-        [(name, *(f"{value:.4f}" for value in values)) for name, values in found.searches.items()],
-    )  # fmt: skip
-    for sentence in found.words:
-        typer.echo(sentence)

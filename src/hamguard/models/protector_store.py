@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from hamguard.core.errors import RequestError
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
 from hamguard.models.protector import Protector
+from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 
 WEIGHTS, CARD = "protector.safetensors", "protector.json"
 SHIPPED = ("photos",)
@@ -81,12 +81,16 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
 def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     """Load a protector folder, or one that ships with hamguard by its name, frozen, in evaluation mode, on the CPU.
 
+    `shipped:photos` is always the one inside the package; `photos` is a folder of that name where it holds a protector.
+
     Raises:
         RequestError: neither a protector folder nor a shipped name, or something in it is missing or damaged.
         StaleError: the weights are not those that the card was written for.
     """
     folder = Path(name)
-    if str(name) in SHIPPED and not (folder / CARD).is_file():  # a folder of photos may well be called so
+    if is_shipped(name):
+        folder = shipped_protector(str(name).removeprefix(PREFIX))
+    elif str(name) in SHIPPED and not (folder / CARD).is_file():  # a folder of photos may well be called so
         folder = shipped_protector(str(name))
     near = suggest(str(name), SHIPPED) or f"; shipped with hamguard: {', '.join(SHIPPED)}"
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
@@ -105,4 +109,4 @@ def shipped_protector(name: str) -> Path:
     """
     if name not in SHIPPED:
         raise RequestError(f"no protector {name!r} ships with hamguard; there is {', '.join(SHIPPED)}")
-    return Path(str(files("hamguard"))) / "shipped" / f"protector-{name}"
+    return shipped_folder(f"protector-{name}")

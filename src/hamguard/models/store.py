@@ -14,6 +14,7 @@ from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
 from hamguard.models.foreign import ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
+from hamguard.models.shipped import MODELS, PREFIX, is_shipped, model_place
 
 AnyModel: TypeAlias = HashModel | ForeignModel
 
@@ -108,23 +109,23 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
 
 
 def read_card(folder: Path | str) -> Card:
-    """Read the card of a model folder.
+    """Read the card of a model folder, or of `shipped:NAME`.
 
     Raises:
         RequestError: the folder or its card is missing, or the card is damaged.
     """
-    return read_card_file(Path(folder) / CARD, Card, f"{folder} is not a model folder: it has no {CARD}")
+    return read_card_file(model_place(folder) / CARD, Card, f"{folder} is not a model folder: it has no {CARD}")
 
 
 def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
-    """Load a model folder, in evaluation mode, on the CPU.
+    """Load a model folder, or `shipped:NAME`, in evaluation mode, on the CPU.
 
     Raises:
         RequestError: something is missing or damaged.
         StaleError: the weights are not those that the card was written for.
     """
     card = read_card(folder)
-    state = read_safetensors(Path(folder) / WEIGHTS)
+    state = read_safetensors(model_place(folder) / WEIGHTS)
     model = HashModel(
         card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
     )  # fmt: skip
@@ -134,7 +135,7 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
 
 
 def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyModel, Card | None]:
-    """Load whatever names a model: a model folder, `package.module:factory`, or a `torch.export` file.
+    """Load whatever names a model: a model folder, `shipped:NAME`, `package.module:factory`, or a `torch.export` file.
 
     Returns:
         The model in evaluation mode with frozen weights, and its card (None for foreign models).
@@ -145,15 +146,18 @@ def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyM
     path = Path(text)
     model: AnyModel
     card = None
-    if path.is_dir():
-        model, card = load_folder(path)
+    if is_shipped(text):
+        model, card = load_folder(text)
+    elif path.is_dir():
+        model, card = load_folder(path.absolute() if is_shipped(path) else path)  # ./shipped:digits is a folder
     elif path.suffix == ".pt2":
         model = foreign_from_export(path)
     elif ":" in str(text) and not path.exists():
         model = foreign_from_factory(str(text))
     else:
         raise RequestError(
-            f"no model at {text}: give a model folder, package.module:factory, or a torch.export file (.pt2)"
+            f"no model at {text}: give a model folder, package.module:factory, a torch.export file (.pt2), or one that "
+            f"ships with hamguard: {', '.join(PREFIX + name for name in MODELS)}"
         )
     if not isinstance(model, ForeignModel) or path.suffix != ".pt2":
         model.eval()  # an exported program has no training mode to leave

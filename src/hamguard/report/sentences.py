@@ -147,6 +147,8 @@ def _defense(members: Sequence[Entry]) -> list[str]:
             or row.attack.get("method") in ("noise", "ideal-code", "sanity", "self-check")
         ):
             continue
+        if row.attack.get("method") == "audit" and row.attack.get("labels") == "free":
+            continue  # the worst case is that of the attacker who knows labels
         if row.attack.get("toward") or row.attack.get("adaptive") is False or made_on(row):
             continue  # not adaptive: says nothing about what the defense is worth
         for other in plain:
@@ -179,6 +181,7 @@ def _same_attack(one: Row, other: Row) -> bool:
         or one.n != other.n
         or one.task != other.task
         or one.bits != other.bits
+        or (one.attack or {}).get("labels") != other.attack.get("labels")  # an audit has a figure for each attacker
     ):
         return False
     return attack_words(one) == attack_words(other)
@@ -191,17 +194,35 @@ def _protection(members: Sequence[Entry]) -> list[str]:
         if row.task in ("C->C", "C->A", "A->C", "A->A"):
             key = repr([model_key(row), row.train, row.attack, row.threat, row.n, row.seed])
             parties.setdefault(key, {})[row.task] = entry
-    whole = [party for party in parties.values() if {"C->C", "C->A", "A->C", "A->A"} <= set(party)]
+    complete = [party for party in parties.values() if {"C->C", "C->A", "A->C", "A->A"} <= set(party)]
+    whole = [party for party in complete if not _is_noise(party["C->C"].row)]
     if not whole:
         return []
     best = max(whole, key=lambda party: _value(party["C->C"]) - _value(party["C->A"]))
     row = best["C->C"].row
     said = ", ".join(f"{task} {_figure(best[task], span=False)}" for task in ("C->C", "C->A", "A->C", "A->A"))
+    noise = [
+        party["C->A"] for party in complete
+        if _is_noise(party["C->C"].row) and _party(party["C->C"].row) == _party(row)
+    ]  # fmt: skip
+    beside = f"; under noise of that budget C->A {_figure(noise[0], span=False)}" if noise else ""
     several = f"the widest gap of {len(whole)} measured parties: " if len(whole) > 1 else ""
     return [
         f"{data_of(row)}: protection by {attack_words(row)} at {eps_words(row.threat)}, {several}{name_of(row)}, which learned "
-        f"from {row.train or 'unknown pictures'}, MAP of {said}."
+        f"from {row.train or 'unknown pictures'} (C clean, A protected), MAP of {said}{beside}."
     ]
+
+
+def _is_noise(row: Row) -> bool:
+    """Whether a row belongs to the control of a protection, which is none itself."""
+    return (row.attack or {}).get("method") == "noise"
+
+
+def _party(row: Row) -> str:
+    """Who searches what, whatever stands between."""
+    return repr(
+        [model_key(row), row.train, (row.threat or {}).get("norm"), (row.threat or {}).get("eps"), row.n, row.seed]
+    )
 
 
 def _files(members: Sequence[Entry]) -> list[str]:
