@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.processes import SERVER
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "add-a-method.md"
 FILES = dict(re.findall(r"`([\w/]+\.py)`:?\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL))
@@ -46,18 +48,35 @@ def test_the_page_has_whole_files_and_a_guide_is_short() -> None:
     assert PAGE.read_text(encoding="utf-8").count("```python") == len(FILES), "every block says where it stands"
 
 
+def pytest_in(copy: str, words: list[str], names: dict[str, str], log: str) -> None:
+    """What `python -m pytest` does in the copy, in a process that has read torch and must read hamguard anew."""
+    with Path(log).open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {"hamguard", "tests"}:
+            del sys.modules[name]
+    sys.path[:0] = [copy, f"{copy}/src", f"{copy}/elsewhere"]
+    os.chdir(copy)
+    os.environ.update(names)
+    sys.exit(pytest.main(words))
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_what_the_page_says_is_true(copy: Path) -> None:
     """The laws of the registries and the page's own tests pass for the new names, and its commands run."""
-    place = [f"{copy}/src", f"{copy}/elsewhere"]
-    names = {"PYTHONPATH": os.pathsep.join(place), "HAMGUARD_PLUGINS": "my_package.ksh", "OMP_NUM_THREADS": "1"}
+    names = {"HAMGUARD_PLUGINS": "my_package.ksh", "OMP_NUM_THREADS": "1"}
     named = "(medoid or ksh or tutorial) and not small_net"  # which trains for seconds; the commands train, too
-    chosen = ("-k", named, "-n", "0", "-vv", "-p", "no:cacheprovider", "--durations=5")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *chosen, *COMMON, *TESTS],
-        cwd=copy, env={**os.environ, **names}, capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    words = ["-k", named, "-n", "0", "-vv", "-p", "no:cacheprovider", "--durations=5", *COMMON, *TESTS]
+    log = copy / "pytest.log"
+    process = SERVER.Process(target=pytest_in, args=(str(copy), words, names, str(log)), daemon=True)
+    process.start()
+    process.join(280)
+    process.kill()
+    stdout = log.read_text(encoding="utf-8")
+    assert process.exitcode == 0, stdout[-8000:]
+    assert f"rootdir: {copy}" in stdout
     for law in (
         "test_laws.py::test_attacks_stay_in_their_ball_on_the_grid[medoid]",
         "test_laws.py::test_targeted_attacks_come_nearer[medoid]",
@@ -71,7 +90,7 @@ def test_what_the_page_says_is_true(copy: Path) -> None:
         "tutorial_commands.py::test_commands_of_the_page",
         "tutorial_commands.py::test_cards_and_tables_have_the_new_names",
     ):
-        assert f"{law} PASSED" in done.stdout, done.stdout[-6000:]
+        assert f"{law} PASSED" in stdout, stdout[-6000:]
 
 
 def test_the_files_of_the_page_have_the_form_of_the_house(copy: Path) -> None:
