@@ -21,24 +21,26 @@ Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
 
 Eps = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
+Bits = Annotated[int, Field(ge=1, le=4096)]
+Norm = Literal["linf", "l2"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TrainingPart(Section):
     """How something is trained; `set` takes every further setting of its method."""
 
-    preset: str | None = None
-    epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    set: dict[str, Any] = Field(default_factory=dict)
+    preset: str | None = Field(None, description="published form of the method, see its card")
+    epochs: int | None = Field(None, ge=1, description="epochs; the method's own where not given")
+    batch_size: int | None = Field(None, ge=1, description="pictures a step; the method's own where not given")
+    set: dict[str, Any] = Field(default_factory=dict, description="further settings, as `--set` takes them")
 
 
 class ModelsPart(TrainingPart):
     """Models to train, one for each combination of the lists, or one to load."""
 
     method: str | None = Field(None, description="hash method; the name of the table where not given")
-    bits: Many[Annotated[int, Field(ge=1, le=4096)]] = (32,)
-    backbone: Many[str | None] = (None,)
+    bits: Many[Bits] = Field((32,), description="code length")
+    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
     weights: str | None = Field(None, description="initial weights of the backbone")
     data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
     load: str | None = Field(None, description="model folder, package.module:factory or torch.export file, instead")
@@ -55,15 +57,19 @@ class AttacksPart(Section):
     """Attacks, one for each combination of the lists, on every model."""
 
     method: str | None = Field(None, description="attack; the name of the table where not given")
-    eps: Many[Eps | Literal["own"]] = (8 / 255,)
-    norm: Literal["linf", "l2"] = "linf"
-    steps: Many[Annotated[int, Field(ge=1)] | None] = (None,)
-    restarts: int | None = Field(None, ge=1)
-    preset: str = "default"
-    guide: str | None = None
+    eps: Many[Eps | Literal["own"]] = Field((8 / 255,), description="radius in pixel units; `own`: the method's own")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    steps: Many[Annotated[int, Field(ge=1)] | None] = Field(
+        (None,), description="gradients; the method's own where not given"
+    )
+    restarts: int | None = Field(None, ge=1, description="starts; the method's own where not given")
+    preset: str = Field("default", description="published form of the attack, see its card")
+    guide: str | None = Field(None, description="code that is left or approached, where the attack takes any")
     targets: str | None = Field(None, description="how target labels are chosen; not given: leave the guide")
-    reference: Literal["train", "database"] = "train"
-    set: dict[str, Any] = Field(default_factory=dict)
+    reference: Literal["train", "database"] = Field(
+        "train", description="part whose codes build guides, `train` or `database`"
+    )
+    set: dict[str, Any] = Field(default_factory=dict, description="further options, as `--set` takes them")
     models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
     defended: bool = Field(True, description="also on hardened models")
     generator: TrainingPart | None = Field(None, description="how the generator of prosgan is trained")
@@ -99,75 +105,76 @@ class DefensesPart(TrainingPart):
     """Adversarial training of every model."""
 
     method: str | None = Field(None, description="defense; the name of the table where not given")
-    eps: Eps = 8 / 255
-    norm: Literal["linf", "l2"] = "linf"
-    models: Many[str] | None = None
+    eps: Eps = Field(8 / 255, description="radius of the adversaries it trains on")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
 
 
 class AuditPart(Section):
     """Worst case over the battery of the audit."""
 
-    eps: Eps = 8 / 255
-    norm: Literal["linf", "l2"] = "linf"
-    steps: int = Field(20, ge=1)
-    queries: int = Field(60, ge=2)
-    answers: int = Field(0, ge=0)
+    eps: Eps = Field(8 / 255, description="radius in pixel units")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    steps: int = Field(20, ge=1, description="gradients of each attack of the battery")
+    queries: int = Field(60, ge=2, description="the first N of the queries")
+    answers: int = Field(
+        0, ge=0, description="answers of the search that an attacker without gradients may ask for; 0: none"
+    )
     checks: bool = Field(True, description="ask whether the figure is the worst case")
 
 
 class TransferPart(Section):
     """Pictures made on one model, or on several together, asked of the others on the same data."""
 
-    attacks: Many[str]
+    attacks: Many[str] = Field(description="names of attack tables")
     joint: tuple[tuple[str, ...], ...] = Field((), description="lists of models that pictures are made on together")
-    combine: Literal["joint", "sum", "sum-project", "mean"] = "sum-project"
+    combine: Literal["joint", "sum", "sum-project", "mean"] = Field(
+        "sum-project", description="how they are joined: `joint`, `sum`, `sum-project` or `mean`"
+    )
 
 
 class PartiesPart(TrainingPart):
     """Who searches: models trained on clean (share 0) or protected (share 1) pictures."""
 
-    method: Many[str]
-    bits: Many[Annotated[int, Field(ge=1, le=4096)]] = (16,)
-    backbone: Many[str | None] = (None,)
-    share: Many[Share] = (0.0, 1.0)
+    method: Many[str] = Field(description="hash methods")
+    bits: Many[Bits] = Field((16,), description="code length")
+    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
+    share: Many[Share] = Field((0.0, 1.0), description="share of the training pictures that are protected")
 
 
 class ProtectionsPart(TrainingPart):
     """What protects pictures before they are published, and who searches them."""
 
-    method: Literal["ppl", "noise"] | None = Field(None, description="the name of the table where not given")
-    eps: Many[Eps]
+    method: Literal["ppl", "noise"] | None = Field(
+        None, description="`ppl` or `noise`; the name of the table where not given"
+    )
+    eps: Many[Eps] = Field(description="radius in pixel units")
     made_on: str | None = Field(None, description="data that the protector learns from; those it protects by default")
-    data: Many[str] | None = None
+    data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
     sheet: bool = Field(False, description="draw pictures before and after")
-    parties: PartiesPart
+    parties: PartiesPart = Field(description="who searches, see below")
 
 
 class ComparePart(Section):
     """Pairs of attacks (names of tables) whose figures are compared query by query."""
 
-    attacks: tuple[tuple[str, str], ...] = ()
+    attacks: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of names of attack tables, compared at equal eps"
+    )
     defenses: bool = Field(True, description="hardened models against their start, under the same attack")
 
 
 class GridRecipe(Section):
-    """A whole grid; parts that are left out are not run.
+    """A whole grid; parts that are left out are not run."""
 
-    Attributes:
-        study: kind of study.
-        title: line above tables and page.
-        seeds: one grid of models for each.
-        queries: first N of the query part; all where not given.
-        metrics: what is measured; the first decides gains and comparisons.
-        curves: keep points of the PR and precision@N curves, clean and attacked.
-    """
-
-    study: Literal["grid"]
-    title: str = "Grid"
-    seeds: Many[int] = (0,)
-    queries: int | None = Field(None, ge=2)
-    metrics: Many[str] = ("map",)
-    curves: bool = False
+    study: Literal["grid"] = Field(description="kind of study, `grid`")
+    title: str = Field("Grid", description="line above the page")
+    seeds: Many[int] = Field((0,), description="one grid of models for each")
+    queries: int | None = Field(None, ge=2, description="first N of the query part; all where not given")
+    metrics: Many[str] = Field(
+        ("map",), description="what is measured, as `--metric` takes it; the first decides gains and comparisons"
+    )
+    curves: bool = Field(False, description="keep points of the PR and precision@N curves, clean and attacked")
     data: dict[Name, DataSection] = Field(min_length=1)
     models: dict[Name, ModelsPart] = Field(default_factory=dict)
     attacks: dict[Name, AttacksPart] = Field(default_factory=dict)
