@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, read_rows
+from hamguard.evaluation import study_run
 from hamguard.evaluation.cells import Cells
 from hamguard.evaluation.cross_recipe import read_cross_recipe
 from hamguard.evaluation.cross_study import Study, open_study, run_chain, run_transfer
-from hamguard.evaluation.study_run import run_study
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 from hamguard.report.cross_tables import Rows, tradeoff_points
+from tests.training.processes import SERVER, server_pid
+
+pytestmark = pytest.mark.xdist_group("processes")  # where the server is, and so that the whole study is run once
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 RECIPE = """
@@ -154,10 +158,14 @@ def test_nothing_is_begun_for_a_process_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_give_the_same_rows(recipe: Path, whole: tuple[Study, list[Row], list[str]], tmp_path: Path) -> None:
-    """Two processes, one a model, write what one process found."""
+def test_processes_give_the_same_rows(
+    recipe: Path, whole: tuple[Study, list[Row], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, one a model, write what one process found. Their parent is the server that has read torch."""
     told: list[str] = []
-    rows = run_study(recipe, read_cross_recipe(recipe), tmp_path / "two", told=told.append)
+    monkeypatch.setattr(study_run, "multiprocessing", SimpleNamespace(get_context=lambda kind: SERVER))
+    monkeypatch.setattr(study_run, "os", SimpleNamespace(getpid=server_pid, cpu_count=lambda: 2))
+    rows = study_run.run_study(recipe, read_cross_recipe(recipe), tmp_path / "two", told=told.append)
     assert plain(rows) == plain(whole[1])
     assert plain(read_rows(tmp_path / "two" / "rows.jsonl")) == plain(rows)
     assert "ssah: training" in told and "dcmh: training" in told

@@ -7,24 +7,31 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from torch.distributed import TCPStore
 
 SERVER = get_context("forkserver")
-# torch imports `_dynamo` with the first step of an optimizer; the rest is what `train` and `harden` import inside functions
+# torch imports `_dynamo` with the first step of an optimizer; the rest is what commands and studies import inside functions
 SERVER.set_forkserver_preload(
     [
         "torch._dynamo",
         "hamguard.cli.main",
         "hamguard.training.train",
         "hamguard.defenses.harden",
-        "hamguard.evaluation.score",
+        "hamguard.evaluation.study_run",
         "hamguard.hashing.dpsh",
+        "torchmetrics",
     ]
 )
+
+
+def server_pid() -> int:
+    """The process that is the parent of all that the server forks."""
+    forkserver.ensure_running()
+    return int(forkserver._forkserver._forkserver_pid)
 
 
 class Fellows:
