@@ -20,7 +20,10 @@ TOP = 10
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
     """Rows without those that are equal in everything but the time: clean pictures and noise stand beside every attack."""
-    return list({replace(row, seconds=None).json(): row for row in reversed(rows)}.values())[::-1]
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(replace(row, seconds=None).json(), row)
+    return list(first.values())
 
 
 def points(ground: Ground, found: Sequence[Measured] = ()) -> list[Row]:

@@ -47,9 +47,11 @@ def write_origin(
     everything: bool, modality: str = "image",
 ) -> None:  # fmt: skip
     """Write down where the codes of a folder came from, so that `search` finds model and pictures by itself."""
+    from hamguard.models.shipped import is_shipped
+
     path = Path(model)
     own = str(card.data.get("source") or "") if card else ""
-    facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() else model}
+    facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() and not is_shipped(model) else model}
     facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
     facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
     write_json(folder / ORIGIN, facts | {"everything": everything, "modality": modality})

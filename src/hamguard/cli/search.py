@@ -75,6 +75,7 @@ def search(
     from hamguard.codes.binary import pack
     from hamguard.evaluation.pictures import read_picture
     from hamguard.models.encode import codes_of
+    from hamguard.models.shipped import is_shipped
     from hamguard.models.store import load_any
     from hamguard.retrieval.index import open_index
 
@@ -87,7 +88,8 @@ def search(
     found = open_index(index)
     if name is None:
         raise RequestError(f"{index} does not know its model; give --model")
-    if model is None and not Path(name).is_dir():  # an index of a stranger must not name code that then runs
+    # an index of a stranger must not name code that then runs
+    if model is None and not is_shipped(name) and not Path(name).is_dir():
         raise RequestError(f"{index} was made with {name}, which is no model folder here; give --model")
     chosen = choose_device(device)
     loaded, card = load_any(name, chosen)

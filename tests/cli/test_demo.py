@@ -1,0 +1,170 @@
+"""The demo: its ten lines are those of its rows, and a small run of it leaves a page with every stage."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hamguard.cli import attack_sheet, demo, demo_harden, demo_protect
+from hamguard.cli.demo_page import distinct
+from hamguard.cli.demo_summary import summary
+from hamguard.core.errors import RunError
+from hamguard.core.rows import Row, read_rows
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.sources import SOURCES
+from tests.cli.helpers import Shell
+
+
+def facts(value: float, metric: str = "map", *, hard: bool = False, task: str = "query->database", **more: Any) -> Row:
+    defense = {"method": "distill"} if hard else None
+    whole: dict[str, Any] = {
+        "value": value,
+        "metric": metric,
+        "task": task,
+        "defense": defense,
+        "n": 300,
+        "bits": 32,
+        **more,
+    }
+    return Row(**whole)
+
+
+def attack(value: float, method: str, metric: str = "map", **more: Any) -> Row:
+    named: dict[str, Any] = {
+        "method": method,
+        **{key: more.pop(key) for key in ("labels", "guide", "view", "passed") if key in more},
+    }
+    more.setdefault("threat", {"norm": "linf", "eps": 0.2})
+    return facts(value, metric, attack=named, **more)
+
+
+def few() -> list[Row]:
+    """The rows that the lines are made of, each with a figure of its own, and some that resemble them."""
+    half: dict[str, Any] = {"n": 60, "threat": {"norm": "linf", "eps": 0.1}}
+    protected: dict[str, Any] = {"threat": {"norm": "linf", "eps": 0.3}}
+    return [
+        facts(0.901, train="digits, 1,347 pictures"),
+        facts(0.902, "precision", at=100),
+        facts(0.103, "random_map", n=60),
+        facts(0.104, "random_map"),
+        attack(0.805, "noise"),
+        attack(0.106, "hag"),
+        attack(21.7, "hag", "bits-moved", task="query"),
+        attack(0.107, "mainstay", guide="mainstay"),
+        attack(0.051, "ideal-code", guide="own"),
+        attack(0.052, "ideal-code", guide="mainstay"),
+        facts(0.108, "t-map"),
+        attack(0.609, "dhta", "t-map"),
+        attack(0.333, "dhta"),
+        facts(0.910, n=60),
+        attack(0.211, "audit", labels="aware", **half),
+        attack(0.212, "audit", labels="free", **half),
+        facts(0.813, hard=True),
+        attack(0.414, "mainstay", guide="mainstay", hard=True),
+        attack(0.515, "audit", labels="aware", hard=True, **half),
+        attack(0.0, "sanity", "check", passed=True, task="sanity", hard=True),
+        attack(0.0, "sanity", "check", passed=False, task="sanity", hard=True),
+        attack(0.716, "noise", task="C->A", train="C", **protected),
+        attack(0.117, "ppl", task="C->A", train="C", **protected),
+        attack(0.818, "ppl", task="A->A", train="A", **protected),
+        attack(0.0, "protect", "left top", task="protected->original", view="jpeg:85", at=10, n=40, **protected),
+        attack(0.619, "protect", "left top", task="protected->original", at=10, n=40, **protected),
+        attack(0.021, "noise", "left top", task="noise->original", at=10, n=40),
+    ]
+
+
+def assert_figures_are_those_of(rows: list[Row], lines: list[str]) -> None:
+    values = [row.value for row in rows if row.value is not None]
+    written = {f"{value:.3f}" for value in values} | {f"{value:.1%}" for value in values}
+    written |= {f"{value:.1f}" for value in values}
+    written |= {str(number) for row in rows for number in (row.n, row.at, row.bits) if number is not None}
+    written |= {f"{row.threat['eps']:g}" for row in rows if row.threat and row.threat.get("eps")}
+    written |= {text for row in rows for text in re.findall(r"[\d,]*\d", row.train or "")}
+    checks = [row for row in rows if row.metric == "check" and row.attack and row.attack["method"] == "sanity"]
+    written |= {str(len(checks)), str(sum(bool(row.attack and row.attack["passed"]) for row in checks))}
+    for line in lines:
+        for figure in re.findall(r"(?<![\w])\d[\d,]*(?:\.\d+)?%?", line[3:]):
+            assert figure in written, (figure, line)
+
+
+def test_ten_lines_of_rows() -> None:
+    lines = summary(few())
+    assert len(lines) == 10 and all(len(line) <= 132 and "\n" not in line for line in lines)
+    assert [line.split()[1] for line in lines] == [
+        "learn", "search", "attack", "attack", "attack", "attack", "audit", "harden", "protect", "verify",
+    ]  # fmt: skip
+    assert_figures_are_those_of(few(), lines)
+    wanted = [
+        ("32", "0.901", "0.104"), ("90.2%", "100", "300"), ("0.2", "0.805"), ("21.7", "0.106"), ("0.107", "0.052"),
+        ("0.108", "0.609"), ("60", "0.1", "0.910", "0.211", "0.212"),
+        ("0.107", "0.414", "0.211", "0.515", "0.901", "0.813", "1 of 2"),
+        ("0.3", "0.117", "0.716", "0.818"), ("61.9%", "40", "2.1%"),
+    ]  # fmt: skip
+    for line, figures in zip(lines, wanted, strict=True):
+        assert all(figure in line for figure in figures), (line, figures)
+
+
+def test_a_changed_row_changes_its_line() -> None:
+    rows = few()
+    rows[14] = replace(rows[14], value=0.246)
+    changed = [new for new, old in zip(summary(rows), summary(few()), strict=True) if new != old]
+    assert len(changed) == 2 and all("0.246" in line for line in changed)  # the audit, and what hardening makes of it
+
+
+def test_a_missing_row_is_said() -> None:
+    with pytest.raises(RunError, match="lack one of t-map"):
+        summary([row for row in few() if row.metric != "t-map"])
+
+
+def test_rows_that_differ_in_time_alone_stand_once() -> None:
+    rows = [facts(0.9, seconds=1.0), facts(0.8), facts(0.9, seconds=2.0)]
+    assert distinct(rows) == rows[:2]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage with least numbers."""
+    read = SOURCES["digits"].read
+    assert read is not None
+
+    def every_sixth(folder: Path, **asked: Any) -> Dataset:
+        found = read(folder, **asked)
+        images = ImageStore(found.images.array[::6])
+        return replace(found, images=images, labels=found.labels[::6], ids=found.ids[::6])
+
+    monkeypatch.setitem(SOURCES, "digits", replace(SOURCES["digits"], read=every_sixth))
+    for module, name, value in (
+        (demo, "STEPS", 1), (demo, "AUDITED", 6), (demo, "SHOWN", 2), (attack_sheet, "ANSWERS", 2), (demo_harden, "CHECKED", 4),
+        (demo_harden, "HARDENING", ("distill", 1, "steps=1")), (demo_protect, "FILES", 5),
+        (demo_protect, "GAME", ("warmup=1", "batch_size=32", "epochs=1")),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+
+
+def test_the_demo_ends_in_ten_lines_and_a_page(shell: Shell, tmp_path: Path, small: None) -> None:
+    out = tmp_path / "a demo"
+    answer = shell.done("demo", "--out", out)
+    rows = read_rows(out / "rows.jsonl")
+    assert answer.out.splitlines() == summary(rows)
+    assert_figures_are_those_of(rows, summary(rows))
+    assert distinct(rows) == rows
+    assert str(out / "report.html") in answer.err and (out / "effect" / "report.html").is_file()
+    stages = [line.split(":")[0] for line in answer.err.splitlines() if re.match(r"\d\. ", line)]
+    assert stages == [
+        "1. learn", "2. search", "3. attack", "4. audit", "5. harden", "6. protect", "7. verify", "8. report",
+    ]  # fmt: skip
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for heading in (
+        "Retrieval of clean models", "Attacks", "Defenses", "Four searches of a protection", "Effect on files", "Audits and checks",
+        "Curves", "Retrieval sheets", "Attacked pictures", "Further curves", "Protection", "Settings",
+    ):  # fmt: skip
+        assert re.search(rf"<h2[^>]*>{heading}</h2>", page), heading
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)
+    assert page.count('src="data:image/png') >= 8  # six pictures, and curves of both models
+    said = re.search(r"protection by (\w+)", page)
+    assert said and said[1] == "ppl"
+    assert {row.model for row in rows if row.metric == "curve-precision"} == {str(out / "model"), str(out / "hardened")}
