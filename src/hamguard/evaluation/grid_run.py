@@ -216,8 +216,13 @@ def _searches(
                 progress=lambda share, text: grid.cells.check(),
             )  # fmt: skip
 
-        title = f"{name}-{request.method}-{request.model.bits}-{party.trained_on}".replace(" ", "-")
-        rows += grid.cells.rows(title, cell_digest(bare, party), work)
+        net = f"{request.model.backbone or 'default'}-" if len({one.model.backbone for one, _ in asked}) > 1 else ""
+        title = f"{name}-{request.method}-{net}{request.model.bits}-{party.trained_on}".replace(" ", "-")
+        found = grid.cells.rows(title, cell_digest(bare, party), work)
+        several = f"-seed{request.seed}" if len(grid.recipe.seeds) > 1 else ""
+        rows += [
+            replace(row, model=f"{title}{several}") for row in found
+        ]  # not the folder, which has a hash for a name
     if sheet and grid.shown:
         path = grid.cells.path(f"{name}-pictures", [bare.clean.digest, bare.protection.digest], ".png")
         if not path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -97,4 +98,5 @@ def _draw(axes: object, one: HeatMap) -> None:
         axes.axhline(one.rule - 0.5, color="white", linewidth=4)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(one.title, fontsize=9, loc="left", parse_math=False)
+    letters = int((0.8 * len(one.columns) + 2.0) / 0.075)  # as many as the map and its names are wide
+    axes.set_title(fill(one.title, letters), fontsize=9, loc="right", parse_math=False)

@@ -340,7 +340,7 @@ def _defense_draft(members: Sequence[Entry], entries: Sequence[Entry]) -> Draft:
 def _defended_name(row: Row, members: Sequence[Entry]) -> str:
     if not is_random(row):
         return name_of(row)
-    own = [e.row for e in members if not is_random(e.row) and e.row.defense == row.defense]
+    own = [e.row for e in members if not is_random(e.row) and (e.row.defense, e.row.bits) == (row.defense, row.bits)]
     return name_of(own[0]) if own else name_of(row)
 
 
