@@ -86,7 +86,7 @@ def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:
             SheetRow(Found(entry.picture, "original", entry.caption), [Found(protected[number], "protected")], change)
         )
     protection = sides.protection
-    footer = "original, change, protected copy; the change is stretched to the full range, gray is no change"
+    footer = "change: stretched to the full range, gray is none"
     draw_sheet(lines, path, title=f"{sides.clean.title}: {protection.name}, eps {protection.eps:.3g}", footer=footer)
 
 
