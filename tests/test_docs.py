@@ -172,7 +172,7 @@ def test_commands_run_as_written(
     is as written.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hamguard.data.scenes.COUNT", 400)  # of 4,000: each command draws them again
+    monkeypatch.setattr("hamguard.data.scenes.COUNT", 800)  # of 4,000: with fewer, one epoch learns nothing
     for name, step in (("digits", 2), ("fashion-products", 10)):
         monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
     monkeypatch.setattr(study_run, "ProcessPoolExecutor", InThisProcess)
