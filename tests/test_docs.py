@@ -95,7 +95,7 @@ def small_study(recipe: Path, path: Path) -> Path:
 def small_grid(recipe: Path, path: Path) -> Path:
     """The same of a grid: one length of codes, fewest steps and queries, every table."""
     text = recipe.read_text(encoding="utf-8").replace("csq-32", "csq").replace("dpsh-32", "dpsh")
-    for key, value in {"queries": 4, "epochs": 1, "bits": 16, "steps": 1, "set": "{ steps = 1 }"}.items():
+    for key, value in {"queries": 4, "epochs": 1, "bits": 16, "eps": 0.2, "steps": 1, "set": "{ steps = 1 }"}.items():
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
     path.write_text(text, encoding="utf-8")
     return path

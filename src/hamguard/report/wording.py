@@ -63,6 +63,8 @@ def eps_words(threat: Mapping[str, Any] | None) -> str:
 
     >>> eps_words({"norm": "linf", "eps": 8 / 255}), eps_words({"norm": "l2", "eps": 0.5}), eps_words(None)
     ('Linf 8/255', 'L2 0.5', 'no budget')
+    >>> eps_words({"norm": "linf", "eps": 0.12549}), eps_words({"norm": "linf", "eps": 0.0314})
+    ('Linf 32/255', 'Linf 0.0314')
     """
     if not threat:
         return "no budget"
@@ -73,7 +75,7 @@ def eps_words(threat: Mapping[str, Any] | None) -> str:
     if norm == "words":
         return f"at most {eps:g} word edits"
     levels = eps * 255
-    whole = norm == "linf" and abs(levels - round(levels)) < 1e-6
+    whole = norm == "linf" and round(levels) > 0 and abs(levels - round(levels)) < 2e-4  # rows round eps to six digits
     return f"{name} {round(levels)}/255" if whole else f"{name} {eps:g}"
 
 
