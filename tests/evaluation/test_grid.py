@@ -251,3 +251,22 @@ def test_cells_hold_what_the_rows_say(whole: Whole) -> None:
     assert derived and all((row.metric or "").endswith("-difference") for row in derived)
     names = {row.model for row in found.rows if row.task == "A->A"}
     assert names == {"noise-toy-0.2-dpsh-8-C", "noise-toy-0.2-dpsh-8-A"}
+
+
+def test_each_model_has_its_own_generator(whole: Whole) -> None:
+    """Trained once a model, found again, and part of what decides the cells of the attack and of its transfer."""
+    _, _, recipe, store = whole
+    text = GRID[: GRID.index("[attacks.pgd]")].replace("curves = true", "") + (
+        "[attacks.prosgan]\neps = 0.2\n[attacks.prosgan.generator]\nepochs = 1\n"
+        'set = {{ budget = "hard", eps = 0.2, width = 8, prototype_steps = 3 }}\n[transfer]\nattacks = "prosgan"\n'
+    )
+    path = write_recipe(recipe.parent, text, "generators")
+    found, told = run(path, store)
+    trained = [f"{model}: training the generator of prosgan" for model in PLAIN]
+    assert [text for text in told if "training" in text] == trained and "transfer-toy-prosgan" in told
+    assert all(row.metric == "t-map" for row in found.attacked.values()) and len(found.attacked) == 2
+    again, told = run(path, store)
+    assert worked(told) == [] and [row.json() for row in again.rows] == [row.json() for row in found.rows]
+    other = changed(path, ("prototype_steps = 3", "prototype_steps = 4"), name="steps")
+    _, told = run(other, store)
+    assert worked(told)[-1] == "transfer-toy-prosgan" and len([text for text in told if "training" in text]) == 2
