@@ -179,8 +179,9 @@ def sentence_figures(spec: Mapping[str, Any], root: Path) -> list[str]:
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """All hand-written pages; docs/bench.md is made whole by docs/build_bench.py."""
-    return [root / "README.md", *(path for path in sorted((root / "docs").glob("*.md")) if path.name != "bench.md")]
+    """All hand-written pages; docs/bench.md and docs/reproduce.md are made whole by scripts of their own."""
+    whole = ("bench.md", "reproduce.md")
+    return [root / "README.md", *(path for path in sorted((root / "docs").glob("*.md")) if path.name not in whole)]
 
 
 def rewritten(name: str, text: str, root: Path = ROOT) -> str:

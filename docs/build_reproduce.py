@@ -21,8 +21,8 @@ MOST = 24  # lines of a comparison that the page shows; the record has all
 
 INTRO = """# Published tables, run again
 
-`hamguard reproduce NAME` runs a published experiment and prints its figures beside ours: difference, 95% interval over queries, and
-for each relation that the paper claims whether it holds here. Every experiment has two recipes:
+`hamguard reproduce NAME` runs a published experiment and prints its figures beside ours, with difference and interval, and for each
+relation that the paper claims whether it holds here. Every experiment has two recipes:
 
 * `--scale small` (the default) ends within the stated minutes on two cores. Its data, networks and budgets are not the published
   ones, so differences in figures say little; what it tests are the relations.

@@ -1,16 +1,40 @@
-"""Shared by all tests: one thread a process (xdist runs several), and the real data where they are."""
+"""Shared by all tests: one thread a process (xdist runs several), files in one worker, and the real data where they are."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests start many processes that read torch; without compiled files each of them compiles two thousand modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # workers and what they start inherit this
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 torch.set_num_threads(1)
+
+SINGLE = "test_docs.py"  # its tests share nothing and are long
+TOGETHER = ("test_processes.py", "test_grid_processes.py", "test_cross_study.py", "test_add_a_method.py")
+"""Files whose tests start processes: one worker runs them all, so that they do not wait for each other's cores."""
+
+
+class ByFile(LoadScopeScheduling):
+    """A worker takes a whole file, whose fixtures are then made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if path.endswith(TOGETHER):
+            return "processes"
+        return nodeid if path.endswith(SINGLE) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Files in their order; the long tests of the documentation come last and are dealt out one by one."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture
