@@ -329,6 +329,8 @@ def _base(ground: Ground, targets: Targets | None) -> Row:
         ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), ground.seed
     )  # fmt: skip
     hashes = dict(row.hashes)
+    if whole := ground.cross.get(ground.model.digest):  # one model in all its rows, whichever side was attacked
+        hashes |= {"model": whole.digest, "image_side": ground.model.digest}
     notes = list(row.notes)
     if targets:
         hashes["targets"] = targets.digest

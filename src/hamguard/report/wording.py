@@ -7,7 +7,8 @@ from typing import Any
 
 from hamguard.core.rows import Row
 
-GUIDED = ("fgsm", "ifgsm", "pgd", "mifgsm", "adaptive", "universal")  # the guide is not in the name
+FIXED = ("hag", "sdha", "center", "mainstay", "p2p", "dhta", "tha", "nag", "prosgan", "cmla", "cmla-words", "noise")
+"""Methods of one guide, which everybody knows by their name; the guide of any other stands beside it."""
 FACTORS = {"linf": 255.0, "rmse": 100.0, "changed": 100.0}
 HEADS = {
     "map": "MAP", "t-map": "t-MAP", "random_map": "random codes", "random_t-map": "random codes", "gain": "gain", "t-gain": "gain",
@@ -117,7 +118,7 @@ def attack_words(row: Row) -> str:
     words = [f"code itself, {guide}" if method == "ideal-code" else method]
     if facts.get("preset") not in (None, "default"):
         words.append(f"preset {facts['preset']}")
-    if method in GUIDED and guide:
+    if method not in FIXED and method != "ideal-code" and guide and str(guide) not in str(method):
         words.append(f"{guide} guide")
     if facts.get("side") and method != "cmla-words":
         words.append(f"{facts['side']}s")
