@@ -115,7 +115,7 @@ def test_saat_defenses_are_compared_under_every_attack() -> None:
     assert lines["dph, 32 bits, saat, HAG, MAP"] == 0.4376 and lines["dph, 32 bits, none, HAG, MAP"] == 0.2168
 
 
-def test_cmla_takes_the_default_form_at_its_largest_radius() -> None:
+def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
     def attacked(steps: int, value: float, metric: str, task: str, eps: float = 0.04, **more: Any) -> Row:
         return row(value, metric, "cmla", model="dcmh", task=task, facts={"side": "image"},
                    threat={"eps": eps, "steps": steps, "one_sided": False, **more})  # fmt: skip
@@ -125,6 +125,7 @@ def test_cmla_takes_the_default_form_at_its_largest_radius() -> None:
         rows += [attacked(steps, value, "map", "image->text"), attacked(steps, distance, "D", "image")]
         rows.append(attacked(steps, 0.5, "map", "image->image"))
         rows.append(attacked(steps, 0.1, "map", "image->text", one_sided=True))
+        rows.append(attacked(steps, 0.2, "map", "image->text", eps=0.2))
     judged = experiments()["cmla-attack"].judge(Found(rows), "small")
     lines = {line.setting: line for line in judged.lines}
     mine = lines["DCMH, I->T, 500 iterations, MAP under CMLA"]
