@@ -110,15 +110,15 @@ def print_json(values: Iterable[Any]) -> None:
         typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; columns after the first stand right."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """A table on standard output; columns after the first `left` stand right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(header_style="bold", box=None, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if number < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # names are data, not markup
     console = Console() if sys.stdout.isatty() else Console(width=160)

@@ -185,4 +185,5 @@ def _print_list(known: Sequence[Experiment], *, as_json: bool) -> None:
         "Published experiments; minutes: at small scale, on two cores",
         ("name", "minutes", "what", "paper"),
         [(one.name, str(one.minutes), one.what, one.source) for one in known],
+        left=4,
     )
