@@ -29,7 +29,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Model folder, package.module:factory, torch.export file, or the recipe of a study (.toml)."
+            help="Model folder, package.module:factory, torch.export file, or the recipe (.toml) of a grid or a study."
         ),
     ] = None,
     query_codes: Annotated[
@@ -83,7 +83,7 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Score a model on the query and database parts of its data, or score foreign codes.
+    """Score a model on the query and database parts of its data, score foreign codes, or run a recipe.
 
     MAP is exact under ties (the mean over all orders of equal distances), over the full ranking, with a bootstrap 95%
     interval over queries. The MAP of random codes stands beside it.
