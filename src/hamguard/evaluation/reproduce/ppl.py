@@ -172,10 +172,10 @@ WHOLE = "Fashion-MNIST whole, 8 and 16 of 8 to 24 bits, 2,000 of 10,000 queries"
 OTHER = "digits and Fashion-MNIST instead of CIFAR-10 and ImageNet"
 for _name, _what, _small, _minutes, _judge in (
     ("table1", TABLE, WHOLE, 25, table1),
-    ("fig3", "Figure 3: victims on other networks", DIGITS, 6, fig3),
+    ("fig3", "Figure 3: victims on other networks", DIGITS, 10, fig3),
     ("fig4", "Figure 4: a protector from other data", OTHER, 8, fig4),
-    ("fig5", "Figure 5: share of protected training pictures", DIGITS, 4, fig5),
-    ("fig6", "Figure 6: MAP over eps", "digits instead of Fashion-MNIST", 6, fig6),
+    ("fig5", "Figure 5: share of protected training pictures", DIGITS, 8, fig5),
+    ("fig6", "Figure 6: MAP over eps", "digits instead of Fashion-MNIST", 10, fig6),
     ("fig7", "Figure 7: pictures before and after", DIGITS, 2, fig7),
 ):
     enter(Experiment(f"ppl-{_name}", PAPER, _what, _small, _minutes, _judge))

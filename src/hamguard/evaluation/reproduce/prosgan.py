@@ -262,6 +262,6 @@ for _name, _what, _small, _minutes, _judge, _recipe in (
     ("table4", "Table 4: targeted attacks on DPH and HashNet", "32 bits, 200 queries", 8, table4, ""),
     ("fig2", "Figure 2: precision-recall and precision@N curves", "32 bits", 6, fig2, ""),
     ("fig3", "Figure 3: answers before and after", "32 bits", 6, fig3, "prosgan-fig2"),
-    ("fig4", "Figure 4: ablations and the reconstruction weight", "32 bits, 100 queries", 15, fig4, ""),
+    ("fig4", "Figure 4: ablations and the reconstruction weight", "32 bits, 100 queries", 20, fig4, ""),
 ):
     enter(Experiment(f"prosgan-{_name}", PAPER, _what, f"{SMALL}; {_small}", _minutes, _judge, _recipe))
