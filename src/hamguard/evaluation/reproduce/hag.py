@@ -139,12 +139,6 @@ for _name, _what, _small, _minutes, _judge in (
     ("iterations", "MAP by iterations", f"{SMALL}; 16 and 32 bits, to 1,000 iterations", 10, iterations),
     ("bits", "MAP by code length", f"{SMALL}; 16 to 128 bits, 100 iterations", 6, bits),
     ("alpha", "HAG without its slope schedule", f"{SMALL}; 32 bits, 500 iterations", 6, alpha),
-    (
-        "transfer",
-        "Transfer, single and joint",
-        "product photos at 28 pixels, two networks, DPH and HashNet, 100 queries",
-        8,
-        transfer,
-    ),
+    ("transfer", "Transfer, single and joint", f"{SMALL}; two networks, DPH and HashNet", 12, transfer),
 ):
     enter(Experiment(f"hag-{_name}", PAPER, _what, _small, _minutes, _judge))
