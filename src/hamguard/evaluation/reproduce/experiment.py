@@ -7,8 +7,9 @@ where one stands the other way; where rows are missing, or the difference is wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import mean
 from typing import Any, Literal
 
 from hamguard.core.errors import RequestError
@@ -88,6 +89,9 @@ class Experiment:
     recipe: str = ""
 
 
+CURVES = {"curve-precision-at-recall": "precision over recall", "curve-precision": "precision@N"}
+
+
 class Found:
     """Rows to be asked.
 
@@ -103,6 +107,25 @@ class Found:
     def of(self, model: str, attack: str) -> Found:
         """Rows of one attack on one model of a grid; none where it was not run."""
         return Found(self.cells.get((model, attack), ()))
+
+    @property
+    def models(self) -> list[str]:
+        """Models of the grid that were attacked, in their order."""
+        return list(dict.fromkeys(model for model, _ in self.cells))
+
+    def first(self, model: str) -> Row:
+        """Any row of an attacked model, for its data and bits."""
+        return next(row for (name, _), rows in self.cells.items() if name == model for row in rows)
+
+    def curves(self, model: str, attack: str, method: str) -> dict[str, Row]:
+        """Mean of the points of each curve of one attack, by the name of the curve; empty where none was kept."""
+        means = {}
+        for metric, what in CURVES.items():
+            points = self.of(model, attack).all(attack=method, metric=metric)
+            if points:
+                value = mean(float(one.value or 0) for one in points)
+                means[what] = replace(points[0], at=None, value=value, ci95=None)
+        return means
 
     def all(self, **want: Any) -> list[Row]:
         """Rows that fit and have a value.

@@ -20,10 +20,6 @@ SOURCE = "HAG, TCYB 2018/2020"
 DATA = "FLICKR25K"  # the printed set that the small scale stands beside
 
 
-def _models(found: Found) -> list[str]:
-    return list(dict.fromkeys(model for model, _ in found.cells))
-
-
 def _data(row: Row) -> str:
     """The printed data set that a row stands beside; the slides write FLICKR25K."""
     return NAMES.get(str(row.dataset), DATA).replace("FLICKR-25K", "FLICKR25K")
@@ -44,7 +40,7 @@ def iterations(found: Found, scale: Scale) -> Comparison:
     """MAP by number of iterations, for every code length that was run."""
     lines: list[Line] = []
     relations: list[Relation] = []
-    for model in _models(found):
+    for model in found.models:
         series = _series(found, model)
         for steps, row in series:
             printed = figure(
@@ -61,7 +57,7 @@ def bits(found: Found, scale: Scale) -> Comparison:
     """The same over code lengths: longer codes do not resist."""
     lines: list[Line] = []
     drops: list[tuple[Row | None, Row | None]] = []
-    for model in _models(found):
+    for model in found.models:
         series = _series(found, model)
         if len(series) < 2:
             continue
@@ -78,7 +74,7 @@ def alpha(found: Found, scale: Scale) -> Comparison:
     """HAG against HAG*, the same without the slope schedule."""
     lines: list[Line] = []
     pairs: list[tuple[Row | None, Row | None]] = []
-    for model in _models(found):
+    for model in found.models:
         with_it, without = (found.of(model, name).one(attack="hag", metric="map") for name in ("hag", "plain"))
         for row, name in ((with_it, "HAG"), (without, "HAG* (no alpha schedule)")):
             printed = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from statistics import mean
 
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import (
+    CURVES,
     Comparison,
     Experiment,
     Found,
@@ -27,18 +27,13 @@ DATA = "NUS-WIDE"  # the printed set that the small scale stands beside
 NOISE = 0.02  # so far may noise move the t-MAP and still be said to do nothing
 
 
-def _models(found: Found) -> list[str]:
-    return list(dict.fromkeys(model for model, _ in found.cells))
-
-
 def _bits(found: Found, model: str) -> int:
-    return next(int(row.bits or 0) for (name, _), rows in found.cells.items() if name == model for row in rows)
+    return int(found.first(model).bits or 0)
 
 
 def _data(found: Found, model: str) -> str:
     """The printed data set that a model stands beside."""
-    row = next(row for (name, _), rows in found.cells.items() if name == model for row in rows)
-    return NAMES.get(str(row.dataset), DATA)
+    return NAMES.get(str(found.first(model).dataset), DATA)
 
 
 def _t(found: Found, model: str, attack: str, method: str | None) -> Row | None:
@@ -54,7 +49,7 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
         ("ProS-GAN", "prosgan", "prosgan"), ("Anchor code", "dhta", "ideal-code"),
         ("Prototype code", "prosgan", "ideal-code"),
     )  # fmt: skip
-    for model in _models(found):
+    for model in found.models:
         bits = _bits(found, model)
         for name, attack, method in wanted:
             printed = figure(
@@ -70,7 +65,7 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
 
 
 def _targeted(found: Found) -> list[Relation]:
-    models = _models(found)
+    models = found.models
 
     def pairs(one: tuple[str, str], other: tuple[str, str]) -> list[tuple[Row | None, Row | None]]:
         return [(_t(found, model, *one), _t(found, model, *other)) for model in models]
@@ -118,7 +113,7 @@ def table2(found: Found, scale: Scale) -> Comparison:
         "prosgan": "ProS-GAN (1 iter)",
     }  # fmt: skip
     seconds: dict[str, Row] = {}
-    for model, (attack, name) in product(_models(found), names.items()):
+    for model, (attack, name) in product(found.models, names.items()):
         cell = found.of(model, attack)
         scored, moved = cell.one(attack=attack, metric="t-map"), cell.one(attack=attack, metric="rmse")
         for metric, row, factor in (("t-MAP", scored, 1.0), ("perceptibility", moved, 100.0)):
@@ -132,7 +127,7 @@ def table2(found: Found, scale: Scale) -> Comparison:
             lines.append(Line(f"{model}, {name}, seconds a picture", printed, seconds[attack], 4))
 
     def reached(attack: str, metric: str = "t-map") -> Row | None:
-        return next((found.of(model, attack).one(attack=attack, metric=metric) for model in _models(found)), None)
+        return next((found.of(model, attack).one(attack=attack, metric=metric) for model in found.models), None)
 
     fast = [(seconds.get(slow), seconds.get("prosgan")) for slow in ("ifgsm", "dhta")]
     small = [(reached(other, "rmse"), reached("dhta", "rmse")) for other in ("ifgsm", "prosgan")]
@@ -185,34 +180,28 @@ def _printed(model: str) -> str:
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
     lines = []
-    means: dict[tuple[str, str], Row] = {}
-    for model, attack in product(_models(found), ("p2p", "dhta", "prosgan")):
-        for metric, what in (
-            ("curve-precision-at-recall", "precision over recall"),
-            ("curve-precision", "precision@N"),
-        ):
-            points = found.of(model, attack).all(attack=attack, metric=metric)
-            if points:
-                row = replace(points[0], at=None, value=mean(float(one.value or 0) for one in points), ci95=None)
-                means[attack, metric] = row
-                lines.append(Line(f"{model}, {attack}, mean of {what} under target labels", None, row))
-    pairs = [
-        (means.get((one, metric)), means.get((other, metric)))
-        for one, other in (("prosgan", "dhta"), ("dhta", "p2p"))
-        for metric in ("curve-precision-at-recall", "curve-precision")
-    ]
+    better: dict[tuple[str, str], list[tuple[Row | None, Row | None]]] = {("prosgan", "dhta"): [], ("dhta", "p2p"): []}
+    for model in found.models:
+        means = {attack: found.curves(model, attack, attack) for attack in ("p2p", "dhta", "prosgan")}
+        for attack, curves in means.items():
+            lines += [
+                Line(f"{model}, {attack}, mean of {what} under target labels", None, row)
+                for what, row in curves.items()
+            ]
+        for (one, other), pairs in better.items():
+            pairs += [(means[one].get(what), means[other].get(what)) for what in CURVES.values()]
     return Comparison(
         lines,
         [
-            above("ProS-GAN's curves lie above DHTA's", pairs[:2]),
-            above("DHTA's curves lie above P2P's", pairs[2:]),
+            above("ProS-GAN's curves lie above DHTA's", better["prosgan", "dhta"]),
+            above("DHTA's curves lie above P2P's", better["dhta", "p2p"]),
         ],
     )
 
 
 def fig3(found: Found, scale: Scale) -> Comparison:
     """Answers to a query before and after: a sheet on the page."""
-    pairs = [(_t(found, model, "prosgan", "prosgan"), _t(found, model, "prosgan", None)) for model in _models(found)]
+    pairs = [(_t(found, model, "prosgan", "prosgan"), _t(found, model, "prosgan", None)) for model in found.models]
     return Comparison(
         [], [above("The attacked query finds pictures of the target label (sheet on the page; t-MAP)", pairs)]
     )
@@ -221,7 +210,7 @@ def fig3(found: Found, scale: Scale) -> Comparison:
 def fig4(found: Found, scale: Scale) -> Comparison:
     """Ablations (a) and the weight of the reconstruction (b)."""
     lines: list[Line] = []
-    models = _models(found)
+    models = found.models
     attacks = list(dict.fromkeys(attack for _, attack in found.cells))
     for model, attack in product(models, attacks):
         row = _t(found, model, attack, "prosgan")

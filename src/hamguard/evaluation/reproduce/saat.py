@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
-from statistics import mean
 
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Line, Scale, above, enter
+from hamguard.evaluation.reproduce.experiment import CURVES, Comparison, Experiment, Found, Line, Scale, above, enter
 from hamguard.evaluation.reproduce.published import NAMES, figure
 
 SOURCE = "SAAT, TIFS 2023"
@@ -17,26 +15,28 @@ TOWARD = {"p2p": "P2P", "dhta": "DHTA", "prosgan": "ProS-GAN", "tha": "THA", "sa
 METHOD = {"saat": "mainstay"}  # the attack of SAAT is the mainstay attack
 
 
-def _models(found: Found) -> list[str]:
-    return list(dict.fromkeys(model for model, _ in found.cells))
-
-
 def _data(found: Found, model: str) -> str:
     """The printed data set that a model stands beside."""
-    row = next(row for (name, _), rows in found.cells.items() if name == model for row in rows)
-    return NAMES.get(str(row.dataset), DATA)
+    return NAMES.get(str(found.first(model).dataset), DATA)
 
 
 def _figure(found: Found, model: str, attack: str, metric: str) -> Row | None:
-    return found.of(model, attack).one(attack=METHOD.get(attack, attack), metric=metric)
+    """At 5,000 as printed where that was measured, else over the full ranking."""
+    want = {"attack": METHOD.get(attack, attack), "metric": metric}
+    return found.of(model, attack).one(**want, at=5000) or found.of(model, attack).one(**want)
+
+
+def _clean(found: Found, model: str) -> Row | None:
+    cell = found.of(model, "hag")
+    return cell.one(attack=None, metric="map", at=5000) or cell.one(attack=None, metric="map")
 
 
 def table1(found: Found, scale: Scale) -> Comparison:
     """Attacks away (MAP) and toward (t-MAP) on an undefended model."""
     lines: list[Line] = []
-    models = _models(found)
+    models = found.models
     for model in models:
-        clean = found.of(model, "hag").one(attack=None, metric="map")
+        clean = _clean(found, model)
         bits = clean.bits if clean else 0
         for metric, table, row_of in (("map", AWAY, "MAP@5000"), ("t-map", TOWARD, "t-MAP@5000")):
             if metric == "map":
@@ -74,14 +74,14 @@ def table1(found: Found, scale: Scale) -> Comparison:
 def table2(found: Found, scale: Scale) -> Comparison:
     """MAP of hardened models under attacks that are made for each."""
     lines: list[Line] = []
-    plain = [model for model in _models(found) if "+" not in model]
+    plain = [model for model in found.models if "+" not in model]
     kinds = {"saat": "SAAT adversarial training", "atrdh": "ATRDH adversarial training"}
     stronger: list[tuple[Row | None, Row | None]] = []
     gained: list[tuple[Row | None, Row | None]] = []
     clean: list[tuple[Row | None, Row | None]] = []
     for model, kind in product(plain, ("none", "control", *kinds)):
         title = model if kind == "none" else f"{model}+{kind}"
-        own = found.of(title, "hag").one(attack=None, metric="map")
+        own = _clean(found, title)
         bits = own.bits if own else 0
         printed = _printed(_data(found, model), kinds.get(kind), "Original", bits)
         lines.append(Line(f"{model}, {bits} bits, {kind}, clean MAP", printed, own))
@@ -99,7 +99,7 @@ def table2(found: Found, scale: Scale) -> Comparison:
         stronger.append((saat, atrdh))
         gained += [(saat, none), (atrdh, none)]
     for model in plain:
-        both = [found.of(f"{model}+{kind}", "hag").one(attack=None, metric="map") for kind in ("saat", "atrdh")]
+        both = [_clean(found, f"{model}+{kind}") for kind in ("saat", "atrdh")]
         clean.append((both[0], both[1]))
     return Comparison(
         lines,
@@ -120,23 +120,13 @@ def _printed(data: str, train: str | None, name: str, bits: int | None) -> float
 def curves(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under attack: the plots are on the page, their means here."""
     lines: list[Line] = []
-    means: dict[tuple[str, str, str], Row] = {}
-    for model, attack in product(_models(found), AWAY):
-        for metric, what in (
-            ("curve-precision-at-recall", "precision over recall"),
-            ("curve-precision", "precision@N"),
-        ):
-            points = found.of(model, attack).all(attack=attack, metric=metric)
-            if points:
-                row = replace(points[0], at=None, value=mean(float(one.value or 0) for one in points), ci95=None)
-                means[model, attack, metric] = row
-                lines.append(Line(f"{model}, {AWAY[attack]}, mean of {what}", None, row))
-    pairs = [
-        (means.get((model, other, metric)), means.get((model, "mainstay", metric)))
-        for model in _models(found)
-        for other in ("hag", "sdha")
-        for metric in ("curve-precision-at-recall", "curve-precision")
-    ]
+    pairs: list[tuple[Row | None, Row | None]] = []
+    for model in found.models:
+        means = {attack: found.curves(model, attack, attack) for attack in AWAY}
+        for attack, own in means.items():
+            lines += [Line(f"{model}, {AWAY[attack]}, mean of {what}", None, row) for what, row in own.items()]
+        for other in ("hag", "sdha"):
+            pairs += [(means[other].get(what), means["mainstay"].get(what)) for what in CURVES.values()]
     return Comparison(lines, [above("The curves under SAAT's attack lie below those under HAG and SDHA", pairs)])
 
 
