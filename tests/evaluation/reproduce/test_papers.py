@@ -134,3 +134,10 @@ def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
     assert said["CMLA lowers the MAP of the search across modalities"] == "holds"
     assert said["DCMH, images: D falls with more iterations"] == "holds"
     assert said["DCMH, images: search within the own modality stays"] == "does not hold"
+
+
+def test_saat_is_compared_at_5000_where_that_was_measured() -> None:
+    rows = [row(0.7), row(0.9, at=5000), row(0.2, method="hag"), row(0.3, method="hag", at=5000)]
+    judged = experiments()["saat-table1"].judge(Found([], {("dph", "hag"): rows}), "paper")
+    values = {line.setting.rpartition("bits, ")[2]: line.ours and line.ours.value for line in judged.lines}
+    assert values["clean MAP"] == 0.9 and values["HAG, MAP"] == 0.3

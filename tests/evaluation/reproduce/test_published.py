@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 
 from hamguard.core.errors import RequestError
@@ -38,3 +41,22 @@ def test_what_is_not_printed_is_none_and_what_is_not_one_is_an_error() -> None:
     assert figure("PPL", "Table 1", dataset="digits") is None
     with pytest.raises(RequestError, match="192 printed figures fit"):
         figure("PPL", "Table 1")
+
+
+def test_what_the_pages_quote_is_what_is_kept() -> None:
+    """docs/published.csv says some of the figures in the words of rows; both must agree."""
+    quoted = csv.DictReader((Path(__file__).parents[3] / "docs" / "published.csv").read_text("utf-8").splitlines())
+    kept: dict[str, list[float]] = {}
+    for one in published():
+        kept.setdefault(one.source.split(",")[0], []).append(one.value)
+    count = 0
+    for line in quoted:
+        name, value = line["source"].split(" ")[0], float(line["value"])
+        if name == "PPL":
+            found = figure("PPL", line["table"], dataset=line["dataset"], method=line["method"].upper(),
+                           bits=int(line["bits"]), train=line["train"], metric=line["task"])  # fmt: skip
+            assert found == value, line
+        else:
+            assert value in kept[name], line
+        count += 1
+    assert count == 120
