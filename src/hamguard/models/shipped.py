@@ -33,7 +33,9 @@ def model_place(name: Path | str) -> Path:
     word = str(name).removeprefix(PREFIX)
     if word not in MODELS:
         allowed = ", ".join(PREFIX + one for one in MODELS)
-        raise RequestError(f"no model {str(name)!r} ships with hamguard; there are {allowed}{suggest(word, MODELS)}")
+        raise RequestError(
+            f"no model {str(name)!r} ships with hamguard; there are {allowed}{suggest(str(name), [PREFIX + one for one in MODELS])}"
+        )
     return shipped_folder(word)
 
 
