@@ -49,7 +49,7 @@ def test_a_folder_of_that_name_hides_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_wrong_name_lists_the_right_ones(tmp_path: Path) -> None:
-    said = r"no model 'shipped:digit' ships with hamguard; there are shipped:digits, shipped:digits-hard; did you mean shipped:digits\?"
+    said = r"no model 'shipped:digit' ships with hamguard; there are .*digits-hard; did you mean shipped:digits\?"
     for load in (load_any, load_folder, read_card):
         with pytest.raises(RequestError, match=said):
             load("shipped:digit")
