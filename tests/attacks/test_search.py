@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,8 +147,13 @@ def test_nesterov_agrees_with_the_equations(picture: int) -> None:
     assert not same(asked[3], problem.x) and not same(asked[1], asked[2])
 
 
-def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[Tensor], Tensor, int]:
-    """The adaptive search of one picture as its docstring has it: points asked, result, and number of halvings."""
+def literal_adaptive(
+    problem: Problem, start: Tensor, steps: int, values: Sequence[float] = ()
+) -> tuple[list[Tensor], Tensor, list[int]]:
+    """The adaptive search of one picture as its docstring has it: points asked, result, and the steps that halved the size.
+
+    `values` stand in place of the losses, the gradients stay.
+    """
     eps, x = problem.threat.eps, problem.x
     slopes = [
         0.3 if t < 22 * steps else 1 if t < 41 * steps else 2 if t < 70 * steps else 4
@@ -159,12 +164,14 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
         marks.add(math.ceil(percent * steps / 100 - 1e-9))
         gap = max(gap - 3, 6)
         percent += gap
-    at, memory, size, visited, halvings = start, torch.zeros_like(x), 2 * eps, [], 0
+    at, memory, size, visited = start, torch.zeros_like(x), 2 * eps, []
+    halvings: list[int] = []
     stage: list[tuple[float, Tensor, Tensor]] = []  # loss, point and gradient since the slope changed
     window, halved, loss_at_mark = 0, False, math.inf
     for step in range(steps):
         visited.append(at)
         gradient, loss = slow_gradient(problem, at, slopes[step])
+        loss = values[step] if values else loss
         gradient = gradient / gradient.abs().mean()
         memory = 0.75 * memory + gradient
         if step and slopes[step] != slopes[step - 1]:
@@ -176,7 +183,8 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
             falls = sum(later < earlier for earlier, later in itertools.pairwise(recent))
             halve = falls < 0.5 * window or (not halved and best_loss >= loss_at_mark)
             if halve:
-                size, at, memory, halvings = size / 2, best_at, best_gradient, halvings + 1
+                size, at, memory = size / 2, best_at, best_gradient
+                halvings.append(step)
             halved, loss_at_mark, window = halve, best_loss, 0
         window += 1
         moved = at - (1 - step / steps) * size * memory.sign()
@@ -186,19 +194,55 @@ def literal_adaptive(problem: Problem, start: Tensor, steps: int) -> tuple[list[
     return visited[:-1], visited[wrong.index(min(wrong))], halvings
 
 
-def test_adaptive_agrees_with_a_literal_transcription() -> None:
-    halvings = 0
-    for picture, steps in [(0, 5), (3, 10), (5, 17), (6, 30), (9, 60), (11, 120)]:
-        shown: list[Tensor] = []
-        problem = problem_of(Linf(0.15), slice(picture, picture + 1))
-        start = problem.threat.start(problem.x, problem.index, 0, 0)
-        result = AdaptiveSteps(steps, early_stop=False, views=(Camera(shown),))(problem)
-        visited, best, found = literal_adaptive(problem, start, steps)
-        for step, (ours, literal) in enumerate(zip(shown, visited, strict=True)):
-            assert same(ours, literal), f"picture {picture}, {steps} steps, step {step}"
-        assert same(result, best)
-        halvings += found
-    assert halvings >= 3, "the transcription was tried where sizes are halved"
+def assert_adaptive_agrees(picture: int, steps: int, values: Sequence[float] = ()) -> list[int]:
+    """The search and its transcription ask the same points and return the same; the steps that halved the size."""
+    shown: list[Tensor] = []
+    problem = problem_of(Linf(0.15), slice(picture, picture + 1))
+    start = problem.threat.start(problem.x, problem.index, 0, 0)
+    if values:
+        problem.loss = MadeLoss(iter(values))
+    result = AdaptiveSteps(steps, early_stop=False, views=(Camera(shown),))(problem)
+    visited, best, halvings = literal_adaptive(problem, start, steps, values)
+    for step, (ours, literal) in enumerate(zip(shown, visited, strict=True)):
+        assert same(ours, literal), f"picture {picture}, {steps} steps, step {step}"
+    assert same(result, best)
+    return halvings
+
+
+@dataclass(frozen=True)
+class MadeLoss:
+    """The slope of the inner product and values that were written down, so that no rounding decides whether a loss fell."""
+
+    values: Iterator[float]
+
+    def __call__(self, u: Tensor, target: Tensor, side: int) -> Tensor:
+        real = inner_product(u, target, side)
+        return real - real.detach() + next(self.values)
+
+
+@pytest.mark.parametrize(("picture", "steps"), [(0, 5), (3, 10), (5, 17), (6, 30)])
+def test_adaptive_agrees_with_a_literal_transcription(picture: int, steps: int) -> None:
+    assert_adaptive_agrees(picture, steps)
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "halved"),
+    [
+        ((3, 2, 1, 0, -1), 5, []),
+        ([-step for step in range(60)], 60, []),
+        ([step for step in range(30)], 30, [18, 27]),  # it never falls: halved whenever there were steps enough to tell
+        ([step for step in range(60)], 60, [35, 48, 53]),
+        ([step for step in range(120)], 120, [69, 96, 105, 112, 119]),
+        ([0] * 120, 120, [69, 96, 105, 112, 119]),
+        # it falls in two of three steps and never below the best so far: halved where it was not halved at the last look
+        ([-step % 3 for step in range(120)], 120, [105, 119]),
+        ([-step % 3 - (step >= 100) for step in range(120)], 120, [112]),  # once it got below
+    ],
+)
+def test_adaptive_agrees_with_a_literal_transcription_where_sizes_are_halved(
+    values: Sequence[float], steps: int, halved: list[int]
+) -> None:
+    assert assert_adaptive_agrees(9, steps, values) == halved
 
 
 def test_checkpoints_are_those_of_apgd() -> None:
