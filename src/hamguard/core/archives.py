@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import DamagedError, RequestError
+from hamguard.core.files import SEAL, digest_arrays, open_ordinary
 from hamguard.core.types import Array
 
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, OverflowError, RuntimeError, SyntaxError,
@@ -34,7 +35,7 @@ def memory_bytes() -> int:
         return 64 << 30
 
 
-def check_unpacked(path: Path, size: int) -> None:
+def check_unpacked(path: Path | str, size: int) -> None:
     """Check that what a file says it unpacks to fits this machine.
 
     Raises:
@@ -44,7 +45,7 @@ def check_unpacked(path: Path, size: int) -> None:
         raise RequestError(f"{path} unpacks to {size:,} bytes, more than the memory of this machine ({most:,})")
 
 
-def read_at_most(stream: Stream, limit: int, path: Path) -> bytes:
+def read_at_most(stream: Stream, limit: int, path: Path | str) -> bytes:
     """Unpack a stream to its end.
 
     Raises:
@@ -56,37 +57,47 @@ def read_at_most(stream: Stream, limit: int, path: Path) -> bytes:
     return content
 
 
-def read_npz(path: Path | str, what: str) -> dict[str, Array]:
+def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, Array]:
     """Read the arrays of an `.npz` file.
 
     Args:
         path: the file.
         what: how errors call what should lie there, e.g. `code bank`.
+        sealed: `files.write_npz` wrote it; its hash is compared and left out.
 
     Returns:
         Name to array.
 
     Raises:
-        RequestError: missing, no `.npz` file, one that holds Python objects, or larger than the memory.
+        MissingFileError: there is no such file.
+        DamagedError: it is sealed, and its content is not what was written.
+        RequestError: not an ordinary file, no `.npz` file, one that holds Python objects, or larger than the memory.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RequestError(f"no {what} at {path}: the file does not exist")
-    if not zipfile.is_zipfile(path):
-        raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_unpacked(path, sum(member.file_size for member in archive.infolist()))
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-    except RequestError:
-        raise
-    except MemoryError as error:
-        raise RequestError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
-    except UNREADABLE as error:
-        reason = "holds Python objects" if "Object arrays" in str(error) else "is not a readable .npz file"
-        raise RequestError(f"{path} {reason}: {_first_line(error)}") from error
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}  # other files are bytes
+    with open_ordinary(path, what) as stream:
+        if not zipfile.is_zipfile(stream):
+            raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = archive.infolist()
+                check_unpacked(path, sum(member.file_size for member in members))
+                if len({member.filename for member in members}) != len(members):
+                    raise DamagedError(path, "a name stands in it twice")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                found = {name: stored[name] for name in stored.files}
+        except RequestError:
+            raise
+        except MemoryError as error:
+            raise RequestError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
+        except Exception as error:  # a damaged header makes the reader raise almost anything
+            reason = "holds Python objects" if "Object arrays" in str(error) else "is not a readable .npz file"
+            raise RequestError(f"{path} {reason}: {_first_line(error)}") from error
+    arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}  # other files are bytes
+    if sealed:
+        held = arrays.pop(SEAL, None)
+        if held is None or held.shape != () or str(held) != digest_arrays(arrays):
+            raise DamagedError(path, "its arrays are not those that were written")
+    return arrays
 
 
 def _first_line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ def digest_array(*arrays: npt.NDArray[Any]) -> str:
     """Hash of dtype, shape and content of one or more arrays (strings are hashed as UTF-8)."""
     h = hashlib.sha256()
     for array in arrays:
-        kept = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
+        kept = np.char.encode(array, "utf-8", "surrogatepass") if array.dtype.kind == "U" else array
         h.update(f"{kept.dtype.str}{kept.shape}".encode())
         h.update(np.ascontiguousarray(kept).view(np.uint8).data if kept.size else b"")
     return h.hexdigest()[:LENGTH]

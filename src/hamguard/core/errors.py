@@ -6,6 +6,8 @@ can catch it as one. `RunError` means that a good request failed on the way (exi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class HamguardError(Exception):
     """Base of all errors that are shown to the user as one line."""
@@ -23,6 +25,22 @@ class RunError(HamguardError, RuntimeError):
     """The request was good, the run failed: loss became NaN, disk full, a worker died."""
 
     exit_code = 1
+
+
+class MissingFileError(RequestError):
+    """A file that was asked for does not exist."""
+
+
+class DamagedError(RequestError):
+    """A file that hamguard wrote, or can read, is not as it was written: never trusted, always named.
+
+    Args:
+        path: the file.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(f"{path} is damaged: {what}")
 
 
 class DataMissingError(RequestError):
