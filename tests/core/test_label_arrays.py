@@ -20,7 +20,7 @@ def test_one_value_an_item_is_its_class_whatever_the_type(kind: type) -> None:
         assert read.numbers.tolist() == [0, 1, 1]
         assert read.multi_hot().tolist() == [[1, 0], [0, 1], [0, 1]]
         assert bool(read.notes) == (array.ndim == 2)
-    assert read.notes == ("labels are one column and were read as class numbers",)
+    assert read.notes == ("labels of shape (3, 1) are read as class numbers in one column, not as marks of one class",)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32, np.bool_])
@@ -96,7 +96,7 @@ def test_labels_of_another_number_or_on_their_side_are_named() -> None:
     with pytest.raises(RequestError, match=r"must be \(5, C\) or \(5,\), got \(3, 5\); they lie on their side"):
         read_label_array(np.zeros((3, 5)), items=5)
     with pytest.raises(RequestError, match=r"my labels must be \(5, C\) or \(5,\), got \(3,\)$"):
-        read_label_array(np.zeros(3), items=5, name="my labels")
+        read_label_array(np.zeros(3), "my labels", items=5)
 
 
 def test_rows_of_a_given_number_of_classes() -> None:

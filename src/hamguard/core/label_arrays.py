@@ -72,15 +72,15 @@ class LabelArray:
 
 
 def read_label_array(
-    labels: Any, *, items: int | None = None, classes: int | None = None, name: str = "labels"
+    labels: Any, name: str = "labels", *, items: int | None = None, classes: int | None = None
 ) -> LabelArray:
     """Decide what an array of labels means, by the rule above.
 
     Args:
         labels: a NumPy array or a torch tensor.
+        name: how errors and notes call the array.
         items: number of items N that the labels belong to, where it is known.
         classes: number of classes, where it is known from elsewhere; one class makes `(N, 1)` multi-hot.
-        name: how errors and notes call the array.
 
     Raises:
         RequestError: the array is none of the four.
@@ -102,7 +102,8 @@ def read_label_array(
     if kind == "f" and not np.isfinite(array).all():
         raise RequestError(f"{name} hold {'NaN' if np.isnan(array).any() else 'infinity'}, which is no label")
     if array.ndim == 1 or (shape[1] == 1 and classes != 1):
-        notes = (f"{name} are one column and were read as class numbers",) if array.ndim == 2 else ()
+        note = f"{name} of shape {shape} are read as class numbers in one column, not as marks of one class"
+        notes = (note,) if array.ndim == 2 else ()
         return LabelArray(None, _numbers(array.reshape(-1), name), notes=notes)
     if not _marks_only(array):
         raise RequestError(f"{name} of shape {shape} must be multi-hot, 0 or 1; {_why_no_marks(array)}")
