@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hamguard.core import rows
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import KINDS, Row, read_rows
+from hamguard.core.rows import KINDS, Row, read_rows, write_rows
 
 FAULTS = {
     "[1]": r"not a JSON object, got \[1\]",
@@ -28,6 +31,10 @@ FAULTS = {
     '{"ci95": 0.1}': "ci95 must be two finite numbers",
     '{"attack": "hag"}': 'attack must be an object or null, got "hag"',
     '{"threat": []}': "threat must be an object",
+    '{"threat": {"norm": "linf", "eps": 1e999}}': "threat must hold finite numbers",
+    '{"threat": {"norm": "linf", "eps": 1' + "0" * 400 + "}}": "threat must hold finite numbers",
+    '{"attack": {"values": [{"x": -1e999}]}}': "attack must hold finite numbers",
+    '{"defense": {"a": ' + "[" * 40 + "]" * 40 + "}}": "defense must hold finite numbers",
     '{"n": -1}': "n must be a whole number of at least 0 or null, got -1",
     '{"n": 1.5}': "n must be a whole number",
     '{"at": "10"}': "at must be a whole number",
@@ -37,6 +44,9 @@ FAULTS = {
     '{"hashes": {"model": 3}}': "hashes must be an object of texts",
     '{"notes": "one"}': "notes must be a list of texts",
     '{"notes": [1]}': "notes must be a list of texts",
+    '{"model": "a\\ud800"}': r"'a\\ud800' holds half a character",
+    '{"notes": ["a\\udce9"]}': "holds half a character",
+    '{"attack": {"x": [{"\\udce9": 1}]}}': "holds half a character",
     "[" * 100_000: "not a JSON object",
 }
 
@@ -61,3 +71,32 @@ def test_every_key_may_be_null_and_a_missing_version_is_said(tmp_path: Path) -> 
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(dict.fromkeys(KINDS)) + "\n{}\n")
     assert read_rows(path) == [Row(version="unknown")] * 2
+
+
+def test_a_line_that_never_ends_is_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "LONGEST", 1000)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{Row(value=0.5).json()}\n{Row(notes=('a' * 1000,)).json()}\n")
+    with pytest.raises(RequestError, match=r"rows\.jsonl, line 2: longer than 1,000 bytes"):
+        read_rows(path)
+
+
+def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RequestError, match="pipe is not an ordinary file"):
+        read_rows(tmp_path / "pipe")
+    with pytest.raises(RequestError, match="is a folder"):
+        read_rows(tmp_path)
+
+
+def test_equal_facts_of_many_rows_are_kept_once_and_others_keep_their_kind(tmp_path: Path) -> None:
+    facts: list[dict[str, Any]] = [{"method": "hag", "a": 1}, {"method": "hag", "a": 1.0}, {"method": "hag", "a": True}]
+    made = [
+        Row(attack=facts[n % 3], notes=("one", "two"), ci95=(0.1, 0.2), model="m", hashes={"model": "h"})
+        for n in range(6)
+    ]
+    write_rows(tmp_path / "rows.jsonl", made)
+    read = read_rows(tmp_path / "rows.jsonl")
+    assert [repr(row) for row in read] == [repr(row) for row in made]
+    assert all(read[n].attack is read[n + 3].attack for n in range(3)) and read[0].attack is not read[1].attack
+    assert len({id(row.hashes) for row in read}) == len({id(row.notes) for row in read}) == 1

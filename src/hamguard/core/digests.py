@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 LENGTH = 16  # hex digits kept: 64 bits, no accidental collision among the few thousand things of a project
 
@@ -47,6 +49,8 @@ def digest_file(path: Path) -> str:
 
 def digest_state(state: Mapping[str, torch.Tensor]) -> str:
     """Hash of a state dictionary: names, types, shapes and values in name order."""
+    import torch  # here, so that what only reads and writes files does not wait for it
+
     h = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()

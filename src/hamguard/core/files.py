@@ -20,13 +20,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
-from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, RunError
-from hamguard.core.types import Array
+
+if TYPE_CHECKING:
+    from hamguard.core.types import Array
 
 try:
     import fcntl
@@ -162,6 +161,8 @@ def check_seal(
 
 
 def _seal_of(content: dict[str, Any]) -> str:
+    from hamguard.core.digests import digest_json  # here and below: `--help` waits for no array library
+
     return digest_json(json.loads(json.dumps(content)))  # as it is read again: text keys, lists for tuples
 
 
@@ -267,6 +268,8 @@ def write_npz(path: Path | str, arrays: dict[str, Array], *, compressed: bool = 
     Raises:
         RunError: the file cannot be written.
     """
+    import numpy as np
+
     with replacing(path) as temporary, temporary.open("wb") as stream:
         save = np.savez_compressed if compressed else np.savez
         save(stream, **arrays, **{SEAL: np.array(digest_arrays(arrays))})  # type: ignore[arg-type]
@@ -274,4 +277,8 @@ def write_npz(path: Path | str, arrays: dict[str, Array], *, compressed: bool = 
 
 def digest_arrays(arrays: dict[str, Array]) -> str:
     """Hash of named arrays: names, types, shapes and values, whatever their order."""
+    import numpy as np
+
+    from hamguard.core.digests import digest_array
+
     return digest_array(*(value for name in sorted(arrays) for value in (np.array(name), np.asarray(arrays[name]))))

@@ -11,12 +11,16 @@ from typing import Any
 
 from hamguard import __version__
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_text
+from hamguard.core.files import open_ordinary, write_text
+
+LONGEST = 8 << 20
+"""Bytes of one row; a longer line is none."""
+DEEPEST = 32  # objects and lists inside each other that a fact of a row may have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One measured cell; what does not apply is None.
+    """One measured cell; what does not apply is None. Rows that were read share equal objects, so none is ever changed.
 
     Attributes:
         protocol: named split.
@@ -87,23 +91,33 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """Read `rows.jsonl`; a row that does not say its version has the version `unknown`.
+    """Read `rows.jsonl`, line by line; a row that does not say its version has the version `unknown`.
 
     Raises:
-        RequestError: missing, not UTF-8, no JSON object, NaN or Infinity, a key that no row has, or a value of a wrong type; the
-            message names the line.
+        MissingFileError: there is no such file.
+        RequestError: not an ordinary file, not UTF-8, no JSON object, a line of more than `LONGEST` bytes, NaN or Infinity, a key
+            that no row has, or a value of a wrong type; the message names the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RequestError(f"no rows at {path}")
     rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if line.strip():
-            rows.append(_row(line, f"{path}, line {number}"))
+    shared = _Shared()
+    with open_ordinary(path, "rows") as stream:
+        number = 0
+        while line := stream.readline(LONGEST + 1):
+            number += 1
+            where = f"{path}, line {number}"
+            if len(line) > LONGEST:
+                raise RequestError(f"{where}: longer than {LONGEST:,} bytes, no row")
+            if line.strip():
+                try:
+                    rows.append(_row(line, where, shared))
+                except UnicodeEncodeError as error:
+                    raise RequestError(
+                        f"{where}: {ascii(error.object)[:60]} holds half a character, no text"
+                    ) from error
     return rows
 
 
-def _row(line: bytes, where: str) -> Row:
+def _row(line: bytes, where: str, shared: _Shared) -> Row:
     try:
         content = json.loads(line.decode("utf-8"), parse_constant=_refuse)
     except _ConstantError as error:
@@ -119,11 +133,58 @@ def _row(line: bytes, where: str) -> Row:
         allowed, fits = KINDS[key]
         if value is not None and not fits(value):
             raise RequestError(f"{where}: {key} must be {allowed} or null, got {_short(value)}")
+        if isinstance(value, dict):
+            content[key] = found = shared.facts(value)
+            if found is None:
+                raise RequestError(f"{where}: {key} must hold finite numbers, not too deep, got {_short(value)}")
+        elif isinstance(value, str):
+            content[key] = shared.text(value)
     content["ci95"] = tuple(content["ci95"]) if content.get("ci95") is not None else None
-    content["notes"] = tuple(content.get("notes") or ())
-    content["hashes"] = content.get("hashes") or {}
+    content["notes"] = shared.notes(content.get("notes") or ())
+    content["hashes"] = content.get("hashes") or shared.facts({})
     content["version"] = content.get("version") or "unknown"
     return Row(**content)
+
+
+class _Shared:
+    """Equal texts, objects and notes of many rows, each kept once: rows differ in a few numbers, and are alike in the rest."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._notes: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def text(self, text: str) -> str:
+        """The text, or an equal one that was seen before; it is written again as UTF-8, so it must be writable."""
+        found = self._texts.get(text)
+        if found is None:
+            text.encode()
+            self._texts[text] = found = text
+        return found
+
+    def notes(self, notes: Iterable[str]) -> tuple[str, ...]:
+        """As a tuple, or an equal one that was seen before."""
+        found = tuple(map(self.text, notes))
+        return self._notes.setdefault(found, found)
+
+    def facts(self, facts: dict[str, Any]) -> dict[str, Any] | None:
+        """The object, or an equal one that was seen before; None where a number in it is infinite, or it is too deep."""
+        key = hash(repr(facts))  # tells 1 from 1.0 and from true, which a page tells apart, too
+        found = self._facts.get(key)
+        if found is not None and found == facts:
+            return found
+        if not _is_finite(facts, DEEPEST):
+            return None
+        made: dict[str, Any] = self._inside(facts)
+        self._facts[key] = made
+        return made
+
+    def _inside(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self._inside(one) for key, one in value.items()}
+        return list(map(self._inside, value)) if isinstance(value, list) else value
 
 
 class _ConstantError(ValueError):
@@ -153,6 +214,13 @@ def _is_interval(value: Any) -> bool:
 
 def _is_facts(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _is_finite(value: Any, depth: int) -> bool:
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_finite(one, depth - 1) for one in inner)
+    return not isinstance(value, (int, float)) or abs(value) <= sys.float_info.max
 
 
 def _are_hashes(value: Any) -> bool:

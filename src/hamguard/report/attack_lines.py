@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hamguard.core.rows import Row
-from hamguard.report.collect import Entry
+from hamguard.report.collect import Entry, brief
 from hamguard.report.wording import attack_words, budget_words
 
 CONTROLS = ("noise", "ideal-code")
 SCORES = ("map", "t-map")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AttackLine:
     """What was measured of one attack on one model.
 
@@ -46,13 +46,13 @@ class AttackLine:
         return [e for e in self.entries if e.row.metric == metric and (task is None or e.row.task == task)]
 
 
-def model_key(row: Row) -> str:
+def model_key(row: Row) -> bytes:
     """The model that was scored, with its weights and defense, and the data."""
-    return _text([row.dataset, row.split, row.model, row.hashes.get("model"), row.defense, row.version])
+    return brief(_model(row))
 
 
-def _text(facts: object) -> str:
-    return json.dumps(facts, sort_keys=True)
+def _model(row: Row) -> list[object]:
+    return [row.dataset, row.split, row.model, row.hashes.get("model"), row.defense, row.version]
 
 
 def attack_lines(entries: Iterable[Entry]) -> tuple[list[AttackLine], list[AttackLine]]:
@@ -64,58 +64,65 @@ def attack_lines(entries: Iterable[Entry]) -> tuple[list[AttackLine], list[Attac
     Returns:
         Lines of attacks with their controls, and lines of the controls; a control stands in both.
     """
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    partial: list[tuple[str, Entry]] = []
+    groups: dict[tuple[bytes, int | None], list[Entry]] = defaultdict(list)
+    partial: list[tuple[bytes, Entry]] = []
     for entry in entries:
         row = entry.row
         if not row.attack:
             continue
-        key = _text([model_key(row), row.train, row.bits, row.attack, row.threat, row.seed])
+        key = brief([_model(row), row.train, row.bits, row.attack, row.threat, row.seed])
         if row.metric == "psnr":
             partial.append((key, entry))  # pictures that did not change have no ratio: fewer queries, the same attack
         else:
-            groups[_text([key, row.n])].append(entry)
-    homes: dict[str, list[str]] = defaultdict(list)
-    for whole in groups:
-        homes[json.loads(whole)[0]].append(whole)
+            groups[key, row.n].append(entry)
+    homes: dict[bytes, list[int | None]] = defaultdict(list)
+    for key, n in groups if partial else ():
+        homes[key].append(n)
+    for counts in homes.values():
+        counts.sort(key=lambda n: n or 0)
     for key, entry in partial:
-        fitting = [whole for whole in homes[key] if (json.loads(whole)[1] or 0) >= (entry.row.n or 0)]
-        home = min(fitting, key=lambda whole: json.loads(whole)[1] or 0) if fitting else _text([key, entry.row.n])
-        groups[home].append(entry)
+        place = bisect_left(homes[key], entry.row.n or 0, key=lambda n: n or 0)
+        groups[key, homes[key][place] if place < len(homes[key]) else entry.row.n].append(entry)
     lines = [AttackLine(tuple(members)) for members in groups.values()]
-    controls = [line for line in lines if (line.row.attack or {}).get("method") in CONTROLS]
-    return _with_controls([line for line in lines if line not in controls], controls), controls
+    attacks: list[AttackLine] = []
+    controls: list[AttackLine] = []
+    for line in lines:
+        (controls if (line.row.attack or {}).get("method") in CONTROLS else attacks).append(line)
+    return _with_controls(attacks, controls), controls
 
 
 def _with_controls(lines: Sequence[AttackLine], controls: Sequence[AttackLine]) -> list[AttackLine]:
-    noise: dict[str, list[Entry]] = defaultdict(list)
-    ideal: dict[str, list[Entry]] = defaultdict(list)
+    noise: dict[bytes, list[Entry]] = defaultdict(list)
+    ideal: dict[bytes, list[Entry]] = defaultdict(list)
     for line in controls:
         row = line.row
         if (row.attack or {}).get("method") == "noise":
             noise[_noise_key(row)] += line.entries
         else:
             ideal[_ideal_key(row)] += line.entries
+    noises, ideals = (
+        {key: tuple(found) for key, found in one.items()} for one in (noise, ideal)
+    )  # shared by many lines
     return [
-        AttackLine(line.entries, tuple(noise[_noise_key(line.row)]), tuple(ideal[_ideal_key(line.row)]))
+        AttackLine(line.entries, noises.get(_noise_key(line.row), ()), ideals.get(_ideal_key(line.row), ()))
         for line in lines
     ]
 
 
-def _noise_key(row: Row) -> str:
+def _noise_key(row: Row) -> bytes:
     threat, attack = row.threat or {}, row.attack or {}
     budget = [threat.get("norm"), threat.get("eps"), bool(threat.get("one_sided")), attack.get("side")]
     cell = str(attack.get("cell", "")).removesuffix(": noise")
-    return _text([model_key(row), row.n, budget, cell])
+    return brief([*_model(row), row.n, budget, cell])
 
 
-def _ideal_key(row: Row) -> str:
-    return _text([model_key(row), row.n, (row.attack or {}).get("guide")])
+def _ideal_key(row: Row) -> bytes:
+    return brief([*_model(row), row.n, (row.attack or {}).get("guide")])
 
 
 def line_names(lines: Iterable[AttackLine]) -> list[tuple[AttackLine, str, str]]:
     """Lines with the words of attack and budget; two that read alike are told apart by a number."""
-    seen: dict[tuple[str, str, str], int] = {}
+    seen: dict[tuple[bytes, str, str], int] = {}
     found = []
     for line in lines:
         words, budget = attack_words(line.row), budget_words(line.row.threat)

@@ -13,10 +13,13 @@ from hamguard.report.wording import number, scaled
 
 SIGNS = {FOREIGN: "†", OLD: "‡", DISPUTED: "≠"}
 LONG = 40  # lines beyond which a table is folded on the screen
+WIDE = 60  # columns beyond which a table stands as a list, one line a cell; it would be empty in most places
 Key = tuple[str, ...]
+Held = tuple[Entry, ...] | dict[int, Entry]
+"""Rows of a cell: a tuple, which many cells may share, or by number, once more are put beside it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One cell.
 
@@ -40,6 +43,9 @@ class Cell:
         return f"{self.text} {self.span}" if self.span else self.text
 
 
+EMPTY = Cell("")
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a page.
@@ -50,6 +56,7 @@ class Table:
         lines: cells of each line, as many as names.
         names: how many columns on the left hold names.
         folded: whether it is closed on a screen until a reader opens it.
+        left: further lines, which a page has no room for.
     """
 
     title: str
@@ -57,6 +64,7 @@ class Table:
     lines: tuple[tuple[Cell, ...], ...]
     names: int = 1
     folded: bool = False
+    left: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -93,12 +101,14 @@ class Section:
         words: how it is to be read.
         tables: its tables.
         plots: its pictures.
+        left: further tables, which a page has no room for.
     """
 
     title: str
     words: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
+    left: int = 0
 
 
 @dataclass
@@ -108,8 +118,8 @@ class Draft:
     title: str
     names: Sequence[str]
     folded: bool | None = None
-    _lines: dict[Key, dict[Hashable, list[Entry]]] = field(default_factory=dict)
-    _texts: dict[tuple[Key, Hashable], str] = field(default_factory=dict)
+    _lines: dict[Key, dict[Hashable, Held]] = field(default_factory=dict)
+    _texts: dict[Key, dict[Hashable, str]] = field(default_factory=dict)
     _heads: dict[Hashable, str] = field(default_factory=dict)
 
     def column(self, key: Hashable, head: str | None = None) -> None:
@@ -117,18 +127,26 @@ class Draft:
         self._heads.setdefault(key, str(key) if head is None else head)
 
     def put(self, line: Key, column: Hashable, entries: Entry | Iterable[Entry], head: str | None = None) -> None:
-        """Put rows into a cell; one that stands there already is not put twice."""
+        """Put rows into a cell; one that stands there already is not put twice. A tuple holds each once, and may be shared."""
         self.column(column, head)
-        cell = self._lines.setdefault(line, {}).setdefault(column, [])
-        for entry in [entries] if isinstance(entries, Entry) else entries:
-            if all(entry.number != other.number for other in cell):
-                cell.append(entry)
+        cells = self._lines.setdefault(line, {})
+        if isinstance(entries, Entry):
+            entries = (entries,)
+        new = entries if isinstance(entries, tuple) else tuple({entry.number: entry for entry in entries}.values())
+        held = cells.get(column)
+        if not held:
+            cells[column] = new
+        elif held is not new:
+            if isinstance(held, tuple):
+                cells[column] = held = {entry.number: entry for entry in held}
+            for entry in new:
+                held.setdefault(entry.number, entry)
 
     def say(self, line: Key, column: Hashable, text: str, head: str | None = None) -> None:
         """Put words into a cell."""
         self.column(column, head)
         self._lines.setdefault(line, {})
-        self._texts[line, column] = text
+        self._texts.setdefault(line, {})[column] = text
 
     @property
     def lines(self) -> list[Key]:
@@ -140,26 +158,45 @@ class Draft:
         if not self._lines:
             return None
         filled = {column for cells in self._lines.values() for column, entries in cells.items() if entries}
-        filled |= {column for _, column in self._texts}
+        filled |= {column for texts in self._texts.values() for column in texts}
         columns = [column for column in self._heads if column in filled]
-        lines = []
-        for names, cells in self._lines.items():
-            line = [Cell(name) for name in names]
-            for column in columns:
-                text = self._texts.get((names, column))
-                line.append(Cell(text) if text is not None else figures_cell(cells.get(column, ())))
-            lines.append(tuple(line))
-        head = (*self.names, *(self._heads[column] for column in columns))
+        wide = len(columns) > WIDE
+        place = {column: number for number, column in enumerate(columns)}
+        names: dict[str, Cell] = {}
+        figures: dict[int, Cell] = {}  # by the tuple that cells share
+        lines: list[tuple[Cell, ...]] = []
+        for key, cells in self._lines.items():
+            front = tuple(names.setdefault(name, Cell(name)) for name in key)
+            if wide:
+                own = {column for column in (*cells, *self._texts.get(key, ())) if column in place}
+                for column in sorted(own, key=place.__getitem__):
+                    name = self._heads[column]
+                    cell = self._cell(key, column, figures)
+                    if cell is not EMPTY:
+                        lines.append((*front, names.setdefault(name, Cell(name)), cell))
+            else:
+                lines.append((*front, *(self._cell(key, column, figures) for column in columns)))
+        head = (*self.names, *(("column", "figure") if wide else (self._heads[column] for column in columns)))
         folded = len(lines) > LONG if self.folded is None else self.folded
-        return Table(self.title, head, tuple(lines), len(self.names), folded)
+        return Table(self.title, head, tuple(lines), len(self.names) + wide, folded)
+
+    def _cell(self, key: Key, column: Hashable, figures: dict[int, Cell]) -> Cell:
+        if column in (texts := self._texts.get(key, {})):
+            return Cell(texts[column])
+        held = self._lines[key].get(column)
+        if not held:
+            return EMPTY
+        if len(held) == 1 or not isinstance(held, tuple):
+            return figures_cell(list(held.values()) if isinstance(held, dict) else held)
+        return figures.get(id(held)) or figures.setdefault(id(held), figures_cell(held))
 
 
 def figures_cell(entries: Sequence[Entry]) -> Cell:
     """The figures of rows, with intervals and signs; several stand side by side."""
     if not entries:
-        return Cell("")
-    texts: list[str] = []
-    spans: list[str] = []
+        return EMPTY
+    parts: dict[tuple[str, str], None] = {}
+    known: set[str] = set()
     figures: list[tuple[float | None, float | None, float | None]] = []
     for entry in entries:
         found = scaled(entry.row)
@@ -175,15 +212,15 @@ def figures_cell(entries: Sequence[Entry]) -> Cell:
                 span = f"[{number(low, entry.row.metric)}, {number(high, entry.row.metric)}]"
             figures.append(found)
         floor = (entry.row.metric or "").startswith("random_")  # draws of random codes differ in their intervals alone
-        if (text + signs, span) not in zip(texts, spans, strict=True) and not (floor and text + signs in texts):
-            texts.append(text + signs)
-            spans.append(span)
+        if not (floor and text + signs in known):
+            parts[text + signs, span] = None
+            known.add(text + signs)
     shown = tuple(entry.number for entry in entries)
-    if len(texts) > 1:
-        parts = tuple(zip(texts, spans, strict=True))
+    if len(parts) > 1:
         joined = " / ".join(f"{text} {span}".strip() for text, span in parts)
-        return Cell(joined, "", tuple(figures), shown, parts)
-    return Cell(texts[0], spans[0], tuple(figures), shown)
+        return Cell(joined, "", tuple(figures), shown, tuple(parts))
+    text, span = next(iter(parts))
+    return Cell(text, span, tuple(figures), shown)
 
 
 class Pool:

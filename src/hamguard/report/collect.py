@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hamguard import __version__
 from hamguard.core.errors import RequestError
+from hamguard.core.files import read_json
 from hamguard.core.rows import Row, read_rows
 from hamguard.report.pictures import Picture, read_pictures
 
+K = TypeVar("K")
 FOREIGN, OLD, DISPUTED = "foreign", "other version", "disputed"
 OUTCOMES = ("worst_map_after", "held", "passed", "kept_of_each", "reference_codes")  # found by a run, not asked of it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A row with where it came from.
 
@@ -67,7 +70,7 @@ def rows_file(path: Path | str) -> Path:
     """
     path = Path(path)
     found = path / "rows.jsonl" if path.is_dir() else path
-    if not found.is_file():
+    if not found.exists():
         raise RequestError(f"no rows at {found}")
     return found
 
@@ -110,14 +113,32 @@ def collect_rows(rows: Iterable[Row], *, source: str = "these rows", pictures: I
     return _joined(read, [(source, len(read))], list(pictures), {})
 
 
-def question(row: Row) -> str:
-    """Everything that was asked, as text: equal for two rows that should have one answer."""
+def brief(facts: Any) -> bytes:
+    """Sixteen bytes that are equal for equal facts, whatever their length: what rows are grouped by."""
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).digest()
+
+
+def by(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
+    """Rows in groups, in the order they come."""
+    groups: dict[K, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[key(entry)].append(entry)
+    return groups
+
+
+def question(row: Row) -> bytes:
+    """Everything that was asked, in brief: equal for two rows that should have one answer."""
     facts = {key: value for key, value in (row.attack or {}).items() if key not in OUTCOMES} if row.attack else None
     hashes = {key: value for key, value in row.hashes.items() if not key.endswith("_codes")}
-    whole = dict(vars(row))
-    for key in ("value", "ci95", "seconds", "forwards", "backwards", "version", "notes"):
-        del whole[key]
-    return json.dumps({**whole, "attack": facts, "hashes": hashes}, sort_keys=True)
+    return brief([*(getattr(row, key) for key in ASKED), facts, hashes])
+
+
+KEYS = tuple(one.name for one in fields(Row))
+ASKED = tuple(
+    key for key in KEYS
+    if key not in ("value", "ci95", "seconds", "forwards", "backwards", "version", "notes", "attack", "hashes")
+)  # fmt: skip
+TOLD = tuple(key for key in KEYS if key != "seconds")  # two machines take their own time
 
 
 def _joined(
@@ -126,13 +147,21 @@ def _joined(
     pictures: Sequence[Picture],
     cards: Mapping[tuple[str, str], str],
 ) -> Collected:
-    kept: dict[str, tuple[Row, list[str]]] = {}
+    kept: dict[bytes, int] = {}
+    rows: list[Row] = []
+    holders: list[tuple[str, ...]] = []
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # few sets of files hold all rows
     for source, row in read:
-        content = dict(vars(row))
-        del content["seconds"]  # two machines take their own time
-        kept.setdefault(json.dumps(content, sort_keys=True), (row, []))[1].append(source)
-    unique = [(row, tuple(dict.fromkeys(found))) for row, found in kept.values()]
-    marks: list[list[str]] = [[] for _ in unique]
+        number = kept.setdefault(brief([getattr(row, key) for key in TOLD]), len(rows))
+        if number == len(rows):
+            rows.append(row)
+            holders.append(())
+        if source not in holders[number]:
+            found = (*holders[number], source)
+            holders[number] = shared.setdefault(found, found)
+    unique = list(zip(rows, holders, strict=True))
+    del kept
+    marks: list[tuple[str, ...]] = [()] * len(unique)
     remarks: list[str] = []
     dropped = len(read) - len(unique)
     remarks += _mark_foreign(unique, marks, cards)
@@ -144,7 +173,7 @@ def _joined(
             f"{dropped:,} {'row stands' if one else 'rows stand'} more than once, equal in everything but the time; "
             f"{'it is' if one else 'they are'} shown once"
         )
-    entries = tuple(Entry(number, row, found, tuple(marks[number])) for number, (row, found) in enumerate(unique))
+    entries = tuple(Entry(number, row, found, marks[number]) for number, (row, found) in enumerate(unique))
     return Collected(entries, tuple(sources), dropped, tuple(remarks), tuple(pictures))
 
 
@@ -159,11 +188,9 @@ def _cards(read: Sequence[tuple[str, Row]], models: Sequence[Path]) -> dict[tupl
         seen.add(key)
         for base in (Path(source).parent, *models):
             try:
-                card = base / row.model / "card.json"
-                content = json.loads(card.read_bytes().decode("utf-8")) if card.is_file() else {}
-            except (OSError, ValueError, RecursionError):  # a model may have any name, and a card may be anything
+                digest = read_json(base / row.model / "card.json", "card", limit=CARD).get("weights_hash")
+            except (OSError, ValueError):  # a model may have any name, and a card may be anything
                 continue
-            digest = content.get("weights_hash") if isinstance(content, dict) else None
             if isinstance(digest, str) and digest:
                 found[key] = digest
                 break
@@ -172,7 +199,7 @@ def _cards(read: Sequence[tuple[str, Row]], models: Sequence[Path]) -> dict[tupl
 
 def _mark_foreign(
     unique: Sequence[tuple[Row, tuple[str, ...]]],
-    marks: Sequence[list[str]],
+    marks: list[tuple[str, ...]],
     cards: Mapping[tuple[str, str], str],
 ) -> list[str]:
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
@@ -189,16 +216,16 @@ def _mark_foreign(
         home = files[0] if files else counts.most_common(1)[0][0]
         strange = [number for number in members if not _same(unique[number][0].hashes["model"], home)]
         for number in strange:
-            marks[number].append(FOREIGN)
+            marks[number] += (FOREIGN,)
         if strange:
             others = Counter(unique[number][0].hashes["model"] for number in strange)
-            said = ", ".join(f"{count:,} of {digest}" for digest, count in others.items())
+            said = some([f"{count:,} of {digest}" for digest, count in others.items()], LISTED)
             against = f"its card says {home}" if files else f"{counts[home]:,} rows are of {home}"
             remarks.append(
                 f"foreign: {model} on {dataset}: {against}, but {_rows(len(strange))} of other weights, or of a part of "
                 f"the model ({said})"
             )
-    return remarks
+    return _first(remarks, "foreign", "models with rows of other weights")
 
 
 def _keys(one: tuple[Row, tuple[str, ...]]) -> list[tuple[str, str]]:
@@ -213,20 +240,32 @@ def _rows(count: int) -> str:
     return "1 row is" if count == 1 else f"{count:,} rows are"
 
 
-def _mark_old(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequence[list[str]]) -> list[str]:
+def _mark_old(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: list[tuple[str, ...]]) -> list[str]:
     counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for number, (row, found) in enumerate(unique):
         if row.version != __version__:
-            marks[number].append(OLD)
+            marks[number] += (OLD,)
             counts[row.version, found] += 1
-    return [
-        f"other version: {_rows(count)} of hamguard {version}, this is {__version__} ({', '.join(found)})"
+    remarks = [
+        f"other version: {_rows(count)} of hamguard {version}, this is {__version__} ({some(found, SETS)})"
         for (version, found), count in counts.items()
     ]
+    return _first(remarks, "other version", "versions and files")
 
 
-def _mark_disputed(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequence[list[str]]) -> list[str]:
-    groups: dict[str, list[int]] = defaultdict(list)
+def _first(remarks: list[str], kind: str, what: str) -> list[str]:
+    """Remarks of a kind; of very many the first, and how many more."""
+    left = len(remarks) - SETS
+    return [*remarks[:SETS], f"{kind}: and {left:,} more {what}; the tables mark all"] if left > 0 else remarks
+
+
+def some(values: Sequence[str], most: int = 4) -> str:
+    """A few values; of many, how many more."""
+    return ", ".join(values[:most]) + (f" and {len(values) - most:,} more" if len(values) > most else "")
+
+
+def _mark_disputed(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: list[tuple[str, ...]]) -> list[str]:
+    groups: dict[bytes, list[int]] = defaultdict(list)
     for number, (row, _) in enumerate(unique):
         if not (row.metric or "").startswith("random_"):  # random codes are drawn anew
             groups[question(row)].append(number)
@@ -239,10 +278,13 @@ def _mark_disputed(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequenc
     remarks = []
     for members in disputed:
         for number in members:
-            marks[number].append(DISPUTED)
+            marks[number] += (DISPUTED,)
     for members in disputed[:LISTED]:
         row = unique[members[0]][0]
-        said = " against ".join(f"{unique[number][0].value} ({', '.join(unique[number][1])})" for number in members)
+        said = " against ".join(
+            f"{unique[number][0].value} ({some(unique[number][1], SETS)})" for number in members[:LISTED]
+        )
+        said += f" and {len(members) - LISTED:,} more" if len(members) > LISTED else ""
         attack = f", {(row.attack or {}).get('method', 'attack')}" if row.attack else ""
         remarks.append(
             f"disputed: {row.model} on {row.dataset}{attack}, {row.task} {row.metric}: {said}; all are shown"
@@ -252,4 +294,6 @@ def _mark_disputed(unique: Sequence[tuple[Row, tuple[str, ...]]], marks: Sequenc
     return remarks
 
 
-LISTED = 8  # disputes that are said one by one; the tables mark all
+CARD = 1 << 20  # bytes of a model's card
+LISTED = 8  # disputes that are said one by one, and answers to one of them; the tables mark all
+SETS = 40  # models, or sets of files, that are said one by one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,10 +12,10 @@ import numpy as np
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import CONTROLS
 from hamguard.report.cells import Plot
-from hamguard.report.collect import OUTCOMES, Entry
+from hamguard.report.collect import OUTCOMES, Entry, brief, by
 from hamguard.report.plots import STYLES, Panel, Stroke
 from hamguard.report.sections_more import curve_name
-from hamguard.report.sections_search import by, data_of, name_of
+from hamguard.report.sections_search import data_of, name_of
 from hamguard.report.wording import attack_words, eps_words, goes_toward, is_number
 
 FACTORS = {"eps": "eps", "steps": "gradients", "asked": "pictures asked"}
@@ -28,7 +27,7 @@ def effort_plots(entries: Sequence[Entry]) -> list[Plot]:
     """Scores of rows that differ only in eps, in steps, or in pictures asked."""
     panels: dict[str, list[tuple[str, Panel]]] = {}
     for factor, axis in FACTORS.items():
-        groups: dict[str, list[Entry]] = defaultdict(list)
+        groups: dict[bytes, list[Entry]] = defaultdict(list)
         for entry in entries:
             if _place(entry.row, factor) is not None:
                 groups[_rest(entry.row, factor)].append(entry)
@@ -69,7 +68,7 @@ def _place(row: Row, factor: str) -> float | None:
     return float(found) if is_number(found) else None  # type: ignore[arg-type]
 
 
-def _rest(row: Row, factor: str) -> str:
+def _rest(row: Row, factor: str) -> bytes:
     """Everything but the factor and what it decides."""
     facts: dict[str, Any] = {k: v for k, v in (row.attack or {}).items() if k not in (*OUTCOMES, "values", factor)}
     threat = {k: v for k, v in (row.threat or {}).items() if k != factor}
@@ -77,7 +76,7 @@ def _rest(row: Row, factor: str) -> str:
         facts["method"] = _without_steps(row)
     hashes = {k: v for k, v in row.hashes.items() if not k.endswith("_codes")}
     whole = [row.dataset, row.split, row.model, row.defense, row.task, row.metric, row.n, row.seed, row.notes]
-    return json.dumps([whole, facts, threat, hashes], sort_keys=True)
+    return brief([whole, facts, threat, hashes])
 
 
 def _without_steps(row: Row) -> str:
@@ -119,13 +118,12 @@ def precision_plots(entries: Sequence[Entry]) -> list[Plot]:
     for members in by(wanted, lambda e: (e.row.dataset, e.row.split, e.row.model, e.row.task)).values():
         row = members[0].row
         names = list(dict.fromkeys(curve_name(e.row) for e in members))
+        points = by(members, lambda e: (e.row.metric, curve_name(e.row)))
         for first in range(0, len(names), MOST):
             panels = []
             for metric, across in (("curve-precision-at-recall", "recall"), ("curve-precision", "N (items retrieved)")):
                 strokes = [
-                    _precision(
-                        name, place, [e.row for e in members if e.row.metric == metric and curve_name(e.row) == name]
-                    )
+                    _precision(name, place, [e.row for e in points.get((metric, name), ())])
                     for place, name in enumerate(names[first : first + MOST])
                 ]
                 drawn = [stroke for stroke in strokes if len(stroke.x)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.files import read_text, write_json
 
 LIST = "pictures.json"
 LARGEST = 8 * 2**20  # bytes of one picture
@@ -76,10 +76,11 @@ def read_pictures(folder: Path | str) -> list[Picture]:
     """
     folder = Path(folder)
     path = folder / LIST
-    if not path.is_file():
+    if not path.exists():
         return []
+    text = read_text(path, "list of pictures")
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{path} is no JSON") from error
     if not isinstance(content, list):

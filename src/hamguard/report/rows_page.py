@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hamguard import __version__
 from hamguard.report.cells import SIGNS, Plot, Pool, Section, Table
-from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Collected
+from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Collected, some
 from hamguard.report.curve_plots import effort_plots, precision_plots
 from hamguard.report.heatmap import draw_heat_maps
 from hamguard.report.page import Grid, picture_uri, render_page
 from hamguard.report.pictures import SECTIONS, Picture
 from hamguard.report.plots import draw_panels
+from hamguard.report.room import bounded, first_notes
 from hamguard.report.sections_more import (
     across,
     audits,
@@ -35,6 +36,9 @@ MEANING = {
     OLD: "measured by another version of hamguard",
     DISPUTED: "the same question has another answer in another file",
 }
+
+
+DATA = 40  # data sets that are named above the tables
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,14 @@ def _subject(collected: Collected) -> str:
     files = len(collected.sources)
     return (
         f"{len(rows):,} measurement{'' if len(rows) == 1 else 's'} from {files:,} file{'' if files == 1 else 's'}; data: "
-        f"{', '.join(data) or 'not named'}; {len(models):,} model{'' if len(models) == 1 else 's'}. hamguard {__version__}."
+        f"{some(data, DATA) or 'not named'}; {len(models):,} model{'' if len(models) == 1 else 's'}. hamguard {__version__}."
     )
 
 
 def write_rows_page(report: RowsReport, path: Path | str) -> None:
     """Write the page; it holds its pictures and asks for nothing from outside itself.
+
+    Of very many rows the largest tables stand with their first lines and the count of the rest (`room.bounded`).
 
     Args:
         report: what stands on it; text is text, never markup.
@@ -142,12 +148,18 @@ def write_rows_page(report: RowsReport, path: Path | str) -> None:
         RunError: the file cannot be written.
     """
     check_page_name(path)
+    count = len(report.sections)
+    parts = bounded([*report.sections, *report.ends])
+    notes, left = first_notes(report.notes)
+    report = replace(report, sections=parts[:count], ends=parts[count:], notes=notes)
     drawn = {id(plot): _drawn(plot) for section in report.sections for plot in section.plots}
     groups = [
         (heading, [(one.caption, picture_uri(one.file)) for one in report.pictures if one.section == key])
         for key, heading in SECTIONS.items()
     ]
-    render_page("rows.html", path, report.grids, report=report, drawn=drawn, groups=[g for g in groups if g[1]])
+    render_page(
+        "rows.html", path, report.grids, report=report, drawn=drawn, groups=[g for g in groups if g[1]], left=left
+    )
 
 
 def check_page_name(path: Path | str) -> None:

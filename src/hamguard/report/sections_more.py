@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import AttackLine, attack_lines, line_names
 from hamguard.report.cells import Draft, Key, Pool, Section
-from hamguard.report.collect import Entry
-from hamguard.report.sections_search import by, data_of, is_random, name_of, tables, with_floors
+from hamguard.report.collect import Entry, by
+from hamguard.report.floors import is_random, with_floors
+from hamguard.report.sections_search import data_of, name_of, tables
 from hamguard.report.wording import (
     attack_words,
     budget_words,
@@ -63,15 +65,15 @@ def differences(pool: Pool) -> Section:
     for members in by(found, lambda e: (e.row.dataset, e.row.split)).values():
         draft = Draft(f"Differences on {data_of(members[0].row)}", ("model", "attack", "budget", "against", "queries"))
         said: dict[tuple[str, ...], str] = {}
+        alike: Counter[Key] = Counter()
         for entry in members:
             row = entry.row
             head = f"{metric_head(replace(row, metric=(row.metric or '').removesuffix(GAP)))} difference"
             against, count = str((row.attack or {})["versus"]), f"{row.n:,}" if row.n is not None else ""
             line: Key = (name_of(row), attack_words(row), budget_words(row.threat), against, count)
-            number = 2
-            while line in said:
-                line = (line[0], f"{attack_words(row)} ({number})", *line[2:])
-                number += 1
+            alike[line] += 1
+            if alike[line] > 1:
+                line = (line[0], f"{line[1]} ({alike[line]})", *line[2:])
             draft.put(line, head, entry, head)
             said[line] = "not known" if row.ci95 is None else "yes" if row.ci95[0] > 0 or row.ci95[1] < 0 else "no"
         for line, text in said.items():

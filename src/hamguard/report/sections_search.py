@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import SCORES, AttackLine, attack_lines, line_names, model_key
 from hamguard.report.cells import Draft, Plot, Pool, Section, Table
-from hamguard.report.collect import Entry
+from hamguard.report.collect import Entry, brief, by
+from hamguard.report.floors import is_random, with_floors
 from hamguard.report.heatmap import MOST, HeatMap
-from hamguard.report.wording import attack_words, budget_words, defense_words, listed, made_on, metric_head
+from hamguard.report.wording import attack_words, budget_words, defense_words, is_number, listed, made_on, metric_head
 
 SHORT = (
     "gain",
@@ -23,16 +23,7 @@ SHORT = (
     "linf",
     "ssim",
 )  # beside the score of an attack; the rest is a table of its own
-K = TypeVar("K")
 DETECTORS = ("detected", "evaded-and-broken", "false-alarms")
-
-
-def by(entries: Iterable[Entry], key: Callable[[Entry], K]) -> dict[K, list[Entry]]:
-    """Rows in groups, in the order they come."""
-    groups: dict[K, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[key(entry)].append(entry)
-    return groups
 
 
 def data_of(row: Row) -> str:
@@ -50,11 +41,6 @@ def tables(drafts: Iterable[Draft]) -> list[Table]:
     return [table for table in (draft.table() for draft in drafts) if table]
 
 
-def is_random(row: Row) -> bool:
-    """Whether the row is the floor: codes drawn at random."""
-    return (row.metric or "").startswith("random_")
-
-
 def retrieval(pool: Pool) -> Section:
     """Clean models without a defense, with random codes beside them; takes what is neither attacked nor defended."""
     found = pool.take(lambda e: not e.row.attack and not e.row.defense and "->" in (e.row.task or ""))
@@ -66,32 +52,16 @@ def retrieval(pool: Pool) -> Section:
         for entry, beside in with_floors(members):
             row = entry.row
             line = (name_of(row), str(row.bits or ""), f"{row.n:,}" if row.n is not None else "")
-            for one in (entry, *beside):
-                at = None if is_random(one.row) else one.row.at
-                draft.put(line, (one.row.task, one.row.metric, at), one, _head(one.row))
+            at = None if is_random(row) else row.at
+            draft.put(line, (row.task, row.metric, at), entry, _head(row))
+            if beside:
+                floor = beside[0].row
+                draft.put(line, (floor.task, floor.metric, None), beside, _head(floor))
         drafts.append(draft)
     words = [
         "In brackets: bootstrap 95% interval over queries. MAP is expected over ties where a row says no other policy."
     ]
     return Section("Retrieval of clean models", words, tables(drafts))
-
-
-def with_floors(members: Sequence[Entry]) -> list[tuple[Entry, list[Entry]]]:
-    """Rows with the random codes of the same search and queries; random codes that belong to no row stand at the end."""
-    found: list[tuple[Entry, list[Entry]]] = []
-    placed: set[int] = set()
-    floors = [e for e in members if is_random(e.row)]
-    for entry in members:
-        if not is_random(entry.row):
-            beside = [floor for floor in floors if _same_floor(entry.row, floor.row)]
-            placed |= {floor.number for floor in beside}
-            found.append((entry, beside))
-    return found + [(floor, []) for floor in floors if floor.number not in placed]
-
-
-def _same_floor(row: Row, floor: Row) -> bool:
-    facts = ("dataset", "split", "task", "bits", "n", "ties", "defense")
-    return floor.metric == f"random_{row.metric}" and all(getattr(row, f) == getattr(floor, f) for f in facts)
 
 
 def _head(row: Row) -> str:
@@ -140,15 +110,17 @@ ATTACK_WORDS = (
 
 def _attack_draft(title: str, named: Sequence[tuple[AttackLine, str, str]], used: set[int]) -> Draft:
     draft = Draft(title, ("attack", "budget", "queries"))
+    scored: dict[tuple[int, str], tuple[Entry, ...]] = {}  # controls that many lines share
     for line, words, budget in named:
         key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
         score = line.score
         draft.put(key, "score", line.of(score), "t-MAP" if score == "t-map" else "MAP")
-        noise = [e for e in line.noise if e.row.metric == score]
-        ideal = [e for e in line.ideal if e.row.metric == score]
-        draft.put(key, "noise", noise, "noise")
-        draft.put(key, "ideal", ideal, "ideal code")
-        used |= {e.number for e in (*noise, *ideal)}
+        for column, head, controls in (("noise", "noise", line.noise), ("ideal", "ideal code", line.ideal)):
+            mark = (id(controls), score)
+            if mark not in scored:
+                scored[mark] = tuple(e for e in controls if e.row.metric == score)
+                used |= {e.number for e in scored[mark]}
+            draft.put(key, column, scored[mark], head)
         for metric in SHORT:
             draft.put(key, metric.removeprefix("t-"), line.of(metric), metric_head_of(metric))
     return draft
@@ -171,8 +143,9 @@ def _more_draft(title: str, named: Sequence[tuple[AttackLine, str, str]]) -> Dra
     draft = Draft(title, ("attack", "budget", "queries"), folded=True)
     for line, words, budget in named:
         key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
+        above = (line.score, *SHORT) if line.of(line.score) else ()
         for entry in line.entries:
-            if entry.row.metric not in (line.score, *SHORT) or not line.of(line.score):
+            if entry.row.metric not in above:
                 head = "MAP, own labels" if entry.row.metric == "map" else metric_head(entry.row)
                 draft.put(key, entry.row.metric, entry, head)
     return draft
@@ -190,21 +163,25 @@ def transfer(pool: Pool, entries: Sequence[Entry]) -> Section:
     found = pool.take(lambda e: e.number in wanted)
     drafts, plots, more = [], [], []
     shapes = by((e for e in found if e.row.metric in SCORES), lambda e: (_variant(e.row), e.row.metric, e.row.n))
+    clean, noise = _beside(entries) if shapes else ({}, {})
     for members in shapes.values():
         row = members[0].row
         title = f"{_plain(row)} at {budget_words(row.threat)} on {data_of(row)}, {metric_head(row)}"
         draft = Draft(f"Transfer: {title}", ("made on",))
         for entry in members:
             draft.column(entry.row.model, name_of(entry.row))
-        scored = {e.row.model for e in members}
-        models = {model_key(e.row) for e in members}
+        models = by(members, lambda e: e.row.model)
         for name in ("clean", "noise"):
-            for entry in entries:
-                one = entry.row
-                if one.metric == row.metric and one.n == row.n and one.model in scored and model_key(one) in models:
-                    fits = not one.attack if name == "clean" else _is_noise_of(one, row)
-                    if fits and one.task == row.task:
-                        draft.put((name,), one.model, entry)
+            for model, own in models.items():
+                keys = dict.fromkeys(_scored(e.row, row) for e in own)
+                if name == "noise":
+                    rows = [noise.get((*key, *_radius(row)), ()) for key in keys]
+                else:
+                    rows = [clean.get(key, ()) for key in keys]
+                if any(rows):
+                    draft.put(
+                        (name,), model, rows[0] if len(rows) == 1 else sorted(sum(rows, ()), key=lambda e: e.number)
+                    )
         rule = len(draft.lines)
         for entry in members:
             draft.put((_source(entry.row),), entry.row.model, entry)
@@ -248,13 +225,29 @@ def _source(row: Row) -> str:
     return listed(made_on(row)) + (f" ({combine})" if combine else "")
 
 
-def _is_noise_of(one: Row, row: Row) -> bool:
-    mine, other = one.threat or {}, row.threat or {}
-    return (one.attack or {}).get("method") == "noise" and all(mine.get(k) == other.get(k) for k in ("norm", "eps"))
+Found = dict[tuple[object, ...], tuple[Entry, ...]]
+
+
+def _beside(entries: Sequence[Entry]) -> tuple[Found, Found]:
+    """Clean scores, and those of noise, by model, metric and queries, and noise by its radius, too."""
+    scored = [e for e in entries if e.row.metric in SCORES]
+    clean = by((e for e in scored if not e.row.attack), lambda e: _scored(e.row, e.row))
+    noisy = (e for e in scored if (e.row.attack or {}).get("method") == "noise")
+    noise = by(noisy, lambda e: (*_scored(e.row, e.row), *_radius(e.row)))
+    return {k: tuple(v) for k, v in clean.items()}, {k: tuple(v) for k, v in noise.items()}
+
+
+def _scored(one: Row, row: Row) -> tuple[object, ...]:
+    return model_key(one), row.metric, row.n, row.task
+
+
+def _radius(row: Row) -> tuple[str, ...]:
+    facts = row.threat or {}
+    return tuple(repr(float(str(one)) if is_number(one) else one) for one in (facts.get("norm"), facts.get("eps")))
 
 
 def _heat(draft: Draft, title: str, rule: int) -> list[Plot]:
-    table = draft.table()
+    table = draft.table() if len(draft.lines) <= MOST else None
     if table is None or len(table.head) < 3 or max(len(table.lines), len(table.head) - 1) > MOST:
         return []  # one scored model is a list, not a matrix
     values = np.array([[_value(cell.figures) for cell in line[1:]] for line in table.lines])
@@ -277,10 +270,18 @@ def defenses(pool: Pool, entries: Sequence[Entry]) -> Section:
     detected = pool.take(lambda e: (e.row.defense or {}).get("method") == "detect")
     found = pool.take(lambda e: bool(e.row.defense) and (e.row.metric in ATTACKED or is_random(e.row)))
     drafts, more = [], []
-    for members in by(
+    groups = by(
         (e for e in found if e.row.metric in SCORES or is_random(e.row)), lambda e: (e.row.dataset, e.row.split)
-    ).values():
-        drafts.append(_defense_draft(members, entries))
+    )
+    plain = by(
+        (
+            e for e in entries
+            if e.row.metric in SCORES and (not e.row.defense or (e.row.attack or {}).get("method") == "audit")
+        ),
+        lambda e: (e.row.dataset, e.row.split),
+    )  # fmt: skip
+    for data, members in groups.items():
+        drafts.append(_defense_draft(members, plain.get(data, [])))
     rest = [e for e in found if e.row.metric not in SCORES and not is_random(e.row)]
     for members in by(rest, lambda e: e.row.dataset).values():
         draft = Draft(
@@ -309,21 +310,23 @@ def defenses(pool: Pool, entries: Sequence[Entry]) -> Section:
     return Section("Defenses", words, tables([*drafts, *more]))
 
 
-def _defense_draft(members: Sequence[Entry], entries: Sequence[Entry]) -> Draft:
-    """Scores of one data set: models in lines, attacks in columns."""
-    keys = [_attack_column(e.row) for e in members if not is_random(e.row)]
-    usual = Counter(key[-1] for key in keys).most_common(1)[0][0] if keys else None
+def _defense_draft(members: Sequence[Entry], plain: Sequence[Entry]) -> Draft:
+    """Scores of one data set: models in lines, attacks in columns; of `plain` those that stand beside them."""
+    keys = Counter(_attack_column(e.row) for e in members if not is_random(e.row))
+    counts: Counter[object] = Counter()
+    for key, count in keys.items():
+        counts[key[-1]] += count
+    usual = counts.most_common(1)[0][0] if counts else None
     files = {source for e in members for source in e.sources}
     first = members[0].row
     beside = [
-        e for e in entries
-        if not e.row.defense and e.row.metric in SCORES and e.row.dataset == first.dataset and e.row.split == first.split
-        and files & set(e.sources) and _attack_column(e.row) in keys
-    ]  # fmt: skip
-    audits = [
-        e for e in entries if e.row.defense and (e.row.attack or {}).get("method") == "audit" and e.row.metric in SCORES
+        e for e in plain if not e.row.defense and not files.isdisjoint(e.sources) and _attack_column(e.row) in keys
     ]
-    audits = [e for e in audits if e.row.dataset == first.dataset and e.row.split == first.split]
+    audits = [e for e in plain if e.row.defense]
+    named: dict[bytes, str] = {}
+    for entry in members:
+        if not is_random(entry.row):
+            named.setdefault(_defended(entry.row), name_of(entry.row))
     draft = Draft(f"Defenses on {data_of(first)}", ("model", "defense"))
     draft.column("random", "random codes")
     shown = sorted([*beside, *members, *audits], key=lambda e: e.number)
@@ -332,16 +335,13 @@ def _defense_draft(members: Sequence[Entry], entries: Sequence[Entry]) -> Draft:
             draft.column(_attack_column(entry.row), _column_head(entry.row, usual))
     for entry in shown:
         row = entry.row
-        line = (_defended_name(row, members), defense_words(row.defense))
-        draft.put(line, "random" if is_random(row) else _attack_column(row), entry)
+        name = named.get(_defended(row), name_of(row)) if is_random(row) else name_of(row)
+        draft.put((name, defense_words(row.defense)), "random" if is_random(row) else _attack_column(row), entry)
     return draft
 
 
-def _defended_name(row: Row, members: Sequence[Entry]) -> str:
-    if not is_random(row):
-        return name_of(row)
-    own = [e.row for e in members if not is_random(e.row) and (e.row.defense, e.row.bits) == (row.defense, row.bits)]
-    return name_of(own[0]) if own else name_of(row)
+def _defended(row: Row) -> bytes:
+    return brief([row.defense, row.bits])
 
 
 def _attack_column(row: Row) -> tuple[object, ...]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import AttackLine, attack_lines, model_key
 from hamguard.report.cells import SIGNS
-from hamguard.report.collect import Entry
-from hamguard.report.sections_search import by, data_of, is_random, name_of
+from hamguard.report.collect import Entry, brief, by
+from hamguard.report.floors import is_random
+from hamguard.report.sections_search import data_of, name_of
 from hamguard.report.wording import attack_words, budget_words, defense_words, eps_words, made_on
 
 MOST = 10
@@ -25,14 +26,18 @@ GENERATED = (
 
 def sentences(entries: Sequence[Entry]) -> list[str]:
     """The most important findings: retrieval, attacks, defenses, protection, audits; one of each kind before a second one."""
-    makers = (_clean, _away, _toward, _defense, _protection, _files, _audits)
     groups = sorted(by(entries, lambda e: (e.row.dataset, e.row.split)).values(), key=len, reverse=True)
     found: list[
         tuple[int, int, int, str]
     ] = []  # place in its kind, data set, kind: the first of each come before the second
     for data, members in enumerate(groups):
-        for kind, make in enumerate(makers):
-            found += [(place, data, kind, text) for place, text in enumerate(make(members))]
+        lines, _ = attack_lines(e for e in members if e.row.attack and not e.row.defense)
+        kinds = (
+            _clean(members), _attack(members, lines, "map"), _attack(members, lines, "t-map"), _defense(members),
+            _protection(members), _files(members), _audits(members),
+        )  # fmt: skip
+        for kind, texts in enumerate(kinds):
+            found += [(place, data, kind, text) for place, text in enumerate(texts)]
     chosen = sorted(sorted(found)[:MOST], key=lambda one: (one[2], one[1], one[0]))
     kept = [text for *_, text in chosen]
     left = len(found) - len(kept)
@@ -66,7 +71,9 @@ def _clean(members: Sequence[Entry]) -> list[str]:
         if not clean or task not in ("query->database", "image->text", "text->image"):
             continue
         what = "MAP" if task == "query->database" else f"MAP of {task}"
-        largest = {e.row.model: max(o.row.n or 0 for o in clean if o.row.model == e.row.model) for e in clean}
+        largest: dict[str | None, int] = {}
+        for e in clean:
+            largest[e.row.model] = max(e.row.n or 0, largest.get(e.row.model, 0))
         clean = [e for e in clean if (e.row.n or 0) == largest[e.row.model]]  # a part of the queries says less
         models = list(largest)
         best, least = max(clean, key=_value), min(clean, key=_value)
@@ -87,16 +94,7 @@ def _clean(members: Sequence[Entry]) -> list[str]:
     return found
 
 
-def _away(members: Sequence[Entry]) -> list[str]:
-    return _attack(members, "map")
-
-
-def _toward(members: Sequence[Entry]) -> list[str]:
-    return _attack(members, "t-map")
-
-
-def _attack(members: Sequence[Entry], score: str) -> list[str]:
-    lines, _ = attack_lines(e for e in members if e.row.attack and not e.row.defense)
+def _attack(members: Sequence[Entry], lines: Sequence[AttackLine], score: str) -> list[str]:
     if any(line.noise for line in lines):
         lines = [line for line in lines if line.noise]  # with a control, where some have one
     best: tuple[float, AttackLine, Entry] | None = None
@@ -139,6 +137,13 @@ def _defense(members: Sequence[Entry]) -> list[str]:
     defended = [e for e in members if e.row.defense and e.row.task == "query->database" and e.row.value is not None]
     best: tuple[float, Entry, Entry] | None = None
     plain = [e for e in members if not e.row.defense and e.row.metric == "map" and e.row.value is not None]
+    least: dict[tuple[bytes, str, str], Entry] = {}  # of an attack in a file: the undefended model that it hurts most
+    for entry in plain if defended else ():
+        if entry.row.attack:
+            for source in entry.sources:
+                key = (_asked(entry.row), attack_words(entry.row), source)
+                if key not in least or _value(entry) < _value(least[key]):
+                    least[key] = entry
     for entry in defended:
         row = entry.row
         if (
@@ -151,11 +156,13 @@ def _defense(members: Sequence[Entry]) -> list[str]:
             continue  # the worst case is that of the attacker who knows labels
         if row.attack.get("toward") or row.attack.get("adaptive") is False or made_on(row):
             continue  # not adaptive: says nothing about what the defense is worth
-        for other in plain:
-            if set(other.sources) & set(entry.sources) and _same_attack(row, other.row):
-                gain = _value(entry) - _value(other)
-                if best is None or gain > best[0]:
-                    best = (gain, entry, other)
+        keys = [(_asked(row), attack_words(row), source) for source in entry.sources]
+        others = [least[key] for key in keys if key in least]
+        if others:
+            other = min(others, key=lambda e: (_value(e), e.number))
+            gain = _value(entry) - _value(other)
+            if best is None or gain > best[0]:
+                best = (gain, entry, other)
     if best is None:
         return []
     _, entry, other = best
@@ -174,17 +181,9 @@ def _defense(members: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _same_attack(one: Row, other: Row) -> bool:
-    if (
-        not other.attack
-        or one.threat != other.threat
-        or one.n != other.n
-        or one.task != other.task
-        or one.bits != other.bits
-        or (one.attack or {}).get("labels") != other.attack.get("labels")  # an audit has a figure for each attacker
-    ):
-        return False
-    return attack_words(one) == attack_words(other)
+def _asked(row: Row) -> bytes:
+    """Budget and queries of an attack, and its labels, because an audit has a figure for each attacker."""
+    return brief([row.threat, row.n, row.task, row.bits, (row.attack or {}).get("labels")])
 
 
 def _protection(members: Sequence[Entry]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hamguard.report.cells import LONG, Cell, Section, Table
-from hamguard.report.collect import Collected, Entry
+from hamguard.report.collect import Collected, Entry, some
 from hamguard.report.wording import attack_words, goes_toward, threat_words
 
 THREAT_HEAD = (
@@ -22,6 +22,16 @@ SETTING_HEAD = (
     "model", "data", "protocol", "learned from", "method", "network", "bits", "seeds", "queries", "versions",
     "model hash", "split hash",
 )  # fmt: skip
+FOUND = (
+    "protocol",
+    "train",
+    "method",
+    "backbone",
+    "bits",
+    "seed",
+    "n",
+    "version",
+)  # may differ among rows of one model
 
 
 def threat_models(entries: Sequence[Entry]) -> Section:
@@ -38,7 +48,7 @@ def threat_models(entries: Sequence[Entry]) -> Section:
             spends[spent] = None
     if not lines:
         return Section("Threat models")
-    cells = tuple(tuple(map(Cell, (*key, _some(list(spends))))) for key, spends in lines.items())
+    cells = tuple(tuple(map(Cell, (*key, some(list(spends))))) for key, spends in lines.items())
     words = (
         "eps is in units of a pixel's range; Linf bounds the largest change of a pixel, L2 the length of all changes.",
     )
@@ -51,7 +61,8 @@ def threat_models(entries: Sequence[Entry]) -> Section:
 
 def settings(collected: Collected) -> Section:
     """What was measured with what: one line a model and data set; then the files."""
-    groups: dict[tuple[str, ...], dict[str, dict[str, None]]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, str], None]] = {}
+    shared: dict[tuple[str, str], tuple[str, str]] = {}  # models differ in few of them
     for entry in collected.entries:
         row = entry.row
         key = (
@@ -60,16 +71,15 @@ def settings(collected: Collected) -> Section:
             row.hashes.get("model", ""),
             row.hashes.get("split", row.split or ""),
         )
-        found = groups.setdefault(
-            key, {name: {} for name in ("protocol", "train", "method", "backbone", "bits", "seed", "n", "version")}
-        )
-        for name, values in found.items():
+        found = groups.setdefault(key, {})
+        for name in FOUND:
             value = getattr(row, name)
             if value is not None:
-                values[f"{value:,}" if name == "n" else str(value)] = None
+                fact = (name, f"{value:,}" if name == "n" else str(value))
+                found[shared.setdefault(fact, fact)] = None
     lines = []
     for (model, data, digest, split), found in groups.items():
-        each = {name: _some(list(values)) for name, values in found.items()}
+        each = {name: some([text for one, text in found if one == name]) for name in FOUND}
         facts = (
             model, data, each["protocol"], each["train"], each["method"], each["backbone"], each["bits"], each["seed"], each["n"],
             each["version"], digest, split,
@@ -81,8 +91,3 @@ def settings(collected: Collected) -> Section:
         Table("Files", ("file", "rows"), files, 1, len(files) > LONG),
     ]
     return Section("Settings", (), tables)
-
-
-def _some(values: list[str], most: int = 4) -> str:
-    """A few values; of many, how many more."""
-    return ", ".join(values[:most]) + (f" and {len(values) - most:,} more" if len(values) > most else "")
