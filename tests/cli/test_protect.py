@@ -51,7 +51,7 @@ def test_a_folder(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None
     assert snapshot(photos) == before
     assert "4 of 4 pictures protected (8/255, png)" in answer.out and "largest change 8 of 255 levels" in answer.out
     assert "peak memory" in answer.out and "pictures a second" in answer.out and "SSIM" in answer.out
-    assert "not read were left alone: 1 .gif" in answer.out and "hamguard verify" in answer.out
+    assert "Note: left out: 1 GIF (old.gif)\n" in answer.out and "hamguard verify" in answer.out
     assert "Note: png" not in answer.out
     copies = {"a.jpg.png", "a.png", "deep/gray.png", "deep/g.png"}
     assert set(snapshot(out)) == copies | {"protect.json", "protect.jsonl"}
@@ -66,7 +66,7 @@ def test_a_folder(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None
     rows = shell.done("protect", photos, out, "--protector", net, "--json").rows
     assert [row["file"] for row in rows[:-1]] == sorted(name for name in before if not name.endswith(".gif"))
     assert rows[-1]["summary"]["done"] == 4 and rows[-1]["summary"]["fresh"] == 0
-    assert rows[-1]["summary"]["unread"] == {".gif": 1} and rows[-1]["summary"]["change"] == 8
+    assert rows[-1]["summary"]["left_out"] == {"GIF": 1} and rows[-1]["summary"]["change"] == 8
 
 
 def test_other_settings_need_a_restart(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:

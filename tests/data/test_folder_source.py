@@ -114,7 +114,7 @@ def test_line_ends_inside_a_text_and_numbers_as_labels(flat):
 
 def test_pictures_that_are_not_read_are_said(class_folder):
     (class_folder / "owl" / "moves.gif").write_bytes(b"GIF89a")
-    assert read_folder(class_folder).notes == ("pictures in other formats are not read: 1 .gif",)
+    assert read_folder(class_folder).notes == ("left out: 1 GIF (owl/moves.gif)",)
 
 
 def test_missing_empty_and_mixed_folders(tmp_path, class_folder):

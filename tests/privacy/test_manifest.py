@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hamguard.core.errors import RequestError, RunError, StaleError
+from hamguard.core.digests import digest_content
+from hamguard.core.errors import DamagedError, RequestError, RunError, StaleError
 from hamguard.privacy.manifest import LINES, SETTINGS, Entry, Manifest, Named, Settings, read_entries, read_settings
-from hamguard.privacy.names import check_apart, check_free, copy_names, remove_leftovers
+from hamguard.privacy.names import check_apart, check_free, copy_names, no_name
 
 
 def made(**changes) -> Settings:
@@ -20,7 +21,16 @@ def made(**changes) -> Settings:
 
 def done(file: str, source: str = "11", out: str = "") -> Entry:
     return Entry(
-        file=file, source=source, out=out or file, status="done", height=2, width=3, change=8, rmse=0.01, psnr=40.0
+        file=file,
+        source=source,
+        out=out or file,
+        copy_hash=digest_content(b"x"),
+        status="done",
+        height=2,
+        width=3,
+        change=8,
+        rmse=0.01,
+        psnr=40.0,
     )
 
 
@@ -103,7 +113,7 @@ def test_foreign_files_are_refused(tmp_path: Path):
     (tmp_path / LINES).unlink()
     Manifest(tmp_path, made()).begin()
     (tmp_path / LINES).write_text("hello\n")
-    with pytest.raises(RequestError, match=r"protect.jsonl line 1 is not an entry"):
+    with pytest.raises(RequestError, match=r"protect.jsonl is damaged: line 1 is not a JSON object"):
         Manifest(tmp_path, made())
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match="is a file; a folder"):
@@ -166,9 +176,79 @@ def test_foreign_files_are_never_overwritten(tmp_path: Path):
         check_free(out, ["b/c.png"], lambda name: True)
 
 
-def test_only_leftovers_of_this_run_are_removed(tmp_path: Path):
-    names = [".a.abcd1234.png", ".b.abcd1234.png", ".a.png", "a.png", ".a.abcd1234.txt"]
-    for name in names:
-        (tmp_path / name).write_bytes(b"x")
-    remove_leftovers(tmp_path, ["a.png", "missing/c.png"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+def write_one(folder: Path) -> Manifest:
+    manifest = Manifest(folder, made())
+    manifest.begin()
+    (folder / "a.png").write_bytes(b"x")
+    manifest.add(done("a.png"))
+    return manifest
+
+
+def test_a_copy_that_is_not_what_was_written_is_not_kept(tmp_path: Path):
+    write_one(tmp_path)
+    for content in (b"", b"y", b"xx"):
+        (tmp_path / "a.png").write_bytes(content)
+        again = Manifest(tmp_path, made())
+        assert again.kept("a.png", "11", "a.png") is None and again.changed == ["a.png"] and again.owns("a.png")
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").mkdir()
+    assert again.kept("a.png", "11", "a.png") is None
+
+
+@pytest.mark.parametrize("old, new", [('"11"', '"12"'), ('"a.png"', '"b.png"'), ('"digest"', '"digits"'), ("8", "9")])
+def test_a_changed_line_is_damage(tmp_path: Path, old: str, new: str):
+    write_one(tmp_path)
+    text = (tmp_path / LINES).read_text()
+    assert old in text
+    (tmp_path / LINES).write_text(text.replace(old, new, 1))
+    for read in (lambda: Manifest(tmp_path, made()), lambda: read_entries(tmp_path)):
+        with pytest.raises(DamagedError, match="protect.jsonl is damaged: line 1 was changed after it was written"):
+            read()
+    assert not Manifest(tmp_path, made(), restart=True).owns("a.png")
+    assert (tmp_path / "a.png").exists(), "whose it is can no longer be known"
+
+
+@pytest.mark.parametrize("change", [{"eps": 0.5}, {"digest": "0" * 16}, {"digest": None}, {"seed": 7}])
+def test_changed_settings_are_damage(tmp_path: Path, change):
+    write_one(tmp_path)
+    told = json.loads((tmp_path / SETTINGS).read_text()) | change
+    (tmp_path / SETTINGS).write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+    with pytest.raises(DamagedError, match=r"protect\.json is damaged"):
+        Manifest(tmp_path, made())
+
+
+def test_files_of_version_0_1_0_may_be_replaced_but_are_not_trusted(tmp_path: Path):
+    old = {key: value for key, value in made().model_dump().items() if key != "edition"} | {"run": made().digest}
+    (tmp_path / SETTINGS).write_text(json.dumps(old))
+    line = {key: value for key, value in done("a.png").model_dump().items() if key not in ("copy_hash", "frames")}
+    (tmp_path / LINES).write_text(json.dumps(line) + "\n")
+    (tmp_path / "a.png").write_bytes(b"x")
+    again = Manifest(tmp_path, made())
+    assert again.untrusted == 1 and again.owns("a.png") and again.kept("a.png", "11", "a.png") is None
+    again.begin()
+    again.add(done("a.png"))
+    now = Manifest(tmp_path, made())
+    assert now.untrusted == 0 and now.kept("a.png", "11", "a.png") == done("a.png")
+    assert read_settings(tmp_path).edition == 2
+
+
+def test_names_that_are_no_utf8_are_kept_as_they_are(tmp_path: Path):
+    manifest = Manifest(tmp_path, made())
+    manifest.begin()
+    (tmp_path / "caf\udce9.png").write_bytes(b"x")
+    manifest.add(done("caf\udce9.jpg", out="caf\udce9.png"))
+    assert Manifest(tmp_path, made()).kept("caf\udce9.jpg", "11", "caf\udce9.png") is not None
+    (tmp_path / LINES).read_text(encoding="utf-8")
+
+
+def test_names_of_copies_of_odd_names():
+    files = ["two.jfif", "plain", "IMG.2024", "v1.2", "v1.3", "x.thm", "MOVE.MPO"]
+    assert copy_names(files, "png") == {
+        "two.jfif": "two.png", "plain": "plain.png", "IMG.2024": "IMG.2024.png", "v1.2": "v1.2.png", "v1.3": "v1.3.png",
+        "x.thm": "x.thm.png", "MOVE.MPO": "MOVE.png",
+    }  # fmt: skip
+
+
+def test_a_name_that_no_file_can_have_is_no_reason_to_stop(tmp_path: Path):
+    check_free(tmp_path, ["x" * 260 + ".png", "a.png"], lambda name: False)
+    assert no_name(tmp_path / ("x" * 260)) and not no_name(tmp_path / "a.png")

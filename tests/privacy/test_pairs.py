@@ -104,10 +104,10 @@ def test_no_pairs(source: str, out: str, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["[1]", '{"file": 3, "status": "done"}', '{"file": "a"}', "{torn\n"])
 def test_a_damaged_record(line: str, tmp_path: Path) -> None:
     record(tmp_path, line + "\n", {"file": "b", "status": "done"})
-    with pytest.raises(RequestError, match=r"protect\.jsonl, line 1: "):
+    with pytest.raises(RequestError, match=r"protect\.jsonl is damaged: line 1"):
         read_record(tmp_path)
-    (tmp_path / "protect.jsonl").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(RequestError, match="it is no text"):
+    (tmp_path / "protect.jsonl").write_bytes(b"\xff\xfe\xff\n")
+    with pytest.raises(RequestError, match="line 1 is not a JSON object"):
         read_record(tmp_path)
 
 

@@ -47,6 +47,11 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:LENGTH]
 
 
+def digest_content(content: bytes) -> str:
+    """Hash of a file's bytes that are read already; the same as that of `digest_file`."""
+    return hashlib.sha256(content).hexdigest()[:LENGTH]
+
+
 def digest_state(state: Mapping[str, torch.Tensor]) -> str:
     """Hash of a state dictionary: names, types, shapes and values in name order."""
     import torch  # here, so that what only reads and writes files does not wait for it

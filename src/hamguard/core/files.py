@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -92,6 +93,25 @@ def read_bytes(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> bytes
     if len(content) > limit:  # it grew
         raise RequestError(f"{path} has more than {limit:,} bytes, too many for a {what}")
     return content
+
+
+def digest_ordinary(path: Path | str, what: str) -> str:
+    """Hash of a file's bytes, as `digest_file` gives it, of ordinary files only.
+
+    Raises:
+        MissingFileError: there is no such file.
+        RequestError: not an ordinary file, or it cannot be read.
+    """
+    from hamguard.core.digests import LENGTH
+
+    found = hashlib.sha256()
+    with open_ordinary(path, what) as stream:
+        try:
+            while part := stream.read(1 << 20):
+                found.update(part)
+        except OSError as error:
+            raise RequestError(f"{path} cannot be read: {error.strerror or error}") from error
+    return found.hexdigest()[:LENGTH]
 
 
 def read_text(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> str:

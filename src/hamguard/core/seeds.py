@@ -21,7 +21,7 @@ def derive_seed(seed: int, *names: object) -> int:
     False
     """
     text = "/".join([str(int(seed)), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
 
 
 def torch_generator(seed: int, *names: object) -> torch.Generator:

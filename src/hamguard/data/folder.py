@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from hamguard.core.checks import check_choice
-from hamguard.core.digests import digest_bytes, digest_file
+from hamguard.core.digests import digest_bytes, digest_content
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes
 from hamguard.data.cache import Progress, decode_all
 from hamguard.data.dataset import Dataset
 from hamguard.data.registry import source
-from hamguard.images.folder import list_pictures, unread_pictures
+from hamguard.images.folder import left_out_note, look_into, require_pictures
+from hamguard.images.io import read_file
 
 PARTS = {"train": 0, "validation": 1, "query": 2, "database": 3}
 
@@ -119,8 +120,9 @@ def read_folder(folder: Path, *, size: int | None = None, progress: Progress | N
         RequestError: the folder is missing or empty, or labels and pictures do not match.
         ImageError: a picture is broken; the message names it.
     """
-    paths = list_pictures(folder)
-    ids = [path.relative_to(folder).as_posix() for path in paths]
+    contents = look_into(folder)
+    ids = require_pictures(folder, contents)
+    paths = [folder / name for name in ids]
     table = find_table(folder)
     notes: tuple[str, ...] = ()
     texts: tuple[str, ...] | None = None
@@ -139,18 +141,17 @@ def read_folder(folder: Path, *, size: int | None = None, progress: Progress | N
             raise RequestError(f"folder {folder} mixes class folders with {loose} pictures outside of them")
         if loose:
             notes = ("pictures without labels: no class folders and no labels.csv",)
-    if unread := unread_pictures(folder):
-        listed = ", ".join(f"{number:,} {suffix}" for suffix, number in unread.items())
-        notes = (*notes, f"pictures in other formats are not read: {listed}")
+    if note := left_out_note(one for one in contents.left if table is None or folder / one.file != table):
+        notes = (*notes, note)
     class_names = tuple(sorted({name for names in names_of for name in names}))
     column = {name: c for c, name in enumerate(class_names)}
     labels = np.zeros((len(ids), len(class_names)), np.uint8)
     for i, names in enumerate(names_of):
         for name in names:
             labels[i, column[name]] = 1
-    content = digest_bytes(*(digest_file(path).encode() for path in paths))
+    content = digest_bytes(*(digest_content(read_file(path)).encode() for path in paths))
     images = decode_all(
-        [str(path) for path in paths], lambda i: paths[i].read_bytes(), content, size=size, progress=progress
+        [str(path) for path in paths], lambda i: read_file(paths[i]), content, size=size, progress=progress
     )
     return Dataset(
         name=folder.resolve().name,

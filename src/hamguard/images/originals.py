@@ -18,17 +18,10 @@ from PIL import ExifTags, Image, PngImagePlugin
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import ImageError
 from hamguard.core.types import Bytes
-from hamguard.images.io import (
-    BROKEN,
-    MAX_PIXELS,
-    Format,
-    Source,
-    broken,
-    check_picture,
-    on_white,
-    open_picture,
-    upright,
-)
+from hamguard.images.io import BROKEN, MAX_PIXELS, Source, broken, check_picture, label, open_picture, quietly
+from hamguard.images.kinds import Format
+from hamguard.images.layers import on_white
+from hamguard.images.orientation import ORIENTATION, xmp_upright
 
 Metadata = Literal["strip", "no-location", "keep"]
 METADATA: tuple[Metadata, ...] = ("strip", "no-location", "keep")
@@ -36,14 +29,12 @@ METADATA: tuple[Metadata, ...] = ("strip", "no-location", "keep")
 STRIP_PIXELS = 1 << 20
 """Pixels that are worked on at once where a picture may be large."""
 
-_ALPHA_MODES = {"RGBA", "RGBa", "LA", "La", "PA"}
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_WRONG = (*BROKEN, KeyError, AttributeError, OverflowError)  # what Pillow raises on odd metadata
 _PICTURES = {  # offsets of pictures or of strips of them, and fields that hold previews
     0x0100, 0x0101, 0x0111, 0x0117, 0x014A, 0x0201, 0x0202, 0x501B, 0x927C, 0xA005, 0xC634,
 }  # fmt: skip
 _PLACES = {_GPS_IFD, 0x02BC, 0x83BB, 0x8649}  # GPS; XMP, IPTC and Photoshop blocks, which may name places
-_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
+_WIDTH, _HEIGHT = 0xA002, 0xA003
 _LONGEST = 1024  # bytes of a binary field; previews are longer
 _XMP_PICTURES = (b"xmpGImg", b"Thumbnails", b"GImage", b"GDepth", b"GContainer")
 _PNG_LEVEL = 3  # noise hardly packs: level 6 takes twice as long and saves 2% of the bytes
@@ -60,6 +51,7 @@ class Original:
         icc: color profile; empty where there is none or it does not fit 8-bit RGB or gray.
         exif: EXIF block to write; empty for none.
         xmp: XMP packet to write; empty for none.
+        frames: how many pictures the file holds, of which this is the first.
     """
 
     pixels: Bytes
@@ -67,6 +59,7 @@ class Original:
     icc: bytes = b""
     exif: bytes = b""
     xmp: bytes = b""
+    frames: int = 1
 
     @property
     def seen(self) -> Bytes:
@@ -85,12 +78,13 @@ def lay_on_white(pixels: Bytes, alpha: Bytes) -> Bytes:
     out = np.empty_like(pixels)
     gray = pixels.ndim == 2
     for rows in strips(*pixels.shape[:2]):
-        part = Image.fromarray(np.ascontiguousarray(pixels[rows])).convert("RGB")
-        part.putalpha(Image.fromarray(np.ascontiguousarray(alpha[rows])))
-        out[rows] = np.asarray(on_white(part).convert("L" if gray else "RGB"))
+        part = Image.fromarray(np.ascontiguousarray(pixels[rows]))
+        flat = on_white(part, Image.fromarray(np.ascontiguousarray(alpha[rows])))
+        out[rows] = np.asarray(flat.convert("L" if gray else "RGB"))
     return out
 
 
+@quietly
 def read_original(
     source: Source, *, name: str | None = None, metadata: Metadata = "strip", max_pixels: int = MAX_PIXELS
 ) -> Original:
@@ -108,32 +102,21 @@ def read_original(
         ImageError: not a picture, missing, truncated, or larger than `max_pixels`; the message names the file.
     """
     check_choice("metadata", metadata, METADATA)
-    name = name or ("picture" if isinstance(source, bytes) else str(source))
-    picture = open_picture(source, name, max_pixels)
+    name = label(source, name)
+    opened = open_picture(source, name, max_pixels)
+    picture = opened.picture
     icc = picture.info.get("icc_profile") or b""
     if picture.mode in {"CMYK", "YCCK", "LAB"}:  # the profile describes the inks, not the RGB values made of them
         icc = b""
     try:
-        picture.load()
-        turned = upright(picture)
-        exif = _exif_bytes(picture, turned.size, location=metadata == "keep") if metadata != "strip" else b""
-        del picture  # a large one counts
-        pixels, alpha = _layers(turned)
-    except BROKEN as error:
+        colors, alpha = opened.layers()
+        exif = _exif_bytes(picture, colors.size, location=metadata == "keep") if metadata != "strip" else b""
+        xmp = _xmp_bytes(picture.info) if metadata == "keep" else b""
+        frames = opened.frames
+        del picture, opened  # a large one counts
+        return Original(np.array(colors), None if alpha is None else np.array(alpha), icc, exif, xmp, frames)
+    except (*BROKEN, MemoryError) as error:
         raise broken(name, error) from error
-    return Original(pixels, alpha, icc, exif, _xmp_bytes(turned.info) if metadata == "keep" else b"")
-
-
-def _layers(picture: Image.Image) -> tuple[Bytes, Bytes | None]:
-    if picture.mode in {"RGB", "L"} and "transparency" not in picture.info:
-        return np.array(picture), None
-    clear = picture.mode in _ALPHA_MODES or "transparency" in picture.info
-    if not clear or picture.mode.startswith("I"):
-        return np.array(on_white(picture), dtype=np.uint8), None
-    gray = picture.mode in {"1", "L", "LA", "La"}
-    layer = picture.convert("RGBA")
-    alpha = np.array(layer.getchannel("A"))
-    return np.array(layer.getchannel("R") if gray else layer.convert("RGB")), alpha
 
 
 def _exif_bytes(picture: Image.Image, size: tuple[int, int], *, location: bool) -> bytes:
@@ -144,8 +127,8 @@ def _exif_bytes(picture: Image.Image, size: tuple[int, int], *, location: bool) 
         kept.endian = found.endian
         for tag, value in _fields(found, location).items():
             kept[tag] = value
-        if _ORIENTATION in found:
-            kept[_ORIENTATION] = 1
+        if ORIENTATION in found:
+            kept[ORIENTATION] = 1
         inner = _fields(found.get_ifd(_EXIF_IFD), location)
         for tag, side in ((_WIDTH, size[0]), (_HEIGHT, size[1])):  # a turned picture has changed sides
             if tag in inner:
@@ -155,7 +138,7 @@ def _exif_bytes(picture: Image.Image, size: tuple[int, int], *, location: bool) 
         if location and (places := dict(found.get_ifd(_GPS_IFD))):
             kept[_GPS_IFD] = places
         return kept.tobytes() if len(kept) else b""
-    except _WRONG:
+    except BROKEN:
         return b""
 
 
@@ -173,7 +156,7 @@ def _fields(ifd: Mapping[int, Any], location: bool) -> dict[int, Any]:
 def _xmp_bytes(info: Mapping[Any, Any]) -> bytes:
     packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
-    return b"" if any(mark in packet for mark in _XMP_PICTURES) else packet
+    return b"" if any(mark in packet for mark in _XMP_PICTURES) else xmp_upright(packet)
 
 
 def encode_original(

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hamguard.core.digests import digest_content
 from hamguard.core.errors import ImageError, RequestError, RunError
 from hamguard.core.types import Bytes
 from hamguard.images.distortion import measure_distortion
-from hamguard.images.io import decode
+from hamguard.images.io import decode, read_file
 from hamguard.images.named_views import parse_view
 from hamguard.images.views import fit_to
 from hamguard.models.encode import codes_of
@@ -139,12 +140,13 @@ def measure_effect(
             else:
                 run.search_among(decode(pairing.alone[name]))
         except ImageError as error:
-            run.problems.append(str(error))
+            if name in by_name:  # that a file has no partner is said already, and no file counts twice
+                run.problems.append(str(error))
         if progress:
             progress(number, len(names))
     if not run.pairs:
         raise RunError(f"none of {len(pairing.pairs)} pairs could be compared: {run.problems[0]}")
-    return run.finish(pairing.problems)
+    return run.finish(pairing)
 
 
 class _Run:
@@ -171,11 +173,17 @@ class _Run:
         """A pair.
 
         Raises:
-            ImageError: one of its files is broken, or their sizes differ; a good original is searched all the same.
+            ImageError: one of its files is broken, the copy is not the one that protect wrote, or their sizes differ; a good
+                original is searched all the same.
         """
         original = decode(pair.original)
         try:
-            protected = decode(pair.protected)
+            content = read_file(pair.protected)
+            if pair.written and digest_content(content) != pair.written:
+                raise ImageError(
+                    f"{pair.protected} is not the copy that protect wrote: it was changed or replaced since"
+                )
+            protected = decode(content, name=str(pair.protected))
             if protected.shape[:2] != original.shape[:2]:
                 sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (protected, original)]
                 raise ImageError(f"{pair.protected} has {sizes[0]} pixels, its original {sizes[1]}")
@@ -234,7 +242,7 @@ class _Run:
                     codes.copies.setdefault(kind, []).append(code)
         return kinds
 
-    def finish(self, problems: list[str]) -> Measured:
+    def finish(self, pairing: Pairing) -> Measured:
         """Ranks of everything, once all codes are known."""
         sides = []
         for codes in self.codes:
@@ -250,7 +258,7 @@ class _Run:
         ]
         return Measured(
             self.pairs, self.looks, self.matchers, sides, len(self.codes[0].originals),
-            [*problems, *self.problems], notes,
+            [*pairing.problems, *self.problems], [*pairing.notes, *notes],
         )  # fmt: skip
 
 

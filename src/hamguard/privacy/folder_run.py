@@ -20,17 +20,18 @@ import torch
 from torch import Tensor
 
 from hamguard.core.checks import check_range
-from hamguard.core.digests import digest_file
+from hamguard.core.digests import digest_content
 from hamguard.core.errors import ImageError, RunError, StoppedError
 from hamguard.core.files import replacing
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes
 from hamguard.images.distortion import measure_distortion
-from hamguard.images.io import probe
+from hamguard.images.io import probe, read_file
 from hamguard.images.originals import Original, encode_original, read_original, strips
 from hamguard.images.views import crop_image
 from hamguard.models.protector import Protector
 from hamguard.privacy.manifest import Entry, Manifest
+from hamguard.privacy.names import no_name
 from hamguard.privacy.protect import (
     TILE,
     add_noise,
@@ -206,13 +207,14 @@ class FolderRun:
         """In a thread: the picture, or the entry of one that is done or cannot be."""
         path, settings = self.source / file, self.manifest.settings
         try:
-            source = digest_file(path)
-        except OSError as error:
-            return self._skipped(file, "", f"{file} cannot be read: {error.strerror or error}")
+            content = read_file(path, file)  # once: what is hashed is what is decoded
+        except ImageError as error:
+            return self._skipped(file, "", str(error))
+        source = digest_content(content)
         if (kept := self.manifest.kept(file, source, self.names[file])) is not None:
             return kept
         try:
-            original = read_original(path, name=file, metadata=settings.metadata)
+            original = read_original(content, name=file, metadata=settings.metadata)
         except ImageError as error:
             return self._skipped(file, source, str(error))
         height, width = original.pixels.shape[:2]
@@ -257,13 +259,14 @@ class FolderRun:
             )
         except ImageError as error:
             return self._skipped(one.file, one.source, str(error))
-        entry = self._measured(one, content, name)
         path = self.out / name
+        if reason := no_name(path):
+            return self._skipped(one.file, one.source, f"{one.file}: its copy can have no name here: {reason}")
+        entry = self._measured(one, content, name)
         if path.exists() and not self.manifest.owns(name):
             raise RunError(f"{path} appeared while protect ran; it is never overwritten")
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-            path.unlink(missing_ok=True)  # an old copy must not pass for this one if the next two steps are cut
             self.manifest.add(entry)
         return entry
 
@@ -281,8 +284,9 @@ class FolderRun:
             ssim = None if math.isnan(found) else found
         height, width = before.shape[:2]
         return Entry(
-            file=one.file, source=one.source, out=name, status="done", height=height, width=width,
-            change=change, rmse=rmse, psnr=-20 * math.log10(rmse) if rmse else None, ssim=ssim,
+            file=one.file, source=one.source, out=name, copy_hash=digest_content(content), status="done",
+            frames=one.original.frames, height=height, width=width, change=change, rmse=rmse,
+            psnr=-20 * math.log10(rmse) if rmse else None, ssim=ssim,
         )  # fmt: skip
 
     def _skipped(self, file: str, source: str, reason: str) -> Entry:

@@ -1,27 +1,37 @@
 """What protect did to a folder: `protect.json` says how, `protect.jsonl` has one object a file, added as files are finished.
 
 Both lie in the folder that may be published, so they name no place of this machine. The same run goes on from them after a kill; a
-file is finished when its last line says so, its source still has the same content, and its copy is there. A line is
-written just before its copy takes its name, so a kill in between leaves a line without a copy, which is done again.
+file is finished when its last line says so, its source still has the same content, and its copy is the one that was written: the
+line has the hash of both. A line is on the disk just before its copy takes its name, so a kill in between leaves a line without
+its copy, which is done again. Settings and lines are sealed. Version 0.1.0 wrote neither seals nor hashes of copies: what it
+made may be replaced, but is not trusted.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SkipValidation, ValidationError
 
 from hamguard import __version__
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import RequestError, RunError, StaleError
-from hamguard.core.files import write_json
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, RunError, StaleError
+from hamguard.core.files import check_seal, digest_ordinary, read_bytes, read_sealed, seal, write_sealed
 
 SETTINGS, LINES = "protect.json", "protect.jsonl"
-_REPEATED = ("run", "version")  # not part of what a run is
+EDITION = 2
+"""Of the two files; the first had no seals and no hashes of copies."""
+
+LINES_LIMIT = 2 << 30  # bytes; about 400 a picture
+_REPEATED = ("run", "version", "edition")  # not part of what a run is
+Text = SkipValidation[
+    str
+]  # names of files that are no UTF-8 are no text to the validator; `read_line` looks at the type
 
 
 class Named(BaseModel):
@@ -39,6 +49,7 @@ class Settings(BaseModel):
     Attributes:
         run: hash of all that follows but the names of weights.
         version: hamguard's version.
+        edition: of the two files; 1 where it is not said.
         protector: the generator.
         surrogate: hashes of the models that it learned against; searches by them are no proof.
         eps: bound, in pixel units.
@@ -55,6 +66,7 @@ class Settings(BaseModel):
 
     run: str = ""
     version: str = __version__
+    edition: int = 1
     protector: Named
     surrogate: list[str] = []
     eps: float
@@ -81,8 +93,10 @@ class Entry(BaseModel):
         file: path of the source inside its folder.
         source: content hash of the source; empty where it could not be read.
         out: path of the copy inside its folder; empty where there is none.
-        status: done or skipped.
-        reason: why it was skipped.
+        copy_hash: content hash of the copy.
+        status: done, skipped (it could not be done) or left out (no picture that is read).
+        reason: why it was skipped or left out.
+        frames: pictures in the file, of which the copy has the first.
         height, width: in pixels, upright.
         change: largest change of a value in levels of 255, after decoding the copy.
         rmse: root mean squared change, pixels in [0, 1].
@@ -92,11 +106,13 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file: str
+    file: Text
     source: str = ""
-    out: str = ""
-    status: Literal["done", "skipped"]
-    reason: str = ""
+    out: Text = ""
+    copy_hash: str = ""
+    status: Literal["done", "skipped", "left out"]
+    reason: Text = ""
+    frames: int = 1
     height: int = 0
     width: int = 0
     change: int = 0
@@ -114,17 +130,23 @@ class Manifest:
         restart: throw away what an earlier run left, its copies included.
 
     Attributes:
-        entries: the last entry of each file.
+        entries: the last entry of each file that is trusted.
+        changed: copies that were not what protect wrote, as `kept` found them.
+        untrusted: how many copies version 0.1.0 made, which kept no hashes of them.
 
     Raises:
         RequestError: OUT is a file, or holds files of these names that protect did not write.
+        DamagedError: they were changed since; with `restart`, lines that were are left out.
         StaleError: OUT belongs to a run with other settings.
         RunError: the files cannot be written.
     """
 
     def __init__(self, folder: Path | None, settings: Settings, *, restart: bool = False) -> None:
-        self.folder, self.settings = folder, settings.model_copy(update={"run": settings.digest})
+        self.folder, self.settings = folder, settings.model_copy(update={"run": settings.digest, "edition": EDITION})
         self.entries: dict[str, Entry] = {}
+        self.changed: list[str] = []
+        self.untrusted = 0
+        self._stored: Settings | None = None
         self._ours: set[str] = set()
         self._lock = threading.Lock()
         if folder is None:
@@ -139,8 +161,11 @@ class Manifest:
             if (folder / LINES).exists():
                 raise RequestError(f"{folder / LINES} is there without {SETTINGS}; give another folder")
             return
-        lines, whole = _read_lines(folder / LINES)
-        self.entries = {entry.file: entry for entry in lines}
+        self._stored = stored
+        lines, whole = _read_lines(folder / LINES, damaged_too=not restart)
+        last = {entry.file: entry for entry in lines}
+        self.entries = {file: entry for file, entry in last.items() if entry.status != "done" or entry.copy_hash}
+        self.untrusted = len(last) - len(self.entries)
         self._ours = {entry.out for entry in lines if entry.out}
         if restart:
             for out in self._ours:
@@ -148,7 +173,7 @@ class Manifest:
                     (folder / out).unlink(missing_ok=True)
             (folder / LINES).unlink(missing_ok=True)
             (folder / SETTINGS).unlink()
-            self.entries, self._ours = {}, set()
+            self.entries, self._ours, self._stored, self.untrusted = {}, set(), None, 0
         elif stored.run != self.settings.run:
             changed = ", ".join(_differences(stored, self.settings)) or "what defines a run"
             raise StaleError(
@@ -160,8 +185,9 @@ class Manifest:
 
     def begin(self) -> None:
         """Write the settings, before the first copy."""
-        if self.folder is not None and not (self.folder / SETTINGS).exists():
-            write_json(self.folder / SETTINGS, self.settings.model_dump())
+        if self.folder is not None and (self._stored is None or self._stored.edition < EDITION):
+            write_sealed(self.folder / SETTINGS, self.settings.model_dump())
+            self._stored = self.settings
 
     def owns(self, out: str) -> bool:
         """Whether a file of OUT was written by this run or the one that it goes on with."""
@@ -170,10 +196,17 @@ class Manifest:
     def kept(self, file: str, source: str, out: str) -> Entry | None:
         """The entry of a file that need not be done again."""
         entry = self.entries.get(file)
-        if entry is None or not source or entry.source != source:
+        if entry is None or not source or entry.source != source or entry.status == "left out":
             return None
-        if entry.status == "done" and (entry.out != out or self.folder is None or not (self.folder / out).is_file()):
-            return None
+        if entry.status == "done":
+            if entry.out != out or self.folder is None:
+                return None
+            try:
+                if digest_ordinary(self.folder / out, "copy") != entry.copy_hash:
+                    self.changed.append(out)
+                    return None
+            except RequestError:  # not there: the last run was stopped before it took its name
+                return None
         return entry
 
     def add(self, entry: Entry) -> None:
@@ -188,8 +221,11 @@ class Manifest:
                 return
             path = self.folder / LINES
             try:
-                with path.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(entry.model_dump(), ensure_ascii=False) + "\n")
+                line = json.dumps(seal(entry.model_dump()), ensure_ascii=False) + "\n"
+                with path.open("ab") as stream:
+                    stream.write(line.encode("utf-8", "backslashreplace"))
+                    stream.flush()
+                    os.fsync(stream.fileno())
             except OSError as error:
                 raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -227,26 +263,56 @@ def read_entries(folder: Path | str) -> list[Entry]:
 def _stored(folder: Path) -> Settings | None:
     path = folder / SETTINGS
     try:
-        return Settings.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+        told = read_sealed(path, "settings of protect", old=lambda content: "edition" not in content)
+        return Settings.model_validate(told)
+    except MissingFileError:
         return None
-    except (OSError, ValidationError) as error:
+    except ValidationError as error:
         raise RequestError(f"{path} was not written by hamguard protect, or is damaged; give another folder") from error
 
 
-def _read_lines(path: Path) -> tuple[list[Entry], int]:
-    """Entries, and how many bytes of the file are whole lines."""
-    content = path.read_bytes() if path.is_file() else b""
+def _read_lines(path: Path, *, damaged_too: bool = True) -> tuple[list[Entry], int]:
+    """Entries, and how many bytes of the file are whole lines.
+
+    Raises:
+        DamagedError: a line is not as it was written; with `damaged_too` off, it is left out.
+    """
+    try:
+        content = read_bytes(path, "lines of protect", limit=LINES_LIMIT)
+    except MissingFileError:
+        return [], 0
     whole = content.rfind(b"\n") + 1
     entries = []
-    for number, line in enumerate(content[:whole].splitlines(), 1):
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], 1):
         try:
-            entries.append(Entry.model_validate_json(line))
+            entries.append(Entry.model_validate(read_line(path, number, line)))
+        except DamagedError:
+            if damaged_too:
+                raise
         except ValidationError as error:
-            raise RequestError(
-                f"{path} line {number} is not an entry of hamguard protect; give another folder"
-            ) from error
+            if damaged_too:
+                raise DamagedError(
+                    path, f"line {number} is not an entry of hamguard protect; give another folder"
+                ) from error
     return entries, whole
+
+
+def read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The JSON object of a line, with its seal compared; version 0.1.0 sealed none.
+
+    Raises:
+        DamagedError: no JSON object, or not as it was written.
+    """
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, f"line {number} is not a JSON object") from error
+    if not isinstance(told, dict) or not all(isinstance(told.get(key) or "", str) for key in ("file", "out", "reason")):
+        raise DamagedError(path, f"line {number} is not an entry of hamguard protect; give another folder")
+    try:
+        return check_seal(told, path, old=lambda content: "copy_hash" not in content)
+    except DamagedError as error:
+        raise DamagedError(path, f"line {number} was changed after it was written") from error
 
 
 def _differences(a: Settings, b: Settings) -> list[str]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from hamguard.core.errors import RequestError
-from hamguard.images.io import SUFFIXES
+from hamguard.images.kinds import SUFFIXES, without_suffix
 from hamguard.privacy.manifest import LINES, SETTINGS, inside
 
 SUFFIX: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 """What the names of copies end in."""
 
-_LEFTOVER = re.compile(r"^\..+\.[a-z0-9_]{8}\.(png|jpe?g|webp)$", re.IGNORECASE)  # see `core.files.replacing`
+_NO_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
 
 def copy_names(files: Sequence[str], kind: str) -> dict[str, str]:
     """Where the copy of each file goes, both as paths inside their folders.
 
-    A file that has the format already keeps its name; the others change the suffix: `a.jpg` becomes `a.png`. Where two meet,
+    A file that has the format already keeps its name; the others change the suffix: `a.jpg` becomes `a.png`, and a name without
+    a suffix of pictures gets one: `IMG.2024` becomes `IMG.2024.png`. Where two meet,
     the one that keeps its name has it, else the first; the other's old suffix stays in: `a.jpg.png`. Names that differ only in
     capitals meet, too, because on many disks they are one file.
 
@@ -45,7 +46,7 @@ def copy_names(files: Sequence[str], kind: str) -> dict[str, str]:
             continue
         suffix = SUFFIX[kind]
         number = 2
-        found = take(file, str(PurePosixPath(file).with_suffix(suffix))) or take(file, file + suffix)
+        found = take(file, without_suffix(file) + suffix) or take(file, file + suffix)
         while not found:
             found = take(file, f"{file}.{number}{suffix}")
             number += 1
@@ -79,19 +80,18 @@ def check_free(folder: Path, names: Iterable[str], ours: Callable[[str], bool]) 
         path = folder / name
         if not inside(folder, path):
             raise RequestError(f"{path} leads out of {folder} by a link; give another folder")
+        if no_name(path):  # the run says so of that file, and does the others
+            continue
         if (path.exists() or path.is_symlink()) and not ours(name):
             raise RequestError(f"{path} exists and was not written by hamguard protect; it is never overwritten")
         if name in (SETTINGS, LINES):  # no picture is called so
             raise RequestError(f"{path} is a file of protect's own")
 
 
-def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove half-written copies of a run that was killed: temporary names beside the places of this run's copies."""
-    stems: dict[Path, set[str]] = {}
-    for name in names:
-        path = folder / name
-        stems.setdefault(path.parent, set()).add(path.stem)
-    for parent, known in stems.items():
-        for path in parent.iterdir() if parent.is_dir() else ():
-            if _LEFTOVER.match(path.name) and path.name[1:].rsplit(".", 2)[0] in known:
-                path.unlink(missing_ok=True)
+def no_name(path: Path) -> str:
+    """Why a file cannot be called so on its disk; empty where it can."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return str(error.strerror) if error.errno in _NO_NAME else ""
+    return ""

@@ -6,17 +6,17 @@ what it does not name is paired by its relative path, then by its relative path 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from hamguard.core.errors import RequestError
-from hamguard.images.folder import list_pictures
-
-SETTINGS, RECORD = "protect.json", "protect.jsonl"
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError
+from hamguard.core.files import read_bytes, read_sealed
+from hamguard.images.folder import left_out_note, list_pictures, look_into, require_pictures
+from hamguard.images.kinds import without_suffix
+from hamguard.privacy.manifest import LINES, LINES_LIMIT, SETTINGS, read_line
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Pair:
         name: path of the original inside its folder.
         original: its file.
         protected: the copy's file.
+        written: hash of the copy that protect wrote, see `digest_content`; empty where that is not known.
     """
 
     name: str
     original: Path
     protected: Path
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Pairing:
     Attributes:
         pairs: in the order of their names.
         alone: originals without a copy, by name; they are searched all the same.
-        problems: one line for each file that has no partner, or several.
+        problems: one line for each file that has no partner, or several; every name in `alone` has one.
+        notes: what else a reader must know.
     """
 
     pairs: list[Pair]
     alone: dict[str, Path]
     problems: list[str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,25 +96,36 @@ def find_pairs(source: Path, out: Path) -> Pairing:
         out: folder of copies; for one original also its copy.
 
     Raises:
-        RequestError: one of them is missing, both are the same, a folder stands against a file, a record is damaged, or there
-            is not a single pair.
+        RequestError: one of them is missing or neither file nor folder, both are the same, a folder stands against a file, a
+            record is damaged, or there is not a single pair.
     """
     for place in (source, out):
         if not place.exists():
             raise RequestError(f"{place} does not exist; give the originals and their protected copies")
+        if not place.is_file() and not place.is_dir():
+            raise RequestError(f"{place} is not an ordinary file; give the originals and their protected copies")
     if source.resolve() == out.resolve():
         raise RequestError(f"originals and protected copies are both {source}; give two places")
     if out.is_file():
         if source.is_dir():
             raise RequestError(f"{source} is a folder and {out} a file; give two folders or two files")
-        return Pairing([Pair(source.name, source, out)], {}, [])
+        written = read_record(out.parent).get(source.name, {})
+        known = written.get("copy_hash") if written.get("out") == out.name else None
+        return Pairing([Pair(source.name, source, out, known or "")], {}, [])
     single = source.is_file()
     base = source.parent if single else source
-    originals = [source] if single else _outside(list_pictures(source), source, out)
+    notes: tuple[str, ...] = ()
+    if single:
+        originals = [source]
+    else:
+        found = look_into(source)
+        originals = _outside([source / name for name in require_pictures(source, found)], source, out)
+        left = [one for one in found.left if _outside([source / one.file], source, out)]
+        notes = (f"{note}; without a copy",) if (note := left_out_note(left)) else ()
     copies = _outside(list_pictures(out), out, source)
     pairing = _pair(
         {path.relative_to(base).as_posix(): path for path in originals},
-        {path.relative_to(out).as_posix(): path for path in copies}, read_record(out), out, others=not single,
+        {path.relative_to(out).as_posix(): path for path in copies}, read_record(out), out, notes, others=not single,
     )  # fmt: skip
     if not pairing.pairs:
         first = f": {pairing.problems[0]}" if pairing.problems else ""
@@ -127,8 +142,9 @@ def _outside(paths: Iterable[Path], folder: Path, other: Path) -> list[Path]:
 
 
 def _pair(
-    originals: dict[str, Path], copies: dict[str, Path], record: dict[str, dict[str, Any]], out: Path, *, others: bool
-) -> Pairing:
+    originals: dict[str, Path], copies: dict[str, Path], record: dict[str, dict[str, Any]], out: Path,
+    notes: tuple[str, ...], *, others: bool,
+) -> Pairing:  # fmt: skip
     pairs: dict[str, str] = {}  # name of the original to name of its copy
     told_of: set[str] = set()
     problems: dict[str, str] = {}
@@ -146,6 +162,7 @@ def _pair(
             problems[name] = f"{name}: its protected copy {told or 'without a name'} is not in {out}"
         else:
             problems[name] = f"{name} was not protected: {entry.get('reason') or 'no reason given'}"
+    told_by = set(pairs)  # paired by the record, which may have hashes
     free = [name for name in copies if name not in told_of]
     rest = [name for name in originals if name not in pairs and name not in problems]
     pairs |= {name: name for name in set(rest) & set(free)}
@@ -154,10 +171,10 @@ def _pair(
     asking: dict[str, list[str]] = defaultdict(list)
     for name in free:
         if name not in taken:
-            by_stem[_stem(name)].append(name)
+            by_stem[without_suffix(name)].append(name)
     for name in rest:
         if name not in pairs:
-            asking[_stem(name)].append(name)
+            asking[without_suffix(name)].append(name)
     for stem, names in asking.items():
         found = by_stem.get(stem, [])
         if len(names) == len(found) == 1:
@@ -176,42 +193,45 @@ def _pair(
     strays = [name for name in free if name not in taken] if others else []
     lines = [problems[name] for name in originals if name in problems]
     lines += [f"{name} in {out} has no original" for name in strays]
+    hashes = {name: str(record[name].get("copy_hash") or "") if name in told_by else "" for name in pairs}
+    unsure = sum(not hashes[name] for name in told_by)
+    if unsure:
+        notes = (
+            *notes, f"{out / LINES} has no hash of {unsure:,} copies (an older hamguard wrote it), so it is not known whether they "
+            "are as protect wrote them",
+        )  # fmt: skip
     return Pairing(
-        [Pair(name, originals[name], copies[pairs[name]]) for name in originals if name in pairs],
+        [Pair(name, originals[name], copies[pairs[name]], hashes[name]) for name in originals if name in pairs],
         {name: path for name, path in originals.items() if name not in pairs},
-        lines,
-    )
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()
+        lines, notes,
+    )  # fmt: skip
 
 
 def read_record(out: Path) -> dict[str, dict[str, Any]]:
     """What `protect.jsonl` says of each original, by its path; the last line of a picture counts.
 
     Raises:
-        RequestError: a line is no object with `file` and `status`. A torn last line, as a stopped run leaves it, is left out.
+        DamagedError: a line is no object with `file` and `status`, or was changed after it was written. A torn last line, as a
+            stopped run leaves it, is left out.
     """
-    path = out / RECORD
-    if not path.is_file():
-        return {}
+    path = out / LINES
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{path} is damaged: it is no text") from error
+        content = read_bytes(path, "lines of protect", limit=LINES_LIMIT)
+    except MissingFileError:
+        return {}
+    lines = content.split(b"\n")
     found = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
+            entry = read_line(path, number, line)
+        except DamagedError:
             if number == len(lines):
                 break
-            raise RequestError(f"{path}, line {number}: not a JSON object") from error
-        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str) or "status" not in entry:
-            raise RequestError(f"{path}, line {number}: an object with file and status is needed")
+            raise
+        if not isinstance(entry.get("file"), str) or "status" not in entry:
+            raise DamagedError(path, f"line {number}: an object with file and status is needed")
         found[entry["file"]] = entry
     return found
 
@@ -220,17 +240,13 @@ def read_protection(out: Path) -> Protection:
     """What `protect.json` says, in the folder of protected copies, or beside one.
 
     Raises:
-        RequestError: it is damaged.
+        DamagedError: it is damaged, or was changed after it was written.
     """
     path = (out if out.is_dir() else out.parent) / SETTINGS
-    if not path.is_file():
-        return Protection(False, "", "", None, frozenset(), frozenset(), {})
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is damaged: it is no JSON") from error
-    if not isinstance(told, dict):
-        raise RequestError(f"{path} is damaged: an object is needed, got {type(told).__name__}")
+        told = read_sealed(path, "settings of protect", old=lambda content: "edition" not in content)
+    except MissingFileError:
+        return Protection(False, "", "", None, frozenset(), frozenset(), {})
     named = told.get("protector")
     protector = named if isinstance(named, dict) else {}
     eps = told.get("eps")
