@@ -108,3 +108,47 @@ def test_wrong_splits_and_absent_pictures_are_explained(make_dataset):
         picture_groups(absent)
     with pytest.raises(DataMissingError, match="put them there"):
         drop_duplicates(absent, make_split(dataset, "seeded"))
+
+
+def found(labels, names=None, rule="seeded"):
+    """Findings on a set of pictures that all differ."""
+    labels = np.array(labels, np.uint8)
+    images = ImageStore(np.arange(len(labels) * 64, dtype=np.uint32).view(np.uint8).reshape(len(labels), 16, 16))
+    names = names or tuple(f"c{c}" for c in range(labels.shape[1]))
+    dataset = Dataset("set", images, labels, names, np.arange(len(labels)).astype(str))
+    return check_dataset(dataset, make_split(dataset, rule)).findings
+
+
+def test_one_class_measures_nothing():
+    words = "every query shares a label with every database picture: chance level is 1, nothing can be measured"
+    assert found([[1]] * 24) == (words,)
+    assert found([[1, i % 2] for i in range(24)]) == (words,)
+    assert words not in found([[1, 0]] * 23 + [[0, 1]])
+
+
+def test_labels_of_one_picture_each_measure_nothing():
+    own = found(np.eye(12))
+    assert "no label stands on two pictures: only changed copies of a picture can be searched for" in own
+    assert "no query shares a label with a database picture: nothing can be measured" in own
+    assert found(np.eye(12), rule="copies")[-1].startswith("no label stands on two pictures")
+
+
+def test_a_set_without_labels_measures_nothing():
+    assert "no picture has a label: nothing can be measured by labels" in found(np.zeros((12, 0)))
+
+
+def test_labels_that_look_alike_are_named():
+    labels = np.eye(4)[np.arange(24) % 4]
+    said = found(labels, ("Cat", "cat", "hot dog", "hotdog"))
+    assert said == (
+        "labels differ only in case, space or form of their letters: 'Cat' and 'cat'; 'hot dog' and 'hotdog'",
+    )
+    assert found(labels, ("cat", "cats", "dog", "do g2")) == ()
+
+
+def test_labels_for_missing_values_and_labels_without_pictures_are_named():
+    labels = np.eye(5)[np.arange(24) % 3]
+    assert found(labels, ("a", "b", "nan", "c", "d")) == (
+        "8 pictures carry the label 'nan', which programs write where a value is missing",
+        "2 of 5 labels have no picture",
+    )

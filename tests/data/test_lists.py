@@ -1,11 +1,15 @@
 import lzma
+import os
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.data.check import check_dataset
-from hamguard.data.lists import choose_lists, find_lists, read_lists
+from hamguard.data.list_files import find_lists
+from hamguard.data.lists import choose_lists, read_lists
 from hamguard.data.sources import expand, open_source
 from hamguard.images.io import encode
 
@@ -176,3 +180,143 @@ def test_listed_paths_stay_in_their_folder(tmp_path, climb):
         open_source(f"lists:{tmp_path}")
     dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)  # labels can be checked all the same
     assert "lead out of the folder" in dataset.images.missing
+
+
+def save_single(folder, write, parts=PATHS):
+    """Lists of one file each; `write` makes a line of a path and its marks."""
+    for part, rows in parts.items():
+        (folder / f"{part}.txt").write_text("\n".join(write(f"pics/{i}.png", LABELS[i].split()) for i in rows))
+
+
+WAYS = {
+    "commas": lambda path, marks: f"{path},{','.join(marks)}",
+    "commas and space": lambda path, marks: f"{path}, {', '.join(marks)} ,",
+    "semicolons": lambda path, marks: f"{path};{';'.join(marks)};",
+    "tabs": lambda path, marks: f"{path}\t" + "\t".join(marks),
+    "quotes": lambda path, marks: f'"{path}",{",".join(marks)}',
+    "backslashes": lambda path, marks: path.replace("/", "\\") + " " + " ".join(marks) + "\r",
+    "dot": lambda path, marks: f"./{path} {' '.join(marks)}",
+    "decimals": lambda path, marks: f"{path} {' '.join(mark + '.0' for mark in marks)}",
+    "blank lines": lambda path, marks: f" , \n{path} {' '.join(marks)}\n",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_list_written_in_many_ways(tmp_path, way):
+    save_single(tmp_path, lambda path, marks: f"{path} {' '.join(marks)}")
+    save_pictures(tmp_path)
+    plain, split = open_source(f"lists:{tmp_path}")
+    save_single(tmp_path, WAYS[way])
+    dataset, again = open_source(f"lists:{tmp_path}")
+    assert dataset.ids.tolist() == plain.ids.tolist() == [f"pics/{i}.png" for i in (3, 4, 5, 6, 7, 8, 0, 1, 2)]
+    assert np.array_equal(dataset.labels, plain.labels) and dataset.notes == ()
+    assert again.digest == split.digest
+
+
+@pytest.mark.parametrize("sign", [" ", ",", ";", "\t"])
+def test_pairs_of_lists_with_other_separators(tmp_path, sign):
+    save_pairs(tmp_path, labels=[sign.join(label.split()) + sign for label in LABELS])
+    dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)
+    assert dict(zip(dataset.ids, dataset.labels.tolist(), strict=True))["pics/4.png"] == [1, 1]
+
+
+def test_upper_case_names_of_lists(tmp_path):
+    save_pairs(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("_train_", "_Train_").replace(".txt", ".TXT"))
+    dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)
+    assert len(dataset) == 9 and dataset.name == "FLICKR-25K"
+
+
+def test_one_class_number_a_line(tmp_path):
+    numbers = [0, 1, 2, 0, 1, 2, 0, 1, 10]
+    for part, rows in PATHS.items():
+        (tmp_path / f"{part}.txt").write_text("".join(f"pics/{i}.JPEG {numbers[i]}\n" for i in rows))
+    dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)
+    assert dataset.labels.shape == (9, 11)
+    found = dict(zip(dataset.ids.tolist(), dataset.labels.argmax(1).tolist(), strict=True))
+    assert [found[f"pics/{i}.JPEG"] for i in range(9)] == numbers
+    assert dataset.notes == (
+        f"labels of {tmp_path.name} of shape (13, 1) are read as class numbers in one column, not as marks of one class",
+    )
+
+
+def test_two_classes_in_one_column_are_two_classes(tmp_path):
+    save_pairs(tmp_path, labels=[label[0] for label in LABELS])
+    dataset, split = open_source(f"lists:{tmp_path}", pictures=False)
+    assert dataset.labels.shape == (9, 2) and (dataset.labels.sum(1) == 1).all()
+    assert check_dataset(dataset, split).unlabeled["query"] == 0
+
+
+def test_paths_with_spaces(tmp_path):
+    (tmp_path / "train.txt").write_text("my pics/a b.jpg 0 1\nmy pics/c.jpg 1 0\n")
+    (tmp_path / "test.txt").write_text("my pics/d e.jpg 0 1\n")
+    dataset, _ = open_source(f"lists:{tmp_path}", pictures=False)
+    assert dataset.ids.tolist() == ["my pics/a b.jpg", "my pics/c.jpg", "my pics/d e.jpg"]
+    assert dataset.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(("listed", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_listed_pictures_are_found_in_either_unicode_form(tmp_path, listed, on_disk):
+    told, real = (unicodedata.normalize(form, "café") for form in (listed, on_disk))
+    (tmp_path / real).mkdir()
+    for i in range(4):
+        encode(np.full((8, 8, 3), i, np.uint8), tmp_path / real / f"{i}.png")
+    (tmp_path / "train.txt").write_text(f"{told}/0.png 1 0\n{told}\\1.png 0 1\n{told}/3.png 0 1\n", encoding="utf-8")
+    (tmp_path / "test.txt").write_text(f"{told}/2.png 1 0\n", encoding="utf-8")
+    dataset, _ = open_source(f"lists:{tmp_path}")
+    assert dataset.images.array[:, 0, 0, 0].tolist() == [0, 1, 3, 2]
+
+
+def test_files_that_nobody_reads_are_named(tmp_path):
+    save_pairs(tmp_path)
+    save_pictures(tmp_path)
+    packed = tmp_path / "prosgan_FLICKR-25K_test_img.txt.xz"
+    packed.write_bytes(b"")
+    (tmp_path / "val.txt").write_text("pics/0.png 1 0\n")
+    dataset, _ = open_source(f"lists:{tmp_path}")
+    assert dataset.notes == ("files beside the lists that are not read: prosgan_FLICKR-25K_test_img.txt.xz, val.txt",)
+
+
+def test_rows_that_do_not_lie_side_by_side_are_refused(tmp_path):
+    save_pairs(tmp_path)
+    image, label = (tmp_path / f"prosgan_FLICKR-25K_train_{kind}.txt" for kind in ("img", "label"))
+    good = image.read_text(), label.read_text()
+    image.write_text(good[0].replace("pics/4.png", "\npics/4.png", 1))
+    label.write_text(good[1].replace("0 1\n", "0 1\n\n", 1))
+    with pytest.raises(RequestError, match="line 2 is blank in one of them only"):
+        open_source(f"lists:{tmp_path}", pictures=False)
+    label.write_text(good[1].replace("1 1\n", "\n1 1\n", 1))  # now blank in both
+    assert len(open_source(f"lists:{tmp_path}", pictures=False)[0]) == 9
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pics/0.png", "has a line without labels: 'pics/0.png'; a line is a path and its labels"),
+        ("pics/0.png cat", "must hold rows of 0 and 1, or one class number a line, got 'cat'"),
+        ("pics/0.png 0.5", "must hold rows of 0 and 1, or one class number a line, got '0.5'"),
+        ("pics/0.png -1", "must hold rows of 0 and 1, or one class number a line, got '-1'"),
+        ("pics/0.png 1 -1", "must hold rows of 0 and 1, got '1 -1'"),
+        ("pics/0.png 99999999", "the largest is 99999999, which is no class number"),
+        ("pics/0.png " + "9" * 400, "must hold rows of 0 and 1, or one class number a line"),
+    ],
+)
+def test_lines_that_are_no_labels_are_refused(tmp_path, line, words):
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.txt").write_text(line + "\n")
+    with pytest.raises(RequestError, match=words):
+        open_source(f"lists:{tmp_path}", pictures=False)
+
+
+@pytest.mark.parametrize("kind", ["img", "label", "tag", "text"])
+def test_a_pipe_or_a_folder_in_place_of_a_list_is_refused_at_once(tmp_path, kind):
+    for make, words in ((os.mkfifo, "is not an ordinary file, no list"), (Path.mkdir, "is a folder, no list")):
+        place = tmp_path / words.split()[2]
+        save_pairs(place)
+        for part in PATHS if kind in ("tag", "text") else ["train"]:
+            path = place / f"prosgan_FLICKR-25K_{part}_{kind}.txt"
+            path.unlink(missing_ok=True)
+            make(path)
+        with pytest.raises(RequestError, match=words):
+            open_source(f"lists:{place}", pictures=False)

@@ -145,7 +145,7 @@ def test_texts_are_read_with_a_bound(folder, monkeypatch):
 
 def test_texts_in_another_encoding_are_refused(folder):
     save_all(folder, "text", TEXTS)["test"].write_bytes("Zürich\n\n\n".encode("latin-1"))
-    with pytest.raises(RequestError, match=r"test_text\.txt cannot be read: 'utf-8' codec"):
+    with pytest.raises(RequestError, match=r"test_text\.txt is damaged: line 1 is not UTF-8 text"):
         open_source(f"lists:{folder}", pictures=False)
 
 

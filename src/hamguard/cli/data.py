@@ -80,9 +80,11 @@ def check(
 
 
 def _print_report(report: CheckReport) -> None:
+    from hamguard.core.shown import shown
+
     size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
     title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"
-    typer.echo(title)
+    typer.echo(shown(title))
     silent = report.without_text
     print_table(
         "",
@@ -94,14 +96,14 @@ def _print_report(report: CheckReport) -> None:
     )
     typer.echo()
     labels = sorted(report.label_counts.items(), key=lambda item: -item[1])
-    shown = labels if len(labels) <= 20 else [*labels[:10], *labels[-10:]]
+    listed = labels if len(labels) <= 20 else [*labels[:10], *labels[-10:]]
     cut = "" if len(labels) <= 20 else ", the 10 largest and the 10 smallest"
     most = max(1, labels[0][1]) if labels else 1
     typer.echo(f"{len(labels)} labels, {report.labels_per_picture:.2f} a picture{cut}")
     _print_left(
         "",
         ("label", "pictures", ""),
-        [(name, f"{n:,}", "#" * round(40 * n / most)) for name, n in shown],
+        [(shown(name), f"{n:,}", "#" * round(40 * n / most)) for name, n in listed],
     )
     typer.echo()
     typer.echo(f"Chance level (MAP of random codes): {report.chance:.3f}")
@@ -112,7 +114,7 @@ def _print_report(report: CheckReport) -> None:
         texts = " or a text" if silent is not None and not any(silent.values()) else ""
         typer.echo(f"No findings: no overlap, no copies, no picture without a label{texts}.")
     for note in report.notes:
-        typer.echo(f"Note: {note}")
+        typer.echo(f"Note: {shown(note)}")
     typer.echo(f"Split hash: {report.digest}\n")
 
 

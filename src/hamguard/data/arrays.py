@@ -1,8 +1,9 @@
 """`arrays:FILE.npz`: a data set in one NumPy file, read without executing anything.
 
 The file holds `images` uint8 (N, H, W) or (N, H, W, 3), or encoded pictures as `data` (bytes) and `offsets` (N + 1);
-`labels` as class numbers (N,) or multi-hot (N, C); optionally `texts`, `class_names` (or `label_names`), `ids`, and
-`split` (0 train, 1 validation, 2 query, 3 rest of the database).
+`labels` as class numbers or names (N,) or multi-hot (N, C), see `hamguard.core.label_arrays`; optionally `texts`,
+`class_names` (or `label_names`), `ids`, and `split` (0 train, 1 validation, 2 query, 3 rest of the database).
+Arrays are known by their names without regard to case; any other is named in a note.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import numpy as np
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
+from hamguard.core.label_arrays import read_label_array
+from hamguard.core.shown import shown
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.data.cache import Progress, decode_all, fit_array
-from hamguard.data.dataset import Dataset, ImageStore, multi_hot
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.label_names import MOST_CLASSES, joined_forms, merge_columns, plain_name
 from hamguard.data.registry import source
 
 KNOWN = ("images", "data", "offsets", "labels", "texts", "class_names", "label_names", "ids", "split")
@@ -38,26 +42,6 @@ def reading(path: Path) -> Iterator[dict[str, Array]]:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
-
-
-def read_labels(labels: Array, n_classes: int | None = None) -> Bytes:
-    """Labels as multi-hot, from class numbers `(N,)` or multi-hot `(N, C)`.
-
-    Raises:
-        RequestError: another shape, fractions, negative numbers, or values beyond 0 and 1.
-    """
-    if labels.ndim not in {1, 2} or labels.dtype.kind not in "biuf":
-        raise RequestError(f"labels must be (N,) class numbers or (N, C) multi-hot, got {labels.shape} {labels.dtype}")
-    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == np.round(labels)).all()):
-        raise RequestError("labels must be whole numbers, got fractions or NaN")
-    if labels.ndim == 1:
-        largest = int(labels.max()) if labels.size else -1
-        if largest >= 100_000:
-            raise RequestError(f"class numbers count from 0; the largest is {largest}, which is no class number")
-        return multi_hot(labels, n_classes if n_classes is not None else largest + 1)
-    if labels.size and not ((labels == 0) | (labels == 1)).all():
-        raise RequestError(f"multi-hot labels must be 0 or 1, got values up to {labels.max()}")
-    return labels.astype(np.uint8)
 
 
 def check_offsets(offsets: Array, data: Array) -> Ints:
@@ -89,14 +73,78 @@ def encoded_images(
     )
 
 
-def _words(arrays: dict[str, Array], *names: str) -> tuple[str, ...] | None:
-    for name in names:
-        if name in arrays:
-            if arrays[name].ndim != 1 or arrays[name].dtype.kind not in "US":
-                raise RequestError(f"{name} must be a list of strings, got {arrays[name].shape} {arrays[name].dtype}")
-            words = arrays[name]
-            return tuple(str(w) for w in (np.char.decode(words, "utf-8") if words.dtype.kind == "S" else words))
-    return None
+def _words(arrays: dict[str, Array], name: str) -> tuple[str, ...] | None:
+    """The strings of an array, None where it is not there."""
+    if name not in arrays:
+        return None
+    words = arrays[name]
+    if words.ndim != 1 or words.dtype.kind not in "US":
+        raise RequestError(f"{name} must be a list of strings, got {words.shape} {words.dtype}")
+    try:
+        return tuple(str(w) for w in (np.char.decode(words, "utf-8") if words.dtype.kind == "S" else words))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{name} hold bytes that are no UTF-8 text: {error.object[:20]!r}") from error
+
+
+def _ids(arrays: dict[str, Array], N: int) -> Array:
+    """Names of the pictures; their numbers where the file has none."""
+    if "ids" not in arrays:
+        return np.arange(N).astype(str)
+    ids = arrays["ids"]
+    if ids.dtype.kind in "US":
+        return np.array(_words(arrays, "ids"))
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise RequestError(f"ids must be (N,) strings or whole numbers, got {ids.shape} {ids.dtype}")
+    return ids.astype(str)
+
+
+def known_arrays(arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The arrays that are read, under the names that they are read by, and the names of the others.
+
+    A name in another case is read where none has the name itself; of `class_names` and `label_names` the first is read, and
+    `images` before encoded pictures.
+    """
+    read: dict[str, Array] = {}
+    for name in sorted(arrays, key=lambda name: name not in KNOWN):  # names as they should be come first
+        plain = name.strip().lower()
+        if plain in KNOWN:
+            read.setdefault(plain, arrays[name])
+    dropped = {"label_names"} if "class_names" in read else set()
+    dropped |= {"data", "offsets"} if "images" in read else set()
+    read = {name: value for name, value in read.items() if name not in dropped}
+    unread = [name for name, value in arrays.items() if not any(value is one for one in read.values())]
+    return read, tuple(sorted(unread))
+
+
+def read_names(labels: Array, names: tuple[str, ...] | None, N: int) -> tuple[Bytes, tuple[str, ...], tuple[str, ...]]:
+    """Multi-hot labels, the names of their columns, and notes on how they were read.
+
+    Args:
+        labels: as in `hamguard.core.label_arrays`.
+        names: names of the classes where the file has them.
+        N: number of pictures.
+
+    Raises:
+        RequestError: labels that are none of these, a class number beyond 99,999 or beyond the names.
+    """
+    read = read_label_array(labels, items=N, classes=None if names is None else len(names))
+    if read.names:
+        if names is not None and (strange := sorted(set(read.names) - set(map(plain_name, names)))):
+            raise RequestError(f"labels hold a name that is not among class_names: {shown(strange[0])!r}")
+        if names is None:
+            notes = joined_forms(np.unique(labels)) if labels.dtype.kind == "U" else ()
+            return read.multi_hot(), read.names, (*read.notes, *notes)
+        place = [list(map(plain_name, names)).index(name) for name in read.names]
+        marks = np.zeros((len(read), len(names)), np.uint8)
+        marks[:, place] = read.multi_hot()
+    elif read.numbers is not None and names is None and (largest := int(read.numbers.max(initial=0))) >= MOST_CLASSES:
+        raise RequestError(f"class numbers count from 0; the largest is {largest}, which is no class number")
+    else:
+        marks = read.multi_hot(None if names is None else len(names))
+    if names is None:
+        return marks, tuple(str(c) for c in range(marks.shape[1])), read.notes
+    marks, kept, notes = merge_columns(marks, names)
+    return marks, kept, (*read.notes, *notes)
 
 
 @source("arrays", "one .npz file with images or encoded pictures, labels, texts, split", takes_path=True)
@@ -113,26 +161,24 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
         ImageError: an encoded picture is broken; the message says which one.
     """
     path = folder  # every reader takes the place it reads from under one name
-    with reading(path) as arrays:
+    with reading(path) as stored:
+        arrays, unread = known_arrays(stored)
         if "labels" not in arrays or not ("images" in arrays or {"data", "offsets"} <= arrays.keys()):
             raise RequestError(
-                f"needs labels and images, or labels, data and offsets; got {', '.join(sorted(arrays)) or 'nothing'}"
+                f"needs labels and images, or labels, data and offsets; got {', '.join(sorted(stored)) or 'nothing'}"
             )
         offsets = None if "images" in arrays else check_offsets(arrays["offsets"], arrays["data"])
         plain = ImageStore(arrays["images"]) if offsets is None else None
         N = len(plain) if plain is not None else len(arrays["offsets"]) - 1
         if N == 0:
             raise RequestError("holds no picture")
-        names = _words(arrays, "class_names", "label_names")
-        labels = read_labels(arrays["labels"], len(names) if names is not None else None)
-        names = tuple(str(c) for c in range(labels.shape[1])) if names is None else names
-        ids = arrays["ids"].astype(str) if "ids" in arrays else np.arange(N).astype(str)
-        texts = _words(arrays, "texts")
-        for name, value in (("labels", labels), ("ids", ids), ("texts", texts)):
+        names = _words(arrays, "class_names") or _words(arrays, "label_names")
+        labels, class_names, notes = read_names(arrays["labels"], names, N)
+        ids, texts = _ids(arrays, N), _words(arrays, "texts")
+        for name, value in (("ids", ids), ("texts", texts)):
             if value is not None and len(value) != N:
                 raise RequestError(f"{name} must match the pictures: {N:,} pictures, {len(value):,} {name}")
         native = _native(arrays, N)
-        unread = sorted(arrays.keys() - set(KNOWN))
         if offsets is None:
             images = ImageStore(fit_array(arrays["images"], size))
         else:
@@ -143,10 +189,10 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
             name=path.stem,
             images=images,
             labels=labels,
-            class_names=names,
+            class_names=class_names,
             ids=ids,
             texts=texts,
-            notes=(f"arrays not read: {', '.join(unread)}",) if unread else (),
+            notes=(*((f"arrays not read: {', '.join(map(shown, unread))}",) if unread else ()), *notes),
             native=native,
         )
 

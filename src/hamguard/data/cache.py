@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from hamguard.core.digests import digest_array, digest_bytes
 from hamguard.core.errors import ImageError
-from hamguard.core.files import replacing, write_json
+from hamguard.core.files import read_json, replacing, write_json
 from hamguard.core.types import Bytes
 from hamguard.data.dataset import ImageStore
 from hamguard.images.io import MAX_PIXELS, Probe, decode, probe
@@ -95,9 +94,9 @@ def decode_all(
 def _load(path: Path) -> ImageStore | None:
     """The cached pictures, or None where the cache is absent or incomplete."""
     try:
-        digest = str(json.loads(path.with_suffix(".json").read_text())["digest"])
+        digest = str(read_json(path.with_suffix(".json"), "cache entry")["digest"])
         return ImageStore(np.load(path, mmap_mode="r"), known_digest=digest)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError):  # a damaged entry is decoded again
         return None
 
 

@@ -14,6 +14,7 @@ from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset
+from hamguard.data.label_names import name_findings
 from hamguard.data.split import ROLES, Split
 
 BLOCK = 512  # queries compared with the database at a time
@@ -200,7 +201,18 @@ def _findings(report: CheckReport, dataset: Dataset) -> list[str]:
     for role, n in (report.without_text or {}).items():
         if 0 < n < report.counts[role]:
             said.append(f"{n:,} of {report.counts[role]:,} {CALLED[role]} have no text")
-    if report.map_ceiling < 1:
+    said += name_findings(dataset.class_names, list(report.label_counts.values()))
+    if max(report.label_counts.values(), default=0) == 1:
+        said.append("no label stands on two pictures: only changed copies of a picture can be searched for")
+    if not dataset.labels.any():
+        said.append("no picture has a label: nothing can be measured by labels")
+    elif Q and N and report.chance == 1:
+        said.append(
+            "every query shares a label with every database picture: chance level is 1, nothing can be measured"
+        )
+    elif report.map_ceiling == 0:
+        said.append("no query shares a label with a database picture: nothing can be measured")
+    elif report.map_ceiling < 1:
         said.append(f"MAP cannot exceed {report.map_ceiling:.3f}: the other queries have nothing relevant to find")
     if dataset.images.missing:
         said.append(f"copies of pictures were not looked for: {dataset.images.missing}")

@@ -12,6 +12,7 @@ import numpy as np
 from hamguard.core.archives import UNREADABLE, check_unpacked
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
+from hamguard.core.files import read_text
 from hamguard.data.cache import Progress, decode_all
 from hamguard.data.dataset import Dataset, multi_hot
 from hamguard.data.folder import read_folder
@@ -50,9 +51,14 @@ def read_imagenet(folder: Path, *, size: int | None = None, progress: Progress |
     if _has_folders(folder):
         found = read_folder(folder / "imagenet", size=size, progress=progress)
         return Dataset("imagenet", found.images, found.labels, found.class_names, found.ids, notes=found.notes)
-    rows = list(csv.DictReader(io.StringIO((folder / CLASSES).read_text(encoding="utf-8"))))
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(folder / CLASSES, "list of classes"))))
+    except csv.Error as error:
+        raise RequestError(f"{folder / CLASSES} is not a readable table: {error}") from error
     if not rows or not {"index", "wnid", "name", "file"} <= rows[0].keys():
         raise RequestError(f"{folder / CLASSES} must have the columns index, wnid, name, file")
+    if any(row[key] is None for row in rows for key in ("index", "wnid", "name", "file")):
+        raise RequestError(f"{folder / CLASSES} has a row with fewer cells than columns")
     if wrong := next((row for row in rows if not (row["index"] or "").isdecimal()), None):
         raise RequestError(f"{folder / CLASSES}: index must be a class number from 0, got {wrong['index']!r}")
     try:

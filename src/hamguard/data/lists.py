@@ -3,7 +3,7 @@
 Two layouts are read, plain or `.xz`:
 
 * ProS-GAN, SAAT, CgAT: `[prosgan_]NAME_{train,test,database}_{img,label}.txt`, line i of both files is one picture;
-* HashNet, DHTA: `{train,test,database}.txt` with `path 0 1 0 ...` a line.
+* HashNet, DHTA: `{train,test,database}.txt` with `path 0 1 0 ...` a line (`hamguard.data.list_files` has the rules).
 
 Beside the lists of the first layout may lie texts or tags (`hamguard.data.tags`).
 Pictures are looked for below the folder of the lists, its `images/`, and the folders named after the set.
@@ -12,93 +12,29 @@ Pictures are looked for below the folder of the lists, its `images/`, and the fo
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
 from hamguard.core.checks import suggest
-from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import DataMissingError, RequestError
+from hamguard.core.label_arrays import read_label_array
 from hamguard.core.types import Bytes, Ints
-from hamguard.data.cache import Progress, decode_all
+from hamguard.data.cache import Progress
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.lines import filled_lines
+from hamguard.data.label_names import MOST_CLASSES
+from hamguard.data.list_files import ListPart, ListSet, find_lists, read_list, unread_files
+from hamguard.data.pictures import Finder, decode_files
 from hamguard.data.registry import list_source
 from hamguard.data.split import Split, draw_split
-from hamguard.data.tags import add_nus_tags, find_texts, read_texts
+from hamguard.data.tags import add_nus_tags, read_texts
+from hamguard.images.folder import first_names
 
-_PAIR = re.compile(r"(?:prosgan_)?(?P<name>.+)_(?P<part>train|test|database)_img\.txt(?:\.xz)?")
-_SINGLE = re.compile(r"(?P<part>train|test|database)\.txt(?:\.xz)?")
 PUBLISHED = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO"}
 # queries, database pictures, training lines (ProS-GAN, table 1 and its lists)
 PROSGAN = {"flickr25k": (1700, 23_300, 5000), "nus-wide": (2100, 193_734, 10_500), "mscoco": (5000, 117_218, 10_000)}
-
-
-@dataclass(frozen=True)
-class ListSet:
-    """Where the lists of one set lie: part name to its list of paths, and to its labels (or None: in the same file).
-
-    `texts` has the files with texts or tags of each part that has any.
-    """
-
-    name: str
-    files: dict[str, tuple[Path, Path | None]]
-    texts: dict[str, tuple[Path, ...]] = field(default_factory=dict)
-
-
-def find_lists(folder: Path) -> dict[str, ListSet]:
-    """All sets whose lists lie in a folder, by name; the HashNet layout has the folder's name.
-
-    Raises:
-        RequestError: the folder is missing, or an image list has no label list.
-    """
-    if not folder.is_dir():
-        raise RequestError(f"folder {folder} does not exist")
-    found: dict[str, dict[str, tuple[Path, Path | None]]] = {}
-    for path in sorted(folder.iterdir()):
-        if match := _PAIR.fullmatch(path.name):
-            stem = path.name.replace("_img.txt", "_label.txt").removesuffix(".xz")
-            label = next((p for p in (folder / stem, folder / f"{stem}.xz") if p.is_file()), None)
-            if label is None:
-                raise RequestError(f"{path} has no label list beside it; put {stem} there")
-            found.setdefault(match["name"], {})[match["part"]] = (path, label)
-        elif match := _SINGLE.fullmatch(path.name):
-            found.setdefault(folder.resolve().name, {})[match["part"]] = (path, None)
-    return {name: ListSet(name, files, _texts(files)) for name, files in found.items()}
-
-
-def _texts(files: dict[str, tuple[Path, Path | None]]) -> dict[str, tuple[Path, ...]]:
-    """Files with texts beside lists that have their labels beside them; HashNet's layout has none."""
-    found = {part: find_texts(image) for part, (image, label) in files.items() if label is not None}
-    return {part: paths for part, paths in found.items() if paths}
-
-
-def read_list(image_file: Path, label_file: Path | None) -> tuple[list[str], Bytes]:
-    """Read one list: paths, and labels `(n, C)`.
-
-    Raises:
-        RequestError: different numbers of lines, rows of different length, or values beyond 0 and 1.
-    """
-    if label_file is None:
-        parts = [line.split() for line in filled_lines(image_file)]
-        paths, rows, shown = [part[0] for part in parts], [part[1:] for part in parts], image_file
-    else:
-        paths, shown = list(filled_lines(image_file)), label_file
-        rows = [line.split() for line in filled_lines(label_file)]
-    if not paths:
-        raise RequestError(f"{image_file} is empty")
-    if len(paths) != len(rows):
-        raise RequestError(
-            f"{shown} does not match {image_file.name}: {len(rows):,} label rows, {len(paths):,} pictures"
-        )
-    widths = sorted({len(row) for row in rows})
-    if len(widths) > 1 or widths[0] == 0:
-        raise RequestError(f"{shown} has label rows of different length: {', '.join(map(str, widths))}")
-    if bad := next((row for row in rows if not {"0", "1"}.issuperset(row)), None):
-        raise RequestError(f"{shown} must hold rows of 0 and 1, got {' '.join(bad)[:40]!r}")
-    return paths, np.array(rows, dtype="<U1").astype(np.uint8)
 
 
 def read_lists(
@@ -115,16 +51,19 @@ def read_lists(
     for part in ("train", "test"):
         if part not in lists.files:
             raise RequestError(f"the lists of {lists.name} lack {part}; found: {', '.join(sorted(lists.files))}")
-    read = {part: read_list(*lists.files[part]) for part in ("database", "train", "test") if part in lists.files}
-    if len({labels.shape[1] for _, labels in read.values()}) > 1:
-        widths = ", ".join(f"{part} {labels.shape[1]}" for part, (_, labels) in read.items())
+    read: dict[str, ListPart] = {
+        part: read_list(*lists.files[part]) for part in ("database", "train", "test") if part in lists.files
+    }
+    if len({part.labels.shape[1] for part in read.values()}) > 1:
+        widths = ", ".join(f"{name} {part.labels.shape[1]}" for name, part in read.items())
         raise RequestError(f"the lists of {lists.name} have different numbers of labels: {widths}")
+    marks, notes = _marks(lists.name, read)
     row_of: dict[str, int] = {}
     rows: list[Bytes] = []
     index: dict[str, Ints] = {}
-    for part, (paths, labels) in read.items():
+    for part, labels in marks.items():
         chosen = []
-        for path, label in zip(paths, labels, strict=True):
+        for path, label in zip(read[part].paths, labels, strict=True):
             row = row_of.setdefault(path, len(rows))
             if row == len(rows):
                 rows.append(label)
@@ -132,12 +71,11 @@ def read_lists(
                 raise RequestError(f"the lists of {lists.name} give {path} two different label rows")
             chosen.append(row)
         index[part] = np.array(list(dict.fromkeys(chosen)), np.int64)
-    C = next(iter(read.values()))[1].shape[1]
-    text_of = read_texts(lists.name, lists.texts, {part: paths for part, (paths, _) in read.items()})
-    notes: tuple[str, ...] = ()
+    C = next(iter(marks.values())).shape[1]
+    text_of = read_texts(lists.name, lists.texts, {name: part.paths for name, part in read.items()})
     if "database" not in index:
         index["database"] = np.setdiff1d(index["train"], index["test"])
-        notes = ("the database list is missing: the training pictures stand in for it",)
+        notes = (*notes, "the database list is missing: the training pictures stand in for it")
     dataset = Dataset(
         name=name or lists.name,
         images=ImageStore.absent(len(rows), f"the lists of {lists.name} came without pictures"),
@@ -156,10 +94,25 @@ def read_lists(
         n_train=None,
         protocol=protocol,
         seed=seed,
-        lines={names[part]: (len(paths), len(index[part])) for part, (paths, _) in read.items()},
+        lines={names[name]: (len(part.paths), len(index[name])) for name, part in read.items()},
         notes=("split as in the published lists; validation is drawn from the database outside training",),
     )
     return dataset, split
+
+
+def _marks(name: str, read: Mapping[str, ListPart]) -> tuple[dict[str, Bytes], tuple[str, ...]]:
+    """Labels of all parts as rows of one width, and notes on how they were read.
+
+    Raises:
+        RequestError: a class number beyond 99,999.
+    """
+    joined = read_label_array(np.concatenate([part.labels for part in read.values()]), f"labels of {name}")
+    if joined.numbers is not None and (largest := int(joined.numbers.max())) >= MOST_CLASSES:
+        raise RequestError(
+            f"the class numbers of {name} count from 0; the largest is {largest}, which is no class number"
+        )
+    ends = np.cumsum([len(part.paths) for part in read.values()])[:-1]
+    return dict(zip(read, np.split(joined.multi_hot(), ends), strict=True)), joined.notes
 
 
 def add_pictures(
@@ -188,19 +141,20 @@ def add_pictures(
         if required:
             raise RequestError(reason)
         return replace(dataset, images=ImageStore.absent(len(dataset), reason))
-    held = next((folder for folder in folders if any((folder / name).is_file() for name in (ids[0], ids[-1]))), None)
+    finders = [Finder(folder) for folder in folders]
+    held = next((find for find in finders if any(find(name) for name in (ids[0], ids[-1]))), None)
     if held is None:
         reason = f"pictures of {dataset.name} are not here; put {ids[0]} and the others below {folders[0]}"
         if required:
             raise DataMissingError(reason)
         return replace(dataset, images=ImageStore.absent(len(dataset), reason))
-    if lost := [name for name in ids if not (held / name).is_file()]:
-        first = ", ".join(lost[:3])
-        raise DataMissingError(f"{len(lost):,} of {len(ids):,} listed pictures are not below {held}, first {first}")
-    paths = [held / name for name in ids]
-    content = digest_bytes(*(digest_file(path).encode() for path in paths))
-    images = decode_all(ids, lambda i: paths[i].read_bytes(), content, size=size, progress=progress)
-    return replace(dataset, images=images)
+    found = {name: held(name) for name in ids}
+    if lost := [name for name, path in found.items() if path is None]:
+        raise DataMissingError(
+            f"{len(lost):,} of {len(ids):,} listed pictures are not below {held.folder}, first {first_names(lost)}"
+        )
+    paths = [path for path in found.values() if path is not None]
+    return replace(dataset, images=decode_files(paths, size=size, progress=progress, names=ids))
 
 
 def _leaves(name: str) -> bool:
@@ -259,6 +213,10 @@ def open_lists(
     place, name = split_choice(folder)
     lists = choose_lists(place, name)
     dataset, split = read_lists(lists, seed=seed)
+    if unread := unread_files(place, find_lists(place)):
+        dataset = replace(
+            dataset, notes=(*dataset.notes, f"files beside the lists that are not read: {first_names(unread)}")
+        )
     folders = (place, place / "images", place / lists.name, place.parent)
     return _finish(dataset, split, folders, size=size, progress=progress, required=pictures)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.core.types import Bytes
-from hamguard.data.cache import Progress, decode_all
+from hamguard.data.cache import Progress
 from hamguard.data.dataset import Dataset
 from hamguard.data.lines import filled_lines
+from hamguard.data.pictures import decode_files
 from hamguard.data.registry import source
 from hamguard.data.tags import JOINT
 
@@ -95,10 +95,9 @@ def read_mirflickr(folder: Path, *, size: int | None = None, progress: Progress 
         notes.append(f"the papers have {N:,} pictures, {C} labels and {D:,} tags, this copy {n:,}, {c} and {d:,}")
     ids = [f"im{numbers[row]}.jpg" for row in kept]
     paths = [pictures / name for name in ids]
-    content = digest_bytes(*(digest_file(path).encode() for path in paths))
     return Dataset(
         name="mirflickr",
-        images=decode_all(ids, lambda i: paths[i].read_bytes(), content, size=size, progress=progress),
+        images=decode_files(paths, size=size, progress=progress, names=ids),
         labels=labels[kept],
         class_names=names,
         ids=np.array(ids),

@@ -20,10 +20,12 @@ import numpy as np
 from hamguard.core.archives import read_at_most
 from hamguard.core.digests import digest_bytes, digest_file
 from hamguard.core.errors import RequestError
+from hamguard.core.files import open_ordinary, read_bytes
+from hamguard.core.label_arrays import read_label_array
 from hamguard.core.types import Array, Bytes
 from hamguard.data.arrays import check_offsets, encoded_images, reading
 from hamguard.data.cache import Progress, fit_array
-from hamguard.data.dataset import Dataset, ImageStore, multi_hot
+from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.registry import source
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -57,7 +59,7 @@ def plain_unpickle(path: Path) -> Any:
         RequestError: the file is broken, or names anything else.
     """
     try:
-        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        return _PlainUnpickler(io.BytesIO(read_bytes(path, "CIFAR-10 batch")), encoding="bytes").load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise RequestError(f"{path} is not a plain CIFAR-10 batch: {error}") from error
 
@@ -181,8 +183,8 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
 def _read_idx(path: Path) -> Bytes:
     """Read an IDX file of bytes: magic `0 0 8 ndim`, then the sizes as big-endian 32-bit, then the values."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            content = read_at_most(stream, LARGEST_IDX, path)
+        with open_ordinary(path, "IDX file") as file:
+            content = read_at_most(gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file, LARGEST_IDX, path)
     except (OSError, EOFError, zlib.error) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
@@ -213,5 +215,5 @@ def _official(
     n_test = len(numbers) - n_train
     ids = [f"train/{i}" for i in range(n_train)] + [f"test/{i}" for i in range(n_test)]
     native = np.repeat(np.array([3, 2], np.uint8), [n_train, n_test])
-    labels = multi_hot(numbers, len(names))
+    labels = read_label_array(numbers, f"labels of {name}").multi_hot(len(names))
     return Dataset(name, images, labels, names, np.array(ids), notes=notes, native=native, defect=defect)

@@ -16,6 +16,7 @@ from hamguard.data import arrays, digits, folder, imagenet, lists, mirflickr, pr
 from hamguard.data.cache import Progress, cache_folder
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset
+from hamguard.data.list_files import find_lists
 from hamguard.data.protocols import make_split
 from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
@@ -142,4 +143,4 @@ def expand(text: str) -> list[str]:
     source, path = parse(text)
     if source.name != "lists" or "#" in path:
         return [text]
-    return [f"lists:{path}#{name}" for name in lists.find_lists(Path(path).expanduser())] or [text]
+    return [f"lists:{path}#{name}" for name in find_lists(Path(path).expanduser())] or [text]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hamguard.core.errors import RequestError
 from hamguard.data.dataset import Dataset
-from hamguard.data.lines import filled_lines, iter_lines
+from hamguard.data.lines import filled_lines, iter_lines, values
 
 JOINT = ", "  # a comma ends a phrase, so that no term is made of two tags
 _TAG_FILE = re.compile(r"(?P<set>(?:prosgan_)?(?P<name>.+))_(?:train|test|database)_tag\.txt(?:\.xz)?")
@@ -34,21 +34,21 @@ def find_texts(image_file: Path) -> tuple[Path, ...]:
 
 
 def _first(folder: Path, names: Iterable[str | Path]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def tag_text(line: str, names: Sequence[str], path: Path) -> str:
     """The text of a row of tags.
 
     Args:
-        line: values 0 and 1 with space between them.
+        line: values 0 and 1 with space, commas or semicolons between them.
         names: names of the columns.
         path: how errors call the file.
 
     Raises:
         RequestError: another number of values than names, or values beyond 0 and 1.
     """
-    row = line.split()
+    row = values(line)
     if len(row) != len(names):
         raise RequestError(f"{path} has a row of {len(row):,} tags, there are {len(names):,} names of tags")
     packed = "".join(row)
@@ -116,7 +116,7 @@ def _tag_names(path: Path) -> tuple[str, ...]:
     named = _first(path.parent, (name for stem in stems for name in (stem, f"{stem}.xz")))
     if named is not None:
         return tuple(filled_lines(named))
-    return tuple(f"tag{i}" for i in range(len(next(filled_lines(path), "").split())))
+    return tuple(f"tag{i}" for i in range(len(values(next(filled_lines(path), "")))))
 
 
 def add_nus_tags(dataset: Dataset, folder: Path) -> Dataset:
