@@ -94,7 +94,7 @@ def key_value(text: str) -> tuple[str, str]:
         RequestError: there is no key, or no `=`.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals or not key.strip() or not value.strip():
         raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
     return key, value
 

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.methods.registry import attack_named, method_facts
 from hamguard.attacks.threat import Threat
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.errors import RequestError
 
 FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
 """Options of a method that have a flag or a field of their own; all others go through `options`."""
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
-class AttackPlan(BaseModel):
+class AttackPlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -39,8 +41,6 @@ class AttackPlan(BaseModel):
         fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str
     eps: float | None = 8 / 255
     norm: Literal["linf", "l2"] = "linf"
@@ -50,7 +50,7 @@ class AttackPlan(BaseModel):
     guide: str | None = None
     targets: str | None = None
     reference: Literal["train", "database"] = "train"
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()
     combine: Literal["joint", "sum", "sum-project", "mean"] = "joint"
     generator: str | None = None
@@ -124,7 +124,7 @@ def parsed_options(method: str, options: Mapping[str, str]) -> dict[str, Any]:
             listed = ", ".join(known) or "none"
             raise RequestError(f"{method} has no option {name!r}; options: {listed}{suggest(name, known)}")
         try:
-            out[name] = TypeAdapter(hints.get(name, inspect.Parameter.empty)).validate_python(text)
+            out[name] = TypeAdapter(hints.get(name, inspect.Parameter.empty), config=FINITE).validate_python(text)
         except ValidationError as error:
             raise RequestError(
                 f"option {name} of {method}: {error.errors()[0]['msg'].lower()}, got {text!r}"

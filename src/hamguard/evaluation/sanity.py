@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
+from hamguard.core.asked import Asked
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -62,7 +63,7 @@ MORE = 100
 """Gradients of the long attack, or three times the asked ones where that is more."""
 
 
-class SanityPlan(BaseModel):
+class SanityPlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -72,8 +73,6 @@ class SanityPlan(BaseModel):
         sample: queries that are looked at, the first of the run.
         answers: pictures that the query-only attack asks the search, for each query.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     eps: float = 8 / 255
     norm: Literal["linf", "l2"] = "linf"
