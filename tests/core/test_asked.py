@@ -11,7 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 import hamguard
+from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked, _kinds
+from hamguard.core.errors import RequestError
+from hamguard.evaluation.grid_recipe import GridRecipe
+from hamguard.evaluation.recipe_section import parse_study
 
 
 def every_kind(kind: type[Asked] = Asked) -> list[type[Asked]]:
@@ -72,3 +76,20 @@ def test_what_was_a_number_stays_one() -> None:
 def test_what_is_no_number_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Sample(**wrong)
+
+
+@pytest.mark.parametrize("text", ["", " ", "nan", "true", "8/0", "8/nan", "8/inf", "1e400", "inf", "eight", "8/"])
+def test_a_radius_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"eps must be a (finite )?number such as 0.03 or 8/255, got "):
+        parse_eps(text)
+
+
+def test_a_radius_of_a_recipe_is_no_truth_value() -> None:
+    recipe = {
+        "study": "grid",
+        "data": {"digits": {}},
+        "models": {"given": {"load": "m"}},
+        "attacks": {"hag": {"eps": True}},
+    }
+    with pytest.raises(RequestError, match=r"attacks\.hag\.eps: must be a number, not true or false, got True"):
+        parse_study(GridRecipe, recipe, "x.toml", {})
