@@ -104,6 +104,14 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def say_notes(*models: object) -> None:
+    """What a reader of models' codes must know, on standard error; for commands without rows to say it in."""
+    from hamguard.models.trial import notes_of
+
+    for note in dict.fromkeys(note for model in models for note in notes_of(model)):
+        say(f"Note: {note}")
+
+
 def print_json(values: Iterable[Any]) -> None:
     """One JSON value a line on standard output."""
     for value in values:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from hamguard.attacks.guides.registry import guide_named
-from hamguard.attacks.methods.registry import attack_named, method_facts
+from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
 from hamguard.attacks.threat import Threat
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.errors import RequestError
+from hamguard.models.trial import NO_GRADIENT, gradient_kind
 
 FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
 """Options of a method that have a flag or a field of their own; all others go through `options`."""
@@ -103,6 +104,24 @@ def build_attack(plan: AttackPlan) -> Any:
             )
         given[name] = guide_named(str(value)) if name == "guide" else value
     return factory(**given, **parsed_options(plan.method, plan.options))
+
+
+def check_gradients(method: str, models: Sequence[object]) -> None:
+    """Check that models give the gradient that a method follows; models are asked when they are loaded, see `models.trial`.
+
+    Raises:
+        RequestError: a model gives none; the message names what works without.
+    """
+    if not method_facts(method).follows_gradients:
+        return
+    for model in models:
+        if gradient_kind(model) == "none":
+            without = [name for name in attack_names() if not method_facts(name).follows_gradients]
+            raise RequestError(
+                f"model {getattr(model, 'name', '')} {NO_GRADIENT}, and {method} follows gradients; without: "
+                f"{', '.join(without)}, any method on pictures of another model (attack --source-model OTHER), or the query-only "
+                "stage of `hamguard audit OTHER --endpoint package.module:factory`"
+            )
 
 
 def open_options(method: str) -> list[str]:

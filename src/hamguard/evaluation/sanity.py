@@ -25,7 +25,7 @@ from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack_plan import AttackPlan, check_gradients
 from hamguard.evaluation.attack_run import forget
 from hamguard.evaluation.audit.answers import answer_stage
 from hamguard.evaluation.audit.bench import Bench, Progress
@@ -199,12 +199,13 @@ def run_sanity(
         progress: told how far it is.
 
     Raises:
-        RequestError: no labels, so nothing can be scored.
+        RequestError: no labels, so nothing can be scored, or a model without a gradient.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
     if not (ground.query.labels.any() and ground.database.labels.any()):
         raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
+    check_gradients("adaptive", [ground.model, *([start] if start else [])])
     few = replace(ground, query=ground.query.select(np.arange(min(plan.sample, len(ground.query)))))
     asked = AuditPlan(eps=plan.eps, norm=plan.norm, steps=plan.steps, answers=plan.answers, sample=plan.sample)
     key = digest_json(
