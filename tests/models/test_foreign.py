@@ -18,7 +18,7 @@ from hamguard.core.seeds import torch_generator
 from hamguard.evaluation.encode import packed_codes
 from hamguard.models.encode import codes_of
 from hamguard.models.foreign import ForeignModel
-from hamguard.models.store import load_any
+from hamguard.models.store import load_any, save_model
 from hamguard.models.trial import (
     NEIGHBORS,
     RANDOM,
@@ -295,6 +295,21 @@ def test_exports_of_a_fixed_batch_are_asked_in_such_batches(tmp_path: Path, coun
     assert f"asked {how}" in note and "torch.export.Dim('batch')" in note
 
 
+def test_a_changed_byte_of_an_export_is_found(tmp_path: Path) -> None:
+    net, place = Net().eval(), tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(net, (pictures(2),)), place)
+    content = bytearray(place.read_bytes())
+    at = content.find(net.head.weight.detach().numpy().tobytes()[:64])
+    assert at > 0
+    content[at + 3] ^= 64  # another exponent: another weight
+    place.write_bytes(content)
+    with pytest.raises(RequestError, match="net.pt2 is damaged: .* is not as it was written"):
+        load_any(place)
+    place.write_bytes(content[:2000])
+    with pytest.raises(RequestError, match="not a readable torch.export file"):
+        load_any(place)
+
+
 def test_exports_say_their_limits(tmp_path: Path) -> None:
     shapes = ({0: torch.export.Dim("batch", min=2, max=3)},)
     torch.export.save(torch.export.export(Net().eval(), (pictures(2),), dynamic_shapes=shapes), tmp_path / "net.pt2")
@@ -361,6 +376,12 @@ def test_failures_later_on_are_one_line() -> None:
     for x in (pictures()[0], pictures(2, 2), (pictures() * 255).byte()):
         with pytest.raises(RequestError, match="pictures must"):
             foreign().logits(x)
+
+
+def test_foreign_networks_are_not_saved_as_model_folders(tmp_path: Path) -> None:
+    for model in (foreign(), Net()):
+        with pytest.raises(RequestError, match="a model folder holds a HashModel, got"):
+            save_model(model, tmp_path / "model")  # type: ignore[arg-type]
 
 
 def test_bare_modules_and_pixels_out_of_range_are_told_apart() -> None:

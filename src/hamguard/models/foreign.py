@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from hamguard.codes.binary import relax, sign
 from hamguard.core.digests import digest_bytes, digest_state
-from hamguard.core.errors import HamguardError, RequestError, RunError
+from hamguard.core.errors import DamagedError, HamguardError, RequestError, RunError
+from hamguard.core.files import open_ordinary
 from hamguard.models.hash_model import match_channels
 from hamguard.models.trial import (
     FailsError,
@@ -312,12 +313,17 @@ def foreign_from_export(path: Path) -> ForeignModel:
     A program that was exported for so many pictures only is asked so many by so many, with a note.
 
     Raises:
-        RequestError: the file cannot be read, or as `ForeignModel`.
+        RequestError: the file cannot be read or is damaged, or as `ForeignModel`.
     """
-    try:
-        program = torch.export.load(path)
-    except (RuntimeError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path} is not a readable torch.export file: {first_line(error)}") from error
+    with open_ordinary(path, "torch.export file") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                broken = archive.testzip()  # torch does not look at the sums of its own archives
+            program = torch.export.load(path) if broken is None else None
+        except Exception as error:  # an archive of anything
+            raise RequestError(f"{path} is not a readable torch.export file: {first_line(error)}") from error
+    if program is None:
+        raise DamagedError(path, f"{broken} is not as it was written")
     channels, size = 3, USUAL
     least: int = 1
     most: int | None = None

@@ -100,8 +100,11 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
         The card as written.
 
     Raises:
+        RequestError: it is no `HashModel`; foreign networks have no card.
         RunError: the folder cannot be written.
     """
+    if not isinstance(model, HashModel):
+        raise RequestError(f"a model folder holds a HashModel, got {type(model).__name__}")
     folder = Path(folder)
     card = make_card(model, **facts)
     write_folder(folder / WEIGHTS, model.state_dict(), folder / CARD, card)
