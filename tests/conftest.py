@@ -17,7 +17,9 @@ from xdist.scheduler import LoadScopeScheduling
 torch.set_num_threads(1)
 
 SINGLE = "test_docs.py"  # its tests share nothing and are long
-TOGETHER = ("test_processes.py", "test_grid_processes.py", "test_cross_study.py", "test_add_a_method.py")
+TOGETHER = (
+    "test_processes.py", "test_grid_processes.py", "test_cross_study.py", "test_add_a_method.py", "test_fuzz.py", "test_kills.py",
+)  # fmt: skip
 """Files whose tests start processes: one worker runs them all, so that they do not wait for each other's cores."""
 
 
@@ -29,6 +31,14 @@ class ByFile(LoadScopeScheduling):
         if path.endswith(TOGETHER):
             return "processes"
         return nodeid if path.endswith(SINGLE) else path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long and from what seed `pytest -m fuzz` breaks files, and how often it kills."""
+    group = parser.getgroup("fuzz")
+    group.addoption("--fuzz-seconds", type=float, default=0.0, help="break files for so long, over all kinds of files")
+    group.addoption("--fuzz-seed", type=int, default=0, help="seed of the broken files and of the moments of kills")
+    group.addoption("--kills", type=int, default=0, help="SIGKILLs over all commands that write")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel
-from hamguard.models.trial import CLOSE
+
+CLOSE = 1e-3  # largest difference that is still rounding, relative to the largest value
 
 
 def folded(model: AnyModel) -> AnyModel:
