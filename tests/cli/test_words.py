@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hamguard import __version__
-from hamguard.cli import main
-from hamguard.core.errors import RunError, StoppedError
+from hamguard.cli import main, memory
+from hamguard.core.errors import RequestError, RunError, StoppedError
 from tests.cli.helpers import Shell
 
 VERBS = [
@@ -91,3 +92,124 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, shell: Shell
     monkeypatch.setattr(sys, "argv", ["hamguard", "evaluate", str(tmp_path / "no"), "--debug"])
     with pytest.raises(ValueError, match="no model at"):
         main.run()
+
+
+GROUPS = {
+    "Learn and search": ["demo", "data", "train", "encode", "index", "search", "evaluate"],
+    "Attack": ["attack", "transfer"],
+    "Defend": ["harden", "sanity", "purify", "detect"],
+    "Protect": ["protect", "verify", "privacy"],
+    "Measure and report": ["audit", "measure", "report", "reproduce"],
+}
+
+
+def test_help_shows_the_verbs_by_what_they_are_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = shell.done("-h").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if title := re.match(r"[^\w]*─ ([\w ]+) ─", line):
+            found[title[1]] = []
+        elif verb := re.match(r"│ ([a-z]+) ", line):
+            found[[*found][-1]].append(verb[1])
+    assert [*found] == ["Options", *GROUPS]
+    assert {group: found[group] for group in GROUPS} == GROUPS
+    assert shell.done("--help").out == "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("verb", [verb for verbs in GROUPS.values() for verb in verbs])
+def test_help_of_each_verb_fits_a_terminal(verb: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(len(line) for line in shell.done(verb, "-h").out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["search", "index", ""], "word 3 of the command"),
+        (["protect", "", "out"], "word 2 of the command"),
+        (["verify", " ", "out"], "word 2 of the command"),
+        (["report", "", "--out", "x.html"], "word 2 of the command"),
+        (["report", "rows.jsonl", "--out", ""], "--out"),
+        (["report", "rows.jsonl", "--title="], "--title"),
+        (["attack", "m", "--method", ""], "--method"),
+        (["attack", "m", "--eps", " "], "--eps"),
+        (["train", "--data=", "--out", "x"], "--data"),
+        (["train", "--out", "x", "--set", ""], "--set"),
+        (["train", "--out", "x", "--set", "lr="], "--set"),
+        (["attack", "m", "--set", "steps= "], "--set"),
+        (["", "demo"], "word 1 of the command"),
+    ],
+)  # fmt: skip
+def test_an_empty_word_is_no_value(
+    words: list[str], where: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shell.fails(2, *words).startswith(f"hamguard: {where}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("std::bad_alloc"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:98] . DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("can't start new thread"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error}"[:40],
+)  # fmt: skip
+def test_out_of_memory_is_said_in_one_line(
+    error: Exception, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    def fail_inside(*_: object) -> None:
+        try:
+            raise error
+        except Exception as inner:
+            raise RequestError("rows.jsonl is damaged: it cannot be read") from inner
+
+    monkeypatch.chdir(tmp_path)
+    for way in (fail, fail_inside):
+        monkeypatch.setattr("hamguard.report.collect.collect", way)
+        line = shell.fails(1, "report", "rows.jsonl")
+        assert line.startswith("hamguard: not enough memory") and "--batch-size" in line
+        assert ("2.00 GiB more" in line) == ("GiB" in str(error))
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), ImportError("no module x"), OSError(28, "No space left")]
+)
+def test_other_faults_are_not_said_to_be_memory(error: Exception) -> None:
+    assert memory.memory_line(error) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_library_that_ends_the_process_for_want_of_memory_is_answered_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "limit", lambda: 3 << 30)
+    for ended, expected in ((127, 1), (0, 0), (2, 2)):
+        with memory.guarded() as code:
+            if code is None:
+                os._exit(ended)
+        said = capfd.readouterr().err
+        assert code == expected and ("not enough memory (the limit of this shell is 3,072 MiB)" in said) == (
+            ended == 127
+        )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no such limits here")
+def test_a_limit_that_is_too_small_for_the_libraries_is_said() -> None:
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (600 << 20,) * 2)\n"
+    code += (
+        "sys.argv = ['hamguard', 'train', '--method', 'lsh', '--out', 'x']\nfrom hamguard.cli.main import run\nrun()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("hamguard: not enough memory"), done.stderr

@@ -18,6 +18,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.models.foreign import check_face
 
 
 class GuideMaker(Protocol):
@@ -81,15 +82,33 @@ def clean_code(model: Victim, x: Tensor) -> Tensor:
     """The own codes of pictures (or bags of words) to attack, `(B, K)` in {-1, +1}, after a check of both.
 
     Raises:
-        RequestError: pictures outside [0, 1], or a model that does not return `(B, K)`.
+        RequestError: pictures of another shape or outside [0, 1], a model without `logits`, or one that does not return `(B, K)`.
     """
-    if x.ndim not in (2, 4) or not bool(((x >= 0) & (x <= 1)).all()):
-        raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
+    check_pictures(x)
+    check_face(model)
     with torch.no_grad():
         z = model.logits(x)
     if z.ndim != 2 or len(z) != len(x):
         raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
     return sign(z)
+
+
+def check_pictures(x: Tensor) -> None:
+    """Check pictures `(B, C, H, W)`, or bags of words `(B, V)`, to attack.
+
+    Raises:
+        RequestError: another shape, whole numbers, or values outside [0, 1].
+    """
+    if x.ndim not in (2, 4):
+        raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise RequestError(f"pictures to attack must be real numbers in [0, 1], got {x.dtype}; divide pixels by 255")
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        low, high = float(x.min()), float(x.max())
+        hint = "; divide pixels by 255" if low >= 0 and high > 2 else ""
+        raise RequestError(
+            f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)} with values from {low:g} to {high:g}{hint}"
+        )
 
 
 def guide_for(loss: Loss, guide: Guide) -> Guide:

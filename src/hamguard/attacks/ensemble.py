@@ -98,8 +98,10 @@ class JointProblem:
 
 def add_spent(spent: Sequence[Spent]) -> Spent:
     """Budgets of several attacks on the same pictures, added: `(B,)` each."""
-    forwards = torch.stack([one.forwards for one in spent]).sum(0)
-    return Spent(forwards, torch.stack([one.backwards for one in spent]).sum(0))
+    forwards, backwards, flat = (
+        torch.stack([getattr(one, what) for one in spent]).sum(0) for what in ("forwards", "backwards", "flat")
+    )
+    return Spent(forwards, backwards, flat)
 
 
 def attack_jointly(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker
+from hamguard.attacks.attack import Attacked, GuideMaker, check_pictures
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.supervised import SupervisedPrototype
 from hamguard.attacks.guides.vote import labeled
@@ -129,8 +129,7 @@ class GeneratedAttack:
             RequestError: pictures outside [0, 1] or of another shape than the generator's, or labels missing or of another number.
         """
         want = (self.generator.channels, *self.generator.size)
-        if x.ndim != 4 or not bool(((x >= 0) & (x <= 1)).all()):
-            raise RequestError(f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)}")
+        check_pictures(x)
         if tuple(x.shape[1:]) != want:
             raise RequestError(f"the generator was made for pictures of shape {want}, got {tuple(x.shape[1:])}")
         labels = labeled(labels, self.prototype.classes, "prototype")

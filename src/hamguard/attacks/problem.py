@@ -20,6 +20,7 @@ from hamguard.attacks.threat import Threat
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
+from hamguard.models.trial import is_flat, pixel_gradient, with_gradient
 
 Guide: TypeAlias = Tensor | CodeSet | PairCodes
 Loss: TypeAlias = Callable[[Tensor, Guide, int], Tensor]
@@ -36,10 +37,14 @@ class Victim(Protocol):
 
 @dataclass
 class Spent:
-    """Budget per picture: forward passes, backward passes."""
+    """Budget per picture, `(B,)` each: forward passes, backward passes, and how many of the latter gave nothing but zeros."""
 
     forwards: Tensor
     backwards: Tensor
+    flat: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+
+    def __post_init__(self) -> None:
+        self.flat = self.flat.expand_as(self.backwards).clone()
 
 
 @dataclass
@@ -105,7 +110,7 @@ class Problem:
             itself; where no view is plain, that takes one more forward pass.
 
         Raises:
-            RequestError: the model does not return `(b, K)`.
+            RequestError: the model does not return `(b, K)`, or gives no gradient to its pictures.
             RunError: the gradient is not finite.
         """
         x_adv = x_adv.detach().requires_grad_()
@@ -117,7 +122,7 @@ class Problem:
             for number, view in enumerate(views):
                 plain = isinstance(view, Plain)
                 seen = x_adv if plain else view(x_adv, index, step, derive_seed(self.seed, "view", number))
-                z = self._logits(seen)
+                z = with_gradient(self._logits(seen), "the attacked model")
                 u = relax(z, alpha) if self.relaxed else z
                 total = total + view.weight * self.loss(u, guides, self.side)  # (b,)
                 if plain:
@@ -126,11 +131,12 @@ class Problem:
                 delta = (x_adv - self.x[rows]).flatten(1)
                 weight = self.fidelity * (1 + self.fidelity_growth * step)
                 total = total + weight * (delta.square() if self.fidelity_norm == "l2" else delta.abs()).mean(1)
-            (found,) = torch.autograd.grad(total.sum(), x_adv)
+            found = pixel_gradient(total.sum(), x_adv, "the attacked model")
         if not bool(found.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
         self.spent.forwards[places] += len(views)
         self.spent.backwards[places] += len(views)
+        self.spent.flat[places] += len(views) * is_flat(found).cpu()
         return found, total.detach(), self.score(x_adv.detach(), rows) if wrong is None else wrong
 
     def mark(self, count: int, x_adv: Tensor) -> None:

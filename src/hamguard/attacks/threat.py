@@ -5,6 +5,7 @@ This is the only projection of the project. `eps` is in pixel units, written `8 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -139,6 +140,9 @@ def parse_eps(text: str) -> float:
     """
     top, slash, bottom = text.partition("/")
     try:
-        return float(top) / (float(bottom) if slash else 1.0)
+        eps = float(top) / (float(bottom) if slash else 1.0)
     except (ValueError, ZeroDivisionError) as error:
         raise RequestError(f"eps must be a number such as 0.03 or 8/255, got {text!r}") from error
+    if not (math.isfinite(eps) and math.isfinite(float(bottom or 1))):
+        raise RequestError(f"eps must be a finite number such as 0.03 or 8/255, got {text!r}")
+    return eps

@@ -197,6 +197,7 @@ def attack(
     from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack_measure import Ground, measure_attack
+    from hamguard.evaluation.attack_plan import check_gradients
     from hamguard.evaluation.generators import check_generator, with_generator
     from hamguard.evaluation.model_rows import model_banks
     from hamguard.evaluation.targets import save_targets
@@ -205,6 +206,8 @@ def attack(
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)
     sources = [load_any(name, chosen)[0] for name in source_model or ()]
+    for plan in plans:
+        check_gradients(plan.method, sources or [loaded])  # no gradient costs no encoding
     require_source(data, card)
     dataset, split = open_for_model(card, loaded, data, data_root, protocol)
     if dataset.labels.any():

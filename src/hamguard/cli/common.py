@@ -94,7 +94,7 @@ def key_value(text: str) -> tuple[str, str]:
         RequestError: there is no key, or no `=`.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals or not key.strip() or not value.strip():
         raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
     return key, value
 
@@ -102,6 +102,14 @@ def key_value(text: str) -> tuple[str, str]:
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
     typer.echo(text, err=True)
+
+
+def say_notes(*models: object) -> None:
+    """What a reader of models' codes must know, on standard error; for commands without rows to say it in."""
+    from hamguard.models.trial import notes_of
+
+    for note in dict.fromkeys(note for model in models for note in notes_of(model)):
+        say(f"Note: {note}")
 
 
 def print_json(values: Iterable[Any]) -> None:

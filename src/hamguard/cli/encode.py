@@ -20,6 +20,7 @@ from hamguard.cli.common import (
     choose_device,
     print_json,
     require_source,
+    say_notes,
 )
 
 PARTS = ("query", "database")
@@ -60,6 +61,7 @@ def encode(
             "bytes": bank.packed.nbytes, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash,
         })  # fmt: skip
     write_origin(out, model, card, data, data_root, protocol, everything=False)
+    say_notes(loaded)
     if as_json:
         print_json(facts)
         return

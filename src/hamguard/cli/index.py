@@ -126,7 +126,7 @@ def _encode(
 ) -> tuple[CodeBank, Card | None]:
     import numpy as np
 
-    from hamguard.cli.common import require_source
+    from hamguard.cli.common import require_source, say_notes
     from hamguard.cli.source import open_for_model
     from hamguard.data.split import Part
     from hamguard.evaluation.encode import encode
@@ -144,6 +144,7 @@ def _encode(
         return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card
     with Bar("encoding") as bar:
         bank = encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
+    say_notes(loaded)
     return bank, card
 
 

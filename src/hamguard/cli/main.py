@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hamguard import __version__
 from hamguard.cli import (
@@ -33,10 +35,33 @@ from hamguard.cli import (
     transfer,
     verify,
 )
-from hamguard.core.errors import HamguardError, StoppedError
+from hamguard.cli.memory import guarded, memory_line
+from hamguard.core.errors import HamguardError, RequestError, StoppedError
+
+VERBS: dict[str, dict[str, Any]] = {
+    "Learn and search": {
+        "demo": demo.demo, "data": data.app, "train": train.train, "encode": encode.encode, "index": index.app,
+        "search": search.search, "evaluate": evaluate.evaluate,
+    },
+    "Attack": {"attack": attack.attack, "transfer": transfer.transfer},
+    "Defend": {"harden": harden.harden, "sanity": sanity.sanity, "purify": purify.purify, "detect": detect.detect},
+    "Protect": {"protect": protect.protect, "verify": verify.verify, "privacy": privacy.privacy},
+    "Measure and report": {
+        "audit": audit.audit, "measure": measure.measure, "report": report.report, "reproduce": reproduce.reproduce,
+    },
+}  # fmt: skip
+"""The verbs by what they are for, each in the order in which the work is done; `--help` shows them so."""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of `VERBS`; typer would put groups of verbs last."""
+        return [name for verbs in VERBS.values() for name in verbs]
+
 
 app = typer.Typer(
     name="hamguard",
+    cls=_InOrder,
     help="The robustness workbench for hash-based image retrieval: learn hash codes, search them, attack the search, score it.\n\n"
     "Start with: hamguard demo",
     no_args_is_help=True,
@@ -45,26 +70,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.add_typer(data.app, name="data")
-app.command("train")(train.train)
-app.command("encode")(encode.encode)
-app.add_typer(index.app, name="index")
-app.command("search")(search.search)
-app.command("evaluate")(evaluate.evaluate)
-app.command("attack")(attack.attack)
-app.command("audit")(audit.audit)
-app.command("harden")(harden.harden)
-app.command("detect")(detect.detect)
-app.command("privacy")(privacy.privacy)
-app.command("purify")(purify.purify)
-app.command("protect")(protect.protect)
-app.command("report")(report.report)
-app.command("reproduce")(reproduce.reproduce)
-app.command("sanity")(sanity.sanity)
-app.command("measure")(measure.measure)
-app.command("transfer")(transfer.transfer)
-app.command("verify")(verify.verify)
+for _panel, _verbs in VERBS.items():
+    for _name, _verb in _verbs.items():
+        if isinstance(_verb, typer.Typer):
+            app.add_typer(_verb, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, rich_help_panel=_panel)(_verb)
 
 
 def _show_version(value: bool) -> None:
@@ -98,13 +109,37 @@ def _usage_line(error: Any, words: list[str]) -> str:
     return f"hamguard: {message[0].lower()}{message[1:]}{f', got {got[-1]!r}' if got else ''} (see {path} --help)"
 
 
+def check_words(words: Sequence[str]) -> None:
+    """Check that no word is empty: an unset variable of a script would stand for the working folder, or for a default.
+
+    Raises:
+        RequestError: one is, or the value after `=`; the message names the option.
+    """
+    for number, word in enumerate(words):
+        before = words[number - 1] if number else ""
+        option, equals, value = word.partition("=")
+        named = option.startswith("--") and bool(equals)
+        if (value if named or (before == "--set" and equals) else word).strip():
+            continue
+        where = option if named else before if before.startswith("-") else f"word {number + 1} of the command"
+        raise RequestError(f"{where}: an empty text is no value; leave it out or fill it")
+
+
 def run() -> None:
     """Run the command line; every error is one readable line, with exit code 1 (run failed) or 2 (request was wrong)."""
+    with guarded() as code:
+        if code is None:
+            _run()
+        sys.exit(code)
+
+
+def _run() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("HAMGUARD_DEBUG"))
     sys.path.append(str(Path.cwd()))  # models of package.module:factory may stand here; last, so that they hide nothing
     code = 1
     try:
+        check_words(arguments)
         code = app(arguments, prog_name="hamguard", standalone_mode=False) or 0
         if code == StoppedError.exit_code:  # typer turns Ctrl-C into this code
             typer.echo("hamguard: stopped", err=True)
@@ -114,14 +149,16 @@ def run() -> None:
     except HamguardError as error:
         if debug:
             raise
-        typer.echo(f"hamguard: {error}", err=True)
-        code = error.exit_code
+        memory = memory_line(error)
+        typer.echo(f"hamguard: {memory or error}", err=True)
+        code = 1 if memory else error.exit_code
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()
     except OSError as error:
         if debug:
             raise
-        typer.echo(f"hamguard: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        said = memory_line(error) or f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        typer.echo(f"hamguard: {said}", err=True)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: unknown verb or option, a value that is no number
             line = _usage_line(error, arguments)
@@ -130,5 +167,6 @@ def run() -> None:
         if debug:
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        typer.echo(f"hamguard: unexpected {type(error).__name__}: {first} (add --debug for the traceback)", err=True)
+        unexpected = f"unexpected {type(error).__name__}: {first} (add --debug for the traceback)"
+        typer.echo(f"hamguard: {memory_line(error) or unexpected}", err=True)
     sys.exit(code)

@@ -20,6 +20,7 @@ from hamguard.cli.common import (
     choose_device,
     require_source,
     say,
+    say_notes,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def sanity(
     if out:
         write_rows(out, done.rows)
     print_sanity(done, as_json=as_json)
+    say_notes(loaded)
     if out and not as_json:
         say(f"wrote {out}")
     if done.failed:

@@ -69,7 +69,7 @@ def search(
     """
     import numpy as np
 
-    from hamguard.cli.common import check_suffix
+    from hamguard.cli.common import check_suffix, say_notes
     from hamguard.cli.index import read_origin
     from hamguard.cli.source import open_for_model
     from hamguard.codes.binary import pack
@@ -151,6 +151,7 @@ def search(
             (str(r), i, str(d), *([said.get(i, "")] if said is not None else [])) for r, (i, d) in enumerate(listed, 1)
         ]
         print_table(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines)
+    say_notes(loaded)
     if sheet and dataset is not None:
         _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)
         if not as_json:

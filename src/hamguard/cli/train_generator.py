@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def train_generator(
     dataset, split = open_for_model(card, model, data, data_root, protocol)
     with Bar(f"training {request.method}") as bar:
         result = run(request, model, victim, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    say_notes(model)
     _report(result, out, victim, as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from hamguard.cli.common import (
     choose_device,
     print_table,
     say,
+    say_notes,
 )
 from hamguard.core.errors import RequestError, RunError
 
@@ -103,6 +104,7 @@ def verify(
     told = plain_words(measured, lines, protection, top=top, seed=seed)
     subject = f"{source} against {protected}"
     write_effect(folder, measured, protection, lines, rows, told, subject=subject, top=top, cards=cards, seed=seed)
+    say_notes(*(matcher.model for matcher in tried))
     for line in measured.problems[:SAID]:
         say(line)
     if len(measured.problems) > SAID:

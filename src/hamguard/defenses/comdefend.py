@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
@@ -39,20 +40,16 @@ IDLE = ("head_lr_factor", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing here; giving one is an error."""
 
 
-class ComDefendSettings(BaseModel):
+class ComDefendSettings(Asked):
     """Networks and loss; frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: float = Field(1.0, gt=0, le=MAX_WIDTH, description="factor of the channel numbers; 1 published")
     noise: float = Field(NOISE, ge=0, allow_inf_nan=False, description="deviation of the noise, published 20")
     penalty: float = Field(1e-4, ge=0, allow_inf_nan=False, description="weight of the squared code, published 1e-4")
 
 
-class ComDefendRequest(BaseModel):
+class ComDefendRequest(Asked):
     """Everything that defines a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["comdefend"] = "comdefend"
     preset: Literal["default", "paper"] = "default"

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
@@ -30,6 +30,7 @@ from hamguard.attacks.threat import Linf, parse_eps
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import sign
 from hamguard.core.archives import read_npz
+from hamguard.core.asked import Asked
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing, write_json
@@ -60,10 +61,8 @@ CROSS_DEFENSES: dict[str, str] = {
 }
 
 
-class CrossDefenseSettings(BaseModel):
+class CrossDefenseSettings(Asked):
     """Hyper-parameters of all three; frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float = Field(
         0.5, gt=0, le=1, description="static, control: share of the pairs that stand in front, the first ones"
@@ -81,10 +80,8 @@ class CrossDefenseSettings(BaseModel):
         return parse_eps(value) if isinstance(value, str) else value
 
 
-class CrossHardenRequest(BaseModel):
+class CrossHardenRequest(Asked):
     """Everything that defines a run, but for the start model, which is known by its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: CrossDefense = "static"
     seed: int = 0

@@ -28,9 +28,10 @@ from hamguard.core.seeds import torch_generator
 from hamguard.images.quantize import to_bytes
 from hamguard.images.views import jpeg
 from hamguard.models.comdefend import ComDefend, load_comdefend
-from hamguard.models.foreign import ForeignModel
+from hamguard.models.foreign import ForeignModel, check_face
 from hamguard.models.hash_model import match_channels
 from hamguard.models.store import AnyModel
+from hamguard.models.trial import gradient_kind, notes_of
 
 ALLOWED = (
     "jpeg:QUALITY (1 to 100), resize:FACTOR (above 0, below 1), bits:DEPTH (1 to 7), comdefend:FOLDER, joined with +"
@@ -277,10 +278,11 @@ class Purified(ForeignModel):
         seed: of the random purifier.
 
     Raises:
-        RequestError: fewer than one draw, or networks for pictures with other channels.
+        RequestError: a bare module, fewer than one draw, or networks for pictures with other channels.
     """
 
     def __init__(self, model: AnyModel, purifier: Chain, *, draws: int = DRAWS, seed: int = 0) -> None:
+        check_face(model)
         nn.Module.__init__(self)  # the model was tried when it was loaded
         if draws < 1:
             raise RequestError(f"draws must be at least 1, got {draws}")
@@ -296,6 +298,7 @@ class Purified(ForeignModel):
         self.draws = draws if purifier.random else 1
         self.name = f"{purifier.word} | {model.name}"
         self.bits, self.size, self.channels = model.bits, model.size, model.channels
+        self.notes, self.gradient = notes_of(model), gradient_kind(model)
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]; gray is repeated, color becomes luminance.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from hamguard.attacks.threat import Threat
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
@@ -26,7 +27,7 @@ EPOCHS, NORMAL_EPOCHS = 10, 20
 """Epochs where nothing was asked for, and epochs of a training whose card does not say."""
 
 
-class HardenRequest(BaseModel):
+class HardenRequest(Asked):
     """Everything that defines a run, but for the start model, which is known by its weights.
 
     Attributes:
@@ -39,14 +40,12 @@ class HardenRequest(BaseModel):
         training: recipe.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str = "saat"
     seed: int = 0
     eps: float = Field(8 / 255, gt=0)
     norm: Literal["linf", "l2"] = "linf"
     data: DataSection
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe(epochs=EPOCHS)
 
     @property

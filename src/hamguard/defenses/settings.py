@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.threat import Threat, parse_eps
+from hamguard.core.asked import Asked
 from hamguard.defenses.inner import inner_attack
 
 
-class DefenseSettings(BaseModel):
+class DefenseSettings(Asked):
     """What every method has, the control included; frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     objective: str = Field(
         "own", description="loss on clean pictures: own (the model's method), another hash method, or keep (its codes)"

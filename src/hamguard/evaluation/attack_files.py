@@ -130,7 +130,7 @@ def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None
     listed = manifest.get("pictures", [])
     if [entry.get("id") for entry in listed] != [str(item) for item in ids]:
         return None
-    pixels, forwards, backwards = [], [], []
+    pixels, forwards, backwards, flat = [], [], [], []
     for entry in listed:
         path = folder / str(entry["file"])
         if not path.is_file() or digest_file(path) != entry["sha256"]:
@@ -138,8 +138,9 @@ def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None
         pixels.append(decode(path))
         forwards.append(entry["forwards"])
         backwards.append(entry["backwards"])
+        flat.append(entry.get("flat", 0))
     return AttackedPictures(
-        np.stack(pixels), _numbers(forwards), _numbers(backwards), float(manifest.get("seconds", 0.0))
+        np.stack(pixels), _numbers(forwards), _numbers(backwards), float(manifest.get("seconds", 0.0)), _numbers(flat)
     )
 
 

@@ -25,7 +25,7 @@ from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Part, Split
 from hamguard.evaluation.attack_files import check_folder, read_pictures, write_manifest, write_pictures
-from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, threat_facts
+from hamguard.evaluation.attack_plan import AttackPlan, attack_facts, build_attack, check_gradients, threat_facts
 from hamguard.evaluation.attack_rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack_run import ALONE, AttackedPictures, Source, forget, run_attack, run_key
 from hamguard.evaluation.cross_modal import text_bank
@@ -38,9 +38,13 @@ from hamguard.images.distortion import Distortion, measure_distortion
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import AnyModel, Card
+from hamguard.models.trial import ZERO_GRADIENT
 from hamguard.training.distributed import World
 
 Progress = Callable[[float, str], None]
+
+FEW = 0.05
+"""Share of the pictures, or bits, that may be out of order."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,7 @@ def measure_attack(
     attack = with_generator(build_attack(plan), plan)
     aware = bool(attack.guide.needs_labels)
     _check_labels(ground, plan, aware)
+    check_gradients(plan.method, sources or (ground.model,))
     targets = _targets(ground, plan)
     labels = targets.labels if targets else ground.query.labels if ground.query.labels.any() else None
     _check_sources(attack, plan, ground, sources)
@@ -217,7 +222,7 @@ def measure_attack(
     named = {**attack_facts(plan, attack), "reference_codes": own.bank.digest if aware else None}
     facts = Facts(
         _base(ground, targets), named, threat_facts(plan, attack),
-        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball, guiding,
+        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball, guiding, _standing(found),
     )  # fmt: skip
     rows = attack_rows(
         facts, sides, ground.searched, distortion, targets=targets.labels if targets else None,
@@ -312,6 +317,7 @@ def _write_facts(
             "target": words(targets.labels[i]) if targets else None, "bits_moved": int(moved[i]),
             "linf": round(float(distortion.linf[i]), 6), "rmse": round(float(distortion.rmse[i]), 6),
             "forwards": int(found.forwards[i]), "backwards": int(found.backwards[i]),
+            **({"flat": int(found.flat[i])} if len(found.flat) else {}),
         }
         for i in range(len(moved))
     ]  # fmt: skip
@@ -339,6 +345,14 @@ def _base(ground: Ground, targets: Targets | None) -> Row:
         if shared:
             notes.append(f"{shared} of {len(ground.query)} pictures share a label with their target already")
     return replace(row, hashes=hashes, notes=tuple(notes))
+
+
+def _standing(found: AttackedPictures) -> tuple[str, ...]:
+    """A note where the search stood still on more pictures than may be out of order."""
+    still = found.standing
+    if still.mean() <= FEW:
+        return ()
+    return (f"for {int(still.sum()):,} of {len(still):,} pictures {ZERO_GRADIENT}",)
 
 
 def _mean_up(counts: Ints) -> int:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from hamguard.attacks.guides.registry import guide_named
-from hamguard.attacks.methods.registry import attack_named, method_facts
+from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
 from hamguard.attacks.threat import Threat
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.errors import RequestError
+from hamguard.models.trial import NO_GRADIENT, gradient_kind
 
 FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
 """Options of a method that have a flag or a field of their own; all others go through `options`."""
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
-class AttackPlan(BaseModel):
+class AttackPlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -39,8 +42,6 @@ class AttackPlan(BaseModel):
         fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str
     eps: float | None = 8 / 255
     norm: Literal["linf", "l2"] = "linf"
@@ -50,7 +51,7 @@ class AttackPlan(BaseModel):
     guide: str | None = None
     targets: str | None = None
     reference: Literal["train", "database"] = "train"
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()
     combine: Literal["joint", "sum", "sum-project", "mean"] = "joint"
     generator: str | None = None
@@ -105,6 +106,24 @@ def build_attack(plan: AttackPlan) -> Any:
     return factory(**given, **parsed_options(plan.method, plan.options))
 
 
+def check_gradients(method: str, models: Sequence[object]) -> None:
+    """Check that models give the gradient that a method follows; models are asked when they are loaded, see `models.trial`.
+
+    Raises:
+        RequestError: a model gives none; the message names what works without.
+    """
+    if not method_facts(method).follows_gradients:
+        return
+    for model in models:
+        if gradient_kind(model) == "none":
+            without = [name for name in attack_names() if not method_facts(name).follows_gradients]
+            raise RequestError(
+                f"model {getattr(model, 'name', '')} {NO_GRADIENT}, and {method} follows gradients; without: "
+                f"{', '.join(without)}, any method on pictures of another model (attack --source-model OTHER), or the query-only "
+                "stage of `hamguard audit OTHER --endpoint package.module:factory`"
+            )
+
+
 def open_options(method: str) -> list[str]:
     """Names of what a method takes, flags included."""
     return [name for name in method_facts(method).options if name not in ("threat", "toward")]
@@ -124,7 +143,7 @@ def parsed_options(method: str, options: Mapping[str, str]) -> dict[str, Any]:
             listed = ", ".join(known) or "none"
             raise RequestError(f"{method} has no option {name!r}; options: {listed}{suggest(name, known)}")
         try:
-            out[name] = TypeAdapter(hints.get(name, inspect.Parameter.empty)).validate_python(text)
+            out[name] = TypeAdapter(hints.get(name, inspect.Parameter.empty), config=FINITE).validate_python(text)
         except ValidationError as error:
             raise RequestError(
                 f"option {name} of {method}: {error.errors()[0]['msg'].lower()}, got {text!r}"

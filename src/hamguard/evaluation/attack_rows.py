@@ -57,6 +57,7 @@ class Facts:
         backwards: mean backward passes a picture, rounded up.
         noise: the ball of the noise beside it; None for that of the attack.
         guide_seconds: time that the guide took to make its codes for all queries, its training included.
+        notes: what a reader must know of the attacked pictures alone.
     """
 
     base: Row
@@ -67,6 +68,7 @@ class Facts:
     backwards: int
     noise: Threat | None = None
     guide_seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def attack_rows(
@@ -128,7 +130,7 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
 
     attacked = replace(
         facts.base, attack=facts.attack, threat=facts.threat, hashes=hashed(sides.attacked),
-        seconds=facts.seconds, forwards=facts.forwards, backwards=facts.backwards,
+        seconds=facts.seconds, forwards=facts.forwards, backwards=facts.backwards, notes=(*facts.base.notes, *facts.notes),
     )  # fmt: skip
     if facts.attack["method"] == "noise":  # it has no guide, and is its own control
         return {"clean": facts.base, "random": bare, "attacked": attacked}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from hamguard.attacks.attack import Attacked
-from hamguard.attacks.ensemble import attack_jointly, combine
+from hamguard.attacks.ensemble import add_spent, attack_jointly, combine
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.files import replacing
-from hamguard.core.types import Bytes, Ints
+from hamguard.core.types import Bytes, Floats, Ints
 from hamguard.data.dataset import Dataset
 from hamguard.evaluation.attack_plan import AttackPlan, describe
 from hamguard.images.quantize import as_pixels
@@ -29,7 +29,7 @@ from hamguard.training.distributed import World, wait
 
 Progress = Callable[[float, str], None]
 ALONE = World()
-KEPT = ("pixels", "forwards", "backwards", "seconds")
+KEPT = ("pixels", "forwards", "backwards", "flat", "seconds")
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,21 @@ class AttackedPictures:
         forwards: forward passes spent on each, `(Q,)`.
         backwards: backward passes, `(Q,)`.
         seconds: time that the attack took, all batches together.
+        flat: how many backward passes gave nothing but zeros, `(Q,)`; empty where nobody counted.
     """
 
     pixels: Bytes
     forwards: Ints
     backwards: Ints
     seconds: float
+    flat: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def standing(self) -> Floats:
+        """Pictures that stood still, as 1 and 0, `(Q,)`: a gradient was asked for, and every one was exactly zero."""
+        flat = self.flat if len(self.flat) else np.zeros_like(self.backwards)
+        still: Floats = ((self.backwards > 0) & (flat == self.backwards)).astype(np.float64)
+        return still
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,9 @@ def run_attack(
             progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
     wait(world)  # nobody forgets a batch that another still reads
     joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
-    return AttackedPictures(joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()))
+    return AttackedPictures(
+        joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()), joined["flat"]
+    )
 
 
 def forget(work: Path) -> None:
@@ -181,11 +192,11 @@ def _attack_batch(
     x_adv = made[0]
     if len(made) > 1 and plan.combine != "joint":
         x_adv = combine(x, made, plan.threat, plan.combine)
-    forwards = torch.stack([one.spent.forwards for one in found]).sum(0)
-    backwards = torch.stack([one.spent.backwards for one in found]).sum(0)
+    spent = add_spent([one.spent for one in found])
     return {
         "pixels": as_pixels(x_adv),
-        "forwards": forwards.numpy(),
-        "backwards": backwards.numpy(),
+        "forwards": spent.forwards.numpy(),
+        "backwards": spent.backwards.numpy(),
+        "flat": spent.flat.numpy(),
         "seconds": np.array(time.perf_counter() - begun),
     }

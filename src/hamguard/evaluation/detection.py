@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
+from hamguard.core.asked import Asked
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Bytes, Floats, Ints
@@ -39,7 +40,7 @@ GOALS: tuple[Literal["leave", "decoy"], ...] = ("leave", "decoy")
 AWARE = "worst of all aware"
 
 
-class DetectPlan(BaseModel):
+class DetectPlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -50,8 +51,6 @@ class DetectPlan(BaseModel):
         neighbors: training codes that are looked at.
         weights: of the criteria in the aware attacks.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     eps: float = 8 / 255
     norm: Literal["linf", "l2"] = "linf"

@@ -13,6 +13,7 @@ from hamguard.core.errors import RequestError, RunError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Part, Split
+from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel
 
 Progress = Callable[[float, str], None]
@@ -36,9 +37,11 @@ def packed_codes(
     """Codes of the pictures of `index`, `(n, ceil(K / 8))` uint8.
 
     Raises:
-        RequestError: the pictures have another size than the model's, or the model returns something else than `(B, K)`.
+        RequestError: the pictures have another size than the model's, the model is a bare module, or it returns something else than
+            `(B, K)`.
         RunError: the model returns NaN.
     """
+    check_face(model)
     if not fits(model, images):
         have, want = images.size, tuple(model.size)
         raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")

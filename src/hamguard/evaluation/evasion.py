@@ -39,6 +39,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.errors import RunError
 from hamguard.core.seeds import numpy_generator
 from hamguard.defenses.detect import Detector, denoise, label_marks, softness
+from hamguard.models.trial import pixel_gradient, with_gradient
 
 LEVEL = 2.0  # median size of outputs that losses see, as in the audit: there tanh bends and still has a slope
 POOL = 2000  # training codes that may be decoys
@@ -119,10 +120,12 @@ class EvadingProblem(Problem):
         at = self.threat.on_grid(x_adv.detach(), self.x[rows]).requires_grad_()
         guides, scale = self.guides(rows), LEVEL / max(self.detector.level, 1e-6)
         with torch.enable_grad():
-            z, z_denoised = self._logits(at), self._logits(denoise(at))  # (b, K) each
+            z, z_denoised = (
+                with_gradient(self._logits(one), "the attacked model") for one in (at, denoise(at))
+            )  # (b, K) each
             first, second = (self.loss(relax(scale * one, alpha), guides, self.side) for one in (z, z_denoised))
             total = (first + second) / 2 + self.weight * self.excess(z, z_denoised, rows, scale * max(alpha, 1.0))
-            (found,) = torch.autograd.grad(total.sum(), at)
+            found = pixel_gradient(total.sum(), at, "the attacked model")
         if not bool(found.sum().isfinite()):
             raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
         self._count(rows, backwards=2)

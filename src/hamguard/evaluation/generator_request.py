@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
 from hamguard.attacks.prosgan_game import GameRules
 from hamguard.attacks.threat import parse_eps
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.training.recipe import Recipe
@@ -19,10 +20,8 @@ IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a generator; giving one is an error."""
 
 
-class GeneratorSettings(BaseModel):
+class GeneratorSettings(Asked):
     """Net, rules of the game, prototype; frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(16, ge=8, le=1024, multiple_of=8, description="channels of the first convolution; 64 published")
     budget: Literal["soft", "hard"] = Field("soft", description="soft: squared error as published; hard: a ball")
@@ -80,10 +79,8 @@ class GeneratorSettings(BaseModel):
         )
 
 
-class GeneratorRequest(BaseModel):
+class GeneratorRequest(Asked):
     """Everything that defines a run, but for the victim, which is known by its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["prosgan"] = "prosgan"
     preset: Literal["default", "paper"] = "default"

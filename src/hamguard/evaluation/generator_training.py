@@ -25,6 +25,7 @@ from hamguard.models.folding import folded
 from hamguard.models.generator_store import CARD, GeneratorCard, load_generator, save_generator
 from hamguard.models.prosgan import PrototypeNet
 from hamguard.models.store import AnyModel
+from hamguard.models.trial import NO_GRADIENT, ZERO_GRADIENT, gradient_kind
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.run_folder import is_finished
 from hamguard.training.schedules import factor
@@ -110,9 +111,12 @@ def new_task(
     """The game of a request at its very beginning.
 
     Raises:
-        RequestError: no labels, too few pictures, or a width or size that the nets cannot have.
+        RequestError: a victim without a gradient, no labels, too few pictures, or a width or size that the nets cannot have.
     """
     settings, rules, learned = request.settings, request.settings.rules, split.train
+    if gradient_kind(victim) != "flows":
+        why = NO_GRADIENT if gradient_kind(victim) == "none" else f"teaches nothing: {ZERO_GRADIENT}"
+        raise RequestError(f"prosgan learns from the gradient of its victim, and {victim.name} {why}")
     if len(learned) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(learned)}")
     classes = dataset.labels.shape[1]

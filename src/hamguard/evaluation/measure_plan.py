@@ -12,10 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -36,7 +37,7 @@ PUBLISHED = (500, 1024)
 """Batches and points of the paper (Weng et al., ICLR 2018)."""
 
 
-class MeasurePlan(BaseModel):
+class MeasurePlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -47,8 +48,6 @@ class MeasurePlan(BaseModel):
         points: points of a batch, Ns.
         all_bits: ask CLEVER of every bit instead of the nearer half.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     measures: tuple[str, ...] = ()
     eps: float = 8 / 255

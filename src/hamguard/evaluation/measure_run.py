@@ -58,6 +58,7 @@ from hamguard.evaluation.success import (
     success_rows,
     toward_criteria,
 )
+from hamguard.models.trial import ZERO_GRADIENT, gradient_kind
 from hamguard.retrieval.metrics import average_precision
 
 Progress = Callable[[float, str], None]
@@ -87,6 +88,8 @@ def measure_model(
     Linf(plan.eps)  # a budget out of range costs no work
     banks = (ground.query, ground.database)
     base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
+    if gradient_kind(ground.model) == "zero":
+        base = replace(base, notes=(*base.notes, ZERO_GRADIENT))
     bench = Bench(ground, plan, work, base)
     names = list(plan.measures) or default_measures(labeled=bench.labeled)
     for name in names:

@@ -16,6 +16,7 @@ from hamguard.data.split import Split
 from hamguard.evaluation.encode import encode
 from hamguard.evaluation.score import DEFAULT_METRICS, EXACT, Convention, score_rows
 from hamguard.models.store import AnyModel, Card
+from hamguard.models.trial import notes_of
 from hamguard.training.train import LEARNED
 
 Banks = tuple[CodeBank, CodeBank]
@@ -66,7 +67,19 @@ def base_row(
             "query_codes": banks[0].digest,
             "database_codes": banks[1].digest,
         },
-        notes=(*dataset.notes, *split.notes),
+        notes=(*dataset.notes, *split.notes, *notes_of(model), *_alike(banks)),
+    )
+
+
+def _alike(banks: Banks) -> tuple[str, ...]:
+    """A note where every code is the same, so that no answer is nearer than another."""
+    query, database = banks
+    codes = [*query.packed[:1], *database.packed[:1]]
+    alike = len(codes) == 2 and all((bank.packed == codes[0]).all() for bank in banks)
+    return (
+        ("every code is the same: all items are at the same distance, and figures are those of chance",)
+        if alike
+        else ()
     )
 
 

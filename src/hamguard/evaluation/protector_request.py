@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from hamguard.attacks.threat import parse_eps
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.privacy.game import Warmup
@@ -19,10 +20,8 @@ IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a protector; giving one is an error."""
 
 
-class ProtectorSettings(BaseModel):
+class ProtectorSettings(Asked):
     """Generator, rules of the game, surrogate; frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     eps: float = Field(8 / 255, gt=0, le=1, description="no value of a picture moves by more, in pixel units")
     width: Literal["small", "large"] = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
@@ -71,10 +70,8 @@ class ProtectorSettings(BaseModel):
         )
 
 
-class ProtectorRequest(BaseModel):
+class ProtectorRequest(Asked):
     """Everything that defines a run, but for given surrogates, which are known by their weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["ppl"] = "ppl"
     preset: Literal["default", "paper"] = "default"

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from hamguard.attacks.threat import parse_eps
+from hamguard.core.asked import Asked
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.training.request import first_fault
@@ -19,10 +20,8 @@ NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 AnySection = TypeVar("AnySection", bound=BaseModel)
 
 
-class Section(BaseModel):
+class Section(Asked):
     """A table of a recipe; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("eps", "text_eps", mode="before", check_fields=False)
     @classmethod

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
+from hamguard.core.asked import Asked
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack_plan import AttackPlan, check_gradients
 from hamguard.evaluation.attack_run import forget
 from hamguard.evaluation.audit.answers import answer_stage
 from hamguard.evaluation.audit.bench import Bench, Progress
@@ -62,7 +63,7 @@ MORE = 100
 """Gradients of the long attack, or three times the asked ones where that is more."""
 
 
-class SanityPlan(BaseModel):
+class SanityPlan(Asked):
     """What a person asks for.
 
     Attributes:
@@ -72,8 +73,6 @@ class SanityPlan(BaseModel):
         sample: queries that are looked at, the first of the run.
         answers: pictures that the query-only attack asks the search, for each query.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     eps: float = 8 / 255
     norm: Literal["linf", "l2"] = "linf"
@@ -200,12 +199,13 @@ def run_sanity(
         progress: told how far it is.
 
     Raises:
-        RequestError: no labels, so nothing can be scored.
+        RequestError: no labels, so nothing can be scored, or a model without a gradient.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
     if not (ground.query.labels.any() and ground.database.labels.any()):
         raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
+    check_gradients("adaptive", [ground.model, *([start] if start else [])])
     few = replace(ground, query=ground.query.select(np.arange(min(plan.sample, len(ground.query)))))
     asked = AuditPlan(eps=plan.eps, norm=plan.norm, steps=plan.steps, answers=plan.answers, sample=plan.sample)
     key = digest_json(

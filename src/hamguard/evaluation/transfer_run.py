@@ -20,6 +20,7 @@ from hamguard.evaluation.attack_plan import AttackPlan
 from hamguard.evaluation.model_rows import base_row
 from hamguard.evaluation.targets import PROTOCOLS, choose_targets
 from hamguard.evaluation.transfer_scores import TransferMatrix, transfer_matrix, transfer_rows
+from hamguard.models.trial import ZERO_GRADIENT, notes_of
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision, with_labels
 
@@ -185,6 +186,13 @@ def _pairs(
     """Rows of every pair, each with the attack that its source carried out and what that spent."""
     rows = transfer_rows(matrix, Row(), facts=facts, seed=makers[0].ground.seed)
     spent = {maker.ground.name: one.rows[-1] for maker, one in zip(makers, made, strict=True)}
+    source_notes = {
+        maker.ground.name: (
+            *notes_of(maker.ground.model),
+            *(note for note in spent[maker.ground.name].notes if ZERO_GRADIENT in note),
+        )
+        for maker in makers
+    }
     digests = {maker.ground.name: maker.ground.model.digest for maker in makers}
     found = []
     for row in rows:
@@ -195,6 +203,7 @@ def _pairs(
             replace(
                 row, attack={**(ran.attack or {}), "made_on": [source]}, threat=ran.threat, seconds=ran.seconds,
                 forwards=ran.forwards, backwards=ran.backwards, hashes={**row.hashes, **hashes},
+                notes=tuple(dict.fromkeys((*row.notes, *source_notes[source]))),
             )
         )  # fmt: skip
     return found

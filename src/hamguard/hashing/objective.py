@@ -11,18 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.plugins import load_files, load_plugins
 
 
-class Settings(BaseModel):
+class Settings(Asked):
     """Hyper-parameters of a method: frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Objective(ABC):

@@ -6,12 +6,18 @@ import torch
 
 from hamguard.codes.binary import pack
 from hamguard.core.types import Bytes
+from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel
 
 
 @torch.no_grad()
 def codes_of(images: Bytes, model: AnyModel, device: torch.device | str = "cpu") -> Bytes:
-    """Packed codes of uint8 pictures of one size, `(B, H, W)` or `(B, H, W, 3)` to `(B, ceil(K / 8))`."""
+    """Packed codes of uint8 pictures of one size, `(B, H, W)` or `(B, H, W, 3)` to `(B, ceil(K / 8))`.
+
+    Raises:
+        RequestError: a bare module, see `check_face`.
+    """
+    check_face(model)
     x = torch.tensor(images).float() / 255  # a copy: resized pictures may be read-only
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (B, C, H, W)
     return pack(model.code(x.contiguous().to(device)))

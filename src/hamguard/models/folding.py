@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel
-
-CLOSE = 1e-3  # largest difference that is still rounding, relative to the largest value
+from hamguard.models.trial import CLOSE
 
 
 def folded(model: AnyModel) -> AnyModel:

@@ -12,14 +12,14 @@ from hamguard import __version__
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
-from hamguard.models.foreign import ForeignModel, foreign_from_export, foreign_from_factory
+from hamguard.models.foreign import MAX_SIDE, ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
 from hamguard.models.shipped import MODELS, PREFIX, is_shipped, model_place
 
 AnyModel: TypeAlias = HashModel | ForeignModel
 
 MAX_BITS = 4096
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 """Pixels; a card that asks for more is no card of ours and would only fill the memory."""
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -100,8 +100,11 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
         The card as written.
 
     Raises:
+        RequestError: it is no `HashModel`; foreign networks have no card.
         RunError: the folder cannot be written.
     """
+    if not isinstance(model, HashModel):
+        raise RequestError(f"a model folder holds a HashModel, got {type(model).__name__}")
     folder = Path(folder)
     card = make_card(model, **facts)
     write_folder(folder / WEIGHTS, model.state_dict(), folder / CARD, card)
@@ -159,8 +162,7 @@ def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyM
             f"no model at {text}: give a model folder, package.module:factory, a torch.export file (.pt2), or one that "
             f"ships with hamguard: {', '.join(PREFIX + name for name in MODELS)}"
         )
-    if not isinstance(model, ForeignModel) or path.suffix != ".pt2":
-        model.eval()  # an exported program has no training mode to leave
+    model.eval()
     if isinstance(model, HashModel):
         model.to(memory_format=torch.channels_last)  # as in training: same speed, same rounding
     return model.requires_grad_(False).to(device), card

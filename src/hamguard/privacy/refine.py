@@ -23,6 +23,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
+from hamguard.models.trial import NO_GRADIENT, gradient_kind, pixel_gradient, with_gradient
 from hamguard.privacy.matchers import Matcher
 
 VIEWS: View = InTurn((Jpeg(), Plain(), Cropped()))
@@ -46,7 +47,7 @@ class Refine:
         stride: sum of the steps' sizes in units of `eps`.
 
     Raises:
-        RequestError: no matcher, fewer than 1 step, or `eps` outside (0, 1].
+        RequestError: no matcher, one without a gradient, fewer than 1 step, or `eps` outside (0, 1].
     """
 
     matchers: tuple[Matcher, ...]
@@ -63,6 +64,9 @@ class Refine:
             raise RequestError("refining needs at least one matcher; give --matcher MODEL")
         check_range("refine", self.steps, 1)
         Linf(self.eps)
+        for matcher in self.matchers:
+            if gradient_kind(matcher.model) == "none":
+                raise RequestError(f"matcher {matcher.name} {NO_GRADIENT}, and refining follows gradients")
 
     def __call__(self, x: Tensor, pattern: Tensor, index: Sequence[int], opaque: Tensor | None = None) -> Tensor:
         """Better patterns.
@@ -116,8 +120,8 @@ class Refine:
             total = torch.zeros_like(seen)
             for matcher, code, usual in zip(self.matchers, own, size, strict=True):
                 point = seen.detach().requires_grad_()
-                u = relax(matcher.logits(point) / usual)
-                (found,) = torch.autograd.grad(inner_product(u, code, -1).sum(), point)
+                u = relax(with_gradient(matcher.logits(point), f"matcher {matcher.name}") / usual)
+                found = pixel_gradient(inner_product(u, code, -1).sum(), point, f"matcher {matcher.name}")
                 if not bool(found.sum().isfinite()):
                     raise RunError(f"the gradient of matcher {matcher.name} is NaN or infinite; its weights are broken")
                 total += found / mean_size(found)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
@@ -32,7 +33,7 @@ def with_batch(recipe: Recipe, items: int) -> Recipe:
     return recipe.model_copy(update={"batch_size": size})
 
 
-class CrossRequest(BaseModel):
+class CrossRequest(Asked):
     """Everything that defines a run.
 
     Attributes:
@@ -45,14 +46,12 @@ class CrossRequest(BaseModel):
         training: recipe.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     method: str
     preset: str = "default"
     seed: int = 0
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe()
 
     @property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from hamguard.core.asked import Asked
 
 
-class Recipe(BaseModel):
+class Recipe(Asked):
     """How a run is trained. Frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(20, ge=1, description="passes over the training set (or over the method's own subset)")
     batch_size: int | None = Field(

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from hamguard.core.asked import Asked
 from hamguard.core.checks import suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
@@ -32,10 +33,8 @@ FINE_TUNING: Mapping[str, Any] = {
 """Recipe defaults where the backbone starts from given weights: a fresh head learns ten times faster than the rest."""
 
 
-class DataSection(BaseModel):
+class DataSection(Asked):
     """Which pictures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field("digits", description="data source, see `hamguard data list`")
     protocol: str | None = Field(None, description="named split; the source's own default where not given")
@@ -60,10 +59,8 @@ class DataSection(BaseModel):
         )  # fmt: skip
 
 
-class ModelSection(BaseModel):
+class ModelSection(Asked):
     """Which network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str | None = Field(None, description="backbone; by picture size where not given")
     bits: int = Field(32, ge=1, le=4096, description="code length K")
@@ -73,17 +70,15 @@ class ModelSection(BaseModel):
     )
 
 
-class TrainRequest(BaseModel):
+class TrainRequest(Asked):
     """Everything that defines a training run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str = "csq"
     preset: str | None = None
     seed: int = 0
     data: DataSection = DataSection()
     model: ModelSection = ModelSection()
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe()
 
     @property
@@ -151,7 +146,7 @@ def sort_words(
     known = [*own, *(name for name in Recipe.model_fields if name not in idle)]
     for word in sets:
         key, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not key:
+        if not equals or not key or not text:
             raise RequestError(f"--set {word}: must be key=value")
         name = key.removeprefix("settings.").removeprefix("training.")
         if name not in known:
@@ -208,7 +203,7 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
     words = []
     for word in sets:
         key, equals, text = (part.strip() for part in word.partition("="))
-        if not equals or not key:
+        if not equals or not key or not text:
             faults.append(f"--set {word}: must be key=value")
         elif key == "method":  # it decides which other keys there are
             merged["method"] = parse_value(text)

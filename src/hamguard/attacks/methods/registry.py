@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.generated import Generated
+from hamguard.attacks.search.noise import RandomNoise
 from hamguard.attacks.universal import Universal
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
@@ -40,6 +41,7 @@ class MethodFacts:
         doc: docstring of its file: paper, authors' code, deliberate differences.
         needs_fit: the factory makes a `Universal`, which is fitted on training pictures before it attacks.
         needs_generator: the factory makes a `Generated`, which is given a trained generator before it attacks.
+        follows_gradients: it needs gradients of the model that its pictures are made on; noise and trained generators do not.
     """
 
     name: str
@@ -50,6 +52,7 @@ class MethodFacts:
     doc: str
     needs_fit: bool
     needs_generator: bool
+    follows_gradients: bool
 
 
 def register(name: str, *, direction: Direction | None = None) -> Callable[[Factory], Factory]:
@@ -119,4 +122,5 @@ def method_facts(name: str) -> MethodFacts:
         doc,
         hints.get("return") is Universal,
         hints.get("return") is Generated,
+        hints.get("return") is not Generated and not isinstance(getattr(factory(), "search", None), RandomNoise),
     )

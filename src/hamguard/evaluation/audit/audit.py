@@ -16,6 +16,7 @@ from hamguard.core.files import replacing, write_json
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
 from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_plan import check_gradients
 from hamguard.evaluation.attack_run import forget
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench, Progress
@@ -90,7 +91,8 @@ def run_audit(
         progress: told how far a stage is.
 
     Raises:
-        RequestError: no labels, a source of another picture size, an unknown check, or an `out` that holds other things.
+        RequestError: no labels, a model without a gradient, a source of another picture size, an unknown check, or an `out`
+            that holds other things.
         StaleError: `out` holds another audit.
         RunError: NaN gradients, a search that fails for good, or a full disk.
         StoppedError: a person stopped the audit; what was finished stays.
@@ -100,6 +102,7 @@ def run_audit(
         raise RequestError(
             f"an audit needs labels, and {ground.dataset.name} has none; label-free: hamguard attack --method hag"
         )
+    check_gradients("adaptive", (ground.model, *sources))
     for name, model in zip(plan.sources, sources, strict=True):
         if not fits(model, ground.dataset.images):
             raise RequestError(f"{name} takes pictures of another size than {ground.name}")

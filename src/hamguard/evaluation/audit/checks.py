@@ -23,16 +23,15 @@ from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes, Floats
 from hamguard.evaluation.attack_files import write_pictures
+from hamguard.evaluation.attack_measure import FEW
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.plan import LONG, LOSSES, Cell
 from hamguard.evaluation.audit.stages import best_stage
 from hamguard.evaluation.audit.worst import Worst
+from hamguard.models.trial import beyond_rounding, is_flat
 
 SLACK = 0.01
 """Difference of two MAPs that says nothing: the search is random, and a sample is small."""
-
-FEW = 0.05
-"""Share of the pictures, or bits, that may be out of order."""
 
 HALF = 0.5
 """Share of bits without a slope from which plain attacks fail."""
@@ -90,7 +89,7 @@ def zero_gradients(bench: Bench, worst: Worst) -> Check:
             ground.model, x, own, -1, loss, bench.plan.threat, numbers.tolist(), ground.seed, relaxed=relaxation == "tanh"
         )  # fmt: skip
         gradient = problem.gradient(x, torch.arange(len(x)), 1.0)[0]
-        shares[words] = float((gradient.flatten(1).abs().amax(1) == 0).float().mean())
+        shares[words] = float(is_flat(gradient).float().mean())
     words = max(shares, key=lambda one: shares[one])
     value = shares[words]
     told = ", ".join(f"{one} {share:.0%}" for one, share in shares.items())
@@ -115,14 +114,15 @@ def saturated_tanh(bench: Bench, worst: Worst) -> Check:
 
 
 def repeatable(bench: Bench, worst: Worst) -> Check:
-    """Share of the bits that differ when the same pictures are asked twice.
+    """Share of the bits that differ when the same pictures are asked twice, by more than rounding.
 
     Fails above 0: attacks on a model that draws random numbers must average over them, which this battery does not.
     """
     ground = bench.ground
     x = ground.dataset.images.batch(ground.rows[bench.sample()]).to(ground.device)
     with torch.no_grad():
-        value = float((sign(ground.model.logits(x)) != sign(ground.model.logits(x))).float().mean())
+        one, other = ground.model.logits(x), ground.model.logits(x)
+    value = float(((sign(one) != sign(other)) & beyond_rounding(one, other)).float().mean())
     said = f"{value:.1%} of the bits change when the same picture is asked again"
     return judged(
         "repeatable", value, 0.0, said, "the model draws random numbers, over which the battery does not average"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.threat import Threat
+from hamguard.core.asked import Asked
 
 LONG = 3
 """A second, longer run of the best cell takes that many times the gradients, from each of two starts."""
@@ -65,7 +66,7 @@ BATTERY = tuple(
 four show every guide and every loss, so that what one of them misses is found soon."""
 
 
-class AuditPlan(BaseModel):
+class AuditPlan(Asked):
     """What a person asks for. All of it is budget or threat; there is nothing to tune.
 
     Attributes:
@@ -80,8 +81,6 @@ class AuditPlan(BaseModel):
         substitute: train a substitute that imitates the codes, and try its pictures, where no source is given.
         endpoint: the search that is asked; empty for the model's own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     eps: float = 8 / 255
     norm: Literal["linf", "l2"] = "linf"

@@ -1,0 +1,42 @@
+"""What people ask for as values: the base of all recipes, requests and settings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+
+class Asked(BaseModel):
+    """Frozen values: an unknown key is an error, a truth value is no number, and neither is NaN or infinity.
+
+    Text that spells a number stays one, because words of a command line are text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if kinds & {int, float} and not kinds & {bool, Any} and _holds_truth(value):
+            raise PydanticCustomError("no_truth", "must be a number, not true or false")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Plain types that a value of a field may be made of."""
+    if get_origin(annotation) is Literal:
+        return {type(one) for one in get_args(annotation)}
+    inner = get_args(annotation)
+    return set().union(*map(_kinds, inner)) if inner else {annotation} if _is_kind(annotation) else set()
+
+
+def _is_kind(annotation: Any) -> bool:
+    return annotation in (int, float, bool, Any)
+
+
+def _holds_truth(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return isinstance(value, bool) or any(map(_holds_truth, inner))
