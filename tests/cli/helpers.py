@@ -63,7 +63,7 @@ class Shell:
         return line
 
 
-def write_arrays(path: Path, n: int = 300, classes: int = 5, size: int = 28, seed: int = 0, **more: Any) -> Path:
+def write_arrays(path: Path, n: int = 300, classes: int = 5, size: int = 16, seed: int = 0, **more: Any) -> Path:
     """An `arrays:` file of noisy gray prototypes, one a class, that a small net learns in an epoch or two."""
     kinds = np.random.default_rng(99).integers(0, 256, (classes, size, size))
     rng = np.random.default_rng(seed)
@@ -73,13 +73,13 @@ def write_arrays(path: Path, n: int = 300, classes: int = 5, size: int = 28, see
     return path
 
 
-def write_picture(path: Path, height: int = 28, width: int = 28, color: bool = False, seed: int = 0) -> Path:
+def write_picture(path: Path, height: int = 16, width: int = 16, color: bool = False, seed: int = 0) -> Path:
     shape = (height, width, 3) if color else (height, width)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)).save(path)
     return path
 
 
-def write_pictures(folder: Path, n: int = 80, size: int = 28) -> Path:
+def write_pictures(folder: Path, n: int = 80, size: int = 16) -> Path:
     """A folder of gray pictures that nobody labeled."""
     folder.mkdir()
     for number in range(n):

@@ -253,7 +253,7 @@ def test_broken_weights_are_one_line(shell: Shell, world: World, tmp_path: Path)
 
 def test_a_model_of_another_shape(shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "strange_model.py").write_text(
-        "import torch\nclass Net(torch.nn.Module):\n    size = (28, 28)\n    channels = 1\n"
+        "import torch\nclass Net(torch.nn.Module):\n    size = (16, 16)\n    channels = 1\n"
         "    def forward(self, x):\n        return x.sum((1, 2, 3))\n"
         "class Torn(Net):\n    def forward(self, x):\n"
         "        return x.flatten(1)[:, :8] - 0.5 + (x * 0).sqrt().flatten(1)[:, :8]\n"
@@ -287,7 +287,7 @@ def test_sources_that_cannot_join_are_refused(shell: Shell, world: World, tmp_pa
     small = f"arrays:{write_arrays(tmp_path / 'small.npz', n=100, size=20)}"
     shell.done("train", "--data", small, "--bits", "8", "--epochs", "1", "--out", tmp_path / "small")
     words = ("attack", world.model, "--queries", "12", "--source-model", tmp_path / "small")
-    assert "takes pictures of 20x20 pixels, the data have 28x28" in shell.fails(2, *words, "--method", "hag")
+    assert "takes pictures of 20x20 pixels, the data have 16x16" in shell.fails(2, *words, "--method", "hag")
     words = ("attack", world.model, "--queries", "12", "--source-model", world.model, "--source-model", world.model)
     line = shell.fails(2, *words, "--method", "universal")
     assert "is fitted on one model; give --combine sum, sum-project or mean" in line

@@ -12,15 +12,20 @@ import pytest
 import torch
 
 from hamguard.core.errors import StoppedError
+from hamguard.evaluation.audit import audit as audit_module
 from hamguard.evaluation.audit import bench as bench_module
+from hamguard.evaluation.audit import stages as stages_module
 from hamguard.evaluation.audit.checks import CHECKS
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_pictures
 
-SMALL = ("--eps", "0.1", "--queries", "16", "--steps", "8", "--answers", "12", "--sample", "6", "--batch-size", "5")
+SMALL = ("--eps", "0.1", "--queries", "16", "--steps", "4", "--answers", "12", "--sample", "6", "--batch-size", "5")
 BARE = (*SMALL, "--no-substitute", "--check", "none")
+HIDDEN = (
+    "--eps", "0.2", "--queries", "16", "--batch-size", "16", "--steps", "10", "--answers", "0", "--sample", "8", "--no-substitute",
+)  # fmt: skip
 MODULE = """
 import torch
 from torch import nn
@@ -38,7 +43,7 @@ class Changed(nn.Module):
         z = z + 0.5 * torch.randn_like(z) if self.kind == "random" else z
         if self.kind == "constant":
             return 0 * z + 1
-        return torch.tanh(500 * z) if self.kind == "tanh" else 500 * z if self.kind == "scale" else z
+        return torch.tanh(1e4 * z) if self.kind == "tanh" else 1e4 * z if self.kind == "scale" else z
 
 def scale(): return Changed("scale")
 def tanh(): return Changed("tanh")
@@ -79,6 +84,27 @@ def changed(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> st
     (tmp_path / f"{name}.py").write_text(MODULE.format(folder=str(world.model)))
     monkeypatch.syspath_prepend(str(tmp_path))
     return name
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four attacks stand for the battery: two guides, two losses, with labels and without."""
+    for module in (audit_module, bench_module, stages_module):
+        monkeypatch.setattr(module, "BATTERY", BATTERY[:4])
+
+
+@pytest.fixture(scope="module")
+def honest(world: World, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The audit of the world's model that its disguises are held against."""
+    from typer.testing import CliRunner
+
+    from hamguard.cli.main import app
+
+    cache = {"HAMGUARD_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    words = ["audit", str(world.model), *HIDDEN, "--check", "zero-gradients", "--check", "saturated-tanh", "--json"]
+    made = CliRunner().invoke(app, words, env=cache)
+    assert made.exit_code == 0, (made.output, made.exception)
+    return [json.loads(line) for line in made.stdout.splitlines()]
 
 
 def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,7 +165,7 @@ def test_never_weaker_than_its_parts(shell: Shell, world: World) -> None:
     worst = result(rows)["value"]
     for guide, loss in (("own", "inner"), ("center", "inner"), ("mainstay", "mainstay")):
         one = shell.done(
-            "attack", world.model, "--method", "adaptive", "--guide", guide, "--set", f"loss={loss}", "--steps", "8",
+            "attack", world.model, "--method", "adaptive", "--guide", guide, "--set", f"loss={loss}", "--steps", "4",
             "--eps", "0.1", "--queries", "16", "--json",
         ).rows  # fmt: skip
         single = next(
@@ -153,32 +179,34 @@ def test_never_weaker_than_its_parts(shell: Shell, world: World) -> None:
     ("kind", "named"), [("scale", "saturated-tanh"), ("tanh", "zero-gradients"), ("steps", "zero-gradients")]
 )
 def test_hidden_gradients_do_not_blind_it_and_are_named(
-    shell: Shell, world: World, changed: str, kind: str, named: str
+    shell: Shell, world: World, changed: str, honest: list[dict[str, Any]], tmp_path: Path, kind: str, named: str
 ) -> None:
-    words = ("--data", world.data, "--eps", "0.2", "--queries", "16", "--batch-size", "16", "--json")
-    pgd = shell.done("attack", f"{changed}:{kind}", "--method", "pgd", "--steps", "20", *words).rows
+    """The outputs are so large that no more than one in a thousand bits is left with a gradient, whatever the weights."""
+    words = ("--data", world.data, *HIDDEN[:6])
+    pgd = shell.done("attack", f"{changed}:{kind}", "--method", "pgd", "--steps", "10", *words, "--json").rows
     plain = next(row["value"] for row in pgd if row["metric"] == "map" and (row["attack"] or {}).get("method") == "pgd")
-    asked = ("--steps", "20", "--answers", "0", "--sample", "8", "--no-substitute", "--check", named)
-    audited = shell.done("audit", f"{changed}:{kind}", *words, *asked).rows
-    honest = shell.done("audit", world.model, *words[2:], *asked).rows
+    asked = ("audit", f"{changed}:{kind}", "--data", world.data, *HIDDEN, "--check", named, "--out", tmp_path / "audit")
+    audited = shell.done(*asked, "--json").rows
     clean = audited[0]["value"]
     assert plain > clean - 0.1, "plain PGD sees nothing"
     assert result(audited)["value"] < result(honest)["value"] + 0.05, "the audit does"
     found = checks(audited)[named]
     assert found["attack"]["passed"] is False and found["value"] > 0.5
     assert checks(honest)[named]["attack"]["passed"] is True
-    said = shell.done("audit", f"{changed}:{kind}", *words[:-1], *asked)
+    said = shell.done(*asked)
     assert "hides its gradients" in said.out and named in said.out
 
 
-def test_a_model_that_finds_nothing_is_audited_all_the_same(shell: Shell, world: World, changed: str) -> None:
+def test_a_model_that_finds_nothing_is_audited_all_the_same(
+    shell: Shell, world: World, changed: str, short: None
+) -> None:
     words = ("--data", world.data, *SMALL, "--no-substitute", "--json")
     rows = shell.done("audit", f"{changed}:constant", *words).rows
     assert result(rows)["value"] == pytest.approx(rows[0]["value"])
     assert checks(rows)["zero-gradients"]["attack"]["passed"] is False
 
 
-def test_a_model_that_draws_random_numbers_is_named(shell: Shell, world: World, changed: str) -> None:
+def test_a_model_that_draws_random_numbers_is_named(shell: Shell, world: World, changed: str, short: None) -> None:
     torch.manual_seed(0)
     rows = shell.done("audit", f"{changed}:random", "--data", world.data, *SMALL, "--no-substitute", "--check", "repeatable",
                       "--answers", "0", "--json").rows  # fmt: skip
@@ -186,7 +214,7 @@ def test_a_model_that_draws_random_numbers_is_named(shell: Shell, world: World, 
 
 
 def test_it_goes_on_where_it_was_stopped(
-    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: None
 ) -> None:
     whole = shell.done("audit", world.model, *SMALL, "--out", tmp_path / "whole", "--json").rows
     real, calls = bench_module.run_attack, []
@@ -223,7 +251,7 @@ def test_only_queries_that_hold_go_on(shell: Shell, world: World) -> None:
 
 
 def test_a_search_that_fails_keeps_what_is_done(
-    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: None
 ) -> None:
     name, place = f"outside_{abs(hash(str(tmp_path)))}", tmp_path / "fails_at"
     (tmp_path / f"{name}.py").write_text(ENDPOINT.format(place=str(place)))
@@ -240,7 +268,7 @@ def test_a_search_that_fails_keeps_what_is_done(
     assert curve and curve[0]["attack"]["distances"] is False, "this search tells none"
 
 
-def test_pictures_of_another_model_are_tried(shell: Shell, world: World, tmp_path: Path) -> None:
+def test_pictures_of_another_model_are_tried(shell: Shell, world: World, short: None) -> None:
     rows = shell.done("audit", world.model, *SMALL, "--check", "transfer", "--source-model", world.model, "--json").rows
     stage = next(row for row in rows if (row["attack"] or {}).get("method") == "transfer")
     assert str(world.model) in stage["attack"]["stage"] and stage["backwards"] > 0

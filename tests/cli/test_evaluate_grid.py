@@ -221,8 +221,8 @@ def test_models_to_load_are_looked_at_before_any_work(shell: Shell, place: Path,
 
     assert refuse(tmp_path / "none").startswith(f"table models.given: no model at {tmp_path / 'none'}")
     net = HashModel("conv2", 8, channels=1, size=(16, 16), mean=[0.5], std=[0.5])
-    save_model(HashModel("conv2", 8, channels=1, size=(28, 28), mean=[0.5], std=[0.5]), tmp_path / "large")
-    assert "takes pictures of 28x28 pixels, the data have 16x16" in refuse(tmp_path / "large")
+    save_model(HashModel("conv2", 8, channels=1, size=(20, 20), mean=[0.5], std=[0.5]), tmp_path / "large")
+    assert "takes pictures of 20x20 pixels, the data have 16x16" in refuse(tmp_path / "large")
     torch.nn.init.constant_(net.head.weight, float("nan"))
     save_model(net, tmp_path / "broken")
     assert refuse(tmp_path / "broken").endswith("model.safetensors holds NaN or infinite weights in head.weight")

@@ -229,7 +229,7 @@ def test_a_foreign_factory_of_the_working_folder(
         "def make(channels=3):\n"
         "    torch.manual_seed(0)\n"
         "    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(channels * 64, 21))\n"
-        "    net.size = (28, 28)\n"
+        "    net.size = (16, 16)\n"
         "    return net\n"
         "def fails():\n"
         "    raise KeyError('no weights')\n"

@@ -138,7 +138,7 @@ def test_other_pictures_are_refused(shell: Shell, world: World, tmp_path: Path) 
         made[name] = tmp_path / name
         shell.done("train", "--data", source, "--bits", "8", "--epochs", "1", "--out", made[name])
     line = shell.fails(2, "transfer", world.model, made["small"])
-    assert "takes pictures of 20x20 pixels" in line and "of 28x28; all models must take pictures of one size" in line
+    assert "takes pictures of 20x20 pixels" in line and "of 16x16; all models must take pictures of one size" in line
     line = shell.fails(2, "transfer", world.model, made["strange"])
     assert "strange (strange, " in line and "are not those of" in line and "give one --data SOURCE" in line
     given = ("--data", world.data, "--method", "noise", "--queries", "6", "--json")
