@@ -11,8 +11,8 @@ from hamguard.codes import histograms as module
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
 from hamguard.codes.gains import shared_labels
-from hamguard.codes.histograms import DistanceHistograms, distance_histograms, stable_sums
-from hamguard.codes.labeled import Codes
+from hamguard.codes.histograms import DistanceHistograms, distance_histograms, leave_out, stable_sums
+from hamguard.codes.labeled import ClassNumbers, Codes, asked_classes
 from hamguard.core.errors import RequestError
 
 # K on both sides of bytes, words and the small key type; C on both sides of one and two label words.
@@ -236,3 +236,99 @@ def test_unfitting_codes_are_refused():
         DistanceHistograms(table.total, table.relevant, 11)
     with pytest.raises(RequestError, match="between 0 and all items relevant"):
         DistanceHistograms(table.relevant, table.total + 1, 12)
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba", "torch"])
+@pytest.mark.parametrize("numbered", [(True, True), (True, False), (False, True)])
+def test_class_numbers_count_as_their_rows(path, numbered, monkeypatch):
+    monkeypatch.setattr("hamguard.codes.labeled.BLOCK_BYTES", 1 << 10)  # several blocks
+    rng = np.random.default_rng(0)
+    q_class, d_class = rng.integers(-1, 300, 9), rng.integers(-1, 300, 700)
+    q_class[1] = d_class[1] = 299
+    sides = [draw(9, 21, 1, 1)[2].packed, draw(700, 21, 1, 2)[2].packed]
+    numbers = [ClassNumbers(q_class, 300), ClassNumbers(d_class, 300)]
+    rows = [Codes(p, 21, np.asarray(n)) for p, n in zip(sides, numbers, strict=True)]
+    assert rows[0].labels.shape == numbers[0].shape and rows[0].labels.dtype == np.uint8
+    own = [Codes(r.packed, 21, n if kept else r.labels) for r, n, kept in zip(rows, numbers, numbered, strict=True)]
+    want, got = distance_histograms(*rows, path="numpy"), distance_histograms(*own, path=path)
+    assert np.array_equal(want.total, got.total) and np.array_equal(want.relevant, got.relevant)
+    assert int(want.relevant.sum()) == int(((q_class[:, None] == d_class) & (q_class >= 0)[:, None]).sum())
+    if path != "torch":
+        assert all(
+            np.array_equal(a, b)
+            for a, b in zip(stable_sums(*rows, want, path="numpy"), stable_sums(*own, got, path=path), strict=True)
+        )
+    assert np.array_equal(shared_labels(*rows).by_distance, shared_labels(*own).by_distance)
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba", "torch"])
+def test_classes_that_no_query_has_are_left_out_without_a_trace(path):
+    signs, labels, query = draw(5, 12, 400, 1, density=0.01)
+    db_signs, db_labels, database = draw(83, 12, 400, 2, density=0.05)
+    assert asked_classes(labels) is not None and len(asked_classes(labels)) < 64
+    total, relevant = oracle(signs, labels, db_signs, db_labels)
+    found = distance_histograms(query, database, path=path)
+    assert np.array_equal(found.total, total) and np.array_equal(found.relevant, relevant)
+    bare = distance_histograms(Codes(query.packed, 12, np.zeros_like(labels)), database, path=path)
+    assert np.array_equal(bare.total, total) and not bare.relevant.any()
+    wrong = db_labels.astype(float)
+    wrong[40, np.flatnonzero(~labels.any(axis=0))[0]] = 0.5  # in a column that no query has
+    with pytest.raises(RequestError, match="a value is neither"):
+        distance_histograms(query, Codes(database.packed, 12, wrong), path=path)
+
+
+def test_class_numbers_out_of_range_are_refused():
+    with pytest.raises(RequestError, match="between -1 and 2, got 0 to 3"):
+        ClassNumbers(np.array([0, 3]), 3)
+    with pytest.raises(RequestError, match="between -1 and 2, got -2 to 0"):
+        ClassNumbers(np.array([-2, 0]), 3)
+
+
+@pytest.mark.parametrize("classes", [3, 200])
+def test_queries_left_out_of_their_own_answers(classes):
+    signs, labels, database = draw(40, 12, classes, 2)
+    labels[3] = 0
+    own = np.array([5, -1, 3, 39])
+    query = Codes(database.packed[own], 12, labels[own])
+    found = leave_out(distance_histograms(query, database), query, database, own)
+    for i, j in enumerate(own):
+        others = np.delete(np.arange(40), j) if j >= 0 else np.arange(40)
+        total, relevant = oracle(signs[own][i : i + 1], labels[own][i : i + 1], signs[others], labels[others])
+        assert np.array_equal(found.total[i], total[0]) and np.array_equal(found.relevant[i], relevant[0])
+    assert found.database == 40
+    with pytest.raises(RequestError, match="own must name one of 40 items or -1 for each of 4 queries"):
+        leave_out(found, query, database, np.array([0, 1, 2, 40]))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.uint8, bool])
+def test_a_bank_takes_rows_of_any_type_and_class_numbers(dtype):
+    signs = draw(4, 12, 1, 1)[0]
+    rows = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    numbers = rows.argmax(axis=1)
+    for labels in (rows.astype(dtype), torch.from_numpy(rows.astype(dtype)), numbers, torch.from_numpy(numbers)):
+        bank = CodeBank.of(signs, labels)
+        assert bank.labels.dtype == np.uint8 and np.array_equal(bank.labels, rows)
+    one = CodeBank.of(signs, np.array([[1], [0], [1], [1]], dtype))
+    assert one.labels.tolist() == [[1], [0], [1], [1]]
+    assert CodeBank.of(signs, np.zeros((4, 0), dtype)).labels.shape == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.full((4, 2), 0.4), "must be multi-hot, 0 or 1; got 0.4 .* soft labels must be decided first"),
+        (np.array([[1, -1]] * 4), "must be multi-hot, 0 or 1; got -1"),
+        (np.array([[1, np.nan]] * 4), "must be multi-hot, 0 or 1; got nan"),
+        (np.array([[0], [3], [1], [2]]), r"got 3 in shape \(4, 1\); class numbers have the shape \(4,\)"),
+        (np.array([0, 1, -1, 2]), "class numbers must be whole numbers from 0, got -1"),
+        (np.array(["a", "b", "a", "c"]), "got names such as 'a'"),
+        (np.eye(3), r"labels must have shape \(4, C\)"),
+    ],
+)
+def test_a_bank_refuses_labels_that_it_would_change(labels, expected):
+    signs = draw(4, 12, 1, 1)[0]
+    with pytest.raises(RequestError, match=expected):
+        CodeBank.of(signs, labels)
+    if labels.ndim == 2 and len(labels) == 4 and labels.dtype.kind == "f":
+        with pytest.raises(RequestError, match="multi-hot"):
+            CodeBank(pack(signs), 12, labels)

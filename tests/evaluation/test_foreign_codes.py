@@ -169,7 +169,23 @@ GOOD = np.array([[1, -1, 1], [1, 1, -1]])
         ({"codes": GOOD, "labels": [0.5, 1]}, "query class numbers must be whole numbers from 0"),
         ({"codes": GOOD, "labels": [np.inf, 1]}, "query class numbers must be whole numbers from 0"),
         ({"codes": GOOD, "labels": [-1, 1]}, "query class numbers must be whole numbers from 0"),
-        ({"codes": GOOD, "labels": ["cat", "dog"]}, "query labels must be numbers, got <U3"),
+        ({"codes": GOOD, "labels": ["cat", "dog"]}, "query labels are class names, database labels are not"),
+        ({"codes": GOOD.astype(str), "labels": [0, 1]}, "codes must be numbers, got <U"),
+        ({"codes": GOOD.astype("M8[s]"), "labels": [0, 1]}, "codes must be numbers, got datetime64"),
+        (
+            {"codes": np.full((2, 3), 7, np.uint8), "labels": [0, 1]},
+            "these hold 7; packed bits need the number of bits",
+        ),
+        ({"codes": GOOD * 0.37, "labels": [0, 1]}, "these hold 0.37; sign real outputs first"),
+        ({"codes": np.array([[1, np.nan], [0, 1]]), "labels": [0, 1]}, "these hold NaN"),
+        (
+            {"codes": np.array([[1, 0], [-1, 1]]), "labels": [0, 1]},
+            "hold -1, 0 and .1, where 0 may be a bit that is off or",
+        ),
+        ({"codes": np.array(1), "labels": [0, 1]}, r"codes must have shape \(N, K\)"),
+        ({"codes": GOOD, "labels": 1}, "query labels must be class numbers .* got one value alone"),
+        ({"codes": GOOD, "labels": [0, 1], "bits": np.nan}, "bits must be one whole number, got nan"),
+        ({"codes": GOOD, "labels": [0, 1], "ids": np.zeros((2, 1))}, r"ids must be \(2,\) strings or whole numbers"),
         ({"codes": GOOD, "labels": np.array([1, "x"], object)}, "holds Python objects: Object arrays"),
         (
             {"codes": GOOD, "labels": np.eye(2)},
@@ -207,3 +223,265 @@ def test_flags_of_a_model_do_not_go_with_foreign_codes(shell: Shell, tmp_path: P
     assert "--data, --data-root" in shell.fails(2, "evaluate", *files, "--data", "digits")
     assert "need both --query-codes and --database-codes" in shell.fails(2, "evaluate", *files[:2])
     assert "give either a MODEL, or both" in shell.fails(2, "evaluate")
+
+
+# What can be read in two ways, and what a file holds beyond codes and labels.
+
+
+def rows_of(shell: Shell, query: Path, base: Path, *words: object) -> dict[str, Any]:
+    metric = () if "--metric" in words else ("--metric", "map")
+    return shell.done("evaluate", "--query-codes", query, "--database-codes", base, *metric, *words, "--json").rows[0]
+
+
+def exact_map(query: np.ndarray, base: np.ndarray, relevant: np.ndarray) -> float:
+    dist = (query.shape[1] - query @ base.T) // 2
+    return float(np.mean([float(expected_ap(dist[i], relevant[i])) for i in range(len(query))]))
+
+
+def test_one_column_of_class_numbers_is_what_the_same_numbers_in_a_row_are(shell: Shell, tmp_path: Path) -> None:
+    query = np.full((2, 4), -1)
+    base = np.where(np.arange(4) < np.arange(5)[:, None], 1, -1)  # distances 0 to 4: no ties
+    files = (
+        write(tmp_path / "Q.npz", query, np.array([[0], [1]]), "signs"),
+        write(tmp_path / "D.npz", base, np.array([[1], [0], [1], [0], [1]]), "signs"),
+    )
+    row = rows_of(shell, *files)
+    assert row["value"] == pytest.approx((1 / 2 + (1 + 2 / 3 + 3 / 5) / 3) / 2)  # hits at 2, 4 and at 1, 3, 5
+    assert not any("carry no label" in note for note in row["notes"])
+    assert [note.partition(" of shape")[0] for note in row["notes"]] == ["query labels", "database labels"]
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float32])
+def test_codes_of_one_bit_are_read_with_and_without_bits(kind: type, shell: Shell, tmp_path: Path) -> None:
+    values = []
+    for bits in ({}, {"bits": 1}):
+        np.savez(tmp_path / "Q.npz", codes=np.array([[1], [0]]).astype(kind), labels=[0, 1], **bits)
+        np.savez(tmp_path / "D.npz", codes=np.array([[1], [0], [1]]).astype(kind), labels=[0, 1, 1], **bits)
+        row = rows_of(shell, tmp_path / "Q.npz", tmp_path / "D.npz")
+        values.append(row["value"])
+        assert row["notes"] == []  # two bits agree by chance with the first items; nobody says they are the same
+    assert values == pytest.approx([(3 / 4 + 11 / 12) / 2] * 2)
+    np.savez(tmp_path / "Q.npz", codes=np.array([[128], [0]], np.uint8), labels=[0, 1], bits=1)  # numpy's order
+    np.savez(tmp_path / "D.npz", codes=np.array([[128], [0], [128]], np.uint8), labels=[0, 1, 1], bits=1)
+    assert rows_of(shell, tmp_path / "Q.npz", tmp_path / "D.npz")["value"] == pytest.approx(values[0])
+
+
+def test_bits_packed_on_one_side_only_are_said_to_be_taken_lowest_first(shell: Shell, tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(16)
+    relevant = q_class[:, None] == d_class[None]
+    right = exact_map(query, base, relevant)
+    Q = write(tmp_path / "Q.npz", query, q_class, "signs")
+    for encoding in ("packed", "packed-little"):
+        row = rows_of(shell, Q, write(tmp_path / "D.npz", base, d_class, encoding))
+        assert (row["value"] == pytest.approx(right)) == (encoding == "packed-little")
+        assert len(row["notes"]) == 1 and "packed bits of D.npz were taken lowest first" in row["notes"][0]
+    both = rows_of(
+        shell, write(tmp_path / "Q.npz", query, q_class, "packed"), write(tmp_path / "D.npz", base, d_class, "packed")
+    )
+    assert both["value"] == pytest.approx(right) and both["notes"] == []
+
+
+def test_padding_tells_the_order_of_each_side(shell: Shell, tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    right = exact_map(query, base, q_class[:, None] == d_class[None])
+    for first, second, said in (
+        ("signs", "packed", ["highest first: its padding says so"]),
+        ("signs", "packed-little", []),
+        ("packed-little", "packed", []),
+        ("packed", "packed-little", []),
+    ):
+        row = rows_of(
+            shell, write(tmp_path / "Q.npz", query, q_class, first), write(tmp_path / "D.npz", base, d_class, second)
+        )
+        assert row["value"] == pytest.approx(right)
+        assert len(row["notes"]) == len(said) and all(
+            words in note for words, note in zip(said, row["notes"], strict=True)
+        )
+
+
+def test_a_bank_of_ours_has_its_order_beside_packed_codes_of_others(shell: Shell, tmp_path: Path) -> None:
+    from hamguard.codes.bank import CodeBank
+
+    query, base, q_class, d_class = draw(12)
+    CodeBank.of(query, np.eye(6, dtype=np.uint8)[q_class]).save(tmp_path / "Q.npz")
+    row = rows_of(shell, tmp_path / "Q.npz", write(tmp_path / "D.npz", base, d_class, "packed"))
+    assert row["value"] == pytest.approx(exact_map(query, base, q_class[:, None] == d_class[None]))
+
+
+@pytest.mark.parametrize("key", ["labels", "packed", "digest"])
+def test_a_changed_bank_of_ours_is_damaged_wherever_it_is_read(key: str, shell: Shell, tmp_path: Path) -> None:
+    from hamguard.codes.bank import CodeBank
+
+    query, base, q_class, d_class = draw(12)
+    CodeBank.of(base, np.eye(6, dtype=np.uint8)[d_class]).save(tmp_path / "D.npz")
+    Q = write(tmp_path / "Q.npz", query, q_class, "signs")
+    with np.load(tmp_path / "D.npz") as stored:
+        arrays = dict(stored)
+    arrays[key] = arrays[key][::-1].copy() if arrays[key].ndim else np.array("0" * 16)
+    np.savez(tmp_path / "D.npz", **arrays)
+    words = ("evaluate", "--query-codes", Q, "--database-codes", tmp_path / "D.npz")
+    assert "D.npz is damaged" in shell.fails(2, *words)
+    assert "D.npz is damaged" in shell.fails(2, "index", "build", tmp_path / "D.npz", "--out", tmp_path / "index")
+    del arrays["digest"]
+    np.savez(tmp_path / "D.npz", **arrays)
+    assert "D.npz" in shell.fails(2, *words)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_numbers_from_one_beside_multi_hot_labels_are_named(swap: bool, shell: Shell, tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    eye = np.eye(6, dtype=np.int64)
+    ones = (q_class % 3 + 1, eye[d_class]) if not swap else (eye[q_class], d_class % 3 + 1)
+    row = rows_of(
+        shell, write(tmp_path / "Q.npz", query, ones[0], "signs"), write(tmp_path / "D.npz", base, ones[1], "signs")
+    )
+    side, count = ("query", int((d_class == 0).sum())) if not swap else ("database item", int((q_class == 0).sum()))
+    assert any(f"no {side} has class 0, which {count} " in note and "subtract 1" in note for note in row["notes"])
+    good = rows_of(
+        shell,
+        write(tmp_path / "Q.npz", query, q_class % 3, "signs"),
+        write(tmp_path / "D.npz", base, eye[d_class], "signs"),
+    )
+    assert good["notes"] == []
+
+
+def test_numbers_up_to_the_number_of_columns_count_from_one(tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    Q = write(tmp_path / "Q.npz", query, q_class % 3 + 1, "signs")
+    with pytest.raises(
+        RequestError, match=r"go up to 3, but .* 3 columns, counted from 0; where they count from 1, subtract 1"
+    ):
+        read_pair(Q, write(tmp_path / "D.npz", base, np.eye(3)[d_class % 3], "signs"))
+
+
+def test_two_sides_of_class_numbers_with_different_starts_are_asked_about(tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    q_class, d_class = np.arange(17) % 5, np.arange(90) % 5
+    for a, b, said in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 0, 0)):
+        pair = read_pair(
+            write(tmp_path / "Q.npz", query, q_class + a, "signs"),
+            write(tmp_path / "D.npz", base, d_class + b, "signs"),
+        )
+        assert len(pair.notes) == said and all("does one side count from 1?" in note for note in pair.notes)
+
+
+def test_class_names_are_classes(shell: Shell, tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    names = np.array(["cat", "dog", "caf\u00e9", "emu", "fox", "gnu"])
+    other = np.array(["cat", "dog", "cafe\u0301", "emu", "fox", "hen"])
+    Q = write(tmp_path / "Q.npz", query, names[q_class], "signs")
+    row = rows_of(shell, Q, write(tmp_path / "D.npz", base, other[d_class][:, None], "signs"))
+    assert row["value"] == pytest.approx(exact_map(query, base, q_class[:, None] == d_class[None]))
+    blank = names[q_class]
+    blank[:3] = ""
+    row = rows_of(shell, write(tmp_path / "Q.npz", query, blank, "signs"), tmp_path / "D.npz")
+    assert "3 of 17 queries carry no label; they count as 0" in row["notes"]
+    D = write(tmp_path / "D.npz", base, d_class, "signs")
+    error = shell.fails(2, "evaluate", "--query-codes", Q, "--database-codes", D)
+    assert "query labels are class names, database labels are not" in error
+
+
+def leave_one_out(codes: np.ndarray, classes: np.ndarray) -> float:
+    dist = (codes.shape[1] - codes @ codes.T) // 2
+    values = []
+    for i in range(len(codes)):
+        others = np.delete(np.arange(len(codes)), i)
+        values.append(float(expected_ap(dist[i][others], (classes == classes[i])[others])))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_queries_that_are_items_are_named_and_left_out_on_request(named: bool, shell: Shell, tmp_path: Path) -> None:
+    _, base, _, d_class = draw(12)
+    ids: dict[str, Any] = {"ids": np.array([f"p{i}" for i in range(90)])} if named else {}
+    np.savez(tmp_path / "D.npz", codes=base, labels=d_class, **ids)
+    D, Q = tmp_path / "D.npz", tmp_path / "Q.npz"
+    row = rows_of(shell, D, D)
+    said = "90 of 90 queries are in the database themselves and find themselves; --exclude-self leaves them out"
+    assert row["notes"] == [said]
+    assert row["value"] == pytest.approx(exact_map(base, base, d_class[:, None] == d_class[None]))
+    row = rows_of(shell, D, D, "--exclude-self")
+    assert row["value"] == pytest.approx(leave_one_out(base, d_class))
+    assert row["notes"] == ["90 of 90 queries are in the database themselves; each is left out of its own answers"]
+    order = np.arange(90)[::-1] if named else np.arange(90)
+    order = order[:40]
+    np.savez(Q, codes=base[order], labels=d_class[order], **({"ids": ids["ids"][order]} if named else {}))
+    row = rows_of(shell, Q, D, "--metric", "precision@89", "--exclude-self")
+    counts = np.array([(d_class == c).sum() - 1 for c in d_class[order]])
+    assert row["value"] == pytest.approx(float((counts / 89).mean()))
+    assert "40 of 40 queries" in row["notes"][0]
+
+
+def test_leaving_out_asks_for_what_it_needs(shell: Shell, tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    Q, D = write(tmp_path / "Q.npz", query, q_class, "signs"), write(tmp_path / "D.npz", base, d_class, "signs")
+    words = ("evaluate", "--exclude-self", "--query-codes")
+    assert "no query is a database item, by ids or by place" in shell.fails(2, *words, Q, "--database-codes", D)
+    for more in (("--ties", "stable"), ("--metric", "ndcg-shared@5")):
+        assert "with ties expected, worst and best" in shell.fails(2, *words, D, "--database-codes", D, *more)
+    assert "--exclude-self goes with --query-codes" in shell.fails(2, "evaluate", "shipped:digits", "--exclude-self")
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    np.savez(tmp_path / "Q.npz", codes=query, labels=q_class, names=np.array(["a"]), y=q_class)
+    pair = read_pair(tmp_path / "Q.npz", write(tmp_path / "D.npz", base, d_class, "signs"))
+    assert pair.notes == ("arrays of Q.npz not read: names, y",)
+
+
+def test_codes_on_their_side_are_told(tmp_path: Path) -> None:
+    _, base, _, d_class = draw(12)
+    np.savez(tmp_path / "D.npz", codes=base.T, labels=d_class)
+    with pytest.raises(RequestError, match=r"codes \(12, 90\) seem to lie on their side: transpose them to \(90, 12\)"):
+        read_codes(tmp_path / "D.npz")
+
+
+@pytest.mark.parametrize("metric", ["map", "precision@7", "recall@7", "ndcg@7", "ndcg-shared@7"])
+def test_many_classes_kept_as_numbers_give_what_rows_give(
+    metric: str, monkeypatch: pytest.MonkeyPatch, shell: Shell, tmp_path: Path
+) -> None:
+    from hamguard.codes.labeled import ClassNumbers
+    from hamguard.evaluation import foreign_codes
+
+    query, base, _, _ = draw(21)
+    rng = np.random.default_rng(5)
+    q_class, d_class = rng.integers(0, 130, 17) * 7, rng.integers(0, 130, 90) * 7
+    for q_labels in (q_class, np.eye(910, dtype=np.uint8)[q_class]):
+        files = write(tmp_path / "Q.npz", query, q_labels, "signs"), write(tmp_path / "D.npz", base, d_class, "signs")
+        monkeypatch.setattr(foreign_codes, "MOST_CELLS", 1 << 26)
+        rows = rows_of(shell, *files, "--metric", metric)
+        assert isinstance(read_pair(*files).database.labels, np.ndarray)
+        monkeypatch.setattr(foreign_codes, "MOST_CELLS", 0)
+        numbers = rows_of(shell, *files, "--metric", metric)
+        assert isinstance(read_pair(*files).database.labels, ClassNumbers)
+        assert [numbers[key] for key in ("value", "ci95", "n", "notes")] == [
+            rows[key] for key in ("value", "ci95", "n", "notes")
+        ]
+
+
+def test_codes_from_elsewhere_become_an_index(shell: Shell, tmp_path: Path) -> None:
+    from hamguard.retrieval.index import open_index
+
+    _, base, _, d_class = draw(16)
+    ids = np.array([f"photo-{i}" for i in range(90)])
+    for more, first, notes in (
+        ({"codes": base, "ids": ids, "labels": d_class}, "photo-0", ["an index keeps no labels"]),
+        ({"codes": base}, "0", ["D.npz has no ids: items are called by their numbers from 0"]),
+        (
+            {"codes": np.packbits(base > 0, axis=1), "bits": 16, "ids": ids},
+            "photo-0",
+            ["packed bits of D.npz were taken lowest"],
+        ),
+    ):
+        np.savez(tmp_path / "D.npz", **more)
+        answer = shell.done("index", "build", tmp_path / "D.npz", "--out", tmp_path / f"index{len(more)}")
+        said = [line.removeprefix("Note: ") for line in answer.out.splitlines() if line.startswith("Note: ")]
+        assert len(said) == len(notes) and all(want in got for want, got in zip(notes, said, strict=True))
+        index = open_index(tmp_path / f"index{len(more)}")
+        assert (len(index), index.bits, str(index.ids[0])) == (90, 16, first)
+        found = index.search(read_codes(tmp_path / "D.npz").packed()[:1], 1)
+        assert int(found.distances[0, 0]) == 0
+    np.savez(tmp_path / "D.npz", codes=base, ids=ids[:3])
+    assert "ids must be (90,) strings" in shell.fails(
+        2, "index", "build", tmp_path / "D.npz", "--out", tmp_path / "new"
+    )

@@ -33,7 +33,7 @@ def evaluate(
         ),
     ] = None,
     query_codes: Annotated[
-        Path | None, typer.Option("--query-codes", help="Foreign query codes (.npz: codes, labels).")
+        Path | None, typer.Option("--query-codes", help="Foreign query codes (.npz: codes, labels, ids).")
     ] = None,
     database_codes: Annotated[
         Path | None, typer.Option("--database-codes", help="Foreign database codes (.npz).")
@@ -42,6 +42,10 @@ def evaluate(
     data_root: RootOption = None,
     protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
+    exclude_self: Annotated[
+        bool,
+        typer.Option("--exclude-self", help="Foreign codes: leave a query that is a database item out of its answers."),
+    ] = False,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +112,7 @@ def evaluate(
         others = {
             "--query-codes": query_codes, "--database-codes": database_codes, "--data": data, "--protocol": protocol,
             "--queries": queries, "--metric": metric, "--learned": learned, "--view": view, "--sheet": sheet,
-            "--curves": curves,
+            "--curves": curves, "--exclude-self": exclude_self or None,
         }  # fmt: skip
         refused = [name for name, value in others.items() if value is not None]
         usual = {"--ties": (ties, "expected"), "--norm": (norm, "relevant"), "--empty": (empty, "zero"),
@@ -144,16 +148,15 @@ def evaluate(
             raise RequestError("foreign codes need both --query-codes and --database-codes")
         if data or data_root or protocol or learned:
             raise RequestError("--data, --data-root, --protocol and --learned go with a MODEL, not with foreign codes")
-        query, database = read_pair(query_codes, database_codes)
-        if queries:
-            import numpy as np
-
-            query = query.select(np.arange(min(queries, len(query))))
+        query, database, own, notes = read_pair(query_codes, database_codes, queries=queries, exclude=exclude_self)
         hashes = {"query_codes": query.digest, "database_codes": database.digest}
-        facts = Row(model=", ".join(path.name for path in foreign if path), seed=seed, hashes=hashes)
+        facts = Row(model=", ".join(path.name for path in foreign if path), seed=seed, hashes=hashes, notes=notes)
         with Bar("scoring"):
-            rows = score_rows(query, database, metrics=metrics, convention=convention, facts=facts, seed=seed)
+            rows = score_rows(query, database, metrics=metrics, convention=convention, facts=facts, seed=seed, own=own)
     else:
+        if exclude_self:
+            raise RequestError("--exclude-self goes with --query-codes and --database-codes")
+        own = None
         from hamguard.cli.source import open_for_model
         from hamguard.evaluation.model_rows import model_banks, model_rows
         from hamguard.models.cross_modal import has_texts
@@ -204,7 +207,7 @@ def evaluate(
         from hamguard.report.plots import draw_curves
 
         name = str(model or "foreign codes")
-        found = measure_curves(query, database, name=name, seed=seed)
+        found = measure_curves(query, database, name=name, seed=seed, own=own)
         draw_curves(
             found.precision_recall, found.precision_at, curves,
             within_radius=found.within_radius, title=rows[0].dataset or name,

@@ -59,7 +59,12 @@ def write_origin(
 
 @app.command("build")
 def build(
-    source: Annotated[str, typer.Argument(help="Code bank (.npz) written by `encode`, or a model.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Code bank (.npz) written by `encode`, codes from elsewhere (.npz: codes, ids), or a model."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Index folder to write.")],
     data: DataOption = None,
     data_root: RootOption = None,
@@ -87,8 +92,8 @@ def build(
 
     hamguard index build models/scenes --modality text --out texts
     """
-    from hamguard.codes.bank import CodeBank
     from hamguard.core.checks import check_choice
+    from hamguard.evaluation.foreign_codes import read_bank
     from hamguard.retrieval.index import ENGINES, build_index
 
     check_choice("engine", engine, ENGINES)
@@ -99,10 +104,10 @@ def build(
             raise RequestError(
                 "a code bank brings its own items; --data, --data-root, --protocol, --modality and --everything go with a model"
             )
-        bank, card, origin = CodeBank.load(path), None, read_origin(path.parent)
+        (bank, notes), card, origin = read_bank(path), None, read_origin(path.parent)
     else:
         bank, card = _encode(source, data, data_root, protocol, everything, batch_size, device, modality)
-        origin = {}
+        origin, notes = {}, ()
     index = build_index(bank, engine=engine)
     index.save(out)
     if origin:
@@ -110,7 +115,11 @@ def build(
     elif path.suffix != ".npz":
         write_origin(out, source, card, data, data_root, protocol, everything, modality)
     _tell(out, as_json)
-    if not as_json:
+    for note in () if as_json else notes:
+        typer.echo(f"Note: {note}")
+    if not as_json and (
+        bank.model_hash or path.suffix != ".npz"
+    ):  # codes from elsewhere have no model that reads a picture
         typer.echo(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
 
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.binary import check_packed, pack, unpack
+from hamguard.codes.labeled import ClassNumbers, check_marks
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import replacing
+from hamguard.core.label_arrays import label_rows
 from hamguard.core.types import Array, Bytes
 
 
@@ -24,7 +26,8 @@ class CodeBank:
     Attributes:
         packed: codes, `(N, ceil(bits / 8))` uint8.
         bits: code length K.
-        labels: multi-hot labels, `(N, C)` uint8 in {0, 1}; `C` is 0 where nothing is labeled.
+        labels: multi-hot labels, `(N, C)` uint8 in {0, 1}; `C` is 0 where nothing is labeled. Codes from elsewhere
+            with very many classes hold `ClassNumbers` in their place.
         ids: one name an item, `(N,)` strings.
         model_hash: content hash of the model that made the codes; empty for foreign codes.
         split_hash: content hash of the split the items came from; empty for foreign codes.
@@ -41,8 +44,8 @@ class CodeBank:
         check_packed(self.packed, self.bits)
         if self.labels.ndim != 2 or len(self.labels) != len(self.packed):
             raise RequestError(f"labels must have shape ({len(self.packed)}, C), got {self.labels.shape}")
-        if len(self.labels) and self.labels.size and int(self.labels.max()) > 1:
-            raise RequestError("labels must be multi-hot, 0 or 1")
+        if not isinstance(self.labels, ClassNumbers):
+            check_marks(self.labels)
         if len(self.ids) == 0:
             object.__setattr__(self, "ids", np.arange(len(self.packed)).astype("<U12"))
         if len(self.ids) != len(self.packed):
@@ -53,9 +56,17 @@ class CodeBank:
 
     @classmethod
     def of(cls, code: Tensor | Array, labels: Tensor | Array, **rest: object) -> CodeBank:
-        """A bank from signed codes `(N, K)` and labels `(N, C)`."""
-        marks = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
-        return cls(pack(code), int(code.shape[1]), marks.astype(np.uint8), **rest)  # type: ignore[arg-type]
+        """A bank from codes and labels.
+
+        Args:
+            code: signed codes, `(N, K)` in {-1, +1} or {0, 1}.
+            labels: multi-hot labels, `(N, C)` of 0 and 1 of any type, or class numbers, `(N,)`.
+            rest: the other attributes.
+
+        Raises:
+            RequestError: values that are no codes, or labels that are neither, soft ones among them.
+        """
+        return cls(pack(code), int(code.shape[1]), label_rows(labels), **rest)  # type: ignore[arg-type]
 
     @property
     def codes(self) -> Tensor:
@@ -65,7 +76,13 @@ class CodeBank:
     @property
     def digest(self) -> str:
         """Hash of codes, labels and ids."""
-        return digest_array(self.packed, np.array([self.bits]), self.labels, self.ids)
+        return digest_array(self.packed, np.array([self.bits]), *self._label_arrays, self.ids)
+
+    @property
+    def _label_arrays(self) -> tuple[Array, ...]:
+        if isinstance(self.labels, ClassNumbers):
+            return self.labels.numbers, np.array([self.labels.classes])
+        return (self.labels,)
 
     def select(self, index: Array) -> CodeBank:
         """The bank restricted to `index` (numbers or a mask)."""
@@ -162,7 +179,7 @@ class PairBank(CodeBank):
     @property
     def digest(self) -> str:
         """Hash of both sides, labels and ids."""
-        return digest_array(self.packed, self.other, np.array([self.bits]), self.labels, self.ids)
+        return digest_array(self.packed, self.other, np.array([self.bits]), *self._label_arrays, self.ids)
 
     def select(self, index: Array) -> PairBank:
         """The bank restricted to `index` (numbers or a mask)."""

@@ -51,7 +51,8 @@ def pack(code: Tensor | Array) -> Bytes:
     """Pack signed codes `(N, K)` in {-1, +1} or {0, 1} into `(N, ceil(K / 8))` uint8.
 
     Raises:
-        RequestError: not two-dimensional, K = 0, or values other than -1, 0, +1 (or -1 and 0 mixed).
+        RequestError: not two-dimensional, K = 0, no numbers, or values other than -1, 0, +1 (or -1 and 0 mixed); the
+            message says what the values look like.
 
     >>> pack(np.array([[1, -1, 1, 1, -1, -1, -1, -1, 1]]))
     array([[13,  1]], dtype=uint8)
@@ -59,12 +60,28 @@ def pack(code: Tensor | Array) -> Bytes:
     values = code.detach().cpu().numpy() if isinstance(code, Tensor) else np.asarray(code)
     if values.ndim != 2 or values.shape[1] == 0:
         raise RequestError(f"codes must have shape (N, K) with K at least 1, got {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise RequestError(f"codes must be numbers, got {values.dtype}")
     high = values == 1
     low = values == -1
     zero = values == 0
     if not bool((high | low).all() if low.any() else (high | zero).all()):
-        raise RequestError("codes must consist of {-1, +1} or of {0, 1}; sign real outputs first")
+        raise RequestError(f"codes must consist of {{-1, +1}} or of {{0, 1}}; {_why_no_codes(values)}")
     return np.packbits(high, axis=1, bitorder="little")
+
+
+def _why_no_codes(values: Array) -> str:
+    """What stands in an array that holds no codes, and what to do."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        return f"these hold {'NaN' if np.isnan(values).any() else 'infinity'}"
+    odd = values[~np.isin(values, (-1, 0, 1))]
+    if odd.size == 0:
+        return (
+            "these hold -1, 0 and +1, where 0 may be a bit that is off or a sign left open; say which, e.g. codes >= 0"
+        )
+    if values.dtype == np.uint8:
+        return f"these hold {odd[0]}; packed bits need the number of bits beside them"
+    return f"these hold {odd[0]:g}; sign real outputs first, e.g. codes >= 0"
 
 
 def unpack(packed: Bytes, bits: int) -> npt.NDArray[np.int8]:

@@ -35,14 +35,16 @@ def shared_labels(query: LabeledCodes, database: Database) -> SharedLabels:
         RequestError: as in `distance_histograms`.
     """
     shards, _ = shards_of(query, database)
-    q, q_labels = query_words(query)
+    q, q_labels, kept = query_words(query)
     most = int(np.bitwise_count(q_labels).sum(axis=1, dtype=np.int64).max())
     size, grades = query.bits + 1, most + 1
     sums, counts = np.zeros((len(q), size), dtype=np.int64), np.zeros((len(q), grades), dtype=np.int64)
     grade = np.arange(grades)
-    for code, label in word_blocks(shards):
+    for code, label in word_blocks(shards, kept):
         for a in range(len(q)):
-            key = _ones_of(q[a], code, np.bitwise_xor) * grades + _ones_of(q_labels[a], label, np.bitwise_and)  # (n,)
+            held = np.flatnonzero(q_labels[a])  # a word without a label of the query shares none
+            shared = _ones_of(q_labels[a, held], label[held], np.bitwise_and)
+            key = _ones_of(q[a], code, np.bitwise_xor) * grades + shared  # (n,)
             found = np.bincount(key, minlength=size * grades).reshape(size, grades)
             sums[a] += found @ grade
             counts[a] += found.sum(axis=0)

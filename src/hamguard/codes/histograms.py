@@ -19,8 +19,16 @@ import numpy as np
 from torch import Tensor
 
 from hamguard.codes import histograms_numpy
-from hamguard.codes.binary import words
-from hamguard.codes.labeled import Database, LabeledCodes, as_array, pack_labels, shards_of, word_blocks
+from hamguard.codes.binary import hamming_pairs, words
+from hamguard.codes.labeled import (
+    Database,
+    LabeledCodes,
+    as_array,
+    asked_classes,
+    pack_labels,
+    shards_of,
+    word_blocks,
+)
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Floats, Ints
@@ -77,8 +85,8 @@ class DistanceHistograms:
 
     @property
     def database(self) -> int:
-        """Number of items N in the database."""
-        return int(self.total[0].sum()) if len(self.total) else 0
+        """Number of items N in the database; of the query with the most, where some leave themselves out."""
+        return int(self.total.sum(axis=1).max(initial=0))
 
     @property
     def relevant_count(self) -> Ints:
@@ -114,19 +122,48 @@ def distance_histograms(
 
         histograms_torch.count_shards(query, shards, total, relevant)
         return DistanceHistograms(total, relevant, query.bits)
-    q, q_labels = query_words(query)
+    q, q_labels, kept = query_words(query)
     kernel: Counter = histograms_numpy.count
     if path == "numba":
         from hamguard.codes import histograms_numba
 
         kernel = histograms_numba.count
-    for code, label in word_blocks(shards):
+    for code, label in word_blocks(shards, kept):
 
         def share(part: slice, code: Array = code, label: Array = label) -> None:
             kernel(q[part], q_labels[part], code, label, total[part], relevant[part])
 
         each_share(share, len(q), threads if path == "numba" else 1)
     return DistanceHistograms(total, relevant, query.bits)
+
+
+def leave_out(
+    histograms: DistanceHistograms, query: LabeledCodes, database: LabeledCodes, own: Ints
+) -> DistanceHistograms:
+    """Histograms without the query itself among its items.
+
+    Args:
+        histograms: `distance_histograms(query, database)`.
+        query: packed codes with labels, Q of them.
+        database: the N items, whole.
+        own: which item each query is, `(Q,)` numbers of items; -1 for a query that is none of them.
+
+    Raises:
+        RequestError: `own` does not fit queries and items.
+    """
+    if own.shape != (len(histograms),) or int(own.max(initial=-1)) >= len(database.packed):
+        raise RequestError(
+            f"own must name one of {len(database.packed)} items or -1 for each of {len(histograms)} queries"
+        )
+    rows = np.flatnonzero(own >= 0)
+    items = own[rows]
+    dist = hamming_pairs(as_array(query.packed[rows]), as_array(database.packed[items]))  # (q,)
+    kept = asked_classes(query.labels)
+    shared = pack_labels(query.labels[rows], kept) & pack_labels(database.labels[items], kept)  # (q, V)
+    total, relevant = histograms.total.copy(), histograms.relevant.copy()
+    total[rows, dist] -= 1
+    relevant[rows, dist] -= shared.any(axis=1)
+    return DistanceHistograms(total, relevant, histograms.bits)
 
 
 def stable_sums(
@@ -173,7 +210,7 @@ def stable_sums(
         )
     if count >= 1 << 32:
         raise RequestError(f"stable ties are limited to 2**32 - 1 items, got {count}; use expected ties")
-    q, q_labels = query_words(query)
+    q, q_labels, kept = query_words(query)
     last_rank = count if max_rank is None else min(max_rank, count)
     last_hit = count if max_hits is None else min(max_hits, count)
     lanes, hits = np.zeros((len(q), 4)), np.zeros(len(q), dtype=np.int64)
@@ -186,7 +223,7 @@ def stable_sums(
     for start in range(0, len(q), turn):
         rows = slice(start, start + turn)
         state = first_ranks(histograms, rows)
-        for code, label in word_blocks(shards):
+        for code, label in word_blocks(shards, kept):
 
             def share(
                 part: slice, first: int = start, state: Array = state, code: Array = code, label: Array = label
@@ -208,9 +245,10 @@ def first_ranks(histograms: DistanceHistograms, rows: slice) -> Array:
     return before
 
 
-def query_words(query: LabeledCodes) -> tuple[Array, Array]:
-    """Code words `(Q, W)` and label words `(Q, V)` of the queries, uint64."""
-    return words(as_array(query.packed)), pack_labels(as_array(query.labels))
+def query_words(query: LabeledCodes) -> tuple[Array, Array, Ints | None]:
+    """Code words `(Q, W)` and label words `(Q, V)` of the queries, uint64, and the classes that label words hold."""
+    kept = asked_classes(query.labels)
+    return words(as_array(query.packed)), pack_labels(query.labels, kept), kept
 
 
 def choose_path(path: CountPath, query: LabeledCodes, shards: Sequence[LabeledCodes], count: int) -> CountPath:

@@ -54,6 +54,8 @@ def _fill_keys(q: Array, q_label: Array, code: Array, label: Array, start: int, 
         for i in range(n):
             key[i] += _ones(q[w] ^ words[i])
     for v in range(1, len(q_label)):
+        if q_label[v] == 0:  # no label of the query: one pass a label, not a class
+            continue
         marks = label[v][start : start + n]
         for i in range(n):
             shared[i] |= q_label[v] & marks[i]

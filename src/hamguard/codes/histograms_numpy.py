@@ -33,9 +33,12 @@ class _Keys:
                 key[...] = self.ones
             elif w > 0:
                 np.add(key, self.ones, out=key)
-        for v, word in enumerate(self.label):
-            np.bitwise_and(q_label[v], word, out=self.word)
-            if v == 0:
+        held = np.flatnonzero(q_label)  # a word without a label of the query shares none: one pass a label, not a class
+        if len(held) == 0:
+            self.shared[...] = False
+        for place, v in enumerate(held):
+            np.bitwise_and(q_label[v], self.label[v], out=self.word)
+            if place == 0:
                 np.not_equal(self.word, 0, out=self.shared)
             else:
                 np.logical_or(self.shared, np.not_equal(self.word, 0, out=self.either), out=self.shared)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hamguard.codes.labeled import LabeledCodes
+from hamguard.codes.labeled import LabeledCodes, asked_classes
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Ints
 
@@ -33,6 +33,8 @@ def count_shards(query: LabeledCodes, shards: Sequence[LabeledCodes], total: Int
     """
     bits, size = query.bits, query.bits + 1
     device = _device(query, *shards)
+    kept = asked_classes(query.labels)
+    asked = None if kept is None else torch.from_numpy(kept).to(device)
     wide = max(bits, query.labels.shape[1])
     rows = max(1, min(1 << 14, (4 << 20) // (8 * wide)))  # of the database in one tile
     step = max(1, min(TILE_PAIRS // rows, (4 << 20) // (8 * wide)))  # queries in one tile
@@ -40,10 +42,10 @@ def count_shards(query: LabeledCodes, shards: Sequence[LabeledCodes], total: Int
     for shard in shards:
         for start in range(0, len(shard.packed), rows):
             b = _signed(shard.packed[start : start + rows], bits, device)  # (n, K)
-            b_labels = _marks(shard.labels[start : start + rows], device)  # (n, C)
+            b_labels = _marks(shard.labels[start : start + rows], device, asked)  # (n, C)
             for first in range(0, len(query.packed), step):
                 a = _signed(query.packed[first : first + step], bits, device)  # (m, K)
-                a_labels = _marks(query.labels[first : first + step], device)  # (m, C)
+                a_labels = _marks(query.labels[first : first + step], device, asked)  # (m, C)
                 key = (bits - a @ b.T).to(torch.int64)  # (m, n): twice the distance
                 key += (a_labels @ b_labels.T) > 0
                 key += torch.arange(len(a), device=device)[:, None] * (2 * size)
@@ -69,8 +71,8 @@ def _signed(packed: Any, bits: int, device: torch.device) -> Tensor:
     return flat.float().mul_(2).sub_(1)
 
 
-def _marks(labels: Any, device: torch.device) -> Tensor:
-    marks = torch.as_tensor(labels, device=device)
+def _marks(labels: Any, device: torch.device, asked: Tensor | None) -> Tensor:
+    marks = torch.as_tensor(labels if isinstance(labels, Tensor) else np.asarray(labels), device=device)
     if not bool(((marks == 0) | (marks == 1)).all()):
         raise RequestError("labels must be multi-hot, 0 or 1; a value is neither")
-    return marks.float()
+    return (marks if asked is None else marks[:, asked]).float()

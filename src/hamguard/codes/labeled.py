@@ -15,14 +15,14 @@ from torch import Tensor
 
 from hamguard.codes.binary import bytes_of, check_packed, words
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array
+from hamguard.core.types import Array, Ints
 
 BLOCK_BYTES = 4 << 20  # of words in one block; the kernels' other buffers are smaller than this
 BLOCK_ROWS = 1 << 17  # one block of 64-bit codes and labels is 2 MiB, which stays in the second-level cache
 
 
 class LabeledCodes(Protocol):
-    """Anything with packed codes `(N, ceil(bits / 8))` uint8, `bits`, and multi-hot labels `(N, C)`: a `CodeBank`, `Codes`."""
+    """Packed codes `(N, ceil(bits / 8))` uint8, `bits`, and labels, multi-hot `(N, C)` or `ClassNumbers`: `CodeBank`, `Codes`."""
 
     @property
     def packed(self) -> Any: ...  # noqa: D102
@@ -35,6 +35,51 @@ class LabeledCodes(Protocol):
 
 
 Database: TypeAlias = LabeledCodes | Sequence[LabeledCodes]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassNumbers:
+    """One class an item, where multi-hot rows would be zeros but for one column: N numbers in place of N x C.
+
+    It stands wherever labels `(N, C)` do: it has their shape and is cut like them, and `numpy.asarray` makes the rows.
+
+    Attributes:
+        numbers: class of each item, `(N,)` whole numbers below `classes`; -1 for an item without label.
+        classes: number of classes C, at least 1.
+
+    Raises:
+        RequestError: a number is out of range.
+    """
+
+    numbers: Ints
+    classes: int
+
+    def __post_init__(self) -> None:
+        low, high = int(self.numbers.min(initial=0)), int(self.numbers.max(initial=-1))
+        if low < -1 or high >= self.classes:
+            raise RequestError(f"class numbers must lie between -1 and {self.classes - 1}, got {low} to {high}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the rows that the numbers stand for, `(N, C)`."""
+        return len(self.numbers), self.classes
+
+    @property
+    def ndim(self) -> int:
+        """2, as rows have it."""
+        return 2
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> ClassNumbers:
+        return ClassNumbers(self.numbers[index], self.classes)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        rows = np.zeros(self.shape, dtype=np.uint8)
+        labeled = np.flatnonzero(self.numbers >= 0)
+        rows[labeled, self.numbers[labeled]] = 1
+        return rows if dtype is None else rows.astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -115,18 +160,66 @@ def as_array(values: Any) -> Array:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def pack_labels(labels: Array) -> Array:
-    """Multi-hot labels `(N, C)` in {0, 1} of any type as rows of words, `(N, ceil(C / 64))` uint64.
+def check_marks(labels: Array) -> None:
+    """Check that labels are multi-hot, whatever their type.
 
     Raises:
         RequestError: a value is neither 0 nor 1 (NaN included).
     """
-    unsigned = labels.dtype.kind in "ub"
-    if not (labels.size == 0 or (labels.max() <= 1 if unsigned else bool(((labels == 0) | (labels == 1)).all()))):
+    if labels.size == 0:
+        return
+    if not (labels.max() <= 1 if labels.dtype.kind in "ub" else bool(((labels == 0) | (labels == 1)).all())):
         raise RequestError("labels must be multi-hot, 0 or 1; a value is neither")
+
+
+def labeled(labels: Any) -> Array:
+    """Which items carry a label, `(N,)` bool."""
+    if isinstance(labels, ClassNumbers):
+        return np.asarray(labels.numbers >= 0)
+    return np.asarray(as_array(labels).any(axis=1))
+
+
+def asked_classes(labels: Any) -> Ints | None:
+    """Classes that any query has, where leaving out all others makes the rows of words shorter; else None.
+
+    A class without a query makes nothing relevant, so its column need not be looked at.
+    """
+    classes = labels.shape[1]
+    if classes <= 64:
+        return None
+    if isinstance(labels, ClassNumbers):
+        found = np.unique(labels.numbers[labels.numbers >= 0])
+    else:
+        found = np.flatnonzero(as_array(labels).any(axis=0))
+    found = found if len(found) else np.zeros(1, dtype=np.int64)  # a column that no query marks, so that there is one
+    return found if -(-len(found) // 64) < -(-classes // 64) else None
+
+
+def pack_labels(labels: Any, kept: Ints | None = None) -> Array:
+    """Labels `(N, C)` of any type as rows of words, `(N, ceil(C / 64))` uint64.
+
+    Args:
+        labels: multi-hot in {0, 1}, or `ClassNumbers`.
+        kept: the classes to pack, rising; None for all.
+
+    Raises:
+        RequestError: a value is neither 0 nor 1 (NaN included).
+    """
     n, classes = labels.shape
-    wide = np.zeros((n, 8 * -(-classes // 8)), dtype=np.bool_)
-    wide[:, :classes] = labels
+    count = classes if kept is None else len(kept)
+    if isinstance(labels, ClassNumbers):
+        place = labels.numbers
+        if kept is not None:
+            near = np.minimum(np.searchsorted(kept, place), count - 1)
+            place = np.where(kept[near] == place, near, -1)
+        rows = np.zeros((n, 8 * -(-count // 64)), dtype=np.uint8)
+        there = np.flatnonzero(place >= 0)
+        rows[there, place[there] >> 3] = np.left_shift(1, place[there] & 7)
+        return words(rows)
+    labels = as_array(labels)
+    check_marks(labels)
+    wide = np.zeros((n, 8 * -(-count // 8)), dtype=np.bool_)
+    wide[:, :count] = labels if kept is None else labels[:, kept]
     # Packed as one long row: NumPy packs many short rows ten times slower.
     return words(np.packbits(wide.ravel(), bitorder="little").reshape(n, -1))
 
@@ -136,20 +229,27 @@ def columns(rows: Array) -> Array:
     return np.ascontiguousarray(rows.T)
 
 
-def rows_of_block(bits: int, classes: int) -> int:
+def rows_of_block(bits: int, labels: Any, kept: Ints | None = None) -> int:
     """Items whose words fit `BLOCK_BYTES`; at most `BLOCK_ROWS`."""
-    width = 8 * (-(-bits // 64) + -(-classes // 64)) + classes + 7  # words, and a byte a class while labels are packed
+    classes = labels.shape[1]
+    width = 8 * (-(-bits // 64) + -(-(classes if kept is None else len(kept)) // 64))
+    if not isinstance(labels, ClassNumbers):
+        width += classes + 7  # a byte a class while labels are packed
     return max(64, min(BLOCK_ROWS, BLOCK_BYTES // width))
 
 
-def word_blocks(shards: Sequence[LabeledCodes]) -> Iterator[tuple[Array, Array]]:
+def word_blocks(shards: Sequence[LabeledCodes], kept: Ints | None = None) -> Iterator[tuple[Array, Array]]:
     """Blocks in database order: code words `(W, n)` uint64 and label words `(V, n)` uint64, both contiguous.
+
+    Args:
+        shards: the database in parts.
+        kept: the classes that label words hold, as `asked_classes` gives them; None for all.
 
     Raises:
         RequestError: a label is neither 0 nor 1.
     """
     for shard in shards:
-        rows = rows_of_block(shard.bits, shard.labels.shape[1])
+        rows = rows_of_block(shard.bits, shard.labels, kept)
         for start in range(0, len(shard.packed), rows):
             part = slice(start, start + rows)
-            yield columns(words(as_array(shard.packed[part]))), columns(pack_labels(as_array(shard.labels[part])))
+            yield columns(words(as_array(shard.packed[part]))), columns(pack_labels(shard.labels[part], kept))

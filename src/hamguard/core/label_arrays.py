@@ -99,15 +99,35 @@ def read_label_array(
     if kind not in "biuf":
         hint = "; make them numbers or strings with astype" if kind == "O" else ""
         raise RequestError(f"{name} must be numbers or class names, got {array.dtype}{hint}")
-    if kind == "f" and not np.isfinite(array).all():
-        raise RequestError(f"{name} hold {'NaN' if np.isnan(array).any() else 'infinity'}, which is no label")
     if array.ndim == 1 or (shape[1] == 1 and classes != 1):
         note = f"{name} of shape {shape} are read as class numbers in one column, not as marks of one class"
         notes = (note,) if array.ndim == 2 else ()
         return LabelArray(None, _numbers(array.reshape(-1), name), notes=notes)
     if not _marks_only(array):
-        raise RequestError(f"{name} of shape {shape} must be multi-hot, 0 or 1; {_why_no_marks(array)}")
+        raise RequestError(f"{name} must be multi-hot, 0 or 1; {_why_no_marks(array)}")
     return LabelArray(array.astype(np.uint8), None)
+
+
+def label_rows(labels: Any, classes: int | None = None, name: str = "labels") -> Bytes:
+    """Labels that a caller hands over, as rows, `(N, C)` uint8 in {0, 1}: two dimensions are multi-hot, one is class numbers.
+
+    Args:
+        labels: multi-hot `(N, C)` of 0 and 1 (C may be 0 or 1), or class numbers `(N,)`; an array or a tensor.
+        classes: number of classes C that the rows must have; by default what the array says.
+        name: how errors call the array.
+
+    Raises:
+        RequestError: labels that are neither, or of another number of classes; names, whose number nobody else knows.
+    """
+    array = _as_array(labels)
+    if array.ndim == 2 and array.shape[1] == 0 and not classes:
+        return array.astype(np.uint8)
+    read = read_label_array(array, name, classes=1 if array.ndim == 2 and array.shape[1] == 1 else None)
+    if read.names:
+        raise RequestError(
+            f"{name} must be class numbers (N,) or multi-hot (N, C) here, got names such as {read.names[0]!r}"
+        )
+    return read.multi_hot(classes)
 
 
 def _as_array(labels: Any) -> Array:
@@ -133,31 +153,36 @@ def _numbers(array: Array, name: str) -> Ints:
     """Class numbers `(N,)` as int64."""
     if array.size == 0:
         return array.astype(np.int64)
+    name = f"{name.removesuffix('labels')}class numbers"
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RequestError(f"{name} must be whole numbers from 0, got {array[~np.isfinite(array)][0]}")
     low, high = array.min(), array.max()
     if array.dtype.kind == "f" and not bool((array == np.round(array)).all()):
         part = array[array != np.round(array)][0]
         hint = "; these are soft labels: decide first, e.g. labels > 0.5" if low >= 0 and high <= 1 else ""
-        raise RequestError(f"{name} as class numbers must be whole numbers from 0, got {part:g}{hint}")
+        raise RequestError(f"{name} must be whole numbers from 0, got {part:g}{hint}")
     if low < 0:
         hint = "; an item without label needs multi-hot labels and a row of zeros" if low == -1 else ""
-        raise RequestError(f"{name} as class numbers must be whole numbers from 0, got {int(low)}{hint}")
+        raise RequestError(f"{name} must be whole numbers from 0, got {int(low)}{hint}")
     if int(high) >= LARGEST:
-        raise RequestError(f"{name} as class numbers must stay below 2**53, got {int(high)}")
+        raise RequestError(f"{name} must stay below 2**53, got {int(high)}")
     return array.astype(np.int64)
 
 
 def _why_no_marks(array: Array) -> str:
     """What stands in an array `(N, C)` that is not multi-hot, and what to do."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return f"got {array[~np.isfinite(array)][0]} in shape {array.shape}"
     fractions = array[array != np.round(array)] if array.dtype.kind == "f" else array[:0]
     if fractions.size:
         soft = "; soft labels must be decided first, e.g. labels > 0.5" if array.min() >= 0 and array.max() <= 1 else ""
-        return f"got {fractions.flat[0]:g}{soft}"
+        return f"got {fractions.flat[0]:g} in shape {array.shape}{soft}"
     odd = int(array[(array != 0) & (array != 1)].flat[0])
     if odd == -1:
-        return "got -1: it may mean not of this class, or not known; say which, e.g. labels > 0"
+        return f"got -1 in shape {array.shape}: it may mean not of this class, or not known; say which, e.g. labels > 0"
     if array.min() >= 0:
-        return f"got {odd}; class numbers have the shape ({len(array)},), one an item"
-    return f"got {odd}"
+        return f"got {odd} in shape {array.shape}; class numbers have the shape ({len(array)},), one an item"
+    return f"got {odd} in shape {array.shape}"
 
 
 def _names(array: Array, name: str) -> LabelArray:

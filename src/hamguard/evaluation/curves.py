@@ -9,8 +9,8 @@ import numpy as np
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.rows import Row
-from hamguard.core.types import Array
-from hamguard.evaluation.score import random_bank
+from hamguard.core.types import Array, Ints
+from hamguard.evaluation.score import random_bank, sides_table
 from hamguard.retrieval.curves import precision_curve, radius_curve, recall_curve
 
 Curve = tuple[Array, Array]
@@ -31,14 +31,22 @@ class Curves:
     within_radius: dict[str, Curve]
 
 
-def measure_curves(query: CodeBank, database: CodeBank, *, name: str, seed: int = 0) -> Curves:
-    """All curves, expected over ties, of the codes and of random codes (the ball of a radius: the codes alone)."""
-    most = min(1000, len(database))
+def measure_curves(query: CodeBank, database: CodeBank, *, name: str, seed: int = 0, own: Ints | None = None) -> Curves:
+    """All curves, expected over ties, of the codes and of random codes (the ball of a radius: the codes alone).
+
+    Args:
+        query: query codes with labels.
+        database: database codes with labels.
+        name: what the codes are called.
+        seed: seed of the random codes.
+        own: which database item each query is; see `score_rows`.
+    """
+    most = min(1000, len(database) - (own is not None and len(database) > 1))  # a query itself is no answer of its own
     numbers = np.unique(np.linspace(1, most, 40).astype(np.int64))
     curves = Curves({}, {}, {})
     floor = random_bank(query, seed), random_bank(database, seed + 1)
     for label, (q, d) in {name: (query, database), "random codes": floor}.items():
-        table = distance_histograms(q, d)
+        table = sides_table(q, d, own)
         line = recall_curve(table)
         curves.precision_recall[label] = (line.recall, line.precision)
         curves.precision_at[label] = (numbers, precision_curve(table, numbers.tolist()))

@@ -11,12 +11,12 @@ import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
-from hamguard.codes.histograms import DistanceHistograms, distance_histograms
+from hamguard.codes.histograms import DistanceHistograms, distance_histograms, leave_out
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
-from hamguard.core.types import Norm, Ties
+from hamguard.core.types import Ints, Norm, Ties
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Part, require_role
 from hamguard.evaluation.encode import packed_codes
@@ -96,7 +96,7 @@ def measure(
         return mean_average_precision(
             query, database, at=at, ties=convention.ties, norm=convention.norm, empty=convention.empty, histograms=table
         )
-    n = min(at or len(database), len(database))
+    n = min(at or table.database, table.database)
     if name == "precision":
         return precision_at(query, database, n, ties=convention.ties, histograms=table)
     if name == "recall":
@@ -123,6 +123,7 @@ def score_rows(
     facts: Row = NO_FACTS,
     seed: int = 0,
     reference: bool = True,
+    own: Ints | None = None,
 ) -> list[Row]:
     """Measure codes.
 
@@ -134,32 +135,44 @@ def score_rows(
         facts: row whose filled fields (dataset, model, hashes, ...) every result carries.
         seed: seed of the bootstrap and of the random codes.
         reference: add the first metric of random codes as `random_map`, ..., the floor.
+        own: which database item each query is, `(Q,)`, -1 for none: it is left out of the query's answers.
 
     Returns:
         One row a metric, in order, then the reference row.
 
     Raises:
-        RequestError: unknown metric, codes that do not fit, or an undefined combination.
+        RequestError: unknown metric, codes that do not fit, or an undefined combination; with `own` stable ties and
+            `ndcg-shared`, which need the items themselves.
     """
+    if own is not None and (convention.ties == "stable" or any(text.startswith("ndcg-shared") for text in metrics)):
+        raise RequestError(
+            "queries are left out of their own answers with ties expected, worst and best, and not for ndcg-shared"
+        )
     asked = [parse_metric(text) for text in metrics]
     started = time.perf_counter()
-    table = distance_histograms(query, database)
+    table = sides_table(query, database, own)
     counting = time.perf_counter() - started
     rows = []
     sides = [(query, database, table, facts)]
     if reference:
         floor = random_bank(query, seed), random_bank(database, seed + 1)
         anonymous = replace(facts, model="random codes", method=None, backbone=None, train=None, hashes={})
-        sides.append((*floor, distance_histograms(*floor), anonymous))
+        sides.append((*floor, sides_table(*floor, own), anonymous))
     for number, (q, d, counts, base) in enumerate(sides):
         for name_at in asked if number == 0 else asked[:1]:
             begun = time.perf_counter()
             score = measure(*name_at, q, d, counts, convention)
-            noted = _note_cut(base, name_at, len(d))
+            noted = _note_cut(base, name_at, counts.database)
             row = score_row(score, noted, name_at, counting + time.perf_counter() - begun, seed, q.bits)
             # its own name, so that a reader who picks rows by metric does not take the floor for the figure
             rows.append(row if number == 0 else replace(row, metric=f"random_{row.metric}"))
     return rows
+
+
+def sides_table(query: CodeBank, database: CodeBank, own: Ints | None) -> DistanceHistograms:
+    """Histograms of queries against a database, without the items `own` that are the queries themselves."""
+    table = distance_histograms(query, database)
+    return table if own is None else leave_out(table, query, database, own)
 
 
 def _note_cut(base: Row, name_at: tuple[str, int | None], database: int) -> Row:

@@ -55,7 +55,8 @@ def ndcg_at(
     table = distance_histograms(query, database, path=path, threads=threads) if histograms is None else histograms
     check_range("n", n, 1, table.database)
     if gain == "binary":
-        gains, counts = table.relevant, np.stack([table.database - table.relevant_count, table.relevant_count], axis=1)
+        items, hits = table.total.sum(axis=1), table.relevant_count
+        gains, counts = table.relevant, np.stack([items - hits, hits], axis=1)
     else:
         shared = shared_labels(query, database)
         gains, counts = shared.by_distance, shared.counts  # (Q, K + 1), (Q, G + 1)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from hamguard.codes.histograms import DistanceHistograms
-from hamguard.codes.labeled import LabeledCodes, as_array
+from hamguard.codes.labeled import LabeledCodes, labeled
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Floats, Norm, Ties
 
@@ -86,7 +86,7 @@ def metric_name(
 
 def unlabeled_count(query: LabeledCodes) -> int:
     """Number of queries without any label."""
-    return int(np.count_nonzero(~as_array(query.labels).any(axis=1)))
+    return int(np.count_nonzero(~labeled(query.labels)))
 
 
 def score_of(
