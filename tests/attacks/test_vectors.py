@@ -48,6 +48,17 @@ def test_an_empty_side_counts_nothing() -> None:
     assert torch.allclose(mainstay_sum(everything, B, L, weighted=False), B.mean(0, keepdim=True))
 
 
+def test_class_numbers_are_rows_of_one_class() -> None:
+    for guide in (SignedMean(), SignedMean("center"), RelevantSet()):
+        for numbers in (torch.tensor([2]), torch.tensor([2.0])):
+            got, want = (guide(CODE, y, BANK, [0], 0) for y in (numbers, torch.eye(3)[[2]]))
+            assert repr(got) == repr(want)
+    with pytest.raises(RequestError, match="class numbers go up to 9, but there are 3 classes"):
+        SignedMean()(CODE, torch.tensor([9]), BANK, [0], 0)
+    with pytest.raises(RequestError, match="class numbers must be whole numbers from 0, got 0.4"):
+        SignedMean()(CODE, torch.tensor([0.4]), BANK, [0], 0)
+
+
 def test_guides_say_what_they_miss() -> None:
     with pytest.raises(RequestError, match="the mainstay code needs reference codes with labels, got none"):
         SignedMean()(CODE, Y, None, [0], 0)

@@ -170,3 +170,37 @@ def test_a_small_net_learns_codes_that_are_not_constant(method, digits):
     learned = objective.learned_codes()
     if learned is not None:
         assert int((learned.mean(0).abs() < 1).sum()) >= 8
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_kind_of_labels_that_means_the_same_gives_the_same_loss(method):
+    rows = torch.eye(4).repeat(6, 1)
+    numbers = rows.argmax(1)
+    z = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    index, losses = torch.arange(5), []
+    for labels in (rows, rows.numpy(), rows.long(), rows.bool().numpy(), numbers, numbers.numpy(), numbers.float()):
+        objective = make(method, labels=labels)
+        assert torch.equal(objective.labels, rows) and objective.labels.dtype == torch.float32
+        losses.append(float(objective.loss(z, labels[:5], index, 0.0)))
+    assert losses == [losses[0]] * len(losses)
+    column = make(method, labels=numbers)
+    assert float(column.loss(z, numbers[:5, None], index, 0.0)) == losses[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_that_are_neither_rows_nor_class_numbers_are_refused(method):
+    for labels, expected in (
+        (torch.full((24, 4), 0.4), "must be multi-hot, 0 or 1; got 0.4"),
+        (torch.eye(4).repeat(6, 1).numpy() * 2 - 1, "must be multi-hot, 0 or 1; got -1"),
+        (torch.arange(24) - 1, "class numbers must be whole numbers from 0, got -1"),
+    ):
+        with pytest.raises(RequestError, match=expected):
+            make(method, labels=labels)
+    objective, z, index = make(method), torch.zeros(5, 6), torch.arange(5)
+    for labels, expected in (
+        (torch.full((5, 4), 0.4), "must be multi-hot, 0 or 1; got 0.4"),
+        (torch.ones(5, 3), "labels have 3 columns, there are 4 classes"),
+        (torch.full((5,), 4), "class numbers go up to 4, but there are 4 classes"),
+    ):
+        with pytest.raises(RequestError, match=expected):
+            objective.loss(z, labels, index, 0.0)

@@ -109,7 +109,7 @@ def read_label_array(
 
 
 def label_rows(labels: Any, classes: int | None = None, name: str = "labels") -> Bytes:
-    """Labels that a caller hands over, as rows, `(N, C)` uint8 in {0, 1}: two dimensions are multi-hot, one is class numbers.
+    """Labels that a caller hands over, as rows, `(N, C)` uint8 in {0, 1}; where nobody names C, one column is multi-hot.
 
     Args:
         labels: multi-hot `(N, C)` of 0 and 1 (C may be 0 or 1), or class numbers `(N,)`; an array or a tensor.
@@ -122,7 +122,7 @@ def label_rows(labels: Any, classes: int | None = None, name: str = "labels") ->
     array = _as_array(labels)
     if array.ndim == 2 and array.shape[1] == 0 and not classes:
         return array.astype(np.uint8)
-    read = read_label_array(array, name, classes=1 if array.ndim == 2 and array.shape[1] == 1 else None)
+    read = read_label_array(array, name, classes=classes if classes is not None else 1)
     if read.names:
         raise RequestError(
             f"{name} must be class numbers (N,) or multi-hot (N, C) here, got names such as {read.names[0]!r}"
@@ -153,7 +153,7 @@ def _numbers(array: Array, name: str) -> Ints:
     """Class numbers `(N,)` as int64."""
     if array.size == 0:
         return array.astype(np.int64)
-    name = f"{name.removesuffix('labels')}class numbers"
+    name = name.replace("labels", "class numbers", 1)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise RequestError(f"{name} must be whole numbers from 0, got {array[~np.isfinite(array)][0]}")
     low, high = array.min(), array.max()

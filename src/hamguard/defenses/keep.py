@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.binary import relax
+from hamguard.core.types import Array
 from hamguard.hashing.objective import Objective, Settings
 
 
@@ -20,9 +21,9 @@ class Keep(Objective):
     settings_type = Settings
     needs_start = True
 
-    def __init__(self, settings: Settings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: Settings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
-        self.state = {"codes": labels.new_zeros(len(labels), bits)}
+        self.state = {"codes": self.labels.new_zeros(len(self.labels), bits)}
 
     def start(self, logits: Tensor) -> None:
         """Take the outputs `(n, K)` of the start model."""

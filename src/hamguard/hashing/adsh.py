@@ -24,6 +24,7 @@ from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
 from hamguard.core.seeds import torch_generator
+from hamguard.core.types import Array
 from hamguard.hashing.objective import Objective, Settings, register, similarity
 
 BLOCK = 1024  # items at a time where a block of the similarity has to be made
@@ -125,8 +126,9 @@ class ADSH(Objective):
         "code": {"negatives": "soft", "v_start": "zero"},
     }
 
-    def __init__(self, settings: ADSHSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: ADSHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         self.needs_start = settings.v_start == "sign"
         self.state = {"codes": labels.new_zeros(len(labels), bits), "outputs": labels.new_zeros(len(labels), bits)}
         rows = torch.randperm(len(labels), generator=torch_generator(seed, "adsh", "r"))[:2000].to(labels.device)

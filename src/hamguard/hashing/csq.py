@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hamguard.codes.binary import relax
 from hamguard.core.seeds import torch_generator
+from hamguard.core.types import Array
 from hamguard.hashing.objective import Objective, Settings, register
 
 DRAWS = 20
@@ -123,8 +124,9 @@ class CSQ(Objective):
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"saat": {"lam": 0.05}}
 
-    def __init__(self, settings: CSQSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: CSQSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         centers = hash_centers(labels.shape[1], bits, torch_generator(seed, "csq", "centers"))
         coins = torch.randint(2, (bits,), generator=torch_generator(seed, "csq", "fill"))
         self.state = {"centers": centers.to(labels), "fill": (2 * coins - 1).to(labels)}

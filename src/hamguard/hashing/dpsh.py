@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from hamguard.codes.binary import relax
+from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
@@ -100,8 +101,9 @@ class DPSH(Objective):
         "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 50.0, "eta_over": "pairs"},
     }  # fmt: skip
 
-    def __init__(self, settings: DPSHSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: DPSHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         if settings.pairs == "bank":
             self.state = new_memory(labels, bits)
         self.needs_start = settings.first_pass

@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
+from hamguard.core.types import Array
 from hamguard.hashing.dpsh import pair_likelihood
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean, remember
 from hamguard.hashing.objective import Objective, register, similarity
@@ -117,8 +118,9 @@ class DSDH(Objective):
         "code": {"pairs": "bank", "fill": False, "balance": False, "mu": 0.01, "nu": 1.0, "eta": 0.01, "sweeps": 1},
     }
 
-    def __init__(self, settings: DSDHSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: DSDHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         self.state = {
             **new_memory(labels, bits),
             "codes": labels.new_zeros(len(labels), bits),

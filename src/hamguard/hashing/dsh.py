@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.codes.binary import relax
+from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
@@ -93,8 +94,9 @@ class DSH(Objective):
         "code": {"pairs": "bank", "fill": False, "balance": False, "alpha": 0.1, "relaxation": "linear"},
     }
 
-    def __init__(self, settings: DSHSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: DSHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         if settings.pairs == "bank":
             self.state = new_memory(labels, bits)
         self.needs_start = settings.first_pass

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from hamguard.codes.binary import relax
+from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, register, similarity
 
@@ -93,8 +94,9 @@ class HashNet(Objective):
         "deephash": {"continuation": "staircase", "slope": 0.1, "pairs": "bank", "fill": False},
     }
 
-    def __init__(self, settings: HashNetSettings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: HashNetSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
+        labels = self.labels
         self.state = {"iteration": torch.zeros((), dtype=torch.int64), "epoch": torch.zeros((), dtype=torch.int64)}
         if settings.pairs == "bank":
             self.state |= new_memory(labels, bits)

@@ -6,6 +6,7 @@ their sources; and an `Objective`, which owns the visible state (code memory, ce
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -16,7 +17,9 @@ from torch import Tensor
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.label_arrays import label_rows
 from hamguard.core.plugins import load_files, load_plugins
+from hamguard.core.types import Array
 
 
 class Settings(Asked):
@@ -33,8 +36,14 @@ class Objective(ABC):
     Args:
         settings: hyper-parameters of the method.
         bits: code length K.
-        labels: multi-hot labels of the whole training set, `(n, C)` float in {0, 1}.
+        labels: labels of the whole training set, multi-hot `(n, C)` or class numbers `(n,)`; see `label_tensor`.
         seed: seed of whatever the method draws.
+
+    Attributes:
+        labels: multi-hot labels of the whole training set, `(n, C)` float in {0, 1}.
+
+    Raises:
+        RequestError: labels that are neither, soft ones among them.
     """
 
     name: ClassVar[str]
@@ -44,12 +53,17 @@ class Objective(ABC):
     # preset name -> settings, "paper" and "code" where they differ
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self, settings: Settings, *, bits: int, labels: Tensor, seed: int) -> None:
+    def __init__(self, settings: Settings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         self.settings = settings
         self.bits = bits
-        self.labels = labels
+        self.labels = label_tensor(labels)
         self.seed = seed
         self.state: dict[str, Tensor] = {}  # tensors only, so that a checkpoint loads without executing code
+
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if "loss" in cls.__dict__:  # here, so that no method can forget it and each gets rows of floats
+            cls.loss = _of_rows(cls.loss)  # type: ignore[assignment, method-assign]
 
     needs_start: bool = False  # ask the loop for one pass over the training set before the first epoch
 
@@ -66,7 +80,8 @@ class Objective(ABC):
 
         Args:
             logits: unbounded network outputs z, `(B, K)`.
-            labels: multi-hot labels of the batch, `(B, C)`.
+            labels: labels of the batch, multi-hot `(B, C)` float in {0, 1}. A caller may hand over whatever `label_tensor`
+                takes: it is converted before the method sees it.
             index: numbers of the items in the training set, `(B,)`.
             progress: share of the run that is done, in [0, 1).
 
@@ -124,6 +139,44 @@ def objective_type(name: str) -> type[Objective]:
     """
     check_choice("hash method", name, objective_names())
     return REGISTRY[name]
+
+
+Loss = Callable[[Any, Tensor, Tensor, Tensor, float], Tensor]
+
+
+def _of_rows(loss: Loss) -> Loss:
+    """A method's loss that takes labels of every kind, over the classes of its training set, on the device of the logits."""
+
+    @functools.wraps(loss)
+    def converted(self: Objective, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
+        rows = label_tensor(labels, self.labels.shape[1]).to(logits.device)
+        return loss(self, logits, rows, index, progress)
+
+    return converted
+
+
+def label_tensor(labels: Tensor | Array, classes: int | None = None) -> Tensor:
+    """Labels of a caller as the methods compute with them, multi-hot `(n, C)` float in {0, 1}.
+
+    Args:
+        labels: multi-hot `(n, C)` of 0 and 1, or class numbers `(n,)`; a tensor or an array of any number type.
+        classes: number of classes C that the rows must have; by default what the labels say.
+
+    Returns:
+        The rows, on the device of `labels`; of their own type where that is a floating one, else float32.
+
+    Raises:
+        RequestError: labels that are neither, or of another number of classes.
+    """
+    if isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
+        fits = classes is None or labels.shape[1] == classes
+        if fits and bool(((labels == 0) | (labels == 1)).all()):
+            return labels  # what the training loop hands over: not copied, and never moved to the CPU
+    rows = torch.from_numpy(label_rows(labels, classes))
+    if isinstance(labels, Tensor):
+        rows = rows.to(labels.device)
+        return rows.to(labels.dtype) if labels.is_floating_point() else rows.float()
+    return rows.float()
 
 
 def similarity(labels: Tensor, other: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
+from hamguard.core.label_arrays import label_rows
 from hamguard.core.seeds import torch_generator
 
 
@@ -72,14 +73,16 @@ def reference(bank: CodeBank | None, name: str) -> CodeBank:
 
 
 def labeled(labels: Tensor | None, classes: int, name: str) -> Tensor:
-    """The labels of a guide that needs them.
+    """The labels of a guide that needs them, `(B, C)`; class numbers `(B,)` become rows.
 
     Raises:
-        RequestError: there are none, or not `classes` a picture.
+        RequestError: there are none, not `classes` a picture, or neither rows nor class numbers.
     """
     if labels is None:
         raise RequestError(f"the {name} code needs the labels of the pictures (or of their targets), got none")
-    if labels.ndim != 2 or labels.shape[1] != classes:
+    if labels.ndim != 2:
+        return torch.from_numpy(label_rows(labels, classes)).to(labels.device).float()
+    if labels.shape[1] != classes:
         raise RequestError(f"labels have {labels.shape[-1]} classes, the reference codes {classes}")
     return labels
 
