@@ -485,3 +485,21 @@ def test_codes_from_elsewhere_become_an_index(shell: Shell, tmp_path: Path) -> N
     assert "ids must be (90,) strings" in shell.fails(
         2, "index", "build", tmp_path / "D.npz", "--out", tmp_path / "new"
     )
+
+
+def test_as_many_classes_as_items_take_no_matrix(tmp_path: Path) -> None:
+    import tracemalloc
+
+    from hamguard.evaluation.score import score_rows
+
+    codes = np.random.default_rng(0).integers(0, 2, (20_000, 64), dtype=np.uint8)
+    np.savez(tmp_path / "Q.npz", codes=codes[:50], labels=np.arange(50))
+    np.savez(tmp_path / "D.npz", codes=codes, labels=np.arange(20_000))
+    tracemalloc.start()
+    try:
+        pair = read_pair(tmp_path / "Q.npz", tmp_path / "D.npz")
+        row = score_rows(pair.query, pair.database, metrics=["map"], reference=False)[0]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert row.value == 1.0 and peak < 64 << 20  # rows of 20,000 classes take 400 MB
