@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hamguard.core.rows import Row, write_rows
-from hamguard.report import attack_lines, collect, floors, room, rows_page, sections_search, sentences
+from hamguard.report import attack_lines, cells, collect, floors, room, rows_page, sections_search, sentences
 from hamguard.report.cells import WIDE, Cell, Draft, Plot, Section, Table
 from hamguard.report.collect import Entry, collect_rows
 from hamguard.report.export import as_csv, export_tables
@@ -144,3 +144,15 @@ def test_the_work_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append(dict(count))
     assert found[1]["brief"] > 1000 and "eq" not in found[1]
     assert all(found[1][name] <= 2 * found[0][name] for name in found[1]), found
+
+
+def test_what_stands_beside_many_attacks_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = [row(0.5, seed=n) for n in range(30)]
+    made = [attacked(0.3, attack={"method": "hag", "made_on": ["x"], "number": n}) for n in range(40)]
+    sizes: list[int] = []
+    real = cells.figures_cell
+    monkeypatch.setattr(cells, "figures_cell", lambda entries: (sizes.append(len(entries)), real(entries))[1])
+    report = rows_report(collect_rows([*clean, *made]))
+    beside = [table for table in report.tables if table.title.startswith("Transfer")]
+    assert len(beside) == 40 and all(len(table.lines[0][1].shown) == 30 for table in beside)
+    assert sorted(sizes)[-3:] == [1, 30, 30], "once for the clean table, once for all tables of transfer"

@@ -118,6 +118,7 @@ class Draft:
     title: str
     names: Sequence[str]
     folded: bool | None = None
+    figures: dict[int, Cell] = field(default_factory=dict)  # cells by the tuple that they share, also among tables
     _lines: dict[Key, dict[Hashable, Held]] = field(default_factory=dict)
     _texts: dict[Key, dict[Hashable, str]] = field(default_factory=dict)
     _heads: dict[Hashable, str] = field(default_factory=dict)
@@ -163,7 +164,6 @@ class Draft:
         wide = len(columns) > WIDE
         place = {column: number for number, column in enumerate(columns)}
         names: dict[str, Cell] = {}
-        figures: dict[int, Cell] = {}  # by the tuple that cells share
         lines: list[tuple[Cell, ...]] = []
         for key, cells in self._lines.items():
             front = tuple(names.setdefault(name, Cell(name)) for name in key)
@@ -171,16 +171,16 @@ class Draft:
                 own = {column for column in (*cells, *self._texts.get(key, ())) if column in place}
                 for column in sorted(own, key=place.__getitem__):
                     name = self._heads[column]
-                    cell = self._cell(key, column, figures)
+                    cell = self._cell(key, column)
                     if cell is not EMPTY:
                         lines.append((*front, names.setdefault(name, Cell(name)), cell))
             else:
-                lines.append((*front, *(self._cell(key, column, figures) for column in columns)))
+                lines.append((*front, *(self._cell(key, column) for column in columns)))
         head = (*self.names, *(("column", "figure") if wide else (self._heads[column] for column in columns)))
         folded = len(lines) > LONG if self.folded is None else self.folded
         return Table(self.title, head, tuple(lines), len(self.names) + wide, folded)
 
-    def _cell(self, key: Key, column: Hashable, figures: dict[int, Cell]) -> Cell:
+    def _cell(self, key: Key, column: Hashable) -> Cell:
         if column in (texts := self._texts.get(key, {})):
             return Cell(texts[column])
         held = self._lines[key].get(column)
@@ -188,7 +188,7 @@ class Draft:
             return EMPTY
         if len(held) == 1 or not isinstance(held, tuple):
             return figures_cell(list(held.values()) if isinstance(held, dict) else held)
-        return figures.get(id(held)) or figures.setdefault(id(held), figures_cell(held))
+        return self.figures.get(id(held)) or self.figures.setdefault(id(held), figures_cell(held))
 
 
 def figures_cell(entries: Sequence[Entry]) -> Cell:

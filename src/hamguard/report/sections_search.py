@@ -10,7 +10,7 @@ import numpy as np
 
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import SCORES, AttackLine, attack_lines, line_names, model_key
-from hamguard.report.cells import Draft, Plot, Pool, Section, Table
+from hamguard.report.cells import Cell, Draft, Plot, Pool, Section, Table
 from hamguard.report.collect import Entry, brief, by
 from hamguard.report.floors import is_random, with_floors
 from hamguard.report.heatmap import MOST, HeatMap
@@ -164,10 +164,11 @@ def transfer(pool: Pool, entries: Sequence[Entry]) -> Section:
     drafts, plots, more = [], [], []
     shapes = by((e for e in found if e.row.metric in SCORES), lambda e: (_variant(e.row), e.row.metric, e.row.n))
     clean, noise = _beside(entries) if shapes else ({}, {})
+    figures: dict[int, Cell] = {}  # of what stands beside many shapes
     for members in shapes.values():
         row = members[0].row
         title = f"{_plain(row)} at {budget_words(row.threat)} on {data_of(row)}, {metric_head(row)}"
-        draft = Draft(f"Transfer: {title}", ("made on",))
+        draft = Draft(f"Transfer: {title}", ("made on",), figures=figures)
         for entry in members:
             draft.column(entry.row.model, name_of(entry.row))
         models = by(members, lambda e: e.row.model)
