@@ -365,7 +365,7 @@ def test_the_card_and_the_folder(method: str, place: Place, tmp_path: Path) -> N
     assert facts["title"] == CROSS_DEFENSES[method] and facts["objective"] == "ssah"
     assert facts["settings"] == request.settings.model_dump() and facts["settings"]["text_eps"] == TEXT_EPS
     assert card.recipe["epochs"] == 2 and card.recipe["batch_size"] == BATCH
-    assert card.data["split"]["digest"] == place.world[1].digest and card.data["source"] == "blobs"
+    assert card.data["split"]["digest"] == place.world[1].digest and card.data["source"] is None
     assert model.vocabulary.digest == start.vocabulary.digest and texts.texts == start_texts.texts
     assert texts.partner == model.image.digest
     assert {path.name: path.read_bytes() for path in place.starts["ssah"].iterdir()} == files, "the start is as it was"

@@ -72,7 +72,11 @@ def test_the_card_and_the_folder(place: Place, tmp_path: Path) -> None:
     facts = card.defense
     assert (facts["method"], facts["eps"], facts["norm"], facts["seed"]) == ("saat", 0.2, "linf", 5)
     assert facts["settings"]["mu"] == 0.01 and facts["settings"]["steps"] == 7 and facts["objective"] == "csq"
-    assert card.recipe["epochs"] == 2 and card.recipe["batch_size"] == 16 and card.data["source"] == "blobs"
+    assert (
+        card.recipe["epochs"] == 2
+        and card.recipe["batch_size"] == 16
+        and (card.data["source"], card.data["name"]) == (None, "blobs")
+    )
     again = run(place, request, tmp_path / "a")
     assert not again.fresh and again.card == card and again.history == done.history and len(again.history) == 2
     with pytest.raises(StaleError, match="holds another run, or one from another model.*--restart"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hamguard.core.errors import RequestError
+from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     import torch
@@ -68,13 +69,19 @@ def choose_device(name: str) -> torch.device:
 
 
 def require_source(data: str | None, card: Card | None) -> None:
-    """Check that a model's data are known: from the flag, or from its card.
+    """Check that a model's data can be found: by the flag, or by its card.
 
     Raises:
-        RequestError: neither says.
+        RequestError: neither says where, or the card says that they were made in Python.
     """
-    if data is None and (card is None or not card.data.get("source")):
-        raise RequestError("this model has no card that names its data; give --data SOURCE")
+    if data is not None or (card is not None and card.data.get("source")):
+        return
+    if card is not None and card.data.get("name"):
+        raise RequestError(
+            f"the model was trained on data made in Python ({shown(card.data['name'])}), which are found under no name; "
+            "give --data SOURCE"
+        )
+    raise RequestError("this model has no card that names its data; give --data SOURCE")
 
 
 def check_suffix(option: str, path: Path | None) -> None:

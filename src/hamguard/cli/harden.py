@@ -183,7 +183,7 @@ def _open(
     from hamguard.defenses.request import build_harden_request, epochs_of_budget
     from hamguard.models.store import load_folder
 
-    named = str(card.data.get("source"))
+    named = str(card.data.get("source") or "")
     same = data is None or absolute_source(data) == absolute_source(named)
     own = card.data if same else {}
     flags = flags | {

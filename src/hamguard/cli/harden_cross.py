@@ -45,7 +45,7 @@ def harden_cross(
         raise RequestError(f"{', '.join(refused)}: does not belong to cross-modal models, which are hardened for linf")
     card = read_card(model)
     require_source(data, card)
-    named = str(card.data.get("source"))
+    named = str(card.data.get("source") or "")
     own = card.data if data is None or absolute_source(data) == absolute_source(named) else {}
     flags = {
         "method": method, "seed": seed, "eps": parse_eps(eps), "training.epochs": epochs, "training.batch_size": batch_size,

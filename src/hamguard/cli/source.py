@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar
+from hamguard.cli.common import Bar, require_source
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def open_for_model(
     from hamguard.data.sources import open_source
 
     facts = card.data if card else {}
-    named = str(facts.get("source"))
-    same = data is None or absolute_source(data) == absolute_source(named)
+    if not place:
+        require_source(data, card)
+    named = str(facts.get("source") or "")
+    same = data is None or (named != "" and absolute_source(data) == absolute_source(named))
     source = data or place or named
     own = facts if same else {}
     if data is None and not place and absolute_source(named) != named and not source_path(named).exists():
@@ -63,7 +65,7 @@ def open_for_model(
     def open_at(size: int | None) -> tuple[Dataset, Split]:
         with Bar("reading pictures") as bar:
             return open_source(
-                source, root=root, seed=int(own.get("split_seed", 0)), protocol=protocol or own.get("protocol"),
+                source, root=root, seed=int(own.get("split_seed") or 0), protocol=protocol or own.get("protocol"),
                 drop_duplicates=bool(own.get("drop_duplicates", False)), size=size, progress=bar.count,
             )  # fmt: skip
 

@@ -101,6 +101,29 @@ class ImageStore:
         return laid.to(torch.float32).div_(255)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """How a data set was opened, so that a model trained on it finds it again.
+
+    Attributes:
+        source: as it was written, e.g. `digits` or `folder:photos`.
+        protocol: rule of the split, None for the source's own.
+        split_seed: seed of the split.
+        size: side in pixels, None for the source's own.
+        drop_duplicates: whether copies were left out.
+        content: content hash of the data set.
+        split: content hash of the split.
+    """
+
+    source: str
+    protocol: str | None
+    split_seed: int
+    size: int | None
+    drop_duplicates: bool
+    content: str
+    split: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set: N pictures with labels; which picture plays which part is said by a `Split`.
@@ -116,6 +139,7 @@ class Dataset:
         synthetic: True where the pictures are drawn, not photographed.
         native: the set's own parts, `(N,)` uint8: 0 train, 1 validation, 2 query, 3 rest of the database; or None.
         defect: what this copy of a known set suffers from, e.g. `JPEG copy`; rows never name the set without it.
+        opened: how `open_source` opened it; None for data made in Python, which are found under no name again.
     """
 
     name: str
@@ -128,6 +152,7 @@ class Dataset:
     synthetic: bool = False
     native: Bytes | None = None
     defect: str = ""
+    opened: Opened | None = None
 
     def __post_init__(self) -> None:
         N = len(self.images)

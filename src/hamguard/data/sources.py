@@ -7,6 +7,7 @@ downloaded; where files are missing the error says which to put where.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.data import arrays, digits, folder, imagenet, lists, mirflickr, products, scenes, small
 from hamguard.data.cache import Progress, cache_folder
 from hamguard.data.check import drop_duplicates as without_duplicates
-from hamguard.data.dataset import Dataset
+from hamguard.data.dataset import Dataset, Opened
 from hamguard.data.list_files import find_lists
 from hamguard.data.protocols import make_split
 from hamguard.data.registry import SOURCES, Source
@@ -110,7 +111,10 @@ def open_source(
         alone = len(dataset) < 4 or (dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1)
         kept = "stored" if dataset.native is not None else "copies" if alone else "seeded"
         split = make_split(dataset, protocol or source.protocol or kept, seed)
-    return (dataset, without_duplicates(dataset, split)) if drop_duplicates else (dataset, split)
+    if drop_duplicates:
+        split = without_duplicates(dataset, split)
+    opened = Opened(text, protocol, seed, size, drop_duplicates, dataset.digest, split.digest)
+    return replace(dataset, opened=opened), split
 
 
 def list_sources(root: Path | None = None) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import training_facts
 from hamguard.data.split import Split
 from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefendCard, load_comdefend, save_comdefend
 from hamguard.training.augment import augment
@@ -202,10 +203,7 @@ def train_comdefend(
         net, folder,
         settings=settings.model_dump(mode="json"),
         recipe={**recipe.model_dump(), "batch_size": recipe.batch_of(task.items)}, seed=request.seed,
-        data={
-            "source": request.data.source, "name": dataset.title, "protocol": request.data.protocol,
-            "split": split.digest, "train": len(split.train), "notes": [*dataset.notes, *split.notes],
-        },
+        data=training_facts(dataset, split),
         history=history,
     )  # fmt: skip
     forget(folder)

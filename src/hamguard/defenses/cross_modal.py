@@ -36,6 +36,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing, write_json
 from hamguard.core.types import Array
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import data_facts
 from hamguard.data.split import Split
 from hamguard.defenses.inner import adversaries, at_rest
 from hamguard.hashing.cross_modal import cross_method
@@ -45,7 +46,7 @@ from hamguard.models.folding import folded
 from hamguard.models.store import CARD, Card
 from hamguard.training.cross_request import with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
-from hamguard.training.cross_train import TrainedCross, check_labels, data_facts, finish_cross, kept_pairs, pairs_of
+from hamguard.training.cross_train import TrainedCross, check_labels, finish_cross, kept_pairs, pairs_of
 from hamguard.training.loop import Batch, Progress, fit
 from hamguard.training.recipe import Recipe
 from hamguard.training.request import DataSection
@@ -289,7 +290,7 @@ def _facts(
     return {
         "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe.model_dump(),
         "seed": card.seed, "initial_weights": card.initial_weights, "parent": parent, "defense": defense,
-        "data": data_facts(request.data, dataset, split),
+        "data": data_facts(dataset, split),
     }  # fmt: skip
 
 

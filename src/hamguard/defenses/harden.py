@@ -12,6 +12,7 @@ import torch
 from hamguard.core.errors import CollapseError, RequestError, RunError
 from hamguard.core.files import write_json
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import data_facts
 from hamguard.data.split import Split
 from hamguard.defenses.keep import Keep
 from hamguard.defenses.request import HardenRequest
@@ -174,16 +175,10 @@ def _facts(
         "method": request.method, "title": task.title, "eps": request.eps, "norm": request.norm,
         "settings": request.settings, "objective": task.objective.name,
     }  # fmt: skip
-    data = {
-        "source": request.data.source, "name": dataset.title, "protocol": request.data.protocol,
-        "split_seed": request.data.split_seed, "drop_duplicates": request.data.drop_duplicates,
-        "split": split.describe(),
-        "notes": [*dataset.notes, *split.notes], "class_names": list(dataset.class_names),
-    }  # fmt: skip
     return {
         "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe,
         "seed": card.seed, "initial_weights": card.initial_weights, "parent": parent, "statistics": statistics,
-        "data": data, "defense": {**defense, "seed": request.seed},
+        "data": data_facts(dataset, split), "defense": {**defense, "seed": request.seed},
     }  # fmt: skip
 
 

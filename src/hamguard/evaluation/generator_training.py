@@ -18,6 +18,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import training_facts
 from hamguard.data.split import Split
 from hamguard.evaluation.encode import encode, fits
 from hamguard.evaluation.generator_request import GeneratorRequest
@@ -95,10 +96,7 @@ def train_generator(
         norm=threat.norm if threat else None, eps=threat.eps if threat else None,
         settings=settings.model_dump(mode="json"),
         recipe={**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)}, seed=request.seed,
-        data={
-            "source": request.data.source, "name": dataset.title, "protocol": request.data.protocol,
-            "split": split.digest, "train": len(split.train), "notes": [*dataset.notes, *split.notes],
-        },
+        data=training_facts(dataset, split),
         prototypes=prototype_digest(task.prototype), history=history,
     )  # fmt: skip
     forget(folder)

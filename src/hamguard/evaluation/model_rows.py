@@ -48,7 +48,7 @@ def base_row(
 ) -> Row:
     """The facts that every row of this model on this split carries."""
     trained = None
-    if card and card.data.get("source"):
+    if card and "split" in card.data:
         trained = f"{card.data['name']}, {card.data['split']['train']:,} pictures"
     return Row(
         protocol=split.protocol,

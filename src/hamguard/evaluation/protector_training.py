@@ -14,6 +14,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import training_facts
 from hamguard.data.split import Split
 from hamguard.evaluation.protector_request import ProtectorRequest
 from hamguard.models.backbones import default_backbone
@@ -94,10 +95,7 @@ def train_protector(
         settings=request.settings.model_dump(mode="json"),
         recipe={**request.training.model_dump(), "batch_size": request.training.batch_of(game.items)},
         seed=request.seed,
-        data={
-            "source": request.data.source, "name": dataset.title, "protocol": request.data.protocol,
-            "split": split.digest, "train": len(split.train), "notes": [*dataset.notes, *split.notes],
-        },
+        data=training_facts(dataset, split),
         history=history, notes=notes,
     )  # fmt: skip
     forget(folder)

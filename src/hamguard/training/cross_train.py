@@ -14,6 +14,7 @@ from hamguard.core.errors import CollapseError, RequestError, RunError
 from hamguard.core.files import write_json
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import data_facts
 from hamguard.data.split import Split
 from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.cross_modal import CrossModel, TextCard, load_cross, save_cross
@@ -84,12 +85,13 @@ def train_cross(
     write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "split": split.digest})
     recipe = with_batch(request.training, task.items)
     fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
+    data = data_facts(dataset, split)
     facts = {
-        "fit": FITS.get(request.data.source, "crop"), "method": request.method, "title": request.parsed.title,
+        "fit": FITS.get(data["source"], "crop"), "method": request.method, "title": request.parsed.title,
         "settings": request.settings, "seed": request.seed,
         "recipe": recipe.model_dump(),
         "initial_weights": Path(request.model.weights).name if request.model.weights else "",
-        "data": data_facts(request.data, dataset, split),
+        "data": data,
     }  # fmt: skip
     return finish_cross(task, folder, kept, facts)
 
@@ -187,15 +189,6 @@ def pairs_of(dataset: Dataset, rows: Ints, vocabulary: Vocabulary) -> Pairs:
     texts = texts_of(dataset)
     labels = torch.from_numpy(dataset.labels[rows].astype(np.float32))
     return Pairs(dataset.images, rows, vocabulary.bag([texts[i] for i in rows]), labels)
-
-
-def data_facts(ask: Any, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """What a card says of the data."""
-    return {
-        "source": ask.source, "name": dataset.title, "protocol": ask.protocol, "split_seed": ask.split_seed,
-        "size": ask.size, "drop_duplicates": ask.drop_duplicates, "split": split.describe(),
-        "notes": [*dataset.notes, *split.notes], "class_names": list(dataset.class_names),
-    }  # fmt: skip
 
 
 def finish_cross(task: CrossTask, folder: Path, texts: dict[str, int], facts: dict[str, Any]) -> TrainedCross:

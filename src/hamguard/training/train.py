@@ -18,6 +18,7 @@ from hamguard.core.files import write_json
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import data_facts
 from hamguard.data.split import Part, Split, require_role
 from hamguard.hashing.objective import objective_type
 from hamguard.hashing.unsupervised import UNSUPERVISED
@@ -252,8 +253,9 @@ def _finish(
     if statistics["distinct_codes"] == 1:
         hint = advice(task.objective if task else None)
         raise CollapseError(f"the codes collapsed: every training picture has the same code. {hint}")
+    data = data_facts(dataset, split)
     facts = {
-        "fit": FITS.get(request.data.source, "crop"),
+        "fit": FITS.get(data["source"], "crop"),
         "method": request.method,
         "title": title,
         "settings": dict(request.settings),
@@ -263,17 +265,7 @@ def _finish(
         "seed": request.seed,
         "initial_weights": Path(request.model.weights).name if request.model.weights else "",
         "statistics": statistics,
-        "data": {
-            "source": request.data.source,
-            "name": dataset.title,
-            "protocol": request.data.protocol,
-            "split_seed": request.data.split_seed,
-            "size": request.data.size,
-            "drop_duplicates": request.data.drop_duplicates,
-            "split": split.describe(),
-            "notes": [*dataset.notes, *split.notes],
-            "class_names": list(dataset.class_names),
-        },
+        "data": data,
     }
     if not leads:
         return Trained(model, make_card(model, **facts), fresh=True)
