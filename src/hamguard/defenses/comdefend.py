@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from hamguard.core.asked import Asked
@@ -33,7 +33,7 @@ from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefe
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch, Progress, fit, forget
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, put_together, sort_words
+from hamguard.training.request import DataSection, over_defaults, put_together, sort_words
 from hamguard.training.run_folder import is_finished
 
 RUN = "comdefend-run.json"
@@ -49,6 +49,15 @@ class ComDefendSettings(Asked):
     penalty: float = Field(1e-4, ge=0, allow_inf_nan=False, description="weight of the squared code, published 1e-4")
 
 
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {
+        "settings": {"width": 0.25},
+        "training": {"epochs": 5, "batch_size": 32, "lr": 2e-3, "schedule": "cosine"},
+    },
+    "paper": {"settings": {}, "training": {"epochs": 50, "batch_size": 32, "lr": 1e-4, "schedule": "constant"}},
+}
+
+
 class ComDefendRequest(Asked):
     """Everything that defines a run."""
 
@@ -59,19 +68,16 @@ class ComDefendRequest(Asked):
     settings: ComDefendSettings = ComDefendSettings()
     training: Recipe = Recipe()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        preset = given.get("preset", "default") if isinstance(given, Mapping) else None
+        return over_defaults(given, **PRESETS[preset]) if preset in PRESETS else given
+
     @property
     def digest(self) -> str:
         """Hash of the request; a checkpoint carries it."""
         return digest_json(self.model_dump(mode="json"))
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {
-        "settings": {"width": 0.25},
-        "training": {"epochs": 5, "batch_size": 32, "lr": 2e-3, "schedule": "cosine"},
-    },
-    "paper": {"settings": {}, "training": {"epochs": 50, "batch_size": 32, "lr": 1e-4, "schedule": "constant"}},
-}
 
 
 def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> ComDefendRequest:
@@ -85,8 +91,8 @@ def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
         RequestError: the first fault.
     """
     given = sort_words(flags, sets, list(ComDefendSettings.model_fields), IDLE)
-    base = PRESETS[check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)]
-    return put_together(ComDefendRequest, given, base)
+    check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)
+    return put_together(ComDefendRequest, given)
 
 
 class ComDefendTask:

@@ -12,13 +12,14 @@ model's own loss, its label net and discriminators included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
@@ -49,7 +50,7 @@ from hamguard.training.cross_task import TASKS, CrossTask, Pairs
 from hamguard.training.cross_train import TrainedCross, check_labels, finish_cross, kept_pairs, pairs_of
 from hamguard.training.loop import Batch, Progress, fit
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection
+from hamguard.training.request import DataSection, over_defaults
 from hamguard.training.run_folder import is_finished
 
 RUN, MADE = "harden-run.json", "adversaries.npz"
@@ -81,6 +82,10 @@ class CrossDefenseSettings(Asked):
         return parse_eps(value) if isinstance(value, str) else value
 
 
+CROSS_TRAINING: dict[str, Any] = {"epochs": 5, "lr": 5e-4, "schedule": "cosine", "augment": "flip"}
+"""Fields of the recipe where nothing was asked for."""
+
+
 class CrossHardenRequest(Asked):
     """Everything that defines a run, but for the start model, which is known by its weights."""
 
@@ -89,7 +94,12 @@ class CrossHardenRequest(Asked):
     eps: float = Field(10 / 255, gt=0, le=1)
     data: DataSection = DataSection()
     settings: CrossDefenseSettings = CrossDefenseSettings()
-    training: Recipe = Recipe(epochs=5, lr=5e-4, schedule="cosine", augment="flip")
+    training: Recipe = Recipe(**CROSS_TRAINING)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return over_defaults(given, training=CROSS_TRAINING) if isinstance(given, Mapping) else given
 
     @property
     def digest(self) -> str:
@@ -308,5 +318,4 @@ def build_cross_harden(flags: dict[str, Any], sets: list[str]) -> CrossHardenReq
     from hamguard.training.request import put_together, sort_words
 
     given = sort_words(flags, sets, list(CrossDefenseSettings.model_fields), IDLE, of=" of a cross-modal defense")
-    base = {"training": CrossHardenRequest().training.model_dump()}
-    return put_together(CrossHardenRequest, given, base)
+    return put_together(CrossHardenRequest, given)

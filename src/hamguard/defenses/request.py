@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hamguard.attacks.threat import Threat
 from hamguard.core.asked import Asked
@@ -18,7 +18,7 @@ from hamguard.defenses.static import Static
 from hamguard.defenses.task import Defense
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, first_fault, sort_words
+from hamguard.training.request import DataSection, first_fault, over_defaults, sort_words
 
 IDLE = ("patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing here: nothing is selected during a defense."""
@@ -47,6 +47,20 @@ class HardenRequest(Asked):
     data: DataSection
     settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe(epochs=EPOCHS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("method", "saat") not in defense_names():
+            return given
+        merged: dict[str, Any] = over_defaults(given, settings={}, training={"epochs": EPOCHS})
+        if isinstance(merged["settings"], Mapping):
+            kind = defense_type(given.get("method", "saat"))
+            try:
+                merged["settings"] = kind.settings_type(**merged["settings"]).model_dump()
+            except ValidationError as error:
+                raise ValueError(str(first_fault(error))) from error
+        return merged
 
     @property
     def digest(self) -> str:

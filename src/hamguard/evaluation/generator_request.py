@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
 from hamguard.attacks.prosgan_game import GameRules
@@ -14,7 +14,7 @@ from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, put_together, sort_words
+from hamguard.training.request import DataSection, over_defaults, put_together, sort_words
 
 IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a generator; giving one is an error."""
@@ -79,22 +79,6 @@ class GeneratorSettings(Asked):
         )
 
 
-class GeneratorRequest(Asked):
-    """Everything that defines a run, but for the victim, which is known by its weights."""
-
-    method: Literal["prosgan"] = "prosgan"
-    preset: Literal["default", "paper"] = "default"
-    seed: int = 0
-    data: DataSection
-    settings: GeneratorSettings = GeneratorSettings()
-    training: Recipe = Recipe()
-
-    @property
-    def digest(self) -> str:
-        """Hash of the request; a checkpoint carries it."""
-        return digest_json(self.model_dump(mode="json"))
-
-
 SOFT: dict[str, Any] = {
     "settings": {},
     "training": {"epochs": 4, "batch_size": 24, "lr": 5e-4, "schedule": "half-linear"},
@@ -114,6 +98,32 @@ PAPER: dict[str, Any] = {
 """Defaults under each preset: `default` with a soft or a hard budget, and `paper`, numbers of the authors' code."""
 
 
+class GeneratorRequest(Asked):
+    """Everything that defines a run, but for the victim, which is known by its weights."""
+
+    method: Literal["prosgan"] = "prosgan"
+    preset: Literal["default", "paper"] = "default"
+    seed: int = 0
+    data: DataSection
+    settings: GeneratorSettings = GeneratorSettings()
+    training: Recipe = Recipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        settings = given.get("settings", {})
+        budget = settings.get("budget") if isinstance(settings, Mapping) else getattr(settings, "budget", None)
+        base = PAPER if given.get("preset") == "paper" else HARD if budget == "hard" else SOFT
+        return over_defaults(given, **base)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+
 def build_generator_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> GeneratorRequest:
     """Put preset, flags and `--set` together; later ones win.
 
@@ -125,8 +135,7 @@ def build_generator_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
         RequestError: the first fault.
     """
     given = sort_words(flags, sets, list(GeneratorSettings.model_fields), IDLE)
-    preset = check_choice("preset of prosgan", str(given[""].get("preset", "default")), ("default", "paper"))
-    base = PAPER if preset == "paper" else HARD if given["settings"].get("budget") == "hard" else SOFT
-    request = put_together(GeneratorRequest, given, base)
+    check_choice("preset of prosgan", str(given[""].get("preset", "default")), ("default", "paper"))
+    request = put_together(GeneratorRequest, given)
     _ = request.settings.rules  # the ball, and that nothing contradicts
     return request

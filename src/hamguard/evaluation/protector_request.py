@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked
@@ -14,7 +14,7 @@ from hamguard.core.digests import digest_json
 from hamguard.privacy.game import Warmup
 from hamguard.privacy.ppl import Rules
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, put_together, sort_words
+from hamguard.training.request import DataSection, over_defaults, put_together, sort_words
 
 IDLE = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing for a protector; giving one is an error."""
@@ -70,28 +70,6 @@ class ProtectorSettings(Asked):
         )
 
 
-class ProtectorRequest(Asked):
-    """Everything that defines a run, but for given surrogates, which are known by their weights."""
-
-    method: Literal["ppl"] = "ppl"
-    preset: Literal["default", "paper"] = "default"
-    seed: int = 0
-    data: DataSection
-    settings: ProtectorSettings = ProtectorSettings()
-    training: Recipe = Recipe()
-
-    @property
-    def digest(self) -> str:
-        """Hash of the request; a checkpoint carries it."""
-        return digest_json(self.model_dump(mode="json"))
-
-    @property
-    def warmup(self) -> Warmup:
-        """How the surrogate begins."""
-        ask = self.settings
-        return Warmup(ask.warmup, ask.warmup_rate, 128, self.seed)
-
-
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {
         "settings": {},
@@ -108,6 +86,34 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 """`paper`: the printed rates, batch and 1,000 iterations of Fashion-MNIST's 10,000 pictures (50 passes of 20 batches)."""
 
 
+class ProtectorRequest(Asked):
+    """Everything that defines a run, but for given surrogates, which are known by their weights."""
+
+    method: Literal["ppl"] = "ppl"
+    preset: Literal["default", "paper"] = "default"
+    seed: int = 0
+    data: DataSection
+    settings: ProtectorSettings = ProtectorSettings()
+    training: Recipe = Recipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        preset = given.get("preset", "default") if isinstance(given, Mapping) else None
+        return over_defaults(given, **PRESETS[preset]) if preset in PRESETS else given
+
+    @property
+    def digest(self) -> str:
+        """Hash of the request; a checkpoint carries it."""
+        return digest_json(self.model_dump(mode="json"))
+
+    @property
+    def warmup(self) -> Warmup:
+        """How the surrogate begins."""
+        ask = self.settings
+        return Warmup(ask.warmup, ask.warmup_rate, 128, self.seed)
+
+
 def build_protector_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> ProtectorRequest:
     """Put preset, flags and `--set` together; later ones win.
 
@@ -119,5 +125,5 @@ def build_protector_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) 
         RequestError: the first fault.
     """
     given = sort_words(flags, sets, list(ProtectorSettings.model_fields), IDLE)
-    base = PRESETS[check_choice("preset of ppl", str(given[""].get("preset", "default")), PRESETS)]
-    return put_together(ProtectorRequest, given, base)
+    check_choice("preset of ppl", str(given[""].get("preset", "default")), PRESETS)
+    return put_together(ProtectorRequest, given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
@@ -13,7 +13,7 @@ from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.hashing.cross_modal import CrossSettings, cross_method
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import FINE_TUNING, DataSection, ModelSection, first_fault, sort_words
+from hamguard.training.request import FINE_TUNING, DataSection, ModelSection, first_fault, over_defaults, sort_words
 
 IDLE = ("patience", "selection", "validate_every")
 """Fields of the recipe that mean nothing here: nothing is selected during the training."""
@@ -54,6 +54,29 @@ class CrossRequest(Asked):
     settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "method" not in given:
+            return given
+        kind = cross_method(given["method"])
+        preset, model = given.get("preset", "default"), given.get("model")
+        if preset != "default" and preset not in kind.presets:
+            raise ValueError(
+                f"unknown preset {preset!r} of {given['method']}; allowed: {', '.join(('default', *kind.presets))}"
+            )
+        weights = model.get("weights") if isinstance(model, Mapping) else getattr(model, "weights", None)
+        tuned = FINE_TUNING if weights else {}
+        merged: dict[str, Any] = over_defaults(
+            given, settings=kind.presets.get(preset, {}), training={**kind.training, **tuned}
+        )
+        if isinstance(merged["settings"], Mapping):
+            try:
+                merged["settings"] = kind(**merged["settings"]).model_dump()
+            except ValidationError as error:
+                raise ValueError(str(first_fault(error))) from error
+        return merged
+
     @property
     def digest(self) -> str:
         """Hash of the request; a checkpoint carries it."""
@@ -87,7 +110,6 @@ def build_cross_request(
     preset = check_choice(f"preset of {method}", str(given[""].get("preset") or recipe.get("preset", "default")),
                           ("default", *kind.presets))  # fmt: skip
     model = {**recipe.get("model", {}), **{key: value for key, value in own.items() if value is not None}}
-    tuned = FINE_TUNING if model.get("weights") else {}
     try:
         settings = kind(**{**kind.presets.get(preset, {}), **recipe.get("settings", {}), **given["settings"]})
         return CrossRequest(
@@ -97,7 +119,7 @@ def build_cross_request(
             data=DataSection(**{**recipe.get("data", {}), **given["data"]}),
             model=ModelSection(**model),
             settings=settings.model_dump(),
-            training=Recipe(**{**kind.training, **tuned, **recipe.get("training", {}), **given["training"]}),
+            training={**recipe.get("training", {}), **given["training"]},  # filled and checked by the request
         )
     except ValidationError as error:
         raise first_fault(error) from error

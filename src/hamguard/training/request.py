@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hamguard.core.asked import Asked
 from hamguard.core.checks import suggest
@@ -70,8 +70,28 @@ class ModelSection(Asked):
     )
 
 
+def over_defaults(given: Any, **defaults: Mapping[str, Any]) -> Any:
+    """Sections of a request over the defaults of its method, so that a request is the same however it is written.
+
+    Args:
+        given: the request as it is given: mappings, or models, of which only the fields count that were set.
+        defaults: key to value of each section.
+
+    Returns:
+        The request with these sections filled; what is no mapping comes back as it is, for its own check.
+    """
+    merged = dict(given)
+    for section, base in defaults.items():
+        own = merged.get(section, {})
+        if isinstance(own, BaseModel):
+            own = {name: getattr(own, name) for name in own.model_fields_set}
+        if isinstance(own, Mapping):
+            merged[section] = {**base, **own}
+    return merged
+
+
 class TrainRequest(Asked):
-    """Everything that defines a training run."""
+    """Everything that defines a training run; what is not given is the method's own, as in the command."""
 
     method: str = "csq"
     preset: str | None = None
@@ -80,6 +100,30 @@ class TrainRequest(Asked):
     model: ModelSection = ModelSection()
     settings: dict[str, Any] = Field(default_factory=dict)
     training: Recipe = Recipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        method, preset, model = given.get("method", "csq"), given.get("preset"), given.get("model")
+        kind = REGISTRY.get(method) if method in methods() else None
+        weights = model.get("weights") if isinstance(model, Mapping) else getattr(model, "weights", None)
+        tuned = FINE_TUNING if weights else {}
+        if kind is None:
+            return over_defaults(given, training=tuned)
+        if preset is not None and preset not in kind.presets:
+            raise ValueError(f"unknown preset {preset!r} of {method}; allowed: {', '.join(kind.presets) or 'none'}")
+        chosen = kind.presets[preset] if preset is not None else {}
+        merged: dict[str, Any] = over_defaults(given, settings=chosen, training={**kind.training, **tuned})
+        if isinstance(merged["settings"], Mapping):
+            try:
+                merged["settings"] = kind.settings_type(**merged["settings"]).model_dump()
+            except ValidationError as error:
+                raise ValueError(
+                    "; ".join(_explain(error, ("settings",), list(kind.settings_type.model_fields)))
+                ) from error
+        return merged
 
     @property
     def digest(self) -> str:
@@ -162,22 +206,18 @@ def first_fault(error: ValidationError) -> RequestError:
     return RequestError(f"{'.'.join(map(str, fault['loc']))}: {text}, got {fault.get('input')!r}")
 
 
-def put_together(
-    kind: type[AnyRequest], given: Mapping[str, Mapping[str, Any]], base: Mapping[str, Mapping[str, Any]]
-) -> AnyRequest:
-    """A request of the words of `sort_words` over the defaults of a preset.
+def put_together(kind: type[AnyRequest], given: Mapping[str, Mapping[str, Any]]) -> AnyRequest:
+    """A request of the words of `sort_words`.
 
     Args:
-        kind: class of the request.
+        kind: class of the request; it fills in the defaults of its preset.
         given: words by section.
-        base: defaults by section.
 
     Raises:
         RequestError: the first fault.
     """
-    merged = {section: {**base.get(section, {}), **given[section]} for section in ("settings", "training", "data")}
     try:
-        return kind(**given[""], **merged)
+        return kind(**given[""], **{section: given[section] for section in ("settings", "training", "data")})
     except ValidationError as error:
         raise first_fault(error) from error
 
@@ -230,6 +270,7 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             faults.append(
                 f"unknown preset {preset!r} of {method}; allowed: {known}{suggest(str(preset), kind.presets)}"
             )
+            merged["preset"] = None
         else:
             settings = {**kind.presets[preset], **settings}
     if kind:
@@ -237,19 +278,15 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             settings = kind.settings_type(**settings).model_dump()
         except ValidationError as error:
             faults += _explain(error, ("settings",), own)
+            settings = {}  # what else is wrong is looked for without them
     elif method in UNSUPERVISED:
         for section in ("settings", "training"):
             if isinstance(given := merged.get(section), Mapping) and given:
                 faults.append(f"{method} is fitted in one pass and takes no {section} keys, got {', '.join(given)}")
         if preset is not None:
             faults.append(f"{method} has no presets, got {preset!r}")
-    model = merged.get("model", {})
-    tuned = FINE_TUNING if isinstance(model, Mapping) and model.get("weights") else {}
-    training = merged.get("training", {})
-    if isinstance(training, Mapping):
-        training = {**(kind.training if kind else {}), **tuned, **training}
     try:
-        request = TrainRequest(**{**merged, "method": method, "settings": settings, "training": training})
+        request = TrainRequest(**{**merged, "method": method, "settings": settings})
     except ValidationError as error:
         faults += _explain(error, (), list(TrainRequest.model_fields))
     if faults:
