@@ -114,7 +114,7 @@ def test_refused_data(world: World, shell: Shell, tmp_path: Path) -> None:
 
     assert "holds no picture; looked for .png, .jpg" in train(f"folder:{tmp_path / 'empty'}")
     mismatch = write_arrays(tmp_path / "mismatch.npz", labels=np.zeros(7, int))
-    assert "labels must match the pictures: 300 pictures, 7 labels" in train(f"arrays:{mismatch}")
+    assert "labels must be (300, C) or (300,), got (7,)" in train(f"arrays:{mismatch}")
     np.savez(tmp_path / "one.npz", images=images[:40], labels=np.zeros(40, int))
     assert "have the same labels; csq needs at least two kinds" in train(f"arrays:{tmp_path / 'one.npz'}")
     np.savez(tmp_path / "none.npz", images=images[:40], labels=np.zeros((40, 3), np.uint8))

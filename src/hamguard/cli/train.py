@@ -161,6 +161,11 @@ def train(
             result = run(
                 request, dataset, split, out, device=chosen, restart=restart, validate=validate, progress=progress
             )  # fmt: skip
+    except RequestError as error:
+        lost = "; ".join(note for note in dataset.notes if "cannot be read" in note)  # often the cause
+        if lost:
+            raise RequestError(f"{error} ({lost})") from error
+        raise
     finally:
         leave_world()
     if not world.leads:
