@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hamguard import cli
-from hamguard.hashing.csq import CSQ
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays, write_picture
 
@@ -260,50 +257,3 @@ def test_learned_codes_of_adsh(world: World, shell: Shell, tmp_path: Path) -> No
     assert "learned_codes.npz is stale: it belongs to model" in shell.fails(
         2, "evaluate", tmp_path / "adsh", "--learned"
     )
-
-
-SMALL = {  # of the demo's constants: what it shows holds after less training and fewer gradients
-    "AUDITED": 20, "STEPS": 10, "HARDENING": ("distill", 2, "lr=3e-3"), "GAME": ("warmup=50", "batch_size=32", "epochs=2"),
-}  # fmt: skip
-
-
-def make_demo_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = [import_module(f"hamguard.cli.{path.stem}") for path in Path(cli.__path__[0]).glob("demo*.py")]
-    for name, value in SMALL.items():
-        holders = [module for module in modules if hasattr(module, name)]
-        assert holders, f"the demo has no {name} any more"
-        for module in holders:
-            monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(CSQ, "training", {**CSQ.training, "epochs": 8})
-
-
-@pytest.mark.slow
-def test_demo(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the demo with smaller numbers; the checks of every change run it as it is."""
-    make_demo_small(monkeypatch)
-    answer = shell.done("demo", "--out", tmp_path / "demo", "--json")
-    assert answer.rows[0]["metric"] == "map" and answer.rows[0]["value"] >= 0.9
-    assert sheet_pixels(tmp_path / "demo" / "sheet.png").std() > 10
-    before, after = (
-        {
-            str((row["attack"] or {}).get("method")): row["value"]
-            for row in answer.rows
-            if row["metric"] == "map" and row["model"] == str(tmp_path / "demo" / name) and row["task"] != "sanity"
-            and (row["attack"] or {}).get("method") in (None, "mainstay")
-        }
-        for name in ("model", "hardened")
-    )  # fmt: skip
-    assert after["mainstay"] >= before["mainstay"] + 0.15 and after["None"] >= before["None"] - 0.03
-    checks = [
-        row["attack"]["passed"]
-        for row in answer.rows
-        if (row["attack"] or {}).get("method") == "sanity" and row["metric"] == "check"
-    ]
-    assert checks == [True] * 7
-    found = shell.done("search", tmp_path / "demo" / "index", "query:0", "--json").rows
-    assert len(found) == 10
-    trained = {name: {row["task"]: row["value"] for row in answer.rows if row["train"] == name} for name in "CA"}
-    assert trained["C"]["C->C"] > max(trained["C"]["C->A"], trained["C"]["A->C"]) + 0.45
-    assert trained["A"]["A->A"] > max(trained["A"][task] for task in ("C->C", "C->A", "A->C")) + 0.25
-    assert len(list((tmp_path / "demo" / "protected").glob("*.png"))) == 40
-    assert "https://" not in (tmp_path / "demo" / "effect" / "report.html").read_text()
