@@ -96,19 +96,20 @@ class ForeignPair(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_codes(path: Path | str, name: str = "labels") -> ForeignCodes:
+def read_codes(path: Path | str, name: str = "labels", what: str = "codes") -> ForeignCodes:
     """Read one file.
 
     Args:
         path: the `.npz` file, of the layout above.
         name: how errors and notes call its labels.
+        what: how errors call what should lie there.
 
     Raises:
         RequestError: missing file or array, pickled objects, shapes that do not fit, values that are no codes or labels,
             or a damaged bank of hamguard.
     """
     path = Path(path)
-    arrays = read_npz(path, "codes")
+    arrays = read_npz(path, what)
     if arrays.keys() & OURS:
         return _read_ours(path, tuple(arrays))
     if "codes" not in arrays:
@@ -139,7 +140,7 @@ def read_bank(path: Path | str) -> tuple[CodeBank, tuple[str, ...]]:
     Raises:
         RequestError: as `read_codes`, or an id stands there twice.
     """
-    found = read_codes(path)
+    found = read_codes(path, what="code bank")
     if found.bank is not None:
         return found.bank, ()
     notes = [*found.notes, *_order_notes(found)]
