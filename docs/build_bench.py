@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from build_figures import markdown_line
+from figure_query import plain
 
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows
@@ -103,7 +104,7 @@ class Found:
 def missing(row: Row) -> list[str]:
     """Which needed fields an attacked row lacks."""
     has = {
-        **vars(row),
+        **plain(row),
         "hashes.model": row.hashes.get("model"),
         "threat.eps": (row.threat or {}).get("eps"),
     }

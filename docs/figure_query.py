@@ -14,7 +14,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import cache
@@ -26,6 +26,11 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, read_rows
 
 Facts = Mapping[str, Any]
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """The fields of a row by name; what they hold is not copied."""
+    return {one.name: getattr(row, one.name) for one in fields(row)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def facts(row: Row) -> dict[str, Any]:
     flat |= {key: "+".join(map(str, v)) if isinstance(v, list) else v for key, v in attack.items()}
     flat |= {f"defense.{key}": value for key, value in (defense.get("settings") or {}).items()}
     flat |= {f"defense.{key}": value for key, value in defense.items()}
-    own = {key: value for key, value in vars(row).items() if key not in ("attack", "defense", "threat", "hashes")}
+    own = {key: value for key, value in plain(row).items() if key not in ("attack", "defense", "threat", "hashes")}
     flat |= {**own, "attack": attack.get("method"), "defense": defense.get("method"), **(row.threat or {})}
     flat["low"], flat["high"] = row.ci95 or (None, None)
     return flat
