@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hamguard.core import files
+from hamguard.core.rows import read_rows
 from hamguard.images.io import decode
 from hamguard.images.originals import read_original
 from hamguard.models.protector_store import save_protector
+from hamguard.privacy.manifest import read_entries
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 from tests.privacy.helpers import strong_protector, write
@@ -43,6 +47,11 @@ def photos(tmp_path: Path) -> Path:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def forget_swept() -> None:
+    """A new process has not looked through any folder yet."""
+    files._swept.clear()
 
 
 def test_a_folder(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
@@ -166,3 +175,167 @@ def test_what_is_wrong_is_one_line(net: Path, photos: Path, shell: Shell, tmp_pa
     broken.net[0].weight[0] = float("nan")
     save_protector(broken, tmp_path / "nan", side=64)
     assert "holds NaN or infinite weights" in line(photos, out, "--protector", tmp_path / "nan")
+
+
+def test_the_last_lines_say_what_a_search_of_today_finds(
+    net: Path, photos: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamguard.models import protector_store
+
+    words = ("protect", photos / "deep")
+    *_, said, following = shell.done(*words, tmp_path / "own", "--protector", net).out.splitlines()
+    assert (
+        said.startswith("A search of today may still find these photos") and "not known before it is measured" in said
+    )
+    assert following.startswith("Next: hamguard verify ")
+
+    load = protector_store.load_protector
+    monkeypatch.setattr(protector_store, "load_protector", lambda name: load(net if name == "photos" else name))
+    *_, said, following = shell.done(*words, tmp_path / "shipped").out.splitlines()
+    assert following.startswith("Next: hamguard verify ")
+    path = Path(__file__).parents[2] / "results" / "protect_lite0.jsonl"
+    by_codes, after_jpeg, among_many, by_floats = (row.value for row in read_rows(path))
+    assert said == (
+        "A search of today may still find these photos. On EfficientNet-Lite0, which the protector never saw, "
+        f"{by_codes:.0%} of 150 originals left the first ten answers by 64-bit codes ({after_jpeg:.1%} after JPEG 85), "
+        f"{among_many:.0%} among 6,650 photos, and {by_floats:.0%} by a search on the floats."
+    )
+
+
+def test_one_odd_file_stops_nothing(net: Path, shell: Shell, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write(source / "good.jpg", 20, 24)
+    content = (source / "good.jpg").read_bytes()
+    (source / "caf\udce9.jpg").write_bytes(content)
+    (source / ("l" * 251 + ".jpg")).write_bytes(content)
+    (source / ("n" * 254)).write_bytes(content)  # its copy's name would be longer than a name may be
+    (source / "bad\nhamguard: all fine.jpg").write_bytes(content[:300])
+    (source / "empty.jpg").write_bytes(b"")
+    with (source / "huge.jpg").open("wb") as stream:
+        stream.truncate(40 << 30)
+    os.mkfifo(source / "pipe.jpg")
+    (source / "gone.jpg").symlink_to(tmp_path / "nothing")
+    (source / "loop.jpg").symlink_to(source / "loop.jpg")
+    for fresh in (True, False):
+        answer = shell("protect", source, tmp_path / "out", "--protector", net)
+        assert answer.code == 1 and "3 of 10 pictures protected" in answer.out
+        assert ("3 of them were done before" in answer.out) != fresh
+        told = answer.err.splitlines()
+        assert [line.split()[1] for line in told] == [
+            "bad\\nhamguard:", "empty.jpg", "gone.jpg", "huge.jpg", "loop.jpg", "n" * 254 + ":", "pipe.jpg",
+        ]  # fmt: skip
+        assert "its copy can have no name here: File name too long" in told[5]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"good.png", "caf\udce9.png", "l" * 251 + ".png", "protect.json", "protect.jsonl"}
+    shell("protect", source, tmp_path / "out", "--protector", net, "--json")
+
+
+def test_photos_are_known_by_content_and_what_is_left_out_is_named(net: Path, shell: Shell, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write(source / "one.jpg", 20, 24)
+    content = (source / "one.jpg").read_bytes()
+    for name in ("two.jfif", "three.jpe", "FOUR.JPG", "plain", "really.png", ".hidden.jpg", "IMG.2024"):
+        (source / name).write_bytes(content)
+    (source / ".album").mkdir()
+    (source / ".album" / "x.png").write_bytes(content)
+    (source / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    for name in ("notes.txt", "one.xmp", ".DS_Store", "Thumbs.db"):
+        (source / name).write_text("words")
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "green", "blue")]
+    frames[0].save(source / "moving.webp", save_all=True, append_images=frames[1:])
+    answer = shell.done("protect", source, tmp_path / "out", "--protector", net)
+    assert "8 of 8 pictures protected" in answer.out
+    assert (
+        "Note: 1 moving picture or file with several pictures: only the first frame was kept of moving.webp (3 frames)\n"
+        in answer.out
+    )
+    assert (
+        "Note: left out: 1 HEIC (a.heic), 2 hidden (.album/x.png, .hidden.jpg), 2 no picture (notes.txt, one.xmp); "
+        "protect.jsonl names all\n" in answer.out
+    )
+    copies = {path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".png"}
+    assert copies == {
+        "one.png",
+        "two.png",
+        "three.png",
+        "FOUR.png",
+        "plain.png",
+        "really.png",
+        "IMG.2024.png",
+        "moving.png",
+    }
+    assert all((tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG") for name in copies)
+    left = {entry.file: entry.reason for entry in read_entries(tmp_path / "out") if entry.status == "left out"}
+    assert left == {
+        "a.heic": "HEIC", ".album/x.png": "hidden", ".hidden.jpg": "hidden", "notes.txt": "no picture", "one.xmp": "no picture",
+    }  # fmt: skip
+    lines = (tmp_path / "out" / "protect.jsonl").read_bytes()
+    shell.done("protect", source, tmp_path / "out", "--protector", net)
+    assert (tmp_path / "out" / "protect.jsonl").read_bytes() == lines, "nothing new to note"
+
+
+def test_a_copy_that_is_not_what_protect_wrote_is_made_again(
+    net: Path, photos: Path, shell: Shell, tmp_path: Path
+) -> None:
+    words = ("protect", photos, tmp_path / "out", "--protector", net)
+    shell.done(*words)
+    before = snapshot(tmp_path / "out")
+    (tmp_path / "out" / "a.png").write_bytes((photos / "a.png").read_bytes())
+    (tmp_path / "out" / "deep" / "g.png").write_bytes(before["deep/g.png"][:200])
+    answer = shell.done(*words)
+    assert "2 of them were done before" in answer.out
+    assert "Note: 2 copies were not as protect wrote them, and were made again: a.png, deep/g.png\n" in answer.out
+    after = snapshot(tmp_path / "out")
+    assert {name: after[name] for name in before if name != "protect.jsonl"} == {
+        name: before[name] for name in before if name != "protect.jsonl"
+    }
+    assert "made again" not in shell.done(*words).out
+
+    # as version 0.1.0 left it: no seals and no hashes
+    out = tmp_path / "out"
+    told = json.loads((out / "protect.json").read_text())
+    (out / "protect.json").write_text(json.dumps({k: v for k, v in told.items() if k not in ("digest", "edition")}))
+    lines = [json.loads(line) for line in (out / "protect.jsonl").read_text().splitlines()]
+    old = [{k: v for k, v in line.items() if k not in ("digest", "copy_hash", "frames")} for line in lines]
+    (out / "protect.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old if line["status"] == "done"))
+    answer = shell.done(*words)
+    assert "Note: an older hamguard kept no hashes of its 4 copies; they were made again" in answer.out
+    assert "4 of 4 pictures" in answer.out and "done before" not in answer.out
+    assert "older" not in shell.done(*words).out and snapshot(out)["a.png"] == before["a.png"]
+
+
+def test_what_is_no_file_and_no_folder(net: Path, shell: Shell, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    for source in (tmp_path / "pipe.jpg", "/dev/zero"):
+        assert "is not an ordinary file; give a picture or a folder" in shell.fails(
+            2, "protect", source, tmp_path / "out"
+        )
+    assert "loop.jpg does not exist" in shell.fails(2, "protect", tmp_path / "loop.jpg", tmp_path / "out")
+    write(tmp_path / "plain.jpg").rename(tmp_path / "plain")
+    shell.done("protect", tmp_path / "plain", tmp_path / "out", "--protector", net)
+    assert (tmp_path / "out" / "plain.png").is_file()
+
+
+def test_transparent_pictures_of_16_bits_keep_their_transparency(net: Path, shell: Shell, tmp_path: Path) -> None:
+    wide = np.full((20, 24), 40000, np.uint16)
+    wide[:10] = 0
+    (tmp_path / "in").mkdir()
+    Image.fromarray(wide).save(tmp_path / "in" / "clear16.png", transparency=0)
+    Image.fromarray((wide >> 8).astype(np.uint8)).save(tmp_path / "in" / "clear8.png", transparency=0)
+    shell.done("protect", tmp_path / "in", tmp_path / "out", "--protector", net)
+    for name in ("clear16.png", "clear8.png"):
+        with Image.open(tmp_path / "out" / name) as copy:
+            alpha = np.asarray(copy)[..., 1]
+            assert copy.mode == "LA" and not alpha[:10].any() and (alpha[10:] == 255).all()
+
+
+def test_what_a_killed_run_left_is_removed(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    words = ("protect", photos, tmp_path / "out", "--protector", net)
+    shell.done(*words)
+    left = [tmp_path / "out" / ".hamguard-abcd1234.png", tmp_path / "out" / "deep" / ".hamguard-ab_d1234.png"]
+    for path in left:
+        path.write_bytes(b"half")
+    forget_swept()
+    shell.done(*words)
+    assert not any(path.exists() for path in left)

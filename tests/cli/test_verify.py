@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image
 
 from hamguard.models.hash_model import HashModel
+from hamguard.models.protector_store import save_protector
 from hamguard.models.store import save_model
 from tests.cli.helpers import Shell
+from tests.privacy.helpers import strong_protector
 
 
 def blocks(seed: int, height: int = 24, width: int = 30) -> np.ndarray:
@@ -168,3 +171,103 @@ def test_wrong_requests(words: tuple[str, ...], message: str, shell: Shell, plac
     places = {"IN": place / "in", "OUT": place / "out", "ONE": place / "one", "FILE": place / "one" / "card.json"}
     assert message in shell.fails(2, "verify", *(places.get(word, word) for word in words))
     assert not (place / "out-verify").exists()
+
+
+def protected(shell: Shell, place: Path) -> Path:
+    """What `hamguard protect` makes of the photos, with a protector that makes strong noise."""
+    save_protector(strong_protector(), place / "net", side=64)
+    shell("protect", place / "in", place / "made", "--protector", place / "net")
+    return place / "made"
+
+
+def test_a_broken_original_counts_once(shell: Shell, place: Path) -> None:
+    content = (place / "in" / "01.jpg").read_bytes()
+    (place / "in" / "text.jpg").write_text("no picture")
+    (place / "in" / "empty.jpg").write_bytes(b"")
+    (place / "in" / "half.jpg").write_bytes(content[: len(content) // 2])
+    made = protected(shell, place)
+    answer = shell("verify", place / "in", made, "--matcher", place / "one", "--no-noise", "--view", "blur:1")
+    assert answer.code == 1 and "14 pictures were compared" in answer.out
+    assert "\n3 files could not be compared; see the list of problems.\n" in answer.out
+    *told, _, last = answer.err.splitlines()
+    assert last == "hamguard: 3 files could not be compared; the rest is done"
+    assert [line.split()[0] for line in told] == ["empty.jpg", "half.jpg", "text.jpg"]
+
+
+def test_a_copy_that_protect_did_not_write_is_named_and_not_counted(shell: Shell, place: Path) -> None:
+    made = protected(shell, place)
+    (made / "01.png").write_bytes((place / "out" / "01.png").read_bytes())
+    (made / "03.png").write_bytes((made / "03.png").read_bytes() + b"\0")  # it looks the same
+    words = ("verify", place / "in", made, "--matcher", place / "one", "--no-noise", "--view", "blur:1")
+    answer = shell(*words)
+    assert answer.code == 1 and "12 pictures were compared with their protected copies; 14 originals" in answer.out
+    assert answer.err.splitlines()[:2] == [
+        f"{made / name} is not the copy that protect wrote: it was changed or replaced since"
+        for name in ("01.png", "03.png")
+    ]
+    line = shell.fails(1, "verify", place / "in/01.jpg", made / "01.png", "--matcher", place / "one", "--no-noise")
+    assert "none of 1 pairs could be compared" in line and "is not the copy that protect wrote" in line
+
+
+def test_what_version_0_1_0_wrote_is_compared_with_a_note(shell: Shell, place: Path) -> None:
+    made = protected(shell, place)
+    lines = [json.loads(line) for line in (made / "protect.jsonl").read_text().splitlines()]
+    old = [
+        {key: value for key, value in line.items() if key not in ("digest", "copy_hash", "frames")} for line in lines
+    ]
+    (made / "protect.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    words = ("verify", place / "in", made, "--matcher", place / "one", "--no-noise", "--view", "blur:1")
+    assert (
+        "Note: " in (said := shell.done(*words).out) and "has no hash of 14 copies (an older hamguard wrote it)" in said
+    )
+
+
+@pytest.mark.parametrize("name", ["protect.json", "protect.jsonl"])
+def test_a_changed_record_is_damage(shell: Shell, place: Path, name: str) -> None:
+    made = protected(shell, place)
+    (made / name).write_text((made / name).read_text().replace("0", "1", 1))
+    line = shell.fails(2, "verify", place / "in", made, "--matcher", place / "one")
+    assert f"{name} is damaged" in line and "was changed after it was written" in line
+
+
+def test_names_cannot_act_on_the_terminal_or_the_page(shell: Shell, place: Path) -> None:
+    content = (place / "in" / "01.jpg").read_bytes()
+    for name in ("bad\nhamguard: all fine.jpg", "e\x1b[31mred.jpg", "caf\udce9.jpg", "<b>\u202egpj.exe.jpg"):
+        (place / "in" / name).write_bytes(content)
+    (place / "in" / "torn\nline.jpg").write_bytes(b"")
+    (place / "in" / "x\x07y.txt").write_text("")
+    made = protected(shell, place)
+    answer = shell(
+        "verify", place / "in", made, "--matcher", place / "one", "--no-noise", "--view", "blur:1", "--cards", 40
+    )
+    text = (place / "made-verify" / "report.html").read_text(encoding="utf-8")
+    for said in (answer.out, answer.err, text):
+        assert not any(mark in said for mark in ("\x1b", "\x07", "\u202e", "\nhamguard: all fine", "torn\nline"))
+    assert "torn\\nline.jpg was not protected" in answer.err and "x\\x07y.txt" in answer.out
+    for name in ("bad\\nhamguard: all fine.jpg", "e\\x1b[31mred.jpg", "caf\\xe9.jpg", "&lt;b&gt;\\u202egpj.exe.jpg"):
+        assert f"<h3>{name}</h3>" in text
+
+
+def test_files_that_go_while_they_are_verified(shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hamguard.cli import verify_page
+
+    made = verify_page.effect_page
+
+    def late(measured, *words, **more):
+        (place / "out" / "01.png").unlink()
+        return made(measured, *words, **more)
+
+    monkeypatch.setattr(verify_page, "effect_page", late)
+    shell.done("verify", place / "in", place / "out", "--matcher", place / "one", "--no-noise", "--view", "blur:1")
+    text = (place / "out-verify" / "report.html").read_text()
+    assert "no picture on this page: " in text and "01.png does not exist" in text and text.count("<article") == 13
+
+
+def test_neither_file_nor_folder(shell: Shell, place: Path) -> None:
+    os.mkfifo(place / "pipe.jpg")
+    for words in (
+        (place / "pipe.jpg", place / "out"),
+        (place / "in", "/dev/zero"),
+        (place / "in" / "01.jpg", place / "pipe.jpg"),
+    ):
+        assert "is not an ordinary file" in shell.fails(2, "verify", *words, "--matcher", place / "one")

@@ -149,7 +149,7 @@ def protect(
     facts = {
         **summary(entries, fresh, seconds), "peak_bytes": peak_memory(),
         "left_out": dict(sorted(Counter(one.kind for one in left).items())),
-        "made_again": manifest.changed, "untrusted": manifest.untrusted,
+        "made_again": sorted(manifest.changed), "untrusted": manifest.untrusted,
     }  # fmt: skip
     if as_json:
         print_json([entry.model_dump() for entry in entries])
@@ -280,8 +280,12 @@ def notes(entries: list[Entry], facts: dict[str, Any], left: list[LeftOut]) -> l
         )
         said.append(f"{len(moving):,} {what}: only the first frame was kept of {first_names(names)}")
     if again := facts["made_again"]:
-        copies = "copy was not the one" if len(again) == 1 else "copies were not those"
-        said.append(f"{len(again):,} {copies} that protect wrote, and was made again: {first_names(again)}")
+        what = (
+            "copy was not as protect wrote it, and was"
+            if len(again) == 1
+            else "copies were not as protect wrote them, and were"
+        )
+        said.append(f"{len(again):,} {what} made again: {first_names(again)}")
     if facts["untrusted"]:
         said.append(f"an older hamguard kept no hashes of its {facts['untrusted']:,} copies; they were made again")
     if told := left_out_note(left):

@@ -16,8 +16,10 @@ from hamguard.cli.common import (
     print_json,
     print_table,
     require_source,
+    say,
 )
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import ImageError, RequestError, RunError
+from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.core.types import Array
@@ -106,21 +108,35 @@ def search(
         dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
 
     asked = [name for query in asked for name in _files(query)]
+    broken: list[ImageError] = []
     pictures: list[Array | None] = []  # those that the sheet shows
     rows: list[int | None] = []
     codes = np.empty((len(asked) + len(words), -(-loaded.bits // 8)), np.uint8)
+    read: list[str] = []
     with Bar("encoding") as bar:
-        for number, query in enumerate(asked):
+        for number, query in enumerate(asked, 1):
             row = _query_row(query, split) if query.startswith("query:") and split is not None else None
-            if row is not None and dataset is not None:
-                picture = dataset.images.pixels([row])[0]
-            else:
-                picture = read_picture(query, loaded, card)
-            codes[number] = codes_of(picture[None], loaded, chosen)[0]
-            if number < SHOWN:
+            try:
+                if row is not None and dataset is not None:
+                    picture = dataset.images.pixels([row])[0]
+                else:
+                    picture = read_picture(query, loaded, card)
+            except ImageError as error:
+                broken.append(error)
+                continue
+            codes[len(read)] = codes_of(picture[None], loaded, chosen)[0]
+            if len(read) < SHOWN:
                 pictures.append(picture)
                 rows.append(row)
-            bar.count(number + 1, len(asked))
+            read.append(query)
+            bar.count(number, len(asked))
+    if broken and not read and not words:
+        raise (
+            broken[0] if len(broken) == 1 else RequestError(f"none of {len(broken)} pictures can be read: {broken[0]}")
+        )
+    for fault in broken:
+        say(shown(fault))
+    asked, codes = read, codes[: len(read) + len(words)]
     for number, bag in enumerate(bags, len(asked)):
         assert cross is not None
         codes[number] = pack(cross.text.code(bag))[0]
@@ -155,7 +171,10 @@ def search(
     if sheet and dataset is not None:
         _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)
         if not as_json:
-            typer.echo(f"sheet: {sheet}" + (f" (the first {SHOWN} queries)" if len(asked) > SHOWN else ""))
+            typer.echo(f"sheet: {shown(sheet)}" + (f" (the first {SHOWN} queries)" if len(asked) > SHOWN else ""))
+    if broken:
+        what = "picture" if len(broken) == 1 else "pictures"
+        raise RunError(f"{len(broken):,} {what} could not be searched with; the rest is done")
 
 
 def open_texts(name: str, index: Path) -> CrossModel:
@@ -186,12 +205,16 @@ def _texts_of(dataset: Dataset) -> dict[str, str]:
 
 
 def _files(text: str) -> list[str]:
-    """The pictures of a folder, or the word itself."""
+    """The pictures of a folder, or the word itself; what the folder holds besides is said."""
     if text.startswith("query:") or not Path(text).is_dir():
         return [text]
-    from hamguard.images.folder import list_pictures
+    from hamguard.images.folder import left_out_note, look_into, require_pictures
 
-    return [str(path) for path in list_pictures(text)]
+    found = look_into(text)
+    names = [str(Path(text) / name) for name in require_pictures(text, found)]
+    if note := left_out_note(found.left):
+        say(f"{text}: {note}")
+    return names
 
 
 def _query_row(text: str, split: Split) -> int:
@@ -217,8 +240,8 @@ def _draw(
                 raise RequestError(f"item {item} of {index} is not in {dataset.name}; give the --data that was indexed")
             entry = sheet_entry(dataset, place[item], row)
             found.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
-        shown = name if picture is None else Path(name).name  # words may hold a slash
-        caption = sheet_entry(dataset, row, None).caption if row is not None else shown
+        plain = name if picture is None else Path(name).name  # words may hold a slash
+        caption = sheet_entry(dataset, row, None).caption if row is not None else plain
         lines.append(SheetRow(Found(picture, "query", caption), found))
     kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
     draw_sheet(

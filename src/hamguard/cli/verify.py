@@ -18,6 +18,7 @@ from hamguard.cli.common import (
     say_notes,
 )
 from hamguard.core.errors import RequestError, RunError
+from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -106,7 +107,7 @@ def verify(
     write_effect(folder, measured, protection, lines, rows, told, subject=subject, top=top, cards=cards, seed=seed)
     say_notes(*(matcher.model for matcher in tried))
     for line in measured.problems[:SAID]:
-        say(line)
+        say(shown(line))
     if len(measured.problems) > SAID:
         say(f"and {len(measured.problems) - SAID} more; see {folder / 'summary.json'}")
     if as_json:
@@ -157,21 +158,21 @@ def write_effect(
 def _report(measured: Measured, lines: list[list[Line]], told: list[str], subject: str, top: int) -> None:
     from hamguard.cli.verify_page import COPIES, share_text
 
-    typer.echo(subject)
+    typer.echo(shown(subject))
     columns = ("copy", f"original lost (top {top})", f"copy lost (top {top})", "bits moved", "median rank")
     for matcher, table in zip(measured.matchers, lines, strict=True):
-        shown = [
+        cells = [
             (
                 COPIES.get(line.kind, f"protected, after {line.kind}"), share_text(line.left), share_text(line.missed),
                 f"{line.moved.value:.1f} of {matcher.model.bits}", f"{line.rank:g}",
             )
             for line in table
         ]  # fmt: skip
-        print_table(f"{matcher.name}: {matcher.seen}", columns, shown)
+        print_table(f"{matcher.name}: {matcher.seen}", columns, cells)
     for sentence in told:
-        typer.echo(sentence)
+        typer.echo(shown(sentence))
     for note in measured.notes:
-        typer.echo(f"Note: {note}")
+        typer.echo(shown(f"Note: {note}"))
     typer.echo(
         "It does not protect against other matchers, people who look, or a party that trains on protected pictures."
     )

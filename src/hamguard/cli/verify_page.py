@@ -36,7 +36,8 @@ def effect_page(
     factor = common_factor(measured, worst + spread)
     names = short_names([matcher.name for matcher in measured.matchers])
     count = [names[i] for i in judges(measured)]
-    made = [[_card(measured, objects[i], i, factor, names, top) for i in part] for part in (worst, spread)]
+    gone: list[str] = []
+    made = [_cards(part, gone, measured, objects, factor, names, top) for part in (worst, spread)]
     complete = not spread and len(worst) == len(measured.pairs)
     first = (
         f"All pictures, the worst protected first ({len(worst)})"
@@ -66,7 +67,7 @@ def effect_page(
         cards=[(first, made[0]), (f"{len(spread)} others, from worse to better protected", made[1])],
         pictures=pictures,
         limits=LIMITS,
-        problems=measured.problems,
+        problems=[*measured.problems, *gone],
         footer=f"hamguard {__version__}, verify, seed {seed}, top {top}, {measured.database:,} originals searched. "
         "Figures of every file: effect.jsonl; all of this for programs: summary.json.",
     )
@@ -105,6 +106,27 @@ def _table(measured: Measured, number: int, table: list[Line], top: int) -> Grid
     strong = [line.kind for line in table].index(SAVED)
     backbone = f", {matcher.card.backbone}" if matcher.card else ""
     return Grid(head, lines, f"{matcher.name}{backbone}", matcher.seen, strong)
+
+
+def _cards(
+    part: list[int],
+    gone: list[str],
+    measured: Measured,
+    objects: list[dict[str, Any]],
+    factor: int,
+    names: list[str],
+    top: int,
+) -> list[Card]:
+    """Cards of some pairs; those whose files have gone or changed since they were measured are noted in `gone`."""
+    from hamguard.core.errors import ImageError
+
+    made = []
+    for number in part:
+        try:
+            made.append(_card(measured, objects[number], number, factor, names, top))
+        except ImageError as error:
+            gone.append(f"no picture on this page: {error}")
+    return made
 
 
 def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:

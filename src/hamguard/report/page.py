@@ -10,6 +10,7 @@ from typing import Any
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import write_text
+from hamguard.core.shown import shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -63,6 +64,7 @@ def render_page(template: str, path: Path | str, grids: Iterable[Grid], **values
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,  # markup of macros has a type of its own
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -10,6 +10,7 @@ from textwrap import fill
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
+from hamguard.core.shown import shown
 from hamguard.core.types import Array
 
 MOST_ROWS, MOST_ANSWERS = 100, 50  # beyond this nobody looks, and the renderer ends at 65,536 pixels
@@ -89,10 +90,10 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
             color = PLAIN if found.relevant is None else GOOD if found.relevant else BAD
             _cell(figure.add_subplot(grid[line, place + asked + 1]), found, color)
     if title:
-        figure.text(0.015, 1 - 0.14 / height, title, fontsize=11, fontweight="bold", va="top", ha="left",
+        figure.text(0.015, 1 - 0.14 / height, shown(title), fontsize=11, fontweight="bold", va="top", ha="left",
                     parse_math=False)  # fmt: skip
     if footer:
-        figure.text(0.015, 0.1 / height, footer, fontsize=7, color="#5a6068", va="bottom", ha="left",
+        figure.text(0.015, 0.1 / height, shown(footer), fontsize=7, color="#5a6068", va="bottom", ha="left",
                     parse_math=False)  # fmt: skip
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
@@ -104,7 +105,7 @@ def _cell(axes: object, found: Found, color: str) -> None:
 
     assert isinstance(axes, Axes)
     if found.picture is None:
-        words = fill(found.caption, 14, max_lines=7, placeholder="…")  # seven lines fill a cell
+        words = fill(shown(found.caption), 14, max_lines=7, placeholder="…")  # seven lines fill a cell
         axes.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, transform=axes.transAxes, parse_math=False,
                   clip_on=True)  # fmt: skip
     else:
@@ -117,8 +118,8 @@ def _cell(axes: object, found: Found, color: str) -> None:
         spine.set_color(color)
         spine.set_linewidth(2.2)
     mark = "" if found.relevant is None else "✓ " if found.relevant else "✗ "
-    axes.set_title(mark + found.title, fontsize=7, color=color, pad=3, parse_math=False)  # a name may hold a $
-    below = _short(found.caption) if found.picture is not None else ""
+    axes.set_title(mark + shown(found.title), fontsize=7, color=color, pad=3, parse_math=False)  # a name may hold a $
+    below = _short(shown(found.caption)) if found.picture is not None else ""
     axes.set_xlabel(below, fontsize=6.5, color="#3b4048", labelpad=2, parse_math=False)
 
 
