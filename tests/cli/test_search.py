@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -257,3 +258,32 @@ def test_learned_codes_of_adsh(world: World, shell: Shell, tmp_path: Path) -> No
     assert "learned_codes.npz is stale: it belongs to model" in shell.fails(
         2, "evaluate", tmp_path / "adsh", "--learned"
     )
+
+
+def test_broken_pictures_are_named_and_the_rest_is_searched(world: World, shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    content = world.picture.read_bytes()
+    for name in ("a.png", "b.jfif", "plain", "caf\udce9.png", ".hidden.png"):
+        (folder / name).write_bytes(content)
+    (folder / "bad\nhamguard: fine.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("words")
+    (folder / "huge.png").touch()
+    os.truncate(folder / "huge.png", 40 << 30)
+    os.mkfifo(folder / "pipe.png")
+    answer = shell("search", world.index, folder, "--top", 1)
+    assert answer.code == 1 and answer.out.count("1 answers of") == 4 and "caf\\xe9.png" in answer.out
+    told = answer.err.splitlines()
+    assert told[0] == f"{folder}: left out: 1 hidden (.hidden.png), 1 no picture (notes.txt)"
+    assert [line.removeprefix(f"{folder}/").split()[0] for line in told[1:4]] == [
+        "bad\\nhamguard:", "huge.png", "pipe.png",
+    ]  # fmt: skip
+    assert told[4] == "hamguard: 3 pictures could not be searched with; the rest is done" and len(told) == 5
+    line = shell.fails(2, "search", world.index, folder / "pipe.png")
+    assert "pipe.png is not an ordinary file" in line
+    assert "/dev/zero is not an ordinary file" in shell.fails(2, "search", world.index, "/dev/zero")
+    for path in folder.iterdir():
+        path.unlink()
+    for name in ("a.png", "b.png"):
+        (folder / name).touch()
+    assert "none of 2 pictures can be read: " in shell.fails(2, "search", world.index, folder)

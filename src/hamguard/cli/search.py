@@ -107,6 +107,7 @@ def search(
         place = origin.get("own_data") or ""
         dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
 
+    given = set(asked)  # of the files of a folder, broken ones are named; a file that is asked for itself must be one
     asked = [name for query in asked for name in _files(query)]
     broken: list[ImageError] = []
     pictures: list[Array | None] = []  # those that the sheet shows
@@ -122,6 +123,8 @@ def search(
                 else:
                     picture = read_picture(query, loaded, card)
             except ImageError as error:
+                if query in given:
+                    raise
                 broken.append(error)
                 continue
             codes[len(read)] = codes_of(picture[None], loaded, chosen)[0]
@@ -166,7 +169,7 @@ def search(
         lines = [
             (str(r), i, str(d), *([said.get(i, "")] if said is not None else [])) for r, (i, d) in enumerate(listed, 1)
         ]
-        print_table(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines)
+        print_table(f"{shown(query)}: {len(listed)} answers of {len(found):,}", heads, lines)
     say_notes(loaded)
     if sheet and dataset is not None:
         _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)
