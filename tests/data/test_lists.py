@@ -8,6 +8,7 @@ import pytest
 
 from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.data.check import check_dataset
+from hamguard.data.lines import filled_lines
 from hamguard.data.list_files import find_lists
 from hamguard.data.lists import choose_lists, read_lists
 from hamguard.data.sources import expand, open_source
@@ -320,3 +321,14 @@ def test_a_pipe_or_a_folder_in_place_of_a_list_is_refused_at_once(tmp_path, kind
             make(path)
         with pytest.raises(RequestError, match=words):
             open_source(f"lists:{place}", pictures=False)
+
+
+def test_a_compressed_list_of_more_bytes_than_any_list_is_not_read(tmp_path):
+    """Zeros behind the end are padding, and a hole of 40 GB takes a minute."""
+    path = tmp_path / "long.txt.xz"
+    path.write_bytes(lzma.compress(b"a.png 1 0"))
+    assert list(filled_lines(path)) == ["a.png 1 0"]
+    with path.open("r+b") as stream:
+        stream.truncate(40 * 10**9)
+    with pytest.raises(RequestError, match=r"long.txt.xz has 40,000,000,000 bytes, too many for a list; the limit is"):
+        list(filled_lines(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,9 @@ def test_recipes_are_read_or_refused(tmp_path: Path) -> None:
         read_recipe(path)
     with pytest.raises(RequestError, match="no recipe at"):
         read_recipe(tmp_path / "none.toml")
+    path.write_text("a = " + "[" * 10_000 + "]" * 10_000)
+    with pytest.raises(RequestError, match="is no readable recipe: it is nested too deeply"):
+        read_recipe(path)
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(RequestError, match="pipe.toml is not an ordinary file, no recipe"):
+        read_recipe(tmp_path / "pipe.toml")

@@ -43,16 +43,17 @@ _YOUNG = 60.0  # seconds; without locks, a younger temporary file may still be w
 _swept: set[str] = set()  # folders that this process has looked through
 
 
-def open_ordinary(path: Path | str, what: str) -> BinaryIO:
+def open_ordinary(path: Path | str, what: str, *, limit: int | None = None) -> BinaryIO:
     """Open a file to read its bytes.
 
     Args:
         path: the file.
         what: how errors call what should lie there, e.g. `code bank`.
+        limit: most bytes that it may have; readers of compressed files go through all of them, holes and padding included.
 
     Raises:
         MissingFileError: there is no such file.
-        RequestError: a folder, a pipe or a device lies there, or it may not be read.
+        RequestError: a folder, a pipe or a device lies there, it may not be read, or it is larger than `limit`.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -68,6 +69,9 @@ def open_ordinary(path: Path | str, what: str) -> BinaryIO:
     if not stat.S_ISREG(mode):
         os.close(handle)
         raise RequestError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}, no {what}")
+    if limit is not None and (size := os.fstat(handle).st_size) > limit:
+        os.close(handle)
+        raise RequestError(f"{path} has {size:,} bytes, too many for a {what}; the limit is {limit:,}")
     return os.fdopen(handle, "rb")
 
 
@@ -83,9 +87,7 @@ def read_bytes(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> bytes
         MissingFileError: there is no such file.
         RequestError: not an ordinary file, larger than `limit`, or it cannot be read.
     """
-    with open_ordinary(path, what) as stream:
-        if (size := os.fstat(stream.fileno()).st_size) > limit:
-            raise RequestError(f"{path} has {size:,} bytes, too many for a {what}; the limit is {limit:,}")
+    with open_ordinary(path, what, limit=limit) as stream:
         try:
             content = stream.read(limit + 1)
         except OSError as error:

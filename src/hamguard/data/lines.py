@@ -12,6 +12,8 @@ from hamguard.core.files import open_ordinary
 
 LARGEST_LIST = 1 << 30  # bytes of one unpacked list; ImageNet's hundred classes need 30 MB, NUS-WIDE's tags 540 MB
 
+LARGEST_FILE = LARGEST_LIST  # as it lies on the disk, packed or not
+
 
 def iter_lines(path: Path, limit: int | None = None, *, errors: str = "strict") -> Iterator[str]:
     """Yield the lines of a UTF-8 file without space around them, blank lines included.
@@ -27,7 +29,7 @@ def iter_lines(path: Path, limit: int | None = None, *, errors: str = "strict") 
     """
     most = LARGEST_LIST if limit is None else limit
     left, encoding, number = most, "utf-8-sig", 0
-    with open_ordinary(path, "list") as file:
+    with open_ordinary(path, "list", limit=LARGEST_FILE) as file:
         packed = path.suffix.lower() == ".xz"
         try:
             with lzma.open(file) if packed else contextlib.nullcontext(file) as stream:

@@ -183,7 +183,7 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
 def _read_idx(path: Path) -> Bytes:
     """Read an IDX file of bytes: magic `0 0 8 ndim`, then the sizes as big-endian 32-bit, then the values."""
     try:
-        with open_ordinary(path, "IDX file") as file:
+        with open_ordinary(path, "IDX file", limit=LARGEST_IDX) as file:
             content = read_at_most(gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file, LARGEST_IDX, path)
     except (OSError, EOFError, zlib.error) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error

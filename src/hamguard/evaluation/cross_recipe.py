@@ -145,9 +145,12 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
             "recipes of one model go to hamguard train"
         )
     recipe = parse_study(CrossRecipe, content, path, SECTIONS)
-    for name, part in recipe.models.items():
-        cross_method(part.method or name)
-        recipe.training(name)
-    for kind in recipe.defenses.methods if recipe.defenses else ():
-        recipe.hardening(kind)
+    try:
+        for name, part in recipe.models.items():
+            cross_method(part.method or name)
+            recipe.training(name)
+        for kind in recipe.defenses.methods if recipe.defenses else ():
+            recipe.hardening(kind)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from error
     return recipe

@@ -13,6 +13,7 @@ from hamguard.core.asked import Asked
 from hamguard.core.checks import suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
+from hamguard.core.files import read_text
 from hamguard.data.cache import Progress as Decoded
 from hamguard.data.dataset import Dataset
 from hamguard.data.sources import open_source
@@ -144,14 +145,13 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
     """Read a TOML recipe.
 
     Raises:
-        RequestError: missing, or no TOML; the message has line and column.
+        RequestError: missing, not an ordinary file, or no TOML; the message has line and column.
     """
     try:
-        with Path(path).open("rb") as stream:
-            return tomllib.load(stream)
-    except FileNotFoundError as error:
-        raise RequestError(f"no recipe at {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return tomllib.loads(read_text(path, "recipe"))
+    except RecursionError as error:
+        raise RequestError(f"{path} is no readable recipe: it is nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{path} is no readable recipe: {error}") from error
 
 
