@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hamguard.core.digests import digest_file
+from hamguard.core.files import write_npz, write_sealed
 from hamguard.evaluation.measure_plan import measure_names
 from hamguard.models.store import load_folder
 from tests.cli.conftest import World
@@ -44,9 +46,9 @@ def write_audit(folder: Path, model: Path, *, dataset: str = "toy", ids: list[st
     rng = np.random.default_rng(0)
     clean = rng.random(len(named))
     arrays = {"clean_ap": clean, "worst_ap": clean * rng.random(len(named)), "floor_ap": 0 * clean, **more}
-    np.savez(folder / "worst.npz", ids=np.array(named), **arrays)
+    write_npz(folder / "worst.npz", {"ids": np.array(named), **arrays})
     facts = {"model_hash": load_folder(model)[0].digest, "dataset": dataset, "eps": 8 / 255, "norm": "linf"}
-    (folder / "audit.json").write_text(json.dumps(facts))
+    write_sealed(folder / "audit.json", facts | {"files": {"worst.npz": digest_file(folder / "worst.npz")}})
     return folder
 
 
@@ -125,8 +127,15 @@ def test_audits_that_do_not_belong(shell: Shell, world: World, other: Path, tmp_
     assert "it needs arrays ids, clean_ap, worst_ap, floor_ap of one length" in shell.fails(2, *words, torn)
     broken = write_audit(tmp_path / "broken", world.model, worst_ap=np.full(300, np.nan))
     assert "average precisions must be finite" in shell.fails(2, *words, broken)
+    write_sealed(broken / "audit.json", {})
+    assert "it needs model_hash, dataset, eps, norm and files" in shell.fails(2, *words, broken)
     (broken / "audit.json").write_text("{}")
-    assert "it needs model_hash, dataset, eps and norm" in shell.fails(2, *words, broken)
+    assert "audit.json is damaged: it has no digest" in shell.fails(2, *words, broken)
+    swapped = write_audit(tmp_path / "swapped", world.model)
+    (write_audit(tmp_path / "another", world.model, worst_ap=np.zeros(300)) / "worst.npz").replace(
+        swapped / "worst.npz"
+    )
+    assert "worst.npz is damaged: it is not the file that audit.json was written for" in shell.fails(2, *words, swapped)
     (tmp_path / "empty").mkdir()
     assert "is no folder of `hamguard audit --out`: it has no audit.json" in shell.fails(2, *words, tmp_path / "empty")
     assert "1 models, 2 folders" in shell.fails(2, *words, few, "--audit", few)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hamguard.core.files import read_sealed, write_sealed
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays, write_picture
 
@@ -206,15 +207,15 @@ def test_refused_models(world: World, shell: Shell, tmp_path: Path, monkeypatch:
     assert "no model at" in shell.fails(2, "evaluate", tmp_path / "none")
     assert "is not a model folder: it has no card.json" in shell.fails(2, "evaluate", tmp_path)
     stale = copy_of(world.model, tmp_path / "stale")
-    card = json.loads((stale / "card.json").read_text())
-    (stale / "card.json").write_text(json.dumps(card | {"weights_hash": "0" * 16}))
+    card = read_sealed(stale / "card.json", "card")
+    write_sealed(stale / "card.json", card | {"weights_hash": "0" * 16})
     assert "the card was written for 0000" in shell.fails(2, "evaluate", stale)
-    (stale / "card.json").write_text(json.dumps(card | {"color": "red"}))
+    write_sealed(stale / "card.json", card | {"color": "red"})
     assert "card.json is damaged" in shell.fails(2, "evaluate", stale)
     for fact in ({"bits": 1 << 40}, {"size": [1 << 20, 1 << 20]}, {"channels": 2}):
-        (stale / "card.json").write_text(json.dumps(card | fact))
+        write_sealed(stale / "card.json", card | fact)
         assert "card.json is damaged" in shell.fails(2, "evaluate", stale)
-    (stale / "card.json").write_text(json.dumps(card))
+    write_sealed(stale / "card.json", card)
     (stale / "model.safetensors").write_bytes(b"\x80\x04pickle")
     assert "is a pickle, which can execute code" in shell.fails(2, "evaluate", stale)
 

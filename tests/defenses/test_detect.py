@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming, pack
 from hamguard.core.errors import RequestError, RunError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.data.dataset import ImageStore
 from hamguard.defenses.detect import (
     CRITERIA,
@@ -245,10 +245,14 @@ def test_damaged_files(damage: object, tmp_path: Path, made: tuple[HashModel, Co
     _, bank, detector = made
     path = tmp_path / "detector.json"
     detector.save(path)
-    facts = json.loads(path.read_text())
+    facts = read_sealed(path, "detector")
     damage(facts)  # type: ignore[operator]
-    path.write_text(json.dumps(facts))
+    write_sealed(path, facts)
     with pytest.raises(RequestError, match="is damaged"):
+        Detector.load(path, bank)
+    detector.save(path)
+    path.write_text(path.read_text().replace('"seed": ', '"seed": 1'))
+    with pytest.raises(RequestError, match="is damaged: its content was changed after it was written"):
         Detector.load(path, bank)
 
 

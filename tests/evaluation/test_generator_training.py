@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
 from hamguard.data.split import Split
@@ -273,14 +273,14 @@ def test_damaged_folders_are_one_line(folders: dict[str, Path], tmp_path: Path) 
     with pytest.raises(RequestError, match="generator.json is damaged"):
         load_generator(torn)
     other = copy("other")
-    card = json.loads((other / CARD).read_text())
-    (other / CARD).write_text(json.dumps({**card, "weights_hash": "0" * 16}))
+    card = read_sealed(other / CARD, "card")
+    write_sealed(other / CARD, {**card, "weights_hash": "0" * 16})
     with pytest.raises(StaleError, match="the card was written for 0000000000000000"):
         load_generator(other)
-    (other / CARD).write_text(json.dumps({**card, "width": 16}))
+    write_sealed(other / CARD, {**card, "width": 16})
     with pytest.raises(RequestError, match="weights and card do not fit"):
         load_generator(other)
-    (other / CARD).write_text(json.dumps({**card, "width": 10**9}))
+    write_sealed(other / CARD, {**card, "width": 10**9})
     with pytest.raises(RequestError, match="is damaged"):
         load_generator(other)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack_measure import Ground
 from hamguard.evaluation.measure_audit import over_models, over_queries, rank_correlation, read_audit
@@ -123,11 +124,10 @@ def make_audit(folder: Path, ground: Ground, worst: np.ndarray, clean: np.ndarra
     ids = ground.dataset.ids[ground.split.query][::-1]  # another order, and more queries than are measured
     place = {str(item): row for row, item in enumerate(ground.dataset.ids[ground.split.query])}
     order = np.array([place[str(item)] for item in ids])
-    np.savez(
-        folder / "worst.npz", ids=ids.astype(str), clean_ap=clean[order], worst_ap=worst[order], floor_ap=0 * worst
-    )
+    arrays = {"ids": ids.astype(str), "clean_ap": clean[order], "worst_ap": worst[order], "floor_ap": 0 * worst}
+    write_npz(folder / "worst.npz", arrays)
     facts = {"model_hash": ground.model.digest, "dataset": ground.dataset.title, "eps": 0.1, "norm": "linf"}
-    (folder / "audit.json").write_text(json.dumps(facts))
+    write_sealed(folder / "audit.json", facts | {"files": {"worst.npz": digest_file(folder / "worst.npz")}})
     return folder
 
 
@@ -173,8 +173,8 @@ def test_over_models_needs_three(ground: Ground, tmp_path: Path) -> None:
 def test_an_audit_of_another_model_is_refused(ground: Ground, tmp_path: Path) -> None:
     count = len(ground.split.query)
     folder = make_audit(tmp_path / "audit", ground, np.zeros(count), np.ones(count))
-    facts = json.loads((folder / "audit.json").read_text())
-    (folder / "audit.json").write_text(json.dumps({**facts, "model_hash": "0" * 16}))
+    facts = read_sealed(folder / "audit.json", "audit")
+    write_sealed(folder / "audit.json", {**facts, "model_hash": "0" * 16})
     with pytest.raises(
         StaleError, match="is the audit of another model: its hash is 0000000000000000, that of linear is"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,19 @@ def test_lists_are_saved_and_read(tmp_path: Path) -> None:
     assert np.array_equal(again.labels, drawn.labels) and again.digest == drawn.digest
     with pytest.raises(RequestError, match=r"has no target for 1 of 21 pictures, e\.g\. new"):
         read_targets(path, np.append(ids, "new"), NAMES, database)
-    path.write_text("[1]")
+    whole = json.loads(path.read_text())
+    changed = dict(reversed(list(zip(whole["targets"], whole["targets"].values(), strict=True))))
+    changed[ids[0]], changed[ids[1]] = [NAMES[0]], [NAMES[1]]
+    path.write_text(json.dumps(whole | {"targets": changed}))
+    with pytest.raises(RequestError, match="is damaged: its content was changed after it was written"):
+        read_targets(path, ids, NAMES, database)
+    del whole["digest"]
+    path.write_text(json.dumps(whole))
+    with pytest.raises(RequestError, match="is damaged: it has no digest"):
+        read_targets(path, ids, NAMES, database)
+    path.write_text(json.dumps({"targets": whole["targets"]}))  # as another program may write it
+    assert read_targets(path, ids, NAMES, database).digest == drawn.digest
+    path.write_text('{"targets": [1]}')
     with pytest.raises(RequestError, match="is not a target list"):
         read_targets(path, ids, NAMES, database)
     with pytest.raises(RequestError, match="no target list at"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hamguard.core.errors import RequestError, RunError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import backbone_channels, build_backbone, load_initial
 from hamguard.models.cross_modal import CrossModel, TextCard, has_texts, load_cross, load_parts, save_cross
@@ -195,8 +195,7 @@ def test_a_text_side_of_other_image_weights_is_refused(tmp_path: Path) -> None:
 
 
 def broken(folder: Path, **facts: object) -> None:
-    card = json.loads((folder / "whole.json").read_text())
-    (folder / "text.json").write_text(json.dumps({**card, **facts}))
+    write_sealed(folder / "text.json", {**read_sealed(folder / "whole.json", "card"), **facts})
 
 
 def test_damaged_text_sides_are_one_line(tmp_path: Path) -> None:
@@ -249,10 +248,10 @@ def test_sides_of_other_lengths_in_one_folder(tmp_path: Path) -> None:
 
 def test_a_card_that_asks_for_much_takes_no_memory(tmp_path: Path) -> None:
     save_cross(cross(), tmp_path / "m")
-    card = json.loads((tmp_path / "m" / "text.json").read_text())
+    card = read_sealed(tmp_path / "m" / "text.json", "card")
     card |= {"words": [f"w{i}" for i in range(2500)], "width": 65_536}  # 2500 * 65,536 * 4 bytes are 655 MB
     TextCard(**card)
-    (tmp_path / "m" / "text.json").write_text(json.dumps(card))
+    write_sealed(tmp_path / "m" / "text.json", card)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(RequestError, match="weights and card do not fit"):
         load_cross(tmp_path / "m")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import read_sealed, seal, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import (
     SMALL,
@@ -117,14 +118,29 @@ def test_damaged_folders_are_one_line(tmp_path: Path) -> None:
     save_file({k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "m" / "model.safetensors")
     with pytest.raises(StaleError, match="the card was written for"):
         load_folder(tmp_path / "m")
-    card = json.loads((tmp_path / "m" / "card.json").read_text())
-    (tmp_path / "m" / "card.json").write_text(json.dumps({**card, "bits": 16}))
-    with pytest.raises(RequestError, match="weights and card do not fit"):
+    path = tmp_path / "m" / "card.json"
+    card = read_sealed(path, "card")
+    for facts, expected in (
+        ({"bits": 16}, "weights and card do not fit"),
+        ({"weights_hash": ""}, "is damaged: its card has no hash of the weights"),
+        ({"size": [0, 8]}, r"card.json is damaged: size\.0: input should be greater than or equal to 1"),
+        ({"format": 1, "weights_hash": ""}, "its card has no hash of the weights"),
+    ):
+        write_sealed(path, card | facts)
+        with pytest.raises(RequestError, match=expected):
+            load_folder(tmp_path / "m")
+    path.write_text(json.dumps(seal(card) | {"mean": [0.4]}))
+    with pytest.raises(RequestError, match="card.json is damaged: its content was changed after it was written"):
+        load_folder(tmp_path / "m")
+    path.write_text(json.dumps(card))
+    with pytest.raises(RequestError, match="card.json is damaged: it has no digest"):
         load_folder(tmp_path / "m")
     (tmp_path / "m" / "card.json").write_text("{")
     with pytest.raises(RequestError, match="is damaged"):
         load_folder(tmp_path / "m")
-    (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+    path.write_text(json.dumps(card | {"format": 1}))  # cards of hamguard 0.1 had no seal
+    save_file({k: v.contiguous() for k, v in small().state_dict().items()}, tmp_path / "m" / "model.safetensors")
+    assert load_folder(tmp_path / "m")[1].bits == card["bits"]
     (tmp_path / "m" / "model.safetensors").unlink()
     with pytest.raises(RequestError, match="no weight file at"):
         load_folder(tmp_path / "m")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
@@ -113,8 +113,7 @@ def test_a_damaged_folder_says_so(tmp_path: Path) -> None:
     save_file({name: state[name]}, tmp_path / WEIGHTS)
     with pytest.raises(RequestError, match="do not fit"):
         load_protector(tmp_path)
-    card = json.loads((tmp_path / CARD).read_text())
-    (tmp_path / CARD).write_text(json.dumps({**card, "eps": 8}))
+    write_sealed(tmp_path / CARD, {**read_sealed(tmp_path / CARD, "card"), "eps": 8})
     with pytest.raises(RequestError, match="damaged"):
         load_protector(tmp_path)
     with pytest.raises(RequestError, match="ships with hamguard"):

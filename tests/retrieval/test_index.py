@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import pytest
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import write_sealed
+from hamguard.retrieval import faiss_index
 from hamguard.retrieval.index import FACTS, build_index, open_index
 
 ALL = 10**6  # probes: every cell, which makes the inexact engine exact
@@ -169,7 +172,7 @@ def test_damaged_folders_are_refused(tmp_path):
     with pytest.raises(RequestError, match=r"is damaged: codes-.*faiss is not the file that index.json names"):
         open_index(tmp_path)
     engine.unlink()
-    with pytest.raises(RequestError, match=r"is damaged: codes-.*faiss cannot be read"):
+    with pytest.raises(RequestError, match=r"is damaged: codes-.*faiss is missing; build it again"):
         open_index(tmp_path)
     engine.write_bytes(content)
     for change, message in [
@@ -185,9 +188,57 @@ def test_damaged_folders_are_refused(tmp_path):
         ({"bits": "21"}, "bits has the wrong type"),
         ({"more": 1}, "it must have the keys engine, bits"),
     ]:
-        path.write_text(json.dumps(good | change))
+        write_sealed(path, {key: value for key, value in good.items() if key != "digest"} | change)
         with pytest.raises(RequestError, match=message):
             open_index(tmp_path)
     path.write_text(json.dumps(good)[:-9])
-    with pytest.raises(RequestError, match=r"index.json cannot be read"):
+    with pytest.raises(RequestError, match=r"index.json is damaged: it is not JSON"):
         open_index(tmp_path)
+    for change in ({"ids": good["ids"][::-1]}, {"bank_digest": "0" * 16}, {"model_hash": "another"}, {"count": 29}):
+        path.write_text(json.dumps(good | change))
+        with pytest.raises(RequestError, match=r"index.json is damaged: its content was changed after it was written"):
+            open_index(tmp_path)
+    path.write_text(json.dumps({key: value for key, value in good.items() if key != "digest"}))
+    with pytest.raises(RequestError, match=r"index.json is damaged: it has no digest, or an older hamguard wrote it"):
+        open_index(tmp_path)
+
+
+def test_only_ordinary_files_of_a_fitting_size_are_read(tmp_path):
+    build_index(bank(30, 1)).save(tmp_path)
+    engine = tmp_path / json.loads((tmp_path / FACTS).read_text())["file"]
+    whole = engine.read_bytes()
+    engine.unlink()
+    os.mkfifo(engine)
+    with pytest.raises(RequestError, match=r"faiss is not an ordinary file, no codes of an index"):
+        open_index(tmp_path)
+    engine.unlink()
+    with engine.open("wb") as stream:
+        stream.truncate(40 << 30)
+    with pytest.raises(
+        RequestError, match=r"faiss has 42,949,672,960 bytes, too many for a codes of an index; the limit is"
+    ):
+        open_index(tmp_path)
+    engine.write_bytes(whole)
+    (tmp_path / FACTS).unlink()
+    os.mkfifo(tmp_path / FACTS)
+    with pytest.raises(RequestError, match=r"index.json is not an ordinary file, no index"):
+        open_index(tmp_path)
+
+
+def test_a_reader_beside_a_writer_sees_the_old_or_the_new_index(tmp_path, monkeypatch):
+    """The writer takes the engine's file away after the reader has seen `index.json`, as often as a fast writer could."""
+    index = build_index(bank(30, 1))
+    index.save(tmp_path)
+    extra = bank(40, 2)
+    extra = CodeBank(extra.packed, extra.bits, extra.labels, np.array([f"w{i}" for i in range(40)]), extra.model_hash)
+    read, turns = faiss_index.read_bytes, []
+
+    def late(path, what, **rest):
+        if len(turns) < 5:
+            turns.append(path)
+            index.add(extra.select(np.array([len(turns)])))
+            index.save(tmp_path)
+        return read(path, what, **rest)
+
+    monkeypatch.setattr(faiss_index, "read_bytes", late)
+    assert len(open_index(tmp_path)) == 35 and len(set(turns)) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from hamguard.data.split import Split, require_role
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.models.store import load_folder
 from hamguard.training.augment import augment
-from hamguard.training.checkpoint import load_checkpoint
+from hamguard.training.checkpoint import load_checkpoint, save_checkpoint
 from hamguard.training.request import TrainRequest, build_request
+from hamguard.training.run_folder import stored_run
 from hamguard.training.schedules import factor
 from hamguard.training.statistics import code_statistics
 from hamguard.training.train import LEARNED, train
@@ -119,9 +121,41 @@ def test_a_folder_with_other_files_is_not_touched(blobs: Blobs, tmp_path: Path) 
 def test_a_damaged_checkpoint_is_one_line(blobs: Blobs, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path, progress=killer(6))
-    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
-    with pytest.raises(RequestError, match="is damaged; start again with --restart"):
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    place = whole.index(b"PK", 4000)  # inside a tensor: torch's reader does not mind
+    flipped = bytearray(whole)
+    flipped[place - 100] ^= 16
+    for content in (b"torn", b"", bytes(flipped), whole[:-1], whole[:-30], whole + b"0"):
+        path.write_bytes(content)
+        with pytest.raises(RequestError, match=r"checkpoint.pt is damaged: .* start again with --restart") as caught:
+            train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path)
+        assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RequestError, match=r"checkpoint.pt is not an ordinary file"):
         train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["stand", "task", "optimizer", "best_state"])
+def test_a_checkpoint_that_lacks_something_is_one_line(blobs: Blobs, tmp_path: Path, missing: str) -> None:
+    words = ("csq", "checkpoint_seconds=0.000001")
+    with pytest.raises(Killed):
+        train(ask(*words), *blobs, tmp_path, progress=killer(6))
+    run = stored_run(tmp_path / "run.json")
+    content = load_checkpoint(tmp_path, str(run))
+    assert content is not None
+    for change in ({}, {missing: [1]}):
+        rest = {key: value for key, value in content.items() if key not in (missing, "run")}
+        save_checkpoint(tmp_path, str(run), rest | change)
+        if missing == "best_state" and change:
+            continue
+        with pytest.raises(RequestError, match="its content does not fit this run; start again with --restart"):
+            train(ask(*words), *blobs, tmp_path)
+    save_checkpoint(tmp_path, str(run), {})
+    torch.save([1], tmp_path / "checkpoint.pt")
+    with pytest.raises(RequestError, match="is damaged"):
+        train(ask(*words), *blobs, tmp_path)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from hamguard.cli.common import print_json, print_table
+from hamguard.cli.common import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -54,7 +52,7 @@ def print_attacks(groups: Sequence[Sequence[Row]], name: str, *, as_json: bool) 
     for (size, toward, labels, task), members in blocks.items():
         _print_block(members, f"{name}, {task}" if task else name, size, toward, labels)
     for note in dict.fromkeys(note for rows in groups for row in rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
 
 
 def by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -68,7 +66,7 @@ def by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 def print_json_rows(rows: Sequence[Row]) -> None:
     """Rows as JSON lines, equal ones once."""
     for line in dict.fromkeys(row.json() for row in rows):
-        typer.echo(line)
+        tell(line)
 
 
 def _print_block(members: Sequence[Sequence[Row]], name: str, size: str, toward: bool, labels: str) -> None:
@@ -104,12 +102,12 @@ def _print_block(members: Sequence[Sequence[Row]], name: str, size: str, toward:
     for rows in members:
         for row in rows:
             if row.metric == "found" and row.value is not None:
-                typer.echo(
+                tell(
                     f"{attack_name(row)}: the original is among the first {row.at} answers for {row.value:.1%} of the pictures"
                 )
     kept = [row for row in first if row.attack is None and row.metric == "map"] if toward else []
     if kept and kept[0].value is not None:
-        typer.echo(f"MAP of the clean pictures under their own labels: {kept[0].value:.4f}")
+        tell(f"MAP of the clean pictures under their own labels: {kept[0].value:.4f}")
 
 
 def _head(metric: str | None) -> str:

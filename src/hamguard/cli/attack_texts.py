@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_table, require_source, say
+from hamguard.cli.common import Bar, choose_device, print_table, require_source, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -119,4 +117,4 @@ def _print(rows: Sequence[Row], ground: CrossGround, found: CrossAttacked) -> No
         cells = [(ground.texts[i], found.texts[i], " ".join(found.edits[i])) for i in shown]
         print_table("", ("text", "edited", "edits"), cells)
     for note in dict.fromkeys(note for row in rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")

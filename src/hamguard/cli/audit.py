@@ -23,6 +23,7 @@ from hamguard.cli.common import (
     print_table,
     require_source,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -173,12 +174,12 @@ def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
     )  # fmt: skip
     if done.checks:
         words = {True: "passed", False: "FAILED", None: "left out"}
-        typer.echo("checks")
+        tell("checks")
         for one in done.checks:
-            typer.echo(f"{words[one.passed]:<9}{one.name:<16}{one.sentence}")
+            tell(f"{words[one.passed]:<9}{one.name:<16}{one.sentence}")
     for note in dict.fromkeys(note for row in done.rows if row.metric != "check" for note in row.notes):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Verdict: {' '.join(done.verdict.sentences)}")
+        tell(f"Note: {note}")
+    tell(f"Verdict: {' '.join(done.verdict.sentences)}")
 
 
 def _stage_lines(done: Audited) -> list[tuple[str, ...]]:

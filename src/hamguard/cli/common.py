@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hamguard.core.errors import RequestError
-from hamguard.core.shown import shown
+from hamguard.core.shown import json_line, shown
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +106,14 @@ def key_value(text: str) -> tuple[str, str]:
     return key, value
 
 
+def tell(text: str = "") -> None:
+    """A line of the answer, on standard output; what stands in names cannot move the cursor or begin a line."""
+    typer.echo(shown(text))
+
+
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
-    typer.echo(text, err=True)
+    typer.echo(shown(text), err=True)
 
 
 def say_notes(*models: object) -> None:
@@ -122,7 +127,7 @@ def say_notes(*models: object) -> None:
 def print_json(values: Iterable[Any]) -> None:
     """One JSON value a line on standard output."""
     for value in values:
-        typer.echo(json.dumps(value, ensure_ascii=False))
+        typer.echo(json_line(value, sys.stdout.encoding))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
@@ -135,30 +140,29 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # names are data, not markup
+        table.add_row(*(Text(shown(cell)) for cell in row))  # names are data, not markup
     console = Console() if sys.stdout.isatty() else Console(width=160)
     if title:
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(Text(shown(title), style="bold"), soft_wrap=True)
     console.print(table, soft_wrap=False)
 
 
 def print_rows(rows: Sequence[Row], title: str, *, as_json: bool) -> None:
     """Rows as JSON lines, or as a table with intervals and notes."""
     if as_json:
-        for row in rows:
-            typer.echo(row.json())
+        print_json(asdict(row) for row in rows)
         return
-    shown = []
+    lines = []
     for row in rows:
         name = row.metric or ""
         if row.at is not None:
             name += f" @ {row.at}" if "radius" not in name else f" {row.at}"
         low_high = f"{row.ci95[0]:.3f} .. {row.ci95[1]:.3f}" if row.ci95 else ""
         value = "" if row.value is None else f"{row.value:.4f}"
-        shown.append((row.task or "", row.model or "", name, row.ties or "", value, low_high, str(row.n or "")))
-    print_table(title, ("task", "model", "metric", "ties", "value", "95% interval", "queries"), shown)
+        lines.append((row.task or "", row.model or "", name, row.ties or "", value, low_high, str(row.n or "")))
+    print_table(title, ("task", "model", "metric", "ties", "value", "95% interval", "queries"), lines)
     for note in dict.fromkeys(note for row in rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
 
 
 class Bar:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, say
+from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, say, tell
 
 if TYPE_CHECKING:
     from hamguard.evaluation.attack_measure import Ground
@@ -130,7 +130,7 @@ def demo(
         return
     say("")
     for line in summary(rows):
-        typer.echo(line)
+        tell(line)
     say("")
     say(f"Everything on one page: {page}")
     say(f"Next: hamguard search {shlex.quote(str(index_folder))} query:0 --sheet answers.png")

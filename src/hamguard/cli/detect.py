@@ -22,6 +22,7 @@ from hamguard.cli.common import (
     print_table,
     require_source,
     say,
+    tell,
 )
 from hamguard.core.errors import RequestError
 
@@ -126,7 +127,7 @@ def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
         return
     plan, clean, worst = done.plan, done.judged[0], done.judged[-1]
     size = eps_text({"norm": plan.norm, "eps": plan.eps})
-    typer.echo(
+    tell(
         f"false alarms: {clean.alarms.mean():.1%} of {len(clean.ap):,} clean queries ({_interval(done)}); calibrated for "
         f"{plan.rate:.1%} on {done.detector.clean.shape[1]:,} validation pictures"
     )
@@ -136,10 +137,10 @@ def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
         [_line(one, clean) for one in done.judged],
     )
     for note in dict.fromkeys(note for row in done.rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
     if done.metric != "map":
-        typer.echo("Note: no labels; what a clean query finds first counts as relevant, and MAP is measured by that")
-    typer.echo(
+        tell("Note: no labels; what a clean query finds first counts as relevant, and MAP is measured by that")
+    tell(
         f"Against an attacker who knows it, this detector finds {worst.alarms.mean():.1%} of attacked queries and lets "
         f"{worst.broken(clean.ap).mean():.1%} through that are broken; it is worth that and no more."
     )

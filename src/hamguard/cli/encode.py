@@ -21,6 +21,7 @@ from hamguard.cli.common import (
     print_json,
     require_source,
     say_notes,
+    tell,
 )
 
 PARTS = ("query", "database")
@@ -66,5 +67,5 @@ def encode(
         print_json(facts)
         return
     for fact in facts:
-        typer.echo(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
-    typer.echo(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")
+        tell(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
+    tell(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import choose_device, print_table, say
+from hamguard.cli.common import choose_device, print_table, say, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -43,10 +41,10 @@ def evaluate_grid(
     print_grid(found)
     page = write_page(folder, recipe.title)
     for remark in page.remarks:
-        typer.echo(f"Note: {remark}")
+        tell(f"Note: {remark}")
     for note in dict.fromkeys(note for row in found.rows for note in row.notes if "paired bootstrap" not in note):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
+        tell(f"Note: {note}")
+    tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
 
 
 def compute_grid(

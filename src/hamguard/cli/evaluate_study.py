@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from hamguard.cli.common import print_table, say
+from hamguard.cli.common import print_table, say, tell
 from hamguard.core.errors import RequestError
+from hamguard.core.files import read_sealed
 
 if TYPE_CHECKING:
     from hamguard.evaluation.cross_recipe import CrossRecipe
@@ -79,12 +77,12 @@ def evaluate_study(path: Path, out: Path | None, *, data_root: Path | None, work
         return
     for grid in report.grids:
         print_table(grid.title, grid.head, grid.lines)
-        typer.echo("")
+        tell("")
     for sentence in report.sentences:
-        typer.echo(f"* {sentence}")
+        tell(f"* {sentence}")
     for note in report.notes:
-        typer.echo(f"Note: {note}")
-    typer.echo(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
+        tell(f"Note: {note}")
+    tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
 
 
 def _curves(folder: Path, recipe: CrossRecipe) -> dict[str, dict[str, Any]]:
@@ -94,5 +92,5 @@ def _curves(folder: Path, recipe: CrossRecipe) -> dict[str, dict[str, Any]]:
         wanted = {"clean": f"{name}-curves-*.json", "attacked image": f"{name}-image-*.json"}
         for what, pattern in (*wanted.items(), ("attacked text", f"{name}-text-*.json")):
             for path in sorted((folder / "cells").glob(pattern), key=lambda one: one.stat().st_mtime):
-                found[f"{name} {what}"] = json.loads(path.read_text(encoding="utf-8"))
+                found[f"{name} {what}"] = read_sealed(path, "curves")
     return found

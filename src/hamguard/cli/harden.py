@@ -25,6 +25,7 @@ from hamguard.cli.common import (
     print_table,
     require_source,
     say,
+    tell,
 )
 from hamguard.core.errors import RequestError
 from hamguard.core.plugins import registered_names
@@ -249,7 +250,7 @@ def _report(
     size = eps_text({"norm": request.norm, "eps": request.eps})
     facts = done.card.defense
     audited = next((row.n for row in rows[1] if (row.attack or {}).get("held") is not None), None)
-    typer.echo(
+    tell(
         f"{out}: {facts['title']}, {size}, {request.training.epochs} epoch{'s' if request.training.epochs > 1 else ''} "
         f"over {count:,} training pictures, "
         f"{done.seconds:,.1f} s"
@@ -262,13 +263,13 @@ def _report(
     if sane is not None:
         print_sanity(sane)
     if done.overfitted:
-        typer.echo(
+        tell(
             f"Note: catastrophic overfitting in {done.overfitted} of {len(done.history)} epochs: a longer attack turned far more "
             "bits than the one-step attack of the training; leave out fast, or lower inner_eps"
         )
     for note in done.card.data["notes"]:
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
 
 
 def print_compared(lines: Sequence[Line], what: str) -> None:

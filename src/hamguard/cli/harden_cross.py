@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_table, require_source, say
+from hamguard.cli.common import Bar, choose_device, print_table, require_source, say, tell
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 
@@ -71,16 +69,16 @@ def harden_cross(
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     facts = done.card.defense
-    typer.echo(
+    tell(
         f"{out}: {done.card.title}, {facts['title']}, eps {request.eps * 255:g}/255 and {request.settings.text_eps:g} of texts"
     )
     if moved := facts.get("adversaries"):
-        typer.echo(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
+        tell(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
     if rows:
         _print(rows, str(model), str(out), steps)
     for note in done.card.data["notes"]:
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard evaluate {shlex.quote(str(out))}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard evaluate {shlex.quote(str(out))}")
 
 
 def _measured(

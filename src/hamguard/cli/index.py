@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,27 +20,42 @@ from hamguard.cli.common import (
     RootOption,
     choose_device,
     print_json,
+    tell,
 )
 from hamguard.cli.source import absolute_source
-from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
+from hamguard.core.files import read_sealed, read_text, updating, write_sealed
 
 if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
     from hamguard.models.store import Card
 
-app = typer.Typer(help="Build a search index, and look at one.", no_args_is_help=True)
+app = typer.Typer(help="Build a search index, add to it, remove from it, and look at it.", no_args_is_help=True)
 
 ORIGIN = "origin.json"
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("model", "modality"), (str,)),
+    **dict.fromkeys(("data", "own_data", "data_root", "protocol"), (str, NoneType)),
+    "everything": (bool,),
+}
+"""What `origin.json` says, and of which type."""
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """Where the codes of a folder came from: model, data, protocol; empty where that was not written down."""
+    """Where the codes of a folder came from: model, data, protocol; empty where that was not written down.
+
+    Raises:
+        DamagedError: it was, and is not as it was written.
+    """
+    path = folder / ORIGIN
     try:
-        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_sealed(path, "origin", old=lambda found: set(found) <= set(KINDS))
+    except MissingFileError:
         return {}
-    return content if isinstance(content, dict) else {}
+    for key, value in content.items():
+        if not isinstance(value, KINDS.get(key, ())):
+            raise DamagedError(path, f"{key} cannot be {json.dumps(value, ensure_ascii=False)[:60]}")
+    return content
 
 
 def write_origin(
@@ -54,7 +70,7 @@ def write_origin(
     facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() and not is_shipped(model) else model}
     facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
     facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
-    write_json(folder / ORIGIN, facts | {"everything": everything, "modality": modality})
+    write_sealed(folder / ORIGIN, facts | {"everything": everything, "modality": modality})
 
 
 @app.command("build")
@@ -111,16 +127,16 @@ def build(
     index = build_index(bank, engine=engine)
     index.save(out)
     if origin:
-        write_json(out / ORIGIN, origin)
+        write_sealed(out / ORIGIN, origin)
     elif path.suffix != ".npz":
         write_origin(out, source, card, data, data_root, protocol, everything, modality)
     _tell(out, as_json)
     for note in () if as_json else notes:
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
     if not as_json and (
         bank.model_hash or path.suffix != ".npz"
     ):  # codes from elsewhere have no model that reads a picture
-        typer.echo(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
+        tell(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
 
 
 def _encode(
@@ -157,6 +173,67 @@ def _encode(
     return bank, card
 
 
+@app.command("add")
+def add(
+    index: Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")],
+    codes: Annotated[Path, typer.Argument(help="Code bank (.npz) whose items are added.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Add the items of a code bank behind those of an index. Ids must be new; the bank must be of the same model.
+
+    [bold]Example[/bold]: hamguard index add index codes/query.npz
+    """
+    from hamguard.codes.bank import CodeBank
+    from hamguard.retrieval.index import open_index
+
+    bank = CodeBank.load(codes)
+    if len(bank) == 0:
+        raise RequestError(f"{codes} holds no codes")
+    with updating(index):
+        found = open_index(index)
+        if not bank.model_hash and found.model_hash:
+            raise StaleError(f"{index} belongs to model {found.model_hash}, {codes} does not say which model made it")
+        found.add(bank)
+        found.save(index)
+    _tell(index, as_json)
+
+
+@app.command("remove")
+def remove(
+    index: Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")],
+    ids: Annotated[list[str], typer.Argument(help="Ids to remove, or @FILE with one id a line.", metavar="IDS...")],
+    as_json: JsonOption = False,
+) -> None:
+    """Remove items from an index by their ids; an id that is not there is refused, and nothing is removed then.
+
+    [bold]Examples[/bold]:
+
+    hamguard index remove index 17 cats/1.jpg
+
+    hamguard index remove index @gone.txt
+    """
+    import numpy as np
+
+    from hamguard.retrieval.index import open_index
+
+    names = list(dict.fromkeys(name for word in ids for name in _ids_of(word)))
+    if not names:
+        raise RequestError("there is no id to remove")
+    with updating(index):
+        found = open_index(index)
+        if len(names) == len(found) and set(names) == set(found.ids.tolist()):
+            raise RequestError(f"these are all {len(found):,} items of {index}; an index keeps at least one")
+        found.remove(np.array(names))
+        found.save(index)
+    _tell(index, as_json)
+
+
+def _ids_of(word: str) -> list[str]:
+    if not word.startswith("@"):
+        return [word]
+    return [line for line in read_text(word[1:], "list of ids").splitlines() if line.strip()]
+
+
 @app.command("info")
 def info(
     index: Annotated[Path, typer.Argument(help="Index folder.")],
@@ -179,7 +256,7 @@ def _tell(folder: Path, as_json: bool) -> None:
         content = {key: value for key, value in vars(facts).items() if key != "ids"}
         print_json([{"index": str(folder), **content, "bytes": size, "origin": origin}])
         return
-    typer.echo(f"{folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {size:,} bytes")
-    typer.echo(f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}")
+    tell(f"{folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {size:,} bytes")
+    tell(f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}")
     if origin:
-        typer.echo(f"made with {origin.get('model')}, data {origin.get('data') or 'of that model'}")
+        tell(f"made with {origin.get('model')}, data {origin.get('data') or 'of that model'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,8 +36,10 @@ from hamguard.cli import (
     transfer,
     verify,
 )
+from hamguard.cli.common import say
 from hamguard.cli.memory import guarded, memory_line
 from hamguard.core.errors import HamguardError, RequestError, StoppedError
+from hamguard.core.shown import shown
 
 VERBS: dict[str, dict[str, Any]] = {
     "Learn and search": {
@@ -125,6 +128,13 @@ def check_words(words: Sequence[str]) -> None:
         raise RequestError(f"{where}: an empty text is no value; leave it out or fill it")
 
 
+def write_anything() -> None:
+    """Let both outputs write any name: what their encoding lacks, and bytes that were no UTF-8, become escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run() -> None:
     """Run the command line; every error is one readable line, with exit code 1 (run failed) or 2 (request was wrong)."""
     with guarded() as code:
@@ -136,6 +146,7 @@ def run() -> None:
 def _run() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("HAMGUARD_DEBUG"))
+    write_anything()
     sys.path.append(str(Path.cwd()))  # models of package.module:factory may stand here; last, so that they hide nothing
     code = 1
     try:
@@ -150,7 +161,7 @@ def _run() -> None:
         if debug:
             raise
         memory = memory_line(error)
-        typer.echo(f"hamguard: {memory or error}", err=True)
+        say(f"hamguard: {memory or error}")
         code = 1 if memory else error.exit_code
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()
@@ -158,15 +169,15 @@ def _run() -> None:
         if debug:
             raise
         said = memory_line(error) or f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        typer.echo(f"hamguard: {said}", err=True)
+        say(f"hamguard: {said}")
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own: unknown verb or option, a value that is no number
             line = _usage_line(error, arguments)
-            typer.echo(line, err=True, nl=bool(line))
+            typer.echo(shown(line), err=True, nl=bool(line))
             sys.exit(getattr(error, "exit_code", 2))
         if debug:
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         unexpected = f"unexpected {type(error).__name__}: {first} (add --debug for the traceback)"
-        typer.echo(f"hamguard: {memory_line(error) or unexpected}", err=True)
+        say(f"hamguard: {memory_line(error) or unexpected}")
     sys.exit(code)

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import print_json, print_table
+from hamguard.cli.common import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -48,7 +46,7 @@ def print_measures(found: Models, title: str) -> None:
     print_table(title, ("measure", "more robust", *found), table)
     notes = (note for one in found.values() for measured in one.values() for row in measured.rows for note in row.notes)
     for note in dict.fromkeys(notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
 
 
 def figure(line: Line) -> str:
@@ -100,7 +98,7 @@ def print_audits(lines: Mapping[str, Mapping[str, Line]], rows: Sequence[Row], f
     for note in dict.fromkeys(
         note for row in rows for note in row.notes if note.startswith(("audit:", "spearman-models:"))
     ):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
 
 
 def _rho(row: Row | None) -> str:

@@ -20,6 +20,7 @@ from hamguard.cli.common import (
     print_json,
     print_table,
     require_source,
+    tell,
 )
 from hamguard.core.errors import RequestError
 
@@ -161,7 +162,7 @@ def privacy(
         return
     _print(cells, dataset.title)
     if plot:
-        typer.echo(f"plot: {plot}")
+        tell(f"plot: {plot}")
 
 
 class Cell(NamedTuple):
@@ -192,9 +193,9 @@ def _print(cells: Sequence[Cell], title: str) -> None:
         ("protection", "method", "network", "bits", "seed", "trained on", *columns), lines,
     )  # fmt: skip
     for note in dict.fromkeys(note for cell in cells for row in cell.rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
     if "C->learned" in columns:
-        typer.echo(
+        tell(
             "Note: learned codes are those that ADSH found for its training pictures; that database is the training part"
         )
 

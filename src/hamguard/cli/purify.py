@@ -22,6 +22,7 @@ from hamguard.cli.common import (
     print_table,
     require_source,
     say,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) ->
         ],
     )  # fmt: skip
     for note in dict.fromkeys(note for row in rows for note in row.notes):
-        typer.echo(f"Note: {note}")
-    typer.echo(
+        tell(f"Note: {note}")
+    tell(
         "Only `worse of both` is a claim about security: for every query the stronger of the attack that does not know "
         "the purifier and the one through it."
     )

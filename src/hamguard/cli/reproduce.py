@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, print_table, say
+from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, print_table, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def reproduce(
     if judged.lines:
         print_table(title, HEAD, [_cells(line) for line in judged.lines])
     for relation in judged.relations:
-        typer.echo(f"{relation.verdict.upper()}: {relation.claim} ({relation.figures})")
-    typer.echo(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
+        tell(f"{relation.verdict.upper()}: {relation.claim} ({relation.figures})")
+    tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
 
 
 HEAD = ("setting", "published", "ours", "difference", "95% interval", "queries")

@@ -21,6 +21,7 @@ from hamguard.cli.common import (
     require_source,
     say,
     say_notes,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def print_sanity(done: Sane, *, as_json: bool = False) -> None:
         print_json_rows(done.rows)
         return
     words = {True: "passed", False: "FAILED", None: "left out"}
-    typer.echo("sanity of the defense")
+    tell("sanity of the defense")
     for check in done.checks:
-        typer.echo(f"{words[check.passed]:<9}{check.name:<16}{check.sentence}")
+        tell(f"{words[check.passed]:<9}{check.name:<16}{check.sentence}")
     made = [check for check in done.checks if check.passed is not None]
     if done.failed:
-        typer.echo(f"Do not quote this defense: {', '.join(done.failed)} failed.")
+        tell(f"Do not quote this defense: {', '.join(done.failed)} failed.")
     else:
-        typer.echo(f"All {len(made)} checks passed on {done.rows[0].n} queries.")
+        tell(f"All {len(made)} checks passed on {done.rows[0].n} queries.")

@@ -19,6 +19,7 @@ from hamguard.cli.common import (
     choose_device,
     print_json,
     say,
+    tell,
 )
 from hamguard.cli.train_cross import CROSS, train_cross
 from hamguard.core.errors import RequestError
@@ -177,14 +178,14 @@ def train(
     if not result.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     statistics = card.statistics
-    typer.echo(f"{out}: {card.title}, {card.backbone}, {card.bits} bits, {len(split.train):,} training pictures")
-    typer.echo(
+    tell(f"{out}: {card.title}, {card.backbone}, {card.bits} bits, {len(split.train):,} training pictures")
+    tell(
         f"codes: {statistics['distinct_codes']:,.0f} distinct, collision rate {statistics['collision_rate']:.3f}, "
         f"bit balance {statistics['bit_balance']:.3f}, bit correlation {statistics['bit_correlation']:.3f}, "
         f"quantization error {statistics['quantization_error']:.4f}"
     )
     for note in (*dataset.notes, *split.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
     name = shlex.quote(str(out))
     labeled = bool(dataset.labels.any())
-    typer.echo(f"Next: hamguard evaluate {name}" if labeled else f"Next: hamguard index build {name} --out index")
+    tell(f"Next: hamguard evaluate {name}" if labeled else f"Next: hamguard index build {name} --out index")

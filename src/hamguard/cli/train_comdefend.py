@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.cli.common import Bar, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -67,12 +65,12 @@ def _report(result: TrainedComDefend, out: Path, *, as_json: bool) -> None:
     if not result.fresh:
         say(f"{out} holds the finished networks of this very run; nothing was trained (--restart trains again).")
     kind = "gray" if card.channels == 1 else "color"
-    typer.echo(f"{out}: ComDefend, width {card.width:g}, {kind} pictures, {card.data['train']:,} training pictures")
+    tell(f"{out}: ComDefend, width {card.width:g}, {kind} pictures, {card.data['train']:,} training pictures")
     last = card.history[-1]
-    typer.echo(
+    tell(
         f"last epoch: RMSE {100 * last['mse'] ** 0.5:.2f} (x 100) between clean and purified training pictures, "
         f"{last['seconds']:,.0f} s in all"
     )
     for note in card.data["notes"]:
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard purify MODEL --with {shlex.quote(f'comdefend:{out}')}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard purify MODEL --with {shlex.quote(f'comdefend:{out}')}")

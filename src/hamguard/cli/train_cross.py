@@ -6,9 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.cli.common import Bar, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 CROSS = ("dcmh", "ssah")
@@ -64,14 +62,14 @@ def train_cross(
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     facts, texts = done.card.statistics, done.text_card.texts
-    typer.echo(
+    tell(
         f"{out}: {done.card.title}, {done.card.backbone}, {done.card.bits} bits, {texts.get('training', 0):,} training pairs"
     )
-    typer.echo(
+    tell(
         f"vocabulary: {len(done.text_card.words):,} terms of up to {done.text_card.ngrams} words, "
         f"such as {', '.join(done.text_card.words[:5])}"
     )
-    typer.echo(
+    tell(
         f"codes: {facts['distinct_codes']:,.0f} distinct of pictures, {facts['text_distinct_codes']:,.0f} of texts; "
         f"a picture and its text agree in {facts['pairs_agreeing_bits']:.1%} of the bits"
     )
@@ -80,7 +78,7 @@ def train_cross(
         ("unknown_words_only", "have only words outside the vocabulary"),
     ):
         if texts.get(key):
-            typer.echo(f"Note: {texts[key]:,} training pictures {what} and were left out")
+            tell(f"Note: {texts[key]:,} training pictures {what} and were left out")
     for note in (*dataset.notes, *split.notes):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard evaluate {shlex.quote(str(out))}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard evaluate {shlex.quote(str(out))}")

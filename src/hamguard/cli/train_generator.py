@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes
+from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -81,14 +79,12 @@ def _report(result: TrainedGenerator, out: Path, victim: str, *, as_json: bool) 
         say(f"{out} holds the finished generator of this very run; nothing was trained (--restart trains again).")
     size = f"{card.norm} {card.eps * 255:g}/255" if card.eps and card.norm == "linf" else f"{card.norm} {card.eps}"
     budget = "soft budget" if card.budget == "soft" else f"hard budget {size}"
-    typer.echo(
-        f"{out}: ProS-GAN, width {card.width}, {budget}, {card.bits} bits, {card.data['train']:,} training pictures"
-    )
+    tell(f"{out}: ProS-GAN, width {card.width}, {budget}, {card.bits} bits, {card.data['train']:,} training pictures")
     last = card.history[-1]
-    typer.echo(
+    tell(
         f"last epoch: {last['right_bits']:.1%} of the prototype's bits are right on training pictures, "
         f"RMSE {100 * last['rmse']:.2f} (x 100), {sum(one['seconds'] for one in card.history[-1:]):,.0f} s in all"
     )
     for note in card.data["notes"]:
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard attack {shlex.quote(victim)} --method prosgan --generator {shlex.quote(str(out))}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard attack {shlex.quote(victim)} --method prosgan --generator {shlex.quote(str(out))}")

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from hamguard.cli.common import Bar, choose_device, print_json, say
+from hamguard.cli.common import Bar, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -77,14 +75,14 @@ def _report(result: TrainedProtector, out: Path, *, as_json: bool) -> None:
         say(f"{out} holds the finished protector of this very run; nothing was trained (--restart trains again).")
     last = card.history[-1]
     game = {"one-step": "one-step game", "two-step": "two-step game", "frozen": "frozen surrogate"}
-    typer.echo(
+    tell(
         f"{out}: PPL (Zhang, Huang, Xu, AAAI 2021), {game[str(card.settings['game'])]}, width {card.width}, "
         f"eps {card.eps:.4g} ({card.eps * 255:.1f} of 255 levels), {card.data['train']:,} training pictures"
     )
-    typer.echo(
+    tell(
         f"last epoch: {100 * last['moved_bits']:.0f}% of the surrogate's bits move, {last['seconds']:,.0f} s in all; "
         f"surrogate: {', '.join(card.surrogate_names)}"
     )
     for note in (*card.notes, *card.data["notes"]):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Next: hamguard protect PHOTOS PROTECTED --protector {shlex.quote(str(out))}")
+        tell(f"Note: {note}")
+    tell(f"Next: hamguard protect PHOTOS PROTECTED --protector {shlex.quote(str(out))}")

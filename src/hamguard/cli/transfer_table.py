@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 
 from hamguard.cli.attack_table import eps_text
-from hamguard.cli.common import print_table
+from hamguard.cli.common import print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.types import Floats
@@ -48,7 +47,7 @@ def print_transfer(found: Transfer) -> None:
     scores = [[short[name], *_cells(line)] for name, line in zip(matrix.sources, matrix.scores, strict=True)]
     print_table("transfer score: 0 no effect, 1 as good as the attack on the column's model itself", columns, scores)
     for note in dict.fromkeys(note for row in found.rows for note in row.notes):
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
 
 
 def _cells(values: Floats) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from hamguard.core.digests import digest_array
 from hamguard.core.errors import DamagedError, RequestError
-from hamguard.core.files import SEAL, digest_arrays, open_ordinary
+from hamguard.core.files import SEAL, digest_arrays, open_ordinary, read_sealed, write_sealed
 from hamguard.core.types import Array
 
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, OverflowError, RuntimeError, SyntaxError,
@@ -98,6 +99,28 @@ def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, 
         if held is None or held.shape != () or str(held) != digest_arrays(arrays):
             raise DamagedError(path, "its arrays are not those that were written")
     return arrays
+
+
+def seal_array(path: Path, digest: str) -> None:
+    """Write the hash of the array in a `.npy` file beside it, so that `map_array` can tell it from a damaged one.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_sealed(path.with_suffix(".json"), {"array": digest})
+
+
+def map_array(path: Path) -> tuple[Array, str] | None:
+    """The array of a `.npy` file, mapped into memory, with its hash; None where it is absent, incomplete or damaged."""
+    try:
+        wanted = read_sealed(path.with_suffix(".json"), "hash of an array")["array"]
+        with open_ordinary(path, "array"):
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        return (mapped, str(wanted)) if digest_array(mapped) == wanted else None
+    except MemoryError:
+        raise
+    except Exception:  # a damaged header makes the reader raise almost anything
+        return None
 
 
 def _first_line(error: BaseException) -> str:

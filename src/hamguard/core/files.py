@@ -148,20 +148,22 @@ def read_json(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> dict[s
     return content
 
 
-def read_sealed(path: Path | str, what: str, *, old: Callable[[dict[str, Any]], bool] | None = None) -> dict[str, Any]:
+def read_sealed(
+    path: Path | str, what: str, *, old: Callable[[dict[str, Any]], bool] | None = None, limit: int = TEXT_LIMIT
+) -> dict[str, Any]:
     """What `write_sealed` wrote, without its seal.
 
     Args:
         path: the file.
         what: how errors call what should lie there.
         old: whether content without any seal is of a format that had none.
+        limit: most bytes that it may have.
 
     Raises:
         DamagedError: damaged, changed after it was written, or without a seal.
         RequestError: as `read_bytes`.
     """
-    content = read_json(path, what)
-    return check_seal(content, path, old=old)
+    return check_seal(read_json(path, what, limit=limit), path, old=old)
 
 
 def check_seal(
@@ -177,20 +179,18 @@ def check_seal(
         if old is not None and old(rest):
             return rest
         raise DamagedError(path, f"it has no {SEAL}, or an older hamguard wrote it; make it again")
-    if content[SEAL] != _seal_of(rest):
+    from hamguard.core.digests import digest_json  # here and below: `--help` waits for no array library
+
+    if content[SEAL] != digest_json(rest):
         raise DamagedError(path, "its content was changed after it was written")
     return rest
 
 
-def _seal_of(content: dict[str, Any]) -> str:
-    from hamguard.core.digests import digest_json  # here and below: `--help` waits for no array library
-
-    return digest_json(json.loads(json.dumps(content)))  # as it is read again: text keys, lists for tuples
-
-
 def seal(content: dict[str, Any]) -> dict[str, Any]:
     """A JSON object with its seal, as the last key."""
-    return {**content, SEAL: _seal_of(content)}
+    from hamguard.core.digests import digest_json
+
+    return {**content, SEAL: digest_json(json.loads(json.dumps(content)))}  # as it is read: text keys, no tuples
 
 
 def write_sealed(path: Path | str, content: dict[str, Any]) -> None:
@@ -200,6 +200,26 @@ def write_sealed(path: Path | str, content: dict[str, Any]) -> None:
         RunError: the file cannot be written.
     """
     write_json(path, seal(content))
+
+
+@contextlib.contextmanager
+def updating(folder: Path | str) -> Iterator[None]:
+    """Hold a folder while it is read, changed and written, so that of two that change it at once neither change is lost.
+
+    Raises:
+        MissingFileError: there is no such folder.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise MissingFileError(f"no folder at {folder}") from error
+    try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network disks know no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hamguard import __version__
-from hamguard.core.errors import RequestError
-from hamguard.core.files import open_ordinary, write_text
+from hamguard.core.archives import memory_bytes
+from hamguard.core.digests import digest_bytes, digest_json
+from hamguard.core.errors import DamagedError, RequestError
+from hamguard.core.files import SEAL, open_ordinary, read_bytes, write_text
+from hamguard.core.shown import shown
 
 LONGEST = 8 << 20
 """Bytes of one row; a longer line is none."""
+_HALF = re.compile("[\ud800-\udfff]")
 DEEPEST = 32  # objects and lists inside each other that a fact of a row may have
 
 
@@ -77,17 +82,51 @@ class Row:
     notes: tuple[str, ...] = ()
 
     def json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """One line of JSON; bytes of a name that were no UTF-8 stand in it as escapes that people can read."""
+        text = json.dumps(asdict(self), ensure_ascii=False)
+        return _HALF.sub(lambda found: shown(found.group()).replace("\\", "\\\\"), text)
 
 
-def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
+def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any] | None = None) -> None:
     """Write rows as `rows.jsonl`.
+
+    Args:
+        path: the file.
+        rows: one a line.
+        seal: where given, a last line keeps these facts and the hash of the lines above it.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_text(path, "".join(row.json() + "\n" for row in rows))
+    text = "".join(row.json() + "\n" for row in rows)
+    if seal is not None:
+        text += json.dumps({SEAL: _digest_of(text.encode("utf-8", "backslashreplace"), seal), **seal}) + "\n"
+    write_text(path, text)
+
+
+_SEAL_LINE = json.dumps({SEAL: ""})[:-2].encode()  # what the last line of a sealed file begins with
+
+
+def _digest_of(lines: bytes, facts: Mapping[str, Any]) -> str:
+    return digest_bytes(lines, digest_json(dict(facts)).encode())
+
+
+def read_sealed_rows(path: Path | str) -> tuple[list[Row], dict[str, Any]]:
+    """Rows that `write_rows` sealed, and the facts in the seal.
+
+    Raises:
+        DamagedError: they are not what was written, or have no seal.
+        RequestError: as `read_rows`.
+    """
+    lines, _, last = read_bytes(path, "rows", limit=memory_bytes()).removesuffix(b"\n").rpartition(b"\n")
+    try:
+        facts = json.loads(last)
+        held = facts.pop(SEAL)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(path, f"its last line is no {SEAL} of the others") from error
+    if held != _digest_of(lines + b"\n" if lines else b"", facts):
+        raise DamagedError(path, "its rows were changed after they were written")
+    return read_rows(path), facts
 
 
 def read_rows(path: Path | str) -> list[Row]:
@@ -107,7 +146,7 @@ def read_rows(path: Path | str) -> list[Row]:
             where = f"{path}, line {number}"
             if len(line) > LONGEST:
                 raise RequestError(f"{where}: longer than {LONGEST:,} bytes, no row")
-            if line.strip():
+            if line.strip() and not line.startswith(_SEAL_LINE):
                 try:
                     rows.append(_row(line, where, shared))
                 except UnicodeEncodeError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 _ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that turn the direction of writing, line ends of all kinds, and bytes that were no UTF-8."""
@@ -26,3 +28,13 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode() if not 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
+
+
+def json_line(value: Any, encoding: str | None = "utf-8") -> str:
+    r"""A JSON value in one line in which nothing moves a cursor, and which any encoding of the output can write.
+
+    >>> print(json_line({"file": "caf\udce9 \x9b2J"}))
+    {"file": "caf\udce9 \u009b2J"}
+    """
+    plain = (encoding or "").lower().replace("-", "").replace("_", "") not in ("utf8", "utf8sig")
+    return _ACTIVE.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(value, ensure_ascii=plain))

@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from hamguard.core.archives import map_array, seal_array
 from hamguard.core.digests import digest_array, digest_bytes
 from hamguard.core.errors import ImageError
-from hamguard.core.files import read_json, replacing, write_json
+from hamguard.core.files import replacing
 from hamguard.core.types import Bytes
 from hamguard.data.dataset import ImageStore
 from hamguard.images.io import MAX_PIXELS, Probe, decode, probe
@@ -85,19 +86,16 @@ def decode_all(
         mapped.flush()
         digest = digest_array(mapped)
         del mapped
-    write_json(path.with_suffix(".json"), {"digest": digest, "pictures": shape[0]})
+    seal_array(path, digest)
     store = _load(path)
     assert store is not None  # written a moment ago
     return store
 
 
 def _load(path: Path) -> ImageStore | None:
-    """The cached pictures, or None where the cache is absent or incomplete."""
-    try:
-        digest = str(read_json(path.with_suffix(".json"), "cache entry")["digest"])
-        return ImageStore(np.load(path, mmap_mode="r"), known_digest=digest)
-    except (OSError, ValueError, KeyError):  # a damaged entry is decoded again
-        return None
+    """The cached pictures, or None where the cache is absent, incomplete or damaged."""
+    found = map_array(path)
+    return ImageStore(found[0], known_digest=found[1]) if found else None
 
 
 def _shape(names: Sequence[str], read: Callable[[int], bytes], size: int | None, max_pixels: int) -> tuple[int, ...]:

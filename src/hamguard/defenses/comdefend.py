@@ -23,7 +23,7 @@ from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.files import write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
@@ -203,7 +203,7 @@ def train_comdefend(
         dataset.images.channels, settings.width, settings.noise, torch_generator(request.seed, "comdefend")
     ).to(device)
     task = ComDefendTask(net, dataset.images, split.train, penalty=settings.penalty, views=recipe.augment)
-    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json")})
+    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json")})
     history = fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
     card = save_comdefend(
         net, folder,

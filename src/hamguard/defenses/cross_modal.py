@@ -34,7 +34,7 @@ from hamguard.core.archives import read_npz
 from hamguard.core.asked import Asked
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
-from hamguard.core.files import replacing, write_json
+from hamguard.core.files import write_npz, write_sealed
 from hamguard.core.types import Array
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import data_facts
@@ -43,6 +43,7 @@ from hamguard.defenses.inner import adversaries, at_rest
 from hamguard.hashing.cross_modal import cross_method
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, load_cross, load_parts
+from hamguard.models.folders import from_card
 from hamguard.models.folding import folded
 from hamguard.models.store import CARD, Card
 from hamguard.training.cross_request import with_batch
@@ -181,13 +182,13 @@ def harden_cross(
         (folder / MADE).unlink(missing_ok=True)
     kept, _ = kept_pairs(dataset, split.train, model.vocabulary, drop=True)
     check_labels(dataset, kept, card.method)
-    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "parent": parent})
+    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "parent": parent})
     model.to(device)
     model.image.to(memory_format=torch.channels_last)
     pairs = pairs_of(dataset, kept, model.vocabulary)
     if request.method != "minmax":
         pairs = _in_front(request, model, pairs, folder, run, device)
-    ask = cross_method(card.method)(**card.settings)
+    ask = from_card(cross_method(card.method), card.settings)
     recipe = with_batch(request.training, len(pairs))
     task = TASKS[card.method](
         model, pairs, ask, head_lr_factor=recipe.head_lr_factor, views=recipe.augment, seed=card.seed
@@ -250,7 +251,7 @@ def _made(
 ) -> tuple[Array, Array]:
     """Static adversaries of the first m pairs, kept beside the run so that a resumed one has the same."""
     if path.is_file():
-        arrays = read_npz(path, "adversaries")
+        arrays = read_npz(path, "adversaries", sealed=True)
         if str(arrays.get("run")) == run:
             return arrays["pixels"], arrays["bags"]
     ask = request.settings
@@ -275,8 +276,7 @@ def _made(
     for p, flag in zip(model.parameters(), was, strict=True):
         p.requires_grad_(flag)
     found = np.concatenate(pixels), np.concatenate(bags)
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, pixels=found[0], bags=found[1], run=np.array(run))
+    write_npz(path, {"pixels": found[0], "bags": found[1], "run": np.array(run)})
     return found
 
 

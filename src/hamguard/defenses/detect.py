@@ -14,7 +14,6 @@ above its own bound (`Detector.bounds`).
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +30,7 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, RunError, StaleError
-from hamguard.core.files import write_json
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.models.store import AnyModel
@@ -234,12 +233,12 @@ class Detector:
             RunError: the file cannot be written.
         """
         facts: dict[str, Any] = {
-            "format": 1, "model": self.bank.model_hash, "neighbors_hash": self.bank.digest, "neighbors": self.k, "rate": self.rate,
+            "format": 2, "model": self.bank.model_hash, "neighbors_hash": self.bank.digest, "neighbors": self.k, "rate": self.rate,
             "threshold": self.threshold, "level": self.level, "seed": self.seed,
             "criteria": {name: row.tolist() for name, row in zip(self.names, self.clean, strict=True)},
             "bounds": dict(zip(self.names, self.bounds.tolist(), strict=True)),
         }  # fmt: skip
-        write_json(path, facts)
+        write_sealed(path, facts)
 
     @classmethod
     def load(cls, path: Path | str, bank: CodeBank) -> Detector:
@@ -253,11 +252,8 @@ class Detector:
             RequestError: the file is missing or damaged.
             StaleError: it was made for another model, or with other neighbors.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise RequestError(f"no detector at {path}")
+        facts = read_sealed(path, "detector")
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
             made_for, made_with = str(facts["model"]), str(facts["neighbors_hash"])
             names, rows = tuple(facts["criteria"]), list(facts["criteria"].values())
             clean = np.array(rows, dtype=np.float64)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hamguard.core.errors import CollapseError, RequestError, RunError
-from hamguard.core.files import write_json
+from hamguard.core.errors import CollapseError, DamagedError, RequestError, RunError
+from hamguard.core.files import read_text, write_sealed
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import data_facts
 from hamguard.data.split import Split
@@ -18,6 +18,7 @@ from hamguard.defenses.keep import Keep
 from hamguard.defenses.request import HardenRequest
 from hamguard.defenses.task import Defense
 from hamguard.hashing.objective import REGISTRY, Objective, Settings, objective_type
+from hamguard.models.folders import from_card
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
 from hamguard.training.distributed import World, join_world, wait
@@ -101,7 +102,7 @@ def harden(
     task = new_defense(request, model.to(device), card, dataset, split, world=world)
     if world.leads:
         told = {"request": request.model_dump(mode="json"), "parent": parent, "processes": world.size}
-        write_json(folder / RUN, {"run": run, **told})
+        write_sealed(folder / RUN, {"run": run, **told})
     history = fit(task, request.training, seed=request.seed, folder=folder, run=run, world=world, progress=progress)
     task.finish()
     facts = _facts(request, task, card, parent, dataset, split)
@@ -156,7 +157,7 @@ def new_objective(
     if not labeled:
         raise RequestError(f"{dataset.name} has no labels; objective {name} needs them, keep does not")
     kind = objective_type(name)
-    settings = kind.settings_type(**card.settings) if name == card.method else kind.settings_type()
+    settings = from_card(kind.settings_type, card.settings) if name == card.method else kind.settings_type()
     return kind(settings, bits=model.bits, labels=labels, seed=card.seed)
 
 
@@ -185,5 +186,8 @@ def _facts(
 def _read(folder: Path) -> Hardened:
     """What a finished run left."""
     model, card = load_folder(folder)
-    lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
-    return Hardened(model, card, tuple(json.loads(line) for line in lines), fresh=False)
+    try:
+        history = tuple(json.loads(line) for line in read_text(folder / HISTORY, "history").splitlines())
+    except ValueError as error:
+        raise DamagedError(folder / HISTORY, "a line of it is no JSON object") from error
+    return Hardened(model, card, history, fresh=False)

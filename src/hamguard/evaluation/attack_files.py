@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hamguard.core.digests import digest_file
-from hamguard.core.errors import ImageError, RequestError, RunError, StaleError
-from hamguard.core.files import write_json
+from hamguard.core.errors import DamagedError, ImageError, RequestError, RunError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.evaluation.attack_run import AttackedPictures
 from hamguard.images.io import decode, encode
@@ -39,15 +38,16 @@ def check_folder(folder: Path, key: str, *, restart: bool) -> None:
         )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def _read_manifest(folder: Path, *, restart: bool = False) -> dict[str, Any] | None:
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RequestError(f"{path} is damaged; give another folder, or --restart to replace it") from error
-    return content if isinstance(content, dict) else {}
+        return read_sealed(path, "manifest")
+    except DamagedError as error:
+        if restart:
+            return {}
+        raise RequestError(f"{error}; give another folder, or --restart to replace it") from error
 
 
 def file_names(ids: Array) -> list[str]:
@@ -83,7 +83,7 @@ def write_pictures(folder: Path, pixels: Bytes, ids: Array) -> Bytes:
     Raises:
         RunError: a file cannot be written, or does not give back what was written.
     """
-    for entry in (_read_manifest(folder) or {}).get("pictures", []):
+    for entry in (_read_manifest(folder, restart=True) or {}).get("pictures", []):
         (folder / Path(str(entry["file"])).name).unlink(missing_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     gray, out = pixels.ndim == 3, np.empty_like(pixels)
@@ -115,7 +115,7 @@ def write_manifest(folder: Path, ids: Array, facts: dict[str, Any], each: list[d
         {"file": name, "id": str(item), "sha256": digest_file(folder / name), **more}
         for name, item, more in zip(file_names(ids), ids, each, strict=True)
     ]
-    write_json(folder / MANIFEST, {**facts, "pictures": files})
+    write_sealed(folder / MANIFEST, {**facts, "pictures": files})
 
 
 def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None:

@@ -18,7 +18,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError, StoppedError
-from hamguard.core.files import replacing
+from hamguard.core.files import write_npz
 from hamguard.core.types import Bytes, Floats, Ints
 from hamguard.data.dataset import Dataset
 from hamguard.evaluation.attack_plan import AttackPlan, describe
@@ -158,8 +158,7 @@ def forget(work: Path) -> None:
 
 
 def _keep(path: Path, part: dict[str, Any]) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **part)
+    write_npz(path, part)
 
 
 def _kept(path: Path, count: int) -> dict[str, Any] | None:
@@ -167,7 +166,7 @@ def _kept(path: Path, count: int) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        arrays = read_npz(path, "attacked pictures")
+        arrays = read_npz(path, "attacked pictures", sealed=True)
     except RequestError:
         return None
     whole = all(name in arrays for name in KEPT) and len(arrays["pixels"]) == count

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hamguard import __version__
-from hamguard.core.archives import read_npz
-from hamguard.core.digests import digest_json
+from hamguard.core.digests import digest_file, digest_json
 from hamguard.core.errors import RequestError, StoppedError
-from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.core.rows import Row, read_rows, read_sealed_rows, write_rows
 from hamguard.training.distributed import World, wait
 
 Told = Callable[[str], None]
@@ -56,11 +55,11 @@ class Cells:
             name: what people call it.
             facts: everything that decides the result, as JSON.
             work: makes the rows, and what lies beside them.
-            beside: files that belong to the cell; where one is gone, or is a damaged `.npz`, it is worked out again.
+            beside: files that belong to the cell; where one is gone or changed, it is worked out again.
         """
         self.check()
         path = self.path(name, facts)
-        found = self._kept(path) if all(_is_whole(one) for one in beside) else None
+        found = _kept(path, beside)
         wait(self.world)  # nobody writes before everybody has looked
         if found is not None:
             self.told(f"{name}: kept")
@@ -68,25 +67,16 @@ class Cells:
         self.told(name)
         rows = list(work())
         if self.world.leads:
-            write_rows(path, rows)
+            write_rows(path, rows, seal={"beside": {one.name: digest_file(one) for one in beside}})
         wait(self.world)
         return read_rows(path)  # what a second run would see
 
-    def _kept(self, path: Path) -> list[Row] | None:
-        """Rows of a finished cell; None where there are none, or they are damaged."""
-        if not path.is_file():
-            return None
-        try:
-            return read_rows(path) or None
-        except RequestError:
-            return None
 
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file lies there and, where it holds arrays, can be read."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return False
+def _kept(path: Path, beside: Sequence[Path]) -> list[Row] | None:
+    """Rows of a finished cell; None where there are none, or they or what lies beside them are not what was written."""
     try:
-        return path.suffix != ".npz" or bool(read_npz(path, "figures of queries"))
-    except RequestError:
-        return False
+        rows, facts = read_sealed_rows(path)
+        held = {one.name: digest_file(one) for one in beside}
+    except (RequestError, OSError):
+        return None
+    return rows if rows and facts.get("beside") == held else None

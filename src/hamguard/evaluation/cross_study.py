@@ -7,7 +7,6 @@ goes on from its checkpoint.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from hamguard.attacks.threat import Linf
 from hamguard.attacks.words import WordEdits
 from hamguard.core.archives import read_npz
 from hamguard.core.errors import RequestError
-from hamguard.core.files import replacing, write_text
+from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
@@ -141,7 +140,7 @@ def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
     grounds = {name: study.ground(name) for name in names}
     for source in names:
         for side, attack in _attacks(study.recipe, study.recipe.attack.steps):
-            made = read_npz(_kept(study, grounds[source], side, attack), "attacked items")
+            made = read_npz(_kept(study, grounds[source], side, attack), "attacked items", sealed=True)
             for target in names:
                 own, other = (grounds[name].model.vocabulary.digest for name in (source, target))
                 if target == source or (side == "text" and own != other):
@@ -186,21 +185,21 @@ def _facts(ground: CrossGround, *more: Any) -> list[Any]:
 def _searched(study: Study, ground: CrossGround) -> list[Row]:
     """Clean rows of the four searches, and their curves beside."""
     path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
-    if not path.is_file():
-        write_text(path, _curves(ground, ground.query))
+    if _lacks(path):
+        write_sealed(path, _curves(ground, ground.query))
     rows = study.cells.rows(
         f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
     )
     return rows + study.cells.rows(f"{ground.name}-agreement", _facts(ground), lambda: [agreement_row(ground)])
 
 
-def _curves(ground: CrossGround, query: Any) -> str:
+def _curves(ground: CrossGround, query: Any) -> dict[str, Any]:
     recall, at = cross_curves(query, ground.database, seed=ground.seed)
 
     def plain(curves: Any) -> dict[str, list[list[float]]]:
         return {task: [np.round(x, 6).tolist(), np.round(y, 6).tolist()] for task, (x, y) in curves.items()}
 
-    return json.dumps({"precision_recall": plain(recall), "precision_at": plain(at)})
+    return {"precision_recall": plain(recall), "precision_at": plain(at)}
 
 
 def _kept(study: Study, ground: CrossGround, side: Modality, attack: Any) -> Path:
@@ -235,14 +234,22 @@ def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: boo
 
 def _attacked_curves(study: Study, ground: CrossGround, side: Modality, kept: Path) -> None:
     path = kept.with_suffix(".json")
-    if not path.is_file() and kept.is_file():
-        bank = codes_of(ground, side, read_npz(kept, "attacked items")["made"])
-        write_text(path, _curves(ground, {**ground.query, side: bank}))
+    if _lacks(path) and kept.is_file():
+        bank = codes_of(ground, side, read_npz(kept, "attacked items", sealed=True)["made"])
+        write_sealed(path, _curves(ground, {**ground.query, side: bank}))
+
+
+def _lacks(path: Path) -> bool:
+    """Whether curves are not there, or damaged."""
+    try:
+        read_sealed(path, "curves")
+    except RequestError:
+        return True
+    return False
 
 
 def _keep(path: Path, found: CrossAttacked, mark: int) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, made=found.made[mark], distance=found.distance[mark])
+    write_npz(path, {"made": found.made[mark], "distance": found.distance[mark]})
 
 
 def _words(study: Study, ground: CrossGround, edits: Sequence[int]) -> list[Row]:

@@ -15,7 +15,7 @@ from hamguard.attacks.prosgan_game import Game, new_nets
 from hamguard.codes.binary import pack, sign
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.files import write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import training_facts
@@ -86,7 +86,7 @@ def train_generator(
         have, want = dataset.images.size, tuple(victim.size)
         raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
     task = new_task(request, victim, dataset, split, device)
-    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "victim": victim.digest})
+    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "victim": victim.digest})
     history = fit(task, request.training, seed=request.seed, folder=folder, run=run, progress=progress)
     settings = request.settings
     threat = settings.rules.threat

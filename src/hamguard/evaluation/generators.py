@@ -14,6 +14,7 @@ from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
 from hamguard.evaluation.attack_plan import AttackPlan
 from hamguard.evaluation.generator_request import GeneratorSettings
+from hamguard.models.folders import from_card
 from hamguard.models.generator_store import load_generator, read_generator_card
 from hamguard.models.store import AnyModel
 
@@ -39,7 +40,9 @@ def with_generator(attack: Any, plan: AttackPlan) -> Any:
     threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
     if plan.eps is None and plan.norm == "l2" and (threat is None or threat.norm != "l2"):
         raise RequestError(f"{plan.generator} was not trained for l2; leave out --threat")
-    training = GeneratorSettings(**{key: card.settings[key] for key in card.settings if key.startswith("prototype")})
+    training = from_card(
+        GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}
+    )
     return attack.of(
         generator, prototype, threat, digest=card.weights_hash, victim=card.victim, training=training.prototype
     )

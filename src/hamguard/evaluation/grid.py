@@ -20,7 +20,7 @@ from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError, RunError
-from hamguard.core.files import replacing
+from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
@@ -240,7 +240,7 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
         return rows
 
     rows = grid.cells.rows(name, facts, work, beside=[kept, *([sheet] if sheet.name else [])])
-    values = read_npz(kept, "figures of queries")["attacked"]
+    values = read_npz(kept, "figures of queries", sealed=True)["attacked"]
     grid.queries[ground.name, cell.name] = Queries(_main(rows, plan), rows, values)
     if sheet.name:
         grid.pictures.append((f"{ground.name} under {cell.name}: queries before and after, with their answers", sheet))
@@ -265,8 +265,7 @@ def _judged(found: Measured) -> CodeBank:
 def _keep_values(path: Path, ground: Ground, found: Measured, metric: str) -> None:
     bank = _judged(found)
     score = measure(*parse_metric(metric), bank, ground.database, distance_histograms(bank, ground.database))
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, attacked=score.values)
+    write_npz(path, {"attacked": score.values})
 
 
 def audit_cell(grid: Grid, ground: Ground) -> list[Row]:

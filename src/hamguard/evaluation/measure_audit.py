@@ -10,7 +10,6 @@ less lost.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from hamguard.core.archives import read_npz
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.digests import digest_file
+from hamguard.core.errors import DamagedError, RequestError, StaleError
+from hamguard.core.files import read_sealed
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Floats
@@ -74,7 +75,9 @@ def read_audit(folder: Path, ground: Ground) -> AuditOf:
         StaleError: the audit is of another model.
     """
     facts = _read_facts(folder)
-    arrays = read_npz(folder / ARRAYS, "audit")
+    if digest_file(folder / ARRAYS) != facts["arrays"]:
+        raise DamagedError(folder / ARRAYS, f"it is not the file that {FACTS} was written for")
+    arrays = read_npz(folder / ARRAYS, "audit", sealed=True)
     sizes = {name: arrays[name].shape for name in KEYS if name in arrays}
     if set(sizes) != set(KEYS) or len(set(sizes.values())) > 1 or arrays["ids"].ndim != 1:
         raise RequestError(
@@ -109,12 +112,12 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise RequestError(f"{folder} is no folder of `hamguard audit --out`: it has no {name}")
     path = folder / FACTS
+    facts = read_sealed(path, "audit")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
         found: dict[str, Any] = {name: str(facts[name]) for name in ("model_hash", "dataset", "norm")}
-        found["eps"] = float(facts["eps"])
+        found |= {"eps": float(facts["eps"]), "arrays": str(facts["files"][ARRAYS])}
     except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{path} is damaged: it needs model_hash, dataset, eps and norm") from error
+        raise RequestError(f"{path} is damaged: it needs model_hash, dataset, eps, norm and files") from error
     return found
 
 

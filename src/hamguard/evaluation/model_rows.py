@@ -48,8 +48,8 @@ def base_row(
 ) -> Row:
     """The facts that every row of this model on this split carries."""
     trained = None
-    if card and "split" in card.data:
-        trained = f"{card.data['name']}, {card.data['split']['train']:,} pictures"
+    if card and (known := card.data.get("split")):
+        trained = f"{card.data.get('name') or card.data.get('source')}, {known['train']:,} pictures"
     return Row(
         protocol=split.protocol,
         dataset=dataset.title,

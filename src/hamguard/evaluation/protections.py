@@ -18,7 +18,8 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Linf
-from hamguard.core.digests import digest_json
+from hamguard.core.archives import map_array, seal_array
+from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
 from hamguard.core.seeds import torch_generator
@@ -122,8 +123,8 @@ def protected_pictures(
     changes = [parse_view(text) for text in protection.views]
     threat, digest = Linf(protection.eps), f"{images.digest[:16]}-{protection.digest}-{digest_json(rows.tolist())[:16]}"
     kept = keep / f"{digest}.npy" if keep and (protection.slow or changes) else None
-    if kept and kept.is_file():
-        return ImageStore(np.load(kept, mmap_mode="r"), known_digest=digest)
+    if kept and (found := map_array(kept)) and found[0].shape == images.array.shape:
+        return ImageStore(found[0], known_digest=digest)
     out = images.pixels(slice(None))  # (N, H, W) or (N, H, W, 3)
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -137,6 +138,7 @@ def protected_pictures(
     if kept:
         with replacing(kept) as temporary, temporary.open("wb") as stream:
             np.save(stream, out)
+        seal_array(kept, digest_array(out))
     return ImageStore(out, known_digest=digest)
 
 

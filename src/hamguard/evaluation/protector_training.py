@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.files import write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import training_facts
@@ -79,7 +79,7 @@ def train_protector(
     if is_finished(folder, run, run_file=RUN, card_file=CARD, or_else=others, restart=restart):
         return TrainedProtector(load_protector(folder)[1], fresh=False)
     game = new_game(request, [net for _, net in surrogates], dataset, split, device)
-    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "surrogates": digests})
+    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "surrogates": digests})
     history = fit(game, request.training, seed=request.seed, folder=folder, run=run, progress=progress)
     notes = []
     if history[-1]["constant_batches"] > ALARM:

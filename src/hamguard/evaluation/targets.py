@@ -14,7 +14,6 @@ clean picture may score high already: the row of the clean picture under its tar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,8 @@ import numpy as np
 
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_array
-from hamguard.core.errors import RequestError
-from hamguard.core.files import write_json
+from hamguard.core.errors import MissingFileError, RequestError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Bytes
 
@@ -143,22 +142,24 @@ def save_targets(path: Path | str, targets: Targets, ids: Array, class_names: Se
         str(name): [class_names[int(c)] for c in np.flatnonzero(row)]
         for name, row in zip(ids, targets.labels, strict=True)
     }
-    write_json(path, {"rule": targets.rule, "seed": seed, "hash": targets.digest, "targets": listed})
+    write_sealed(path, {"rule": targets.rule, "seed": seed, "hash": targets.digest, "targets": listed})
 
 
 def read_targets(path: Path | str, ids: Array, class_names: Sequence[str], database: Bytes) -> Targets:
-    """Read a list that `save_targets` wrote.
+    """Read a list that `save_targets` wrote, or that another program made: then `targets` is all that it holds.
 
     Raises:
         RequestError: missing or damaged, a picture without a target, an unknown label, or one that no database item has.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RequestError(f"no target list at {path}; allowed: {', '.join(PROTOCOLS)}, label:NAME, or a saved list")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_sealed(path, "target list", old=lambda found: set(found) == {"targets"})
+    except MissingFileError as error:
+        raise RequestError(
+            f"no target list at {path}; allowed: {', '.join(PROTOCOLS)}, label:NAME, or a saved list"
+        ) from error
+    try:
         listed = {str(name): list(words) for name, words in content["targets"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{path} is not a target list: it needs an object `targets` of id to label names") from error
     missing = [str(name) for name in ids if str(name) not in listed]
     if missing:
@@ -168,7 +169,7 @@ def read_targets(path: Path | str, ids: Array, class_names: Sequence[str], datab
         for word in listed[str(name)]:
             labels[row, _class_number(str(word), class_names)] = 1
     _check_in_database(labels, database, class_names)
-    return Targets(labels, f"list {path.name}")
+    return Targets(labels, f"list {Path(path).name}")
 
 
 def choose_targets(

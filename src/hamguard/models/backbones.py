@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.files import open_ordinary
 from hamguard.models.small_nets import CifarResNet, conv2, conv8, dsh_net
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -154,10 +154,7 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
     Raises:
         RequestError: missing, a pickle (which could execute code), damaged, or with values that are not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RequestError(f"no weight file at {path}")
-    with path.open("rb") as stream:
+    with open_ordinary(path, "weight file") as stream:
         head = stream.read(9)
     # a safetensors file begins with the length of its header, whose first byte may be any, and then the header, a JSON object
     if head[:2] == b"PK" or (head[:1] == pickle.PROTO and head[8:] != b"{"):
@@ -167,8 +164,10 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
         )
     try:
         state = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise RequestError(f"{path} is not a readable safetensors file: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # its parser's own kinds, and a type of numbers that torch does not know
+        raise RequestError(f"{path} is not a readable safetensors file: {str(error).splitlines()[0]}") from error
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:

@@ -25,7 +25,7 @@ from hamguard import __version__
 from hamguard.core.digests import digest_state
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
-from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 
 MAPS = 12  # of the code, at every width
 ENCODER = (16, 32, 64, 128, 256, 128, 64, 32)  # between picture and code
@@ -113,7 +113,7 @@ class ComDefendCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: Literal[1, 2] = FORMAT
     kind: Literal["comdefend"] = "comdefend"
     width: float = Field(gt=0, le=MAX_WIDTH)
     channels: Literal[1, 3]
@@ -165,7 +165,6 @@ def load_comdefend(folder: Path | str) -> tuple[ComDefend, ComDefendCard]:
     """
     card = read_comdefend_card(folder)
     state = read_safetensors(Path(folder) / WEIGHTS)
-    net = ComDefend(card.channels, card.width, card.noise)
-    take_weights(net, state, folder)
+    net = with_weights(lambda: ComDefend(card.channels, card.width, card.noise), state, folder)
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
@@ -18,7 +17,7 @@ from hamguard import __version__
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.models.backbones import read_safetensors
-from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.folders import FORMAT, check_weights, read_card_file, take_weights, with_weights, write_folder
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD as IMAGE_CARD
 from hamguard.models.store import MAX_BITS, Card, load_folder, save_model
@@ -47,7 +46,7 @@ class TextCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: Literal[1, 2] = FORMAT
     kind: Literal["mlp", "multi-scale"]
     words: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(min_length=1, max_length=MAX_WORDS)
     ngrams: int = Field(ge=1, le=5)
@@ -138,9 +137,11 @@ def load_cross(folder: Path | str) -> tuple[CrossModel, Card, TextCard]:
     image, card = load_folder(folder)
     missing = f"{folder} has no text side; cross-modal models: hamguard train --method dcmh (or ssah)"
     facts = read_card_file(folder / CARD, TextCard, missing)
-    with torch.device("meta"):  # a card may ask for more than the memory holds; only what the file holds is taken
-        text = TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features)
-    take_weights(text, read_safetensors(folder / WEIGHTS), folder, assign=True)
+    text = with_weights(
+        lambda: TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features),
+        read_safetensors(folder / WEIGHTS),
+        folder,
+    )
     check_weights(text.digest, facts.weights_hash, folder)
     if facts.partner and facts.partner != image.digest:
         raise StaleError(

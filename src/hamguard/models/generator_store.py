@@ -11,7 +11,7 @@ from hamguard import __version__
 from hamguard.core.digests import digest_state
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
-from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.prosgan import Generator, PrototypeNet
 from hamguard.models.store import MAX_BITS, Side
 
@@ -46,7 +46,7 @@ class GeneratorCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: Literal[1, 2] = FORMAT
     kind: Literal["prosgan"] = "prosgan"
     width: int = Field(ge=8, le=MAX_WIDTH, multiple_of=8)
     channels: Literal[1, 3]
@@ -111,13 +111,13 @@ def load_generator(folder: Path | str) -> tuple[Generator, PrototypeNet, Generat
     card = read_generator_card(folder)
     state = read_safetensors(Path(folder) / WEIGHTS)
     blank = torch_generator(0, "overwritten")
-    nets = (
-        Generator(card.channels, card.size, card.width, blank),
-        PrototypeNet(len(card.class_names), card.bits, blank),
-    )
-    for part, net in zip(PARTS, nets, strict=True):
-        own = {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
-        take_weights(net, own, folder)
+    own = [
+        {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+        for part in PARTS
+    ]
+    generator = with_weights(lambda: Generator(card.channels, card.size, card.width, blank), own[0], folder)
+    prototype = with_weights(lambda: PrototypeNet(len(card.class_names), card.bits, blank), own[1], folder)
+    for net in (generator, prototype):
         net.eval().requires_grad_(False)
     check_weights(digest_state(state), card.weights_hash, folder)
-    return *nets, card
+    return generator, prototype, card

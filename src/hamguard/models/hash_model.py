@@ -61,7 +61,9 @@ class HashModel(nn.Module):
         self.channels = channels
         self.inside = backbone_channels(name, channels)  # what the backbone takes
         self.backbone, self.features = build_backbone(name, channels, size, generator)
-        self.head = nn.Linear(self.features, bits, device="meta").to_empty(device="cpu")  # drawn below
+        self.head = nn.Linear(self.features, bits, device="meta")
+        if not torch.empty(0).is_meta:  # inside `torch.device("meta")` only shapes are asked for
+            self.head.to_empty(device="cpu")  # drawn below
         with torch.no_grad():  # framework default of nn.Linear, but drawn from our generator
             bound = self.features**-0.5
             for value in self.head.parameters():

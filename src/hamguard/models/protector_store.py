@@ -11,7 +11,7 @@ from hamguard import __version__
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import read_safetensors
-from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.protector import Protector
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 
@@ -42,7 +42,7 @@ class ProtectorCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: Literal[1, 2] = FORMAT
     channels: Literal[1, 3]
     width: Literal["small", "large"]
     eps: float = Field(gt=0, le=1)
@@ -95,8 +95,8 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     near = suggest(str(name), SHIPPED) or f"; shipped with hamguard: {', '.join(SHIPPED)}"
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
-    net = Protector(card.channels, card.width, card.eps)
-    take_weights(net, read_safetensors(folder / WEIGHTS), folder)
+    state = read_safetensors(folder / WEIGHTS)
+    net = with_weights(lambda: Protector(card.channels, card.width, card.eps), state, folder)
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hamguard import __version__
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import read_safetensors
-from hamguard.models.folders import check_weights, read_card_file, take_weights, write_folder
+from hamguard.models.folders import FORMAT, check_weights, first_fault, read_card_file, with_weights, write_folder
 from hamguard.models.foreign import MAX_SIDE, ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
 from hamguard.models.shipped import MODELS, PREFIX, is_shipped, model_place
@@ -23,6 +23,28 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 """Pixels; a card that asks for more is no card of ours and would only fill the memory."""
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+class _SplitFacts(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    train: int = Field(ge=0)
+
+
+class _DataFacts(BaseModel):
+    """What a card says of the data that the model learned from, where it says anything."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    source: str = ""
+    name: str = ""
+    split: _SplitFacts | None = None
+    protocol: str | None = None
+    split_seed: int = 0
+    size: Side | None = None
+    drop_duplicates: bool = False
+    notes: list[str] = []
+    class_names: list[str] = []
 
 
 class Card(BaseModel):
@@ -51,7 +73,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: Literal[1, 2] = FORMAT
     backbone: str
     bits: int = Field(ge=1, le=MAX_BITS)
     channels: Literal[1, 3]
@@ -72,6 +94,15 @@ class Card(BaseModel):
     statistics: dict[str, float] = {}
     history: str = "history.jsonl"
     version: str = __version__
+
+    @field_validator("data")
+    @classmethod
+    def _check_data(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            _DataFacts(**value)
+        except ValidationError as error:
+            raise ValueError(first_fault(error)) from error
+        return value
 
 
 def make_card(model: HashModel, **facts: Any) -> Card:
@@ -129,10 +160,13 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
     """
     card = read_card(folder)
     state = read_safetensors(model_place(folder) / WEIGHTS)
-    model = HashModel(
-        card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
-    )  # fmt: skip
-    take_weights(model, state, folder)
+    model = with_weights(
+        lambda: HashModel(
+            card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
+        ),
+        state,
+        folder,
+    )
     check_weights(model.digest, card.weights_hash, folder)
     return model.eval(), card
 

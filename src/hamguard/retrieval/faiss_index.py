@@ -17,14 +17,15 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import check_packed
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_bytes
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import write_bytes
+from hamguard.core.errors import MissingFileError, RequestError, StaleError
+from hamguard.core.files import read_bytes, write_bytes
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.retrieval.index import Ball, Found, IndexFacts
 
 TRAINING_ITEMS_PER_CELL = 39  # faiss warns below this: the cells would follow single items
 TRAINING_LIMIT = 64
 ABSENT = (1 << 40) - 1
+HEADER = 64 << 20  # more bytes than the centers of the cells and what the engine says of itself take
 SPARE = 16  # items fetched beyond 2 k from cells; where a tie is longer than that, a radius search finds it all
 
 
@@ -221,12 +222,7 @@ class FaissIndex:
             RequestError: no index there, or it is damaged.
             StaleError: it belongs to another model or split.
         """
-        facts = IndexFacts.load(folder, model_hash=model_hash, split_hash=split_hash)
-        path = Path(folder) / facts.file
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise RequestError(f"index {folder} is damaged: {facts.file} cannot be read: {error.strerror}") from error
+        facts, content = _read(Path(folder), model_hash, split_hash)
         if digest_bytes(content) != facts.file_hash:
             raise RequestError(
                 f"index {folder} is damaged: {facts.file} is not the file that index.json names; build it again"
@@ -237,7 +233,7 @@ class FaissIndex:
                 split = max(0, len(content) - 8 * facts.count)
                 content, numbers = content[:split], np.frombuffer(content[split:], dtype=np.int64)
             inner = faiss.deserialize_index_binary(np.frombuffer(content, dtype=np.uint8))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise RequestError(
                 f"index {folder} is damaged: {facts.file} does not fit index.json; build it again"
             ) from error
@@ -295,6 +291,23 @@ class FaissIndex:
         owner = np.repeat(np.arange(len(packed)), np.diff(limits))
         order = np.lexsort((places, distances, owner))
         return limits, distances[order], places[order]
+
+
+def _read(folder: Path, model_hash: str | None, split_hash: str | None) -> tuple[IndexFacts, bytes]:
+    """The facts of an index and its engine's file; begun again where a writer has replaced both in between.
+
+    Raises:
+        RequestError: no index there, or it is damaged.
+        StaleError: it belongs to another model or split.
+    """
+    while True:
+        facts = IndexFacts.load(folder, model_hash=model_hash, split_hash=split_hash)
+        usual = facts.count * (-(-facts.bits // 8) + 16)  # codes, and for cells two numbers an item
+        try:
+            return facts, read_bytes(folder / facts.file, "codes of an index", limit=2 * usual + HEADER)
+        except MissingFileError as error:
+            if IndexFacts.load(folder).file == facts.file:
+                raise RequestError(f"index {folder} is damaged: {facts.file} is missing; build it again") from error
 
 
 def _changed(facts: IndexFacts, **values: Any) -> IndexFacts:

@@ -1,22 +1,23 @@
 """A search index over packed codes: what every engine offers, and the facts that lie beside its file.
 
 An index folder holds the engine's own file, named by its content, and `index.json` with the facts of `IndexFacts`.
-The engine's file is written first and `index.json` last, so a folder always shows one complete index. Items are
-ranked by Hamming distance and then by age: of equally distant items the one added earlier stands first, and the same
-rule decides which of them are kept at the k-th place. So every exact engine gives the same answer.
+The engine's file is written first and `index.json` last, so a folder always shows one complete index, also to a reader beside
+a writer. `index.json` carries the hash of its own content, ids included, and of the engine's file. Items are ranked by Hamming
+distance and then by age: of equally distant items the one added earlier stands first, and the same rule decides which of
+them are kept at the k-th place. So every exact engine gives the same answer.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from hamguard.codes.bank import CodeBank
+from hamguard.core.archives import memory_bytes
 from hamguard.core.checks import check_choice
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import write_json
+from hamguard.core.errors import MissingFileError, RequestError, StaleError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.types import Array, Bytes, Ints
 
 FACTS = "index.json"
@@ -60,6 +61,10 @@ class Index(Protocol):
     @property
     def bits(self) -> int:
         """Code length K."""
+
+    @property
+    def model_hash(self) -> str:
+        """Hash of the model that made the codes; empty for foreign codes."""
 
     @property
     def ids(self) -> Array:
@@ -115,7 +120,7 @@ class IndexFacts:
         Raises:
             RunError: the folder cannot be written.
         """
-        write_json(folder / FACTS, asdict(self))
+        write_sealed(folder / FACTS, asdict(self))
 
     @classmethod
     def load(cls, folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> IndexFacts:
@@ -127,16 +132,14 @@ class IndexFacts:
         """
         path = Path(folder) / FACTS
         try:
-            content: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
+            content = read_sealed(path, "index", limit=memory_bytes() // 4)
+        except MissingFileError as error:
             raise RequestError(
                 f"no index at {folder}: there is no {FACTS}; build one with `hamguard index build`"
             ) from error
-        except (OSError, ValueError) as error:
-            raise RequestError(f"{path} cannot be read: {error}") from error
         kinds = {"bits": int, "count": int, "ids": list}
         names = [f.name for f in fields(cls)]
-        if not isinstance(content, dict) or sorted(content) != sorted(names):
+        if sorted(content) != sorted(names):
             raise RequestError(f"{path} is damaged: it must have the keys {', '.join(names)}")
         wrong = [name for name in names if not isinstance(content[name], kinds.get(name, str))]
         if wrong or not all(isinstance(i, str) for i in content["ids"]):

@@ -11,7 +11,7 @@ import torch
 
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import CollapseError, RequestError, RunError
-from hamguard.core.files import write_json
+from hamguard.core.files import write_sealed
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import data_facts
@@ -82,7 +82,7 @@ def train_cross(
     if restart:
         (folder / TEXT_CARD).unlink(missing_ok=True)
     task, kept = new_task(request, dataset, split, device)
-    write_json(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "split": split.digest})
+    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json"), "split": split.digest})
     recipe = with_batch(request.training, task.items)
     fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
     data = data_facts(dataset, split)

@@ -22,7 +22,7 @@ from torch import Tensor
 from hamguard.core.errors import RunError, StoppedError
 from hamguard.core.files import write_text
 from hamguard.core.seeds import derive_seed, torch_generator
-from hamguard.training.checkpoint import NAME, load_checkpoint, save_checkpoint
+from hamguard.training.checkpoint import NAME, load_checkpoint, save_checkpoint, taking
 from hamguard.training.distributed import World, share_number
 from hamguard.training.recipe import Recipe
 from hamguard.training.schedules import factor
@@ -155,10 +155,11 @@ def _fit(
     if stored is None:
         task.begin()
     else:
-        stand = Progressed(**stored["stand"])
-        task.load_state(stored["task"])
-        optimizer.load_state_dict(stored["optimizer"])
-        best_state = stored["best_state"]
+        with taking(folder):
+            stand = Progressed(**stored["stand"])
+            task.load_state(stored["task"])
+            optimizer.load_state_dict(stored["optimizer"])
+            best_state = stored["best_state"]
 
     def save() -> None:
         if world.leads:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
+from hamguard.core.files import read_sealed, sweep
 from hamguard.training.loop import forget
 
 
@@ -36,6 +36,7 @@ def is_finished(
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; --out must be a folder")
+    sweep(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / run_file).is_file():
         raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
     if restart:
@@ -46,10 +47,20 @@ def is_finished(
         return False
     if not (folder / run_file).is_file():
         return False
-    try:
-        stored = json.loads((folder / run_file).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError):
-        stored = None
-    if stored != run:
+    if stored_run(folder / run_file) != run:
         raise StaleError(f"{folder} holds another run{or_else}; give another --out, or --restart to train over it")
     return (folder / card_file).is_file()
+
+
+def stored_run(path: Path) -> str | None:
+    """Hash of the run that a folder belongs to; None where it does not say.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    try:
+        return str(read_sealed(path, "run", old=lambda content: "run" in content).get("run"))
+    except MissingFileError:
+        return None
+    except DamagedError as error:
+        raise RequestError(f"{error}; give another --out, or --restart to train over it") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
-from hamguard.core.files import write_json
+from hamguard.core.files import sweep, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
@@ -30,6 +29,7 @@ from hamguard.training.distributed import World, join_world, wait
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.request import ModelSection, TrainRequest
+from hamguard.training.run_folder import stored_run
 from hamguard.training.statistics import code_statistics
 
 UNSUPERVISED_TITLES = {
@@ -143,7 +143,7 @@ def train(
     model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
     task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, world)
     if world.leads:
-        write_json(folder / RUN, {"run": run, **facts})
+        write_sealed(folder / RUN, {"run": run, **facts})
     if task is None:
         title = UNSUPERVISED_TITLES.get(request.method, request.method)
         logits = fit_head(model, request, dataset.images, split.train)
@@ -175,6 +175,7 @@ def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Trained |
     """The finished run of a folder, if it is this one; refuse anything else that would be lost."""
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; --out must be a folder")
+    sweep(folder)
     if restart:
         if leads:
             for name in (CARD, RUN, TEXT_CARD):  # a text side there would not belong to the new codes
@@ -185,11 +186,7 @@ def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Trained |
         if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN).is_file():
             raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
         return None
-    try:
-        stored = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError):
-        stored = None
-    if stored != run:
+    if stored_run(folder / RUN) != run:
         raise StaleError(f"{folder} holds a model of another run; give another --out, or --restart to train over it")
     model, card = load_folder(folder)
     return Trained(model, card, fresh=False)

@@ -16,7 +16,7 @@ from hamguard.attacks.query_only import QueryOnly
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, RunError, StoppedError
-from hamguard.core.files import replacing
+from hamguard.core.files import write_npz
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.attack_measure import Ground
@@ -180,8 +180,7 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
                 "seconds": np.array(time.perf_counter() - begun),
                 "told": np.array(endpoint.ask.told),  # type: ignore[attr-defined]
             }  # fmt: skip
-            with replacing(path) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, **found)  # type: ignore[arg-type]
+            write_npz(path, found)
         parts.append(found)
         if bench.progress:
             bench.progress((start + len(part)) / len(numbers), f"{start + len(part):,} of {len(numbers):,} queries")
@@ -192,7 +191,7 @@ def _kept(path: Path, count: int) -> dict[str, Array] | None:
     if not path.is_file():
         return None
     try:
-        found = read_npz(path, "attacked pictures")
+        found = read_npz(path, "attacked pictures", sealed=True)
     except RequestError:
         return None
     names = ("pixels", "asked", "snapshots", "seconds", "told")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hamguard.core.digests import digest_array, digest_json
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import replacing, write_json
+from hamguard.core.archives import read_npz
+from hamguard.core.digests import digest_array, digest_file, digest_json
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
+from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
 from hamguard.evaluation.attack_measure import Ground
@@ -113,7 +111,7 @@ def run_audit(
     if restart:
         forget(folder)
     if out:
-        write_json(folder / FACTS, {"key": key})
+        write_sealed(folder / FACTS, {"key": key})
     bench = Bench(ground, plan, folder, progress)
     if plan.endpoint and plan.answers:
         search_of(bench)  # a wrong name costs no work
@@ -150,15 +148,14 @@ def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> No
         "ids": bench.ground.query.ids, "clean_ap": worst.clean, "worst_ap": worst.ap, "floor_ap": worst.floor,
         "by": worst.by, "pixels": worst.pixels,
     }  # fmt: skip
-    with replacing(out / WORST) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    write_npz(out / WORST, arrays, compressed=True)
     facts: dict[str, Any] = {
         "key": key, "model": bench.ground.name, "model_hash": bench.ground.model.digest,
         "dataset": bench.ground.dataset.title, "eps": bench.plan.eps, "norm": bench.plan.norm,
         "plan": bench.plan.model_dump(mode="json"), "verdict": asdict(done.verdict), "checks": [asdict(c) for c in done.checks],
-        "stages": done.stages, "curve": done.curve,
+        "stages": done.stages, "curve": done.curve, "files": {name: digest_file(out / name) for name in (ROWS, WORST)},
     }  # fmt: skip
-    write_json(out / FACTS, facts)
+    write_sealed(out / FACTS, facts)
 
 
 def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited | None:
@@ -167,7 +164,8 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
         raise RequestError(f"{out} is a file; --out must be a folder")
     if not out.is_dir() or not any(out.iterdir()):
         return None
-    facts, begun = _read(out / FACTS), _read(out / WORK / FACTS)
+    sweep(out)
+    facts, begun = _read(out / FACTS, restart), _read(out / WORK / FACTS, restart)
     if facts is None and begun is None:
         raise RequestError(f"{out} holds other files; --out must be a new folder or one that an audit made")
     if restart:
@@ -178,10 +176,12 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
         raise StaleError(f"{out} holds another audit; give another --out, or --restart to replace it")
     if facts is None:
         return None
+    for name in (ROWS, WORST):
+        if not (out / name).is_file() or digest_file(out / name) != facts.get("files", {}).get(name):
+            raise DamagedError(out / name, "it is not what the audit wrote; --restart makes it again")
     try:
         verdict, checks = facts["verdict"], facts["checks"]
-        with np.load(out / WORST, allow_pickle=False) as arrays:
-            pixels = arrays["pixels"]
+        pixels = read_npz(out / WORST, "audit", sealed=True)["pixels"]
         return Audited(
             plan, read_rows(out / ROWS), Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
             tuple(Check(**check) for check in checks), tuple((n, c, v) for n, c, v in facts["stages"]),
@@ -191,11 +191,12 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
         raise RequestError(f"{out} holds a damaged audit; --restart makes it again: {error}") from error
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, restart: bool) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_sealed(path, "audit")
+    except MissingFileError:
         return None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path} is damaged; give another --out, or --restart") from error
-    return content if isinstance(content, dict) else {}
+    except DamagedError as error:
+        if restart:
+            return {}
+        raise RequestError(f"{error}; give another --out, or --restart") from error
