@@ -36,13 +36,13 @@ class _DataFacts(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    source: str = ""
+    source: str | None = ""
     name: str = ""
     split: _SplitFacts | None = None
     protocol: str | None = None
-    split_seed: int = 0
+    split_seed: int | None = 0
     size: Side | None = None
-    drop_duplicates: bool = False
+    drop_duplicates: bool | None = False
     notes: list[str] = []
     class_names: list[str] = []
 
