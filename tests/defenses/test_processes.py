@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.cli.helpers import write_arrays
-from tests.training.processes import Fellows
+from tests.training.processes import Death, Fellows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
@@ -17,14 +17,14 @@ WEIGHTS = "model.safetensors"
 
 def command(root: Path, out: Path) -> list[str]:
     words = ["harden", str(root / "model"), "--method", "saat", "--eps", "0.1", "--epochs", "3", "--batch-size", "32"]
-    sets = ["checkpoint_seconds=0.01", "augment=shift", "steps=3"]
+    sets = ["checkpoint_seconds=0.000001", "augment=shift", "steps=3"]
     return [*words, "--no-measure", "--out", str(out), *(w for s in sets for w in ("--set", s))]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("processes")
-    data = write_arrays(place / "toy.npz", n=500, classes=5, size=28)
+    data = write_arrays(place / "toy.npz", n=500, classes=5)
     words = ["train", "--data", f"arrays:{data}", "--method", "dpsh", "--backbone", "conv2", "--bits", "16"]
     words += ["--epochs", "1", "--batch-size", "32", "--out", str(place / "model")]
     Fellows(words, 1, place / "model.log").finish()
@@ -43,7 +43,8 @@ def whole(root: Path) -> dict[int, Path]:
 @pytest.mark.parametrize("size", [1, 2])
 def test_sigkill_and_the_same_command_again(size: int, root: Path, whole: dict[int, Path]) -> None:
     out, log = root / f"killed{size}", root / f"killed{size}.log"
-    Fellows(command(root, out), size, log).kill_in_training(out)
+    Fellows(command(root, out), size, log, Death("hamguard.training.loop", "save_checkpoint", 15)).die()
+    assert (out / "checkpoint.pt").exists() and not (out / "card.json").exists()
     Fellows(command(root, out), size, log).finish()
     assert (out / WEIGHTS).read_bytes() == (whole[size] / WEIGHTS).read_bytes()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from hamguard.core.rows import read_rows
 from tests.cli.helpers import write_arrays
 from tests.evaluation.grid_recipes import SHORT, plain, worked, write_recipe
-from tests.training.processes import Fellows
+from tests.training.processes import Death, Fellows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
@@ -45,16 +44,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sigkill_and_the_same_command_again(place: Path) -> None:
     out, log = place / "killed" / "x", place / "killed.log"
     command, cells = ["evaluate", str(place / "short.toml"), "--out", str(out)], out.parent / "cells"
-    run = Fellows(command, 1, log)
-    deadline = time.monotonic() + 120
-    try:
-        while len(list(cells.glob("dpsh-*.jsonl"))) < 2:
-            assert run.processes[0].is_alive() and time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.002)
-    finally:
-        run.kill()
+    Fellows(command, 1, log, Death("hamguard.evaluation.cells", "write_rows", 2, "dpsh-")).die()
     kept = {path: path.stat().st_mtime_ns for path in cells.glob("*.jsonl")}
-    assert 2 <= len(kept) < 5 and not (out / "rows.jsonl").exists(), "the run was killed too late"
+    assert len(list(cells.glob("dpsh-*.jsonl"))) == 2 <= len(kept) < 5 and not (out / "rows.jsonl").exists()
     before = told(log)
     Fellows(command, 1, log).finish()
     again = told(log)[len(before) :]

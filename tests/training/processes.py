@@ -7,9 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from torch.distributed import TCPStore
 
@@ -34,10 +37,42 @@ def server_pid() -> int:
     return int(forkserver._forkserver._forkserver_pid)
 
 
+@dataclass(frozen=True)
+class Death:
+    """SIGKILL by the process itself right after so many calls of a function, so that no clock decides what was done by then.
+
+    Attributes:
+        module: module that calls it.
+        function: its name there.
+        calls: how many calls are lived through.
+        prefix: count those only whose first argument is a path of a name that begins so.
+    """
+
+    module: str
+    function: str
+    calls: int
+    prefix: str = ""
+
+    def await_it(self) -> None:
+        """Put a counter around the function in this process."""
+        module, seen = import_module(self.module), 0
+        real = getattr(module, self.function)
+
+        def counted(place: Path, *rest: Any, **more: Any) -> Any:
+            nonlocal seen
+            result = real(place, *rest, **more)
+            seen += Path(place).name.startswith(self.prefix)
+            if seen == self.calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(module, self.function, counted)
+
+
 class Fellows:
     """The processes of one command, each with its own rank; `size` 1 is a process that knows of no other."""
 
-    def __init__(self, words: Sequence[str], size: int, log: Path) -> None:
+    def __init__(self, words: Sequence[str], size: int, log: Path, death: Death | None = None) -> None:
         self.log, names = log, {}
         if size > 1:  # what torchrun sets, with the store that it keeps for its processes
             self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -48,7 +83,8 @@ class Fellows:
         self.processes: list[ForkServerProcess] = []
         for rank in range(size):
             own = {**names, "RANK": str(rank), "LOCAL_RANK": str(rank)} if size > 1 else {}
-            self.processes.append(SERVER.Process(target=_hamguard, args=(list(words), own, str(log)), daemon=True))
+            arguments = (list(words), own, str(log), death if rank == 0 else None)
+            self.processes.append(SERVER.Process(target=_hamguard, args=arguments, daemon=True))
         for process in self.processes:
             process.start()
 
@@ -69,33 +105,49 @@ class Fellows:
         for process in self.processes:
             process.join()
 
-    def kill_in_training(self, out: Path, seconds: float = 90) -> None:
-        """SIGKILL all once the run has taken some steps: its first checkpoint has made place for a later one."""
-        deadline, seen = time.monotonic() + seconds, set[int]()
-        try:
-            while len(seen) < 3:
-                assert all(p.is_alive() for p in self.processes), f"the run ended: {self.log.read_text()[-2000:]}"
-                assert time.monotonic() < deadline, "the run wrote too few checkpoints"
-                time.sleep(0.002)
-                if (out / "checkpoint.pt").exists():
-                    seen.add((out / "checkpoint.pt").stat().st_mtime_ns)
-        finally:
-            self.kill()
-        assert (out / "checkpoint.pt").exists() and not (out / "card.json").exists(), "the run was killed too late"
+    def die(self, seconds: float = 120) -> None:
+        """Wait until the first process has met its death, and SIGKILL the others, who wait for it."""
+        self.processes[0].join(seconds)
+        code = self.processes[0].exitcode
+        self.kill()
+        assert code == -signal.SIGKILL, f"exit code {code}: {self.log.read_text()[-2000:]}"
 
 
-def _hamguard(words: list[str], names: dict[str, str], log: str) -> None:
+def torchrun(words: Sequence[str], size: int, log: Path) -> None:
+    """`torchrun --standalone --nproc-per-node SIZE -m hamguard WORDS`, as documented: it starts the processes itself."""
+    launched = ["--standalone", "--nproc-per-node", str(size), "-m", "hamguard", *words]
+    process = SERVER.Process(target=_torchrun, args=(launched, str(log)))
+    process.start()
+    process.join(120)
+    process.kill()
+    assert process.exitcode == 0, log.read_text()[-2000:]
+
+
+def _torchrun(words: list[str], log: str) -> None:
+    from torch.distributed.run import main
+
+    _begin({"OMP_NUM_THREADS": "1"}, log)
+    main(words)
+
+
+def _begin(names: dict[str, str], log: str) -> None:
+    for name in ("RANK", "WORLD_SIZE", "HAMGUARD_DATA"):
+        os.environ.pop(name, None)
+    os.environ.update(names)
+    with Path(log).open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _hamguard(words: list[str], names: dict[str, str], log: str, death: Death | None) -> None:
     """What `python -m hamguard` does, in the process that the server forked."""
     import torch
 
     from hamguard.cli import main
 
-    for name in ("RANK", "WORLD_SIZE", "HAMGUARD_DATA"):
-        os.environ.pop(name, None)
-    os.environ.update(names)
+    _begin(names, log)
     torch.set_num_threads(1)
-    with Path(log).open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    if death:
+        death.await_it()
     sys.argv = ["hamguard", *words]
     main.run()
