@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import warnings
@@ -10,9 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 from hamguard.cli import main
+
+typer.main.get_command = functools.cache(
+    typer.main.get_command
+)  # a shell builds it once a process, which takes longer than most tests
 
 
 class Answer(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -274,11 +274,15 @@ def test_a_folder_with_other_things_is_left_alone(shell: Shell, world: World, tm
     assert "is a file, not a folder" in shell.fails(2, *words, tmp_path / "mine" / "letter.txt")
 
 
-def test_the_benchmark_prints_rows_for_any_model(world: World) -> None:
+def test_the_benchmark_prints_rows_for_any_model(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
-    words = [sys.executable, str(script), str(world.model), "--batch", "8", "--turns", "1", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=200)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    words = [str(script), str(world.model), "--batch", "8", "--turns", "1", "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # the script asks for one thread
+    runpy.run_path(str(script), run_name="__main__")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["model"] == str(world.model) and rows[0]["batch"] == 8 and rows[0]["against"] == "field"
     assert all(row["ratio"] > 0 and 0 < row["floor_share"] for row in rows)
 
