@@ -1,4 +1,7 @@
-"""Shared by all tests: one thread a process (xdist runs several), files in one worker, and the real data where they are."""
+"""Shared by all tests: threads, files in one worker, and the real data where they are.
+
+A process has one thread, because xdist runs several; HAMGUARD_TEST_THREADS=2 gives each two, to see that no test minds.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HAMGUARD_TEST_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = os.environ["HAMGUARD_TEST_THREADS"]  # processes that tests start inherit it
+os.environ["MKL_NUM_THREADS"] = os.environ["HAMGUARD_TEST_THREADS"]
 # Tests start many processes that read torch; without compiled files each of them compiles two thousand modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # workers and what they start inherit this
 
@@ -14,7 +19,7 @@ import pytest
 import torch
 from xdist.scheduler import LoadScopeScheduling
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["HAMGUARD_TEST_THREADS"]))
 
 SINGLE = "test_docs.py"  # its tests share nothing and are long
 TOGETHER = (

@@ -21,7 +21,7 @@ OBJECTIVE = "src/hamguard/hashing/ksh.py"
 TESTS = ("tests/attacks/test_medoid.py", "tests/hashing/test_ksh.py")
 COMMON = ("tests/attacks/test_laws.py", "tests/hashing/test_methods.py", "tests/docs/tutorial_commands.py")
 SHARED = (
-    "tests/__init__.py", "tests/conftest.py", "tests/attacks/__init__.py", "tests/hashing/conftest.py", "tests/docs/__init__.py",
+    "tests/__init__.py", "tests/conftest.py", "tests/attacks/__init__.py", "tests/docs/__init__.py",
     "tests/cli/__init__.py", "tests/cli/helpers.py", "pyproject.toml", "README.md",
 )  # fmt: skip
 
