@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import World
@@ -88,7 +88,7 @@ def test_all_faults_of_a_recipe_at_once(shell: Shell, tmp_path: Path) -> None:
         (["--bits", "0"], "model.bits: input should be greater than or equal to 1, got 0"),
         (["--method", "itq", "--epochs", "3"], "itq is fitted in one pass and takes no training keys, got epochs"),
         (["--method", "itq", "--preset", "paper"], "itq has no presets, got 'paper'"),
-        (["--set", "lr=nan"], "training.lr: input should be greater than 0, got nan"),
+        (["--set", "lr=nan"], "training.lr: input should be a finite number, got nan"),
         (["--data", "cifar11"], "unknown data source 'cifar11'; allowed: .*did you mean cifar10?"),
         (["--data", "cifar10"], "data set cifar10 is not here; put cifar10/train_jpeg.npz and cifar10/test_jpeg.npz"),
         (["--data", "folder:/no/such/place"], "folder /no/such/place does not exist"),
@@ -216,10 +216,11 @@ def test_the_weights_are_a_plain_safetensors_file(world: World) -> None:
 
 
 def test_a_full_disk_is_one_line(world: World, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+    def full(handle: int) -> None:
+        if any(path.suffix == ".safetensors" for path in (tmp_path / "m").iterdir()):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hamguard.models.folders.save_file", full)
+    monkeypatch.setattr("hamguard.core.files.os.fsync", full)
     line = shell.fails(1, "train", "--data", world.data, "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")
-    assert line.endswith("model.safetensors: I/O error: No space left on device")
+    assert line.endswith("model.safetensors: No space left on device")
     assert [p.name for p in (tmp_path / "m").iterdir()] == ["run.json"]

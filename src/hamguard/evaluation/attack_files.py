@@ -10,7 +10,7 @@ import numpy as np
 
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import DamagedError, ImageError, RequestError, RunError, StaleError
-from hamguard.core.files import read_sealed, write_sealed
+from hamguard.core.files import read_sealed, sweep, write_sealed
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.evaluation.attack_run import AttackedPictures
 from hamguard.images.io import decode, encode
@@ -27,6 +27,7 @@ def check_folder(folder: Path, key: str, *, restart: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, not a folder")
+    sweep(folder)
     if not folder.is_dir() or not any(folder.iterdir()) or restart:
         return
     found = _read_manifest(folder)

@@ -216,6 +216,8 @@ def measure_attack(
     distortion = measure_distortion(clean, found.pixels)
     ball = attack.threat or noise_like(distortion.rmse)
     sides = Sides(ground.query, ground.noisy(ball), ideal, attacked)
+    if save_images and targets:  # beside pictures that lay there already, too: the list may have been changed since
+        save_targets(save_images / "targets.json", targets, ground.query.ids, ground.dataset.class_names, ground.seed)
     if save_images and fresh:
         facts_of_run = {"run": key, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack)}
         _write_facts(save_images, facts_of_run, found, sides, distortion, ground, targets)
@@ -305,7 +307,7 @@ def _write_facts(
     folder: Path, facts: dict[str, Any], found: AttackedPictures, sides: Sides, distortion: Distortion, ground: Ground,
     targets: Targets | None,
 ) -> None:  # fmt: skip
-    """The target list and the manifest of saved pictures."""
+    """The manifest of saved pictures, written last."""
     names, moved = ground.dataset.class_names, hamming_pairs(sides.attacked.packed, sides.clean.packed)
 
     def words(row: Bytes) -> list[str]:
@@ -321,8 +323,6 @@ def _write_facts(
         }
         for i in range(len(moved))
     ]  # fmt: skip
-    if targets:
-        save_targets(folder / "targets.json", targets, ground.query.ids, names, ground.seed)
     where = {
         "model": ground.name, "model_hash": ground.model.digest, "dataset": ground.dataset.title,
         "split": ground.split.digest, "seed": ground.seed, "seconds": found.seconds,

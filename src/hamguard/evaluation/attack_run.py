@@ -126,14 +126,14 @@ def run_attack(
     if world.size > 1:
         for start in starts[world.rank :: world.size]:
             one = slice(start, min(start + batch_size, len(rows)))
-            if _kept(work / f"{start:07d}.npz", one.stop - start) is None:
+            if kept_batch(work / f"{start:07d}.npz", KEPT, one.stop - start) is None:
                 made = _attack_batch(plan, sources, dataset, rows, labels, numbers, one, seed, device)
-                _keep(work / f"{start:07d}.npz", made)
+                keep_batch(work / f"{start:07d}.npz", made)
         wait(world)  # from here on every batch lies there for everybody
     for start in starts:
         stop = min(start + batch_size, len(rows))
         path = work / f"{start:07d}.npz"
-        part = _kept(path, stop - start)
+        part = kept_batch(path, KEPT, stop - start)
         if part is None:
             try:
                 part = _attack_batch(plan, sources, dataset, rows, labels, numbers, slice(start, stop), seed, device)
@@ -141,7 +141,7 @@ def run_attack(
                 raise StoppedError(
                     f"stopped: {start:,} of {len(rows):,} pictures are attacked; the same command goes on from there"
                 ) from stopped
-            _keep(path, part)
+            keep_batch(path, part)
         parts.append(part)
         if progress:
             progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
@@ -157,20 +157,27 @@ def forget(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _keep(path: Path, part: dict[str, Any]) -> None:
-    write_npz(path, part)
+def keep_batch(path: Path, arrays: dict[str, Any]) -> None:
+    """Keep a finished batch, with the name of its folder and its own, so that no other takes its place.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_npz(path, {**arrays, "place": np.array(_place(path))})
 
 
-def _kept(path: Path, count: int) -> dict[str, Any] | None:
-    """A finished batch; None where there is none, or it is damaged."""
-    if not path.is_file():
-        return None
+def kept_batch(path: Path, names: Sequence[str], count: int) -> dict[str, Any] | None:
+    """A finished batch of `count` items; None where there is none, or it is damaged or that of another place."""
     try:
-        arrays = read_npz(path, "attacked pictures", sealed=True)
+        arrays = read_npz(path, "batch", sealed=True)
     except RequestError:
         return None
-    whole = all(name in arrays for name in KEPT) and len(arrays["pixels"]) == count
-    return {name: arrays[name] for name in KEPT} if whole else None
+    whole = all(name in arrays for name in names) and len(arrays[names[0]]) == count
+    return {name: arrays[name] for name in names} if whole and str(arrays.get("place")) == _place(path) else None
+
+
+def _place(path: Path) -> str:
+    return "/".join(path.parts[-2:])
 
 
 def _attack_batch(

@@ -67,7 +67,7 @@ class Cells:
         self.told(name)
         rows = list(work())
         if self.world.leads:
-            write_rows(path, rows, seal={"beside": {one.name: digest_file(one) for one in beside}})
+            write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: digest_file(one) for one in beside}})
         wait(self.world)
         return read_rows(path)  # what a second run would see
 
@@ -79,4 +79,4 @@ def _kept(path: Path, beside: Sequence[Path]) -> list[Row] | None:
         held = {one.name: digest_file(one) for one in beside}
     except (RequestError, OSError):
         return None
-    return rows if rows and facts.get("beside") == held else None
+    return rows if rows and facts == {"cell": path.name, "beside": held} else None

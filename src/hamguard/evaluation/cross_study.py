@@ -186,7 +186,7 @@ def _searched(study: Study, ground: CrossGround) -> list[Row]:
     """Clean rows of the four searches, and their curves beside."""
     path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
     if _lacks(path):
-        write_sealed(path, _curves(ground, ground.query))
+        write_sealed(path, {"cell": path.name, **_curves(ground, ground.query)})
     rows = study.cells.rows(
         f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
     )
@@ -236,16 +236,15 @@ def _attacked_curves(study: Study, ground: CrossGround, side: Modality, kept: Pa
     path = kept.with_suffix(".json")
     if _lacks(path) and kept.is_file():
         bank = codes_of(ground, side, read_npz(kept, "attacked items", sealed=True)["made"])
-        write_sealed(path, _curves(ground, {**ground.query, side: bank}))
+        write_sealed(path, {"cell": path.name, **_curves(ground, {**ground.query, side: bank})})
 
 
 def _lacks(path: Path) -> bool:
     """Whether curves are not there, or damaged."""
     try:
-        read_sealed(path, "curves")
+        return bool(read_sealed(path, "curves").get("cell") != path.name)
     except RequestError:
         return True
-    return False
 
 
 def _keep(path: Path, found: CrossAttacked, mark: int) -> None:

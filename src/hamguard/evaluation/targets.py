@@ -167,8 +167,14 @@ def read_targets(path: Path | str, ids: Array, class_names: Sequence[str], datab
     labels = np.zeros((len(ids), len(class_names)), np.uint8)
     for row, name in enumerate(ids):
         for word in listed[str(name)]:
-            labels[row, _class_number(str(word), class_names)] = 1
-    _check_in_database(labels, database, class_names)
+            try:
+                labels[row, _class_number(str(word), class_names)] = 1
+            except RequestError as error:
+                raise RequestError(f"{path}: {error}") from error
+    try:
+        _check_in_database(labels, database, class_names)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from error
     return Targets(labels, f"list {Path(path).name}")
 
 

@@ -6,20 +6,18 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hamguard.attacks.endpoint import Answers, Endpoint
 from hamguard.attacks.query_only import QueryOnly
-from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, RunError, StoppedError
-from hamguard.core.files import write_npz
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.attack_measure import Ground
+from hamguard.evaluation.attack_run import keep_batch, kept_batch
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import packed_codes
@@ -31,6 +29,10 @@ PAGE = 100
 
 MARKS = (10, 30, 100, 300, 1000, 3000, 10_000)
 """Numbers of asked pictures at which the curve is drawn, and the last."""
+
+
+BATCH = ("pixels", "asked", "snapshots", "seconds", "told")
+"""What is kept of a batch."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
     for start in range(0, len(numbers), size):
         part = numbers[start : start + size]
         path = folder / f"{start:07d}.npz"
-        found = _kept(path, len(part))
+        found = kept_batch(path, BATCH, len(part))
         if found is None:
             begun = time.perf_counter()
             x = ground.dataset.images.batch(ground.rows[part]).to(ground.device)  # (b, C, H, W)
@@ -180,20 +182,8 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
                 "seconds": np.array(time.perf_counter() - begun),
                 "told": np.array(endpoint.ask.told),  # type: ignore[attr-defined]
             }  # fmt: skip
-            write_npz(path, found)
+            keep_batch(path, found)
         parts.append(found)
         if bench.progress:
             bench.progress((start + len(part)) / len(numbers), f"{start + len(part):,} of {len(numbers):,} queries")
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
-
-
-def _kept(path: Path, count: int) -> dict[str, Array] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = read_npz(path, "attacked pictures", sealed=True)
-    except RequestError:
-        return None
-    names = ("pixels", "asked", "snapshots", "seconds", "told")
-    whole = all(name in found for name in names) and len(found["pixels"]) == count
-    return {name: found[name] for name in names} if whole else None
