@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +290,45 @@ def test_broken_pictures_are_named_and_the_rest_is_searched(world: World, shell:
     for name in ("a.png", "b.png"):
         (folder / name).touch()
     assert "none of 2 pictures can be read: " in shell.fails(2, "search", world.index, folder)
+
+
+def test_pictures_of_a_data_set_that_cannot_be_read_are_named_and_the_rest_is_done(
+    world: World, shell: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        write_picture(folder / f"{number}.png", seed=number)
+    (folder / "torn\x1b[2J.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    os.mkfifo(folder / "pipe.png")
+    (folder / "huge.jpg").touch()
+    os.truncate(folder / "huge.jpg", 40 << 30)
+    data = ("--data", f"folder:{folder}")
+    for words, done in (
+        (("data", "check", data[1]), "6 pictures"),
+        (("index", "build", world.model, *data, "--everything", "--out", tmp_path / "index"), "6 codes of 12 bits"),
+        (("encode", world.model, *data, "--out", tmp_path / "codes"), "database.npz: "),
+        (("evaluate", world.model, *data, "--view", "jpeg:50"), "found"),
+        (("search", tmp_path / "index", folder / "0.png", "--sheet", tmp_path / "sheet.png"), "answers of 6"),
+    ):
+        answer = shell(*words)
+        assert answer.code == 1 and done in answer.out, (words, answer)
+        *told, last = answer.err.splitlines()
+        assert [line.removeprefix(f"{folder}/").split()[0] for line in told[-3:]] == [
+            "huge.jpg", "pipe.png", "torn\\x1b[2J.png",
+        ]  # fmt: skip
+        assert last == "hamguard: 3 pictures could not be read; the rest is done"
+
+
+def test_no_warning_of_a_library_reaches_the_terminal(shell: Shell, tmp_path: Path) -> None:
+    code = (
+        "import sys, warnings; sys.argv = ['hamguard', 'data', 'list']\n"
+        "from hamguard.cli import data, main\n"
+        "data.print_table = lambda *words, **more: None\n"
+        "data._print_left = lambda *words: warnings.warn('of a library')\n"
+        "main.run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    loud = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True)
+    assert "of a library" in loud.stderr, "whoever asks for warnings hears them"

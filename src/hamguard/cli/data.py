@@ -50,11 +50,12 @@ def check(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")] = None,
 ) -> None:
     """Count overlap, copies, repeated lines and missing labels; say chance level and MAP ceiling. Findings exit 0."""
+    from hamguard.cli.source import name_unread
     from hamguard.core.files import write_json
     from hamguard.data.check import check_dataset
     from hamguard.data.sources import expand, open_source
 
-    reports = []
+    reports, sets = [], []
     for text in expand(source):
         with Bar("decoding pictures") as bar:
             dataset, split = open_source(
@@ -67,16 +68,18 @@ def check(
                 pictures=drop_duplicates,  # lists without pictures can be checked, copies cannot be dropped from them
             )
         reports.append(check_dataset(dataset, split))
+        sets.append(dataset)
     rows = [report.to_json() for report in reports]
     if out is not None:
         write_json(out, rows)
     if as_json:
         print_json(rows)
-        return
-    for report in reports:
-        _print_report(report)
-    if out is not None:
-        typer.echo(f"Report written to {out}")
+    else:
+        for report in reports:
+            _print_report(report)
+        if out is not None:
+            typer.echo(f"Report written to {out}")
+    name_unread(*sets)
 
 
 def _print_report(report: CheckReport) -> None:

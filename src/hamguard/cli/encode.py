@@ -43,7 +43,7 @@ def encode(
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
     from hamguard.cli.index import write_origin
-    from hamguard.cli.source import open_for_model
+    from hamguard.cli.source import name_unread, open_for_model
     from hamguard.evaluation.encode import encode as run
     from hamguard.models.store import load_any
 
@@ -65,7 +65,8 @@ def encode(
     say_notes(loaded)
     if as_json:
         print_json(facts)
-        return
-    for fact in facts:
-        tell(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
-    tell(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")
+    else:
+        for fact in facts:
+            tell(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
+        tell(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")
+    name_unread(dataset)

@@ -157,7 +157,7 @@ def evaluate(
         if exclude_self:
             raise RequestError("--exclude-self goes with --query-codes and --database-codes")
         own = None
-        from hamguard.cli.source import open_for_model
+        from hamguard.cli.source import name_unread, open_for_model
         from hamguard.evaluation.model_rows import model_banks, model_rows
         from hamguard.models.cross_modal import has_texts
         from hamguard.models.store import load_any
@@ -215,3 +215,5 @@ def evaluate(
     title = rows[0].dataset or "foreign codes"
     detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
     print_rows(rows, f"{title}: {detail}", as_json=as_json)
+    if model is not None:
+        name_unread(dataset)

@@ -22,12 +22,13 @@ from hamguard.cli.common import (
     print_json,
     tell,
 )
-from hamguard.cli.source import absolute_source
+from hamguard.cli.source import absolute_source, name_unread
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, read_text, updating, write_sealed
 
 if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
+    from hamguard.data.dataset import Dataset
     from hamguard.models.store import Card
 
 app = typer.Typer(help="Build a search index, add to it, remove from it, and look at it.", no_args_is_help=True)
@@ -115,6 +116,7 @@ def build(
     check_choice("engine", engine, ENGINES)
     check_choice("modality", modality, ("image", "text"))
     path = Path(source)
+    dataset: Dataset | None = None
     if path.suffix == ".npz":
         if data or data_root or protocol or everything or modality != "image":
             raise RequestError(
@@ -122,7 +124,7 @@ def build(
             )
         (bank, notes), card, origin = read_bank(path), None, read_origin(path.parent)
     else:
-        bank, card = _encode(source, data, data_root, protocol, everything, batch_size, device, modality)
+        bank, card, dataset = _encode(source, data, data_root, protocol, everything, batch_size, device, modality)
         origin, notes = {}, ()
     index = build_index(bank, engine=engine)
     index.save(out)
@@ -137,6 +139,8 @@ def build(
         bank.model_hash or path.suffix != ".npz"
     ):  # codes from elsewhere have no model that reads a picture
         tell(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
+    if dataset is not None:
+        name_unread(dataset)
 
 
 def _encode(
@@ -148,7 +152,7 @@ def _encode(
     batch_size: int,
     device: str,
     modality: str = "image",
-) -> tuple[CodeBank, Card | None]:
+) -> tuple[CodeBank, Card | None, Dataset]:
     import numpy as np
 
     from hamguard.cli.common import require_source, say_notes
@@ -166,11 +170,11 @@ def _encode(
         from hamguard.evaluation.cross_modal import text_bank
         from hamguard.models.cross_modal import load_cross
 
-        return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card
+        return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card, dataset
     with Bar("encoding") as bar:
         bank = encode(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
     say_notes(loaded)
-    return bank, card
+    return bank, card, dataset
 
 
 @app.command("add")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -147,6 +148,8 @@ def _run() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("HAMGUARD_DEBUG"))
     write_anything()
+    # what a library warns of is said in our words or not at all; last, so that whoever asks for warnings hears them
+    warnings.simplefilter("ignore", append=True)
     sys.path.append(str(Path.cwd()))  # models of package.module:factory may stand here; last, so that they hide nothing
     code = 1
     try:

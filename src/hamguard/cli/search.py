@@ -73,7 +73,7 @@ def search(
 
     from hamguard.cli.common import check_suffix, say_notes
     from hamguard.cli.index import read_origin
-    from hamguard.cli.source import open_for_model
+    from hamguard.cli.source import name_unread, open_for_model
     from hamguard.codes.binary import pack
     from hamguard.evaluation.pictures import read_picture
     from hamguard.models.encode import codes_of
@@ -178,6 +178,8 @@ def search(
     if broken:
         what = "picture" if len(broken) == 1 else "pictures"
         raise RunError(f"{len(broken):,} {what} could not be searched with; the rest is done")
+    if dataset is not None:
+        name_unread(dataset)
 
 
 def open_texts(name: str, index: Path) -> CrossModel:

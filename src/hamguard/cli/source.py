@@ -5,13 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, require_source
-from hamguard.core.errors import RequestError
+from hamguard.cli.common import Bar, require_source, say
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
     from hamguard.models.store import AnyModel, Card
+
+
+SAID = 20  # broken pictures that are named
+
+
+def name_unread(*datasets: Dataset) -> None:
+    """Name pictures that could not be read, once the rest is done.
+
+    Raises:
+        RunError: there are some, so that a script notices.
+    """
+    lines = [line for dataset in datasets for line in dataset.unread]
+    for line in lines[:SAID]:
+        say(shown(line))
+    if len(lines) > SAID:
+        say(f"and {len(lines) - SAID:,} more")
+    if lines:
+        what = "picture" if len(lines) == 1 else "pictures"
+        raise RunError(f"{len(lines):,} {what} could not be read; the rest is done")
 
 
 def source_path(source: str) -> Path:

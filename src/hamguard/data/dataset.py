@@ -140,6 +140,7 @@ class Dataset:
         native: the set's own parts, `(N,)` uint8: 0 train, 1 validation, 2 query, 3 rest of the database; or None.
         defect: what this copy of a known set suffers from, e.g. `JPEG copy`; rows never name the set without it.
         opened: how `open_source` opened it; None for data made in Python, which are found under no name again.
+        unread: why each picture that lies there and cannot be read is not in the set.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Dataset:
     native: Bytes | None = None
     defect: str = ""
     opened: Opened | None = None
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         N = len(self.images)

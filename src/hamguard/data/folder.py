@@ -81,6 +81,7 @@ def read_folder(folder: Path, *, size: int | None = None, progress: Progress | N
         texts=texts,
         notes=(*notes, *joined),
         native=native,
+        unread=tuple(unread),
     )
 
 
