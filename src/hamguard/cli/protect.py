@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json, say
+from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
-from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.images.folder import LeftOut
@@ -157,13 +156,13 @@ def protect(
     else:
         report(facts, settings, source, home / names[source.name] if single else out, resumed=bool(before))
         for note in notes(entries, facts, left):
-            typer.echo(f"Note: {note}")
+            tell(f"Note: {note}")
         if facts["done"]:
             closing(source, out, shipped=protector == SHIPPED and not refine)
     skipped = [entry.reason for entry in entries if entry.status == "skipped"]
     skipped += [f"{one.file} cannot be read, nor can what lies in it" for one in left if one.kind == UNREADABLE]
     for reason in skipped:
-        say(f"skipped: {shown(reason)}")
+        say(f"skipped: {reason}")
     if skipped:
         sys.exit(1)
 
@@ -246,23 +245,23 @@ def report(facts: dict[str, Any], settings: Settings, source: Path, out: Path, *
     steps = f", {settings.refine} gradient steps against {', '.join(m.name for m in settings.matchers)}" * bool(
         settings.refine
     )
-    typer.echo(f"{shown(out)}: {facts['done']:,} of {facts['pictures']:,} pictures protected ({levels}, {form}{steps})")
+    tell(f"{out}: {facts['done']:,} of {facts['pictures']:,} pictures protected ({levels}, {form}{steps})")
     if resumed:
-        typer.echo(f"{facts['done'] - facts['fresh']:,} of them were done before.")
+        tell(f"{facts['done'] - facts['fresh']:,} of them were done before.")
     if facts["done"]:
         psnr = "" if facts["psnr"] is None else f", PSNR {facts['psnr']:.1f} dB"
         line = f"after decoding: largest change {facts['change']} of 255 levels, mean RMSE {facts['rmse']:.4f}{psnr}"
         if facts["ssim"] is not None:
             line += f", SSIM {facts['ssim']:.3f} ({facts['ssim_pictures']:,} pictures)"
-        typer.echo(line)
+        tell(line)
     if settings.format == "jpeg" or (settings.format == "webp" and settings.quality < 100):
-        typer.echo(
+        tell(
             f"Note: {form} adds errors of its own; the bound of {levels} holds before encoding, and for the files themselves "
             "with png or webp of quality 100 only."
         )
     if facts["fresh"] and facts["per_second"]:
         peak = f", peak memory {facts['peak_bytes'] / 2**20:,.0f} MiB" if facts["peak_bytes"] else ""
-        typer.echo(f"{facts['per_second']:,.1f} pictures a second ({facts['seconds']:,.1f} s){peak}")
+        tell(f"{facts['per_second']:,.1f} pictures a second ({facts['seconds']:,.1f} s){peak}")
 
 
 def notes(entries: list[Entry], facts: dict[str, Any], left: list[LeftOut]) -> list[str]:
@@ -295,6 +294,6 @@ def notes(entries: list[Entry], facts: dict[str, Any], left: list[LeftOut]) -> l
 
 def closing(source: Path, out: Path, *, shipped: bool) -> None:
     """The last lines: what a person may expect, and how to measure it."""
-    typer.echo(TODAY if shipped else UNTRIED)
-    words = " ".join(shown(shlex.quote(str(path))) for path in (source, out))
-    typer.echo(f"Next: hamguard verify {words} --matcher MODEL (one that was not used here)")
+    tell(TODAY if shipped else UNTRIED)
+    words = " ".join(shlex.quote(str(path)) for path in (source, out))
+    tell(f"Next: hamguard verify {words} --matcher MODEL (one that was not used here)")

@@ -17,9 +17,9 @@ from hamguard.cli.common import (
     print_table,
     require_source,
     say,
+    tell,
 )
 from hamguard.core.errors import ImageError, RequestError, RunError
-from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.core.types import Array
@@ -138,7 +138,7 @@ def search(
             broken[0] if len(broken) == 1 else RequestError(f"none of {len(broken)} pictures can be read: {broken[0]}")
         )
     for fault in broken:
-        say(shown(fault))
+        say(str(fault))
     asked, codes = read, codes[: len(read) + len(words)]
     for number, bag in enumerate(bags, len(asked)):
         assert cross is not None
@@ -169,12 +169,12 @@ def search(
         lines = [
             (str(r), i, str(d), *([said.get(i, "")] if said is not None else [])) for r, (i, d) in enumerate(listed, 1)
         ]
-        print_table(f"{shown(query)}: {len(listed)} answers of {len(found):,}", heads, lines)
+        print_table(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines)
     say_notes(loaded)
     if sheet and dataset is not None:
         _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)
         if not as_json:
-            typer.echo(f"sheet: {shown(sheet)}" + (f" (the first {SHOWN} queries)" if len(asked) > SHOWN else ""))
+            tell(f"sheet: {sheet}" + (f" (the first {SHOWN} queries)" if len(asked) > SHOWN else ""))
     if broken:
         what = "picture" if len(broken) == 1 else "pictures"
         raise RunError(f"{len(broken):,} {what} could not be searched with; the rest is done")

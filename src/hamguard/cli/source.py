@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hamguard.cli.common import Bar, require_source, say
 from hamguard.core.errors import RequestError, RunError
-from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.data.dataset import Dataset
@@ -26,7 +25,7 @@ def name_unread(*datasets: Dataset) -> None:
     """
     lines = [line for dataset in datasets for line in dataset.unread]
     for line in lines[:SAID]:
-        say(shown(line))
+        say(line)
     if len(lines) > SAID:
         say(f"and {len(lines) - SAID:,} more")
     if lines:

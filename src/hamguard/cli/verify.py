@@ -13,12 +13,13 @@ from hamguard.cli.common import (
     JsonOption,
     SeedOption,
     choose_device,
+    print_rows,
     print_table,
     say,
     say_notes,
+    tell,
 )
 from hamguard.core.errors import RequestError, RunError
-from hamguard.core.shown import shown
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -107,12 +108,11 @@ def verify(
     write_effect(folder, measured, protection, lines, rows, told, subject=subject, top=top, cards=cards, seed=seed)
     say_notes(*(matcher.model for matcher in tried))
     for line in measured.problems[:SAID]:
-        say(shown(line))
+        say(line)
     if len(measured.problems) > SAID:
         say(f"and {len(measured.problems) - SAID} more; see {folder / 'summary.json'}")
     if as_json:
-        for row in rows:
-            typer.echo(row.json())
+        print_rows(rows, subject, as_json=True)
     else:
         _report(measured, lines, told, subject, top)
         say(f"wrote {folder / 'report.html'}, effect.jsonl and summary.json")
@@ -158,7 +158,7 @@ def write_effect(
 def _report(measured: Measured, lines: list[list[Line]], told: list[str], subject: str, top: int) -> None:
     from hamguard.cli.verify_page import COPIES, share_text
 
-    typer.echo(shown(subject))
+    tell(subject)
     columns = ("copy", f"original lost (top {top})", f"copy lost (top {top})", "bits moved", "median rank")
     for matcher, table in zip(measured.matchers, lines, strict=True):
         cells = [
@@ -170,9 +170,7 @@ def _report(measured: Measured, lines: list[list[Line]], told: list[str], subjec
         ]  # fmt: skip
         print_table(f"{matcher.name}: {matcher.seen}", columns, cells)
     for sentence in told:
-        typer.echo(shown(sentence))
+        tell(sentence)
     for note in measured.notes:
-        typer.echo(shown(f"Note: {note}"))
-    typer.echo(
-        "It does not protect against other matchers, people who look, or a party that trains on protected pictures."
-    )
+        tell(f"Note: {note}")
+    tell("It does not protect against other matchers, people who look, or a party that trains on protected pictures.")
