@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from hamguard.cli.common import (
     RootOption,
     choose_device,
     print_json,
+    say,
     tell,
 )
 from hamguard.cli.source import absolute_source, name_unread
@@ -133,8 +135,7 @@ def build(
     elif path.suffix != ".npz":
         write_origin(out, source, card, data, data_root, protocol, everything, modality)
     _tell(out, as_json)
-    for note in () if as_json else notes:
-        tell(f"Note: {note}")
+    _say_notes(notes, as_json)
     if not as_json and (
         bank.model_hash or path.suffix != ".npz"
     ):  # codes from elsewhere have no model that reads a picture
@@ -180,19 +181,19 @@ def _encode(
 @app.command("add")
 def add(
     index: Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")],
-    codes: Annotated[Path, typer.Argument(help="Code bank (.npz) whose items are added.")],
+    codes: Annotated[
+        Path, typer.Argument(help="Code bank (.npz) of `encode`, or codes from elsewhere, whose items are added.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Add the items of a code bank behind those of an index. Ids must be new; the bank must be of the same model.
 
     [bold]Example[/bold]: hamguard index add index codes/query.npz
     """
-    from hamguard.codes.bank import CodeBank
+    from hamguard.evaluation.foreign_codes import read_bank
     from hamguard.retrieval.index import open_index
 
-    bank = CodeBank.load(codes)
-    if len(bank) == 0:
-        raise RequestError(f"{codes} holds no codes")
+    bank, notes = read_bank(codes)
     with updating(index):
         found = open_index(index)
         if not bank.model_hash and found.model_hash:
@@ -200,6 +201,12 @@ def add(
         found.add(bank)
         found.save(index)
     _tell(index, as_json)
+    _say_notes(notes, as_json)
+
+
+def _say_notes(notes: Sequence[str], as_json: bool) -> None:
+    for note in notes:
+        say(f"Note: {note}") if as_json else tell(f"Note: {note}")
 
 
 @app.command("remove")
