@@ -88,12 +88,13 @@ def read_bytes(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> bytes
         RequestError: not an ordinary file, larger than `limit`, or it cannot be read.
     """
     with open_ordinary(path, what, limit=limit) as stream:
+        size = os.fstat(stream.fileno()).st_size
         try:
-            content = stream.read(limit + 1)
+            content = stream.read(min(size, limit) + 1)  # `read` takes the memory that it is asked for
         except OSError as error:
             raise RequestError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(content) > limit:  # it grew
-        raise RequestError(f"{path} has more than {limit:,} bytes, too many for a {what}")
+    if len(content) > size:
+        raise RequestError(f"{path} grew while it was read; try again")
     return content
 
 
