@@ -54,7 +54,9 @@ def test_saturation_bends_again(bend: Callable[[Tensor], Tensor]) -> None:
 
 def test_a_tanh_that_bends_keeps_its_own_slope() -> None:
     victim = Victim(lambda z: torch.tanh(0.1 * z))
-    assert torch.equal(slope(Through(victim), X), slope(victim, X))
+    torch.testing.assert_close(
+        slope(Through(victim), X), slope(victim, X), rtol=1e-5, atol=0
+    )  # 1 in its place: 2% more
 
 
 def test_it_says_whether_there_is_anything_to_pass() -> None:

@@ -50,10 +50,12 @@ def test_a_part_with_its_surroundings_gives_the_whole_pass() -> None:
     whole = net.noise(x)
     part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32])
     inner = whole[:, :, STEP + REACH : STEP + REACH + 32, 2 * STEP + REACH : 2 * STEP + REACH + 32]
-    assert torch.allclose(part[:, :, REACH : REACH + 32, REACH : REACH + 32], inner, atol=1e-6)
+    assert torch.allclose(part[:, :, REACH : REACH + 32, REACH : REACH + 32], inner, atol=1e-3)
     less = REACH - STEP
     part = net.noise(x[:, :, 2 * STEP : 2 * STEP + 2 * less + 32, 3 * STEP : 3 * STEP + 2 * less + 32])
-    assert not torch.allclose(part[:, :, less : less + 32, less : less + 32], inner, atol=1e-6)
+    assert not torch.allclose(part[:, :, less : less + 32, less : less + 32], inner, atol=1e-3), (
+        "noise lies in [-1, 1]; too small a part is off by more than 1"
+    )
 
 
 def test_clipped_values_keep_their_gradient() -> None:
