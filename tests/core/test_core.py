@@ -93,3 +93,10 @@ def test_rows_round_trip_and_refuse_unknown_keys(tmp_path: Path) -> None:
         read_rows(tmp_path / "bad.jsonl")
     with pytest.raises(RequestError, match="no rows at"):
         read_rows(tmp_path / "none.jsonl")
+
+
+def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"few")
+    assert files.read_bytes(tmp_path / "small", "file", limit=1 << 60) == b"few"
+    with pytest.raises(RequestError, match="small has 3 bytes, too many for a file; the limit is 2"):
+        files.read_bytes(tmp_path / "small", "file", limit=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,22 @@ def test_a_changed_byte_of_an_export_is_found(tmp_path: Path) -> None:
     place.write_bytes(content[:2000])
     with pytest.raises(RequestError, match="not a readable torch.export file"):
         load_any(place)
+
+
+def test_a_library_does_not_speak_of_a_broken_export(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.export.save(torch.export.export(Net().eval(), (pictures(2),)), tmp_path / "net.pt2")
+    with zipfile.ZipFile(tmp_path / "net.pt2") as whole, zipfile.ZipFile(tmp_path / "less.pt2", "w") as less:
+        for name in whole.namelist():
+            if not name.endswith("/archive_format"):
+                less.writestr(name, whole.read(name))
+    caplog.set_level("WARNING")
+    caplog.clear()
+    capfd.readouterr()
+    with pytest.raises(RequestError, match=r"less\.pt2 is not a readable torch\.export file"):
+        load_any(tmp_path / "less.pt2")
+    assert not caplog.records and capfd.readouterr().err == ""
 
 
 def test_exports_say_their_limits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import os
 import zipfile
 import zlib
@@ -83,6 +84,8 @@ def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, 
                 check_unpacked(path, sum(member.file_size for member in members))
                 if len({member.filename for member in members}) != len(members):
                     raise DamagedError(path, "a name stands in it twice")
+                for member in members:
+                    _check_header(archive, member, path)
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as stored:
                 found = {name: stored[name] for name in stored.files}
@@ -99,6 +102,26 @@ def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, 
         if held is None or held.shape != () or str(held) != digest_arrays(arrays):
             raise DamagedError(path, "its arrays are not those that were written")
     return arrays
+
+
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path | str) -> None:
+    """Compare what an array says of itself with the bytes that are there, before memory is taken for it.
+
+    Raises:
+        DamagedError: they differ.
+    """
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if not member.filename.endswith(".npy"):
+        return
+    with archive.open(member) as stream:
+        read = readers.get(np.lib.format.read_magic(stream))
+        if read is None:  # the third version has names of fields that are no Latin-1; none of ours
+            return
+        shape, _, dtype = read(stream)
+        told, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+    if told != held and not dtype.hasobject:
+        name = member.filename.removesuffix(".npy")
+        raise DamagedError(path, f"{name} says that it has {told:,} bytes, there are {held:,}")
 
 
 def seal_array(path: Path, digest: str) -> None:

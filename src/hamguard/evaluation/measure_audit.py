@@ -75,9 +75,9 @@ def read_audit(folder: Path, ground: Ground) -> AuditOf:
         StaleError: the audit is of another model.
     """
     facts = _read_facts(folder)
+    arrays = read_npz(folder / ARRAYS, "audit", sealed=True)  # first of all: it may be a pipe, or have no end
     if digest_file(folder / ARRAYS) != facts["arrays"]:
         raise DamagedError(folder / ARRAYS, f"it is not the file that {FACTS} was written for")
-    arrays = read_npz(folder / ARRAYS, "audit", sealed=True)
     sizes = {name: arrays[name].shape for name in KEYS if name in arrays}
     if set(sizes) != set(KEYS) or len(set(sizes.values())) > 1 or arrays["ids"].ndim != 1:
         raise RequestError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import sys
+import warnings
 import zipfile
-from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
@@ -307,6 +309,19 @@ def _said(module: nn.Module, attribute: str) -> Any:
     return None if callable(value) else value
 
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """A library's log and warnings are not shown inside the block."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
 def foreign_from_export(path: Path) -> ForeignModel:
     """Load a `torch.export` file (`.pt2`); size and channels are read off its example input. Gradients to the input are kept.
 
@@ -319,7 +334,8 @@ def foreign_from_export(path: Path) -> ForeignModel:
         try:
             with zipfile.ZipFile(stream) as archive:
                 broken = archive.testzip()  # torch does not look at the sums of its own archives
-            program = torch.export.load(path) if broken is None else None
+            with _silent("torch.export"):  # it logs what it then raises
+                program = torch.export.load(path) if broken is None else None
         except Exception as error:  # an archive of anything
             raise RequestError(f"{path} is not a readable torch.export file: {first_line(error)}") from error
     if program is None:

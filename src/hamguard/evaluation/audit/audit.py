@@ -176,17 +176,19 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
         raise StaleError(f"{out} holds another audit; give another --out, or --restart to replace it")
     if facts is None:
         return None
-    for name in (ROWS, WORST):
-        if not (out / name).is_file() or digest_file(out / name) != facts.get("files", {}).get(name):
-            raise DamagedError(out / name, "it is not what the audit wrote; --restart makes it again")
     try:
+        rows, pixels = read_rows(out / ROWS), read_npz(out / WORST, "audit", sealed=True)["pixels"]
+        for name in (ROWS, WORST):
+            if digest_file(out / name) != facts["files"][name]:
+                raise DamagedError(out / name, "it is not what the audit wrote")
         verdict, checks = facts["verdict"], facts["checks"]
-        pixels = read_npz(out / WORST, "audit", sealed=True)["pixels"]
         return Audited(
-            plan, read_rows(out / ROWS), Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
+            plan, rows, Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
             tuple(Check(**check) for check in checks), tuple((n, c, v) for n, c, v in facts["stages"]),
             (tuple(facts["curve"][0]), tuple(facts["curve"][1])), pixels,
         )  # fmt: skip
+    except RequestError as error:
+        raise RequestError(f"{error}; --restart makes it again") from error
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RequestError(f"{out} holds a damaged audit; --restart makes it again: {error}") from error
 
