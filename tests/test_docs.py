@@ -193,7 +193,6 @@ def test_commands_run_as_written(
     monkeypatch.setattr("hamguard.data.scenes.COUNT", 800)  # of 4,000: with fewer, one epoch learns nothing
     monkeypatch.setattr("hamguard.data.digits.SIZE", 16)  # of 28
     monkeypatch.setattr("hamguard.data.scenes.SIZE", 16)  # of 32
-    monkeypatch.setattr("hamguard.cli.attack_sheet.ANSWERS", 2)  # of 10 that stand on a sheet
     for name, step in (("digits", 4), ("fashion-products", 20)):
         monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
     monkeypatch.setattr(study_run, "ProcessPoolExecutor", InThisProcess)

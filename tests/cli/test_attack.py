@@ -152,7 +152,7 @@ def test_transfer_is_scored_on_the_other_model(shell: Shell, world: World, tmp_p
     other = tmp_path / "other"
     train = ("train", "--data", world.data, "--bits", "20", "--epochs", "2", "--batch-size", "32", "--seed", "5")
     shell.done(*train, "--out", other)
-    words = ("attack", world.model, "--method", "center", "--steps", "20", "--eps", "0.3", "--json")
+    words = ("attack", world.model, "--method", "center", "--steps", "8", "--eps", "0.3", "--queries", "20", "--json")
     white = by_method(shell.done(*words).rows)["center"]
     black = by_method(shell.done(*words, "--source-model", other).rows)["center"]
     assert black["attack"]["made_on"] == [str(other)] and black["hashes"]["model"] == white["hashes"]["model"]

@@ -17,7 +17,7 @@ from hamguard.models.store import load_folder
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays
 
-SMALL = ("--queries", "6", "--steps", "3", "--clever", "2x2")
+SMALL = ("--queries", "3", "--steps", "3", "--clever", "2x2")
 QUICK = ("--queries", "6", "--measure", "sensitivity", "--measure", "radius")
 
 
