@@ -24,6 +24,7 @@ torch.set_num_threads(int(os.environ["HAMGUARD_TEST_THREADS"]))
 SINGLE = "test_docs.py"  # its tests share nothing and are long
 TOGETHER = (
     "test_processes.py", "test_grid_processes.py", "test_cross_study.py", "test_add_a_method.py", "test_fuzz.py", "test_kills.py",
+    "core/test_files.py",
 )  # fmt: skip
 """Files whose tests start processes: one worker runs them all, so that they do not wait for each other's cores."""
 

@@ -75,7 +75,7 @@ def test_saved_pictures_are_the_scored_ones(shell: Shell, world: World, tmp_path
     again = shell.done(*words).rows
     guides = [row.pop("seconds") for row in [*again, *rows] if (row["attack"] or {}).get("method") == "ideal-code"]
     assert again == rows, "a finished run is read from its pictures"
-    assert len(guides) == 2 and all(0 <= seconds < 60 for seconds in guides)
+    assert len(guides) == 2 and all(seconds >= 0 for seconds in guides)
     line = shell.fails(2, "attack", world.model, "--method", "hag", *SMALL, "--save-images", out)
     assert "holds the pictures of another attack" in line
     (out / manifest["pictures"][0]["file"]).write_bytes(b"no picture")

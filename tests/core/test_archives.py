@@ -32,7 +32,9 @@ def test_arrays_come_back_and_other_members_are_left_out(tmp_path: Path) -> None
 def test_an_array_that_announces_more_than_is_there(shape: tuple[int, ...], tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
         archive.writestr("images.npy", header(shape) + b"abc")
-    with pytest.raises(RequestError, match=r"bomb\.npz is damaged: images says that it has -?[\d,]+ bytes, there are 3") as caught:
+    with pytest.raises(
+        RequestError, match=r"bomb\.npz is damaged: images says that it has -?[\d,]+ bytes, there are 3"
+    ) as caught:
         read_npz(tmp_path / "bomb.npz", "data set")
     assert "\n" not in str(caught.value)
 
