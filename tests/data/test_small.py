@@ -148,6 +148,11 @@ def test_broken_idx_files_are_named(tmp_path, fashion):
     path.write_bytes(idx(numbers["test"]))
     with pytest.raises(RequestError, match="60 pictures, 20 labels"):
         read_fashion_mnist(tmp_path)
+    path.write_bytes(idx(np.full_like(numbers["train"], 10)))
+    with pytest.raises(
+        RequestError, match="train-labels-idx1-ubyte: labels must be whole numbers from 0 to 9, got 10 to 10"
+    ):
+        read_fashion_mnist(tmp_path)
     path.write_bytes(b"hello")
     with pytest.raises(RequestError, match="is not an IDX file of bytes"):
         read_fashion_mnist(tmp_path)

@@ -24,7 +24,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("verb", verbs, ids=[verb.name.replace(" ", "-") for verb in verbs])
 
 
-@pytest.mark.xfail  # a kill before the first file leaves a folder that is refused
 def test_sigkill_and_the_same_command_again(killer: Killer, verb: Verb, request: pytest.FixtureRequest) -> None:
     asked = request.config.getoption("--kills")
     times = -(-asked // len(VERBS)) if asked else 1

@@ -460,6 +460,12 @@ def codes(world: World) -> None:
 
 
 @piece
+def bank(world: World) -> None:
+    (world.root / "bank").mkdir()
+    shutil.copy(world / "codes" / "database.npz", world.root / "bank")
+
+
+@piece
 def foreign(world: World) -> None:
     place, rng = world.root / "foreign", np.random.default_rng(0)
     place.mkdir()

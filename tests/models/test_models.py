@@ -155,6 +155,11 @@ def test_pickles_are_refused_by_content(tmp_path: Path) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{nonsense")
     with pytest.raises(RequestError, match="not a readable safetensors file"):
         read_safetensors(tmp_path / "torn.safetensors")
+    save_file({"w": torch.ones(2)}, tmp_path / "long.safetensors")
+    with (tmp_path / "long.safetensors").open("r+b") as stream:
+        stream.truncate(40 * 10**9)
+    with pytest.raises(RequestError, match=r"its header tells of \d+ bytes, it has 40,000,000,000"):
+        read_safetensors(tmp_path / "long.safetensors")
     save_file({"w": torch.tensor([float("nan")])}, tmp_path / "nan.safetensors")
     with pytest.raises(RequestError, match="holds NaN or infinite weights in w"):
         read_safetensors(tmp_path / "nan.safetensors")

@@ -100,7 +100,7 @@ def read_cifar10(folder: Path, *, size: int | None = None, progress: Progress | 
         with reading(path) as arrays:
             _need(arrays, "data", "offsets", "labels")
             rising = check_offsets(arrays["offsets"], arrays["data"])
-            _same_length(arrays["labels"], len(rising) - 1)
+            _check_numbers(arrays["labels"], len(rising) - 1)
         data.append(arrays["data"])
         offsets.append(rising[1:] + offsets[-1][-1])
         numbers_list.append(arrays["labels"])
@@ -124,6 +124,7 @@ def _batch(path: Path) -> tuple[Bytes, Array]:
     try:
         flat, labels = np.asarray(found[b"data"], np.uint8), np.asarray(found[b"labels"], np.int64)
         pixels = flat.reshape(len(labels), 3, 32, 32).transpose(0, 2, 3, 1)  # (N, 32, 32, 3)
+        _check_numbers(labels, len(pixels))
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(f"{path} is not a plain CIFAR-10 batch: {error}") from error
     return np.ascontiguousarray(pixels), labels
@@ -166,7 +167,7 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
         if (ours / f"{part}.npz").is_file():
             with reading(ours / f"{part}.npz") as arrays:
                 _need(arrays, "images", "labels")
-                _same_length(arrays["labels"], len(arrays["images"]))
+                _check_numbers(arrays["labels"], len(arrays["images"]))
             images.append(arrays["images"])
             numbers.append(arrays["labels"])
         else:
@@ -174,6 +175,10 @@ def read_fashion_mnist(folder: Path, *, size: int | None = None, progress: Progr
             pixels, labels = (_read_idx(path) for path in found if path is not None)
             if len(pixels) != len(labels):
                 raise RequestError(f"{found[0]}: {len(pixels):,} pictures, {len(labels):,} labels")
+            try:
+                _check_numbers(labels, len(pixels))
+            except RequestError as error:
+                raise RequestError(f"{found[1]}: {error}") from error
             images.append(pixels)
             numbers.append(labels)
     store = ImageStore(fit_array(np.concatenate(images), size))
@@ -202,9 +207,13 @@ def _need(arrays: dict[str, Array], *names: str) -> None:
         raise RequestError(f"needs the arrays {', '.join(names)}; missing: {', '.join(missing)}")
 
 
-def _same_length(labels: Array, N: int) -> None:
+def _check_numbers(labels: Array, N: int) -> None:
+    """Check that N pictures have one of ten class numbers each."""
     if labels.shape != (N,):
         raise RequestError(f"labels must match the pictures: {N:,} pictures, labels of shape {labels.shape}")
+    if labels.dtype.kind not in "iu" or (N and not 0 <= int(labels.min()) <= int(labels.max()) <= 9):
+        got = f"{labels.min()} to {labels.max()} ({labels.dtype})" if N else f"{labels.dtype}"
+        raise RequestError(f"labels must be whole numbers from 0 to 9, got {got}")
 
 
 def _official(

@@ -6,9 +6,12 @@ True
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +24,7 @@ from hamguard.models.small_nets import CifarResNet, conv2, conv8, dsh_net
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
 SMALL: dict[str, Callable[[int, int], nn.Module]] = {  # channels, side in pixels
     "conv2": lambda channels, side: conv2(channels),
@@ -156,11 +160,16 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
     """
     with open_ordinary(path, "weight file") as stream:
         head = stream.read(9)
+        told, held = _bytes_told(head, stream), os.fstat(stream.fileno()).st_size
     # a safetensors file begins with the length of its header, whose first byte may be any, and then the header, a JSON object
     if head[:2] == b"PK" or (head[:1] == pickle.PROTO and head[8:] != b"{"):
         raise RequestError(
             f"{path} is a pickle, which can execute code when it is loaded; give a .safetensors file "
             "(convert on a machine you trust: safetensors.torch.save_file(torch.load(path, weights_only=True), out))"
+        )
+    if told is not None and told != held:  # said here, because the reader takes memory for all of the file first
+        raise RequestError(
+            f"{path} is not a readable safetensors file: its header tells of {told:,} bytes, it has {held:,}"
         )
     try:
         state = load_file(path)
@@ -173,6 +182,22 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
     if broken:
         raise RequestError(f"{path} holds NaN or infinite weights in {', '.join(broken[:3])}")
     return state
+
+
+def _bytes_told(head: bytes, stream: BinaryIO) -> int | None:
+    """Bytes of a safetensors file by its header, of which `head` is read already; None where it has no sound header."""
+    length = int.from_bytes(head[:8], "little")
+    if len(head) < 9 or length > LARGEST_HEADER:
+        return None
+    try:
+        header = json.loads(head[8:] + stream.read(length - 1))
+        return (
+            8
+            + length
+            + max((one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"), default=0)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return None
 
 
 def load_initial(backbone: nn.Module, name: str, weights: str) -> None:
