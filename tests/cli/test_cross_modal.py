@@ -418,8 +418,8 @@ def test_the_folder_serves_as_an_ordinary_model(squares: Squares, shell: Shell, 
     ("words", "expected"),
     [
         ([], "give pictures to search for, or words: --text"),
-        (["--text", ""], "the text to search for is empty; give one or more words"),
-        (["--text", "red", "--text", "  "], "the text to search for is empty"),
+        (["--text", ""], "--text: an empty text is no value"),
+        (["--text", "red", "--text", "  "], "--text: an empty text is no value"),
         (["--text", "zebra"], "the model knows no word of 'zebra'; it knows "),
         (["--text", "today"], "the model knows no word of 'today'"),  # it stands in the texts of queries only
         (["--text", "red", "nothing.png"], "nothing.png does not exist"),
