@@ -150,16 +150,17 @@ class InThisProcess:
         return done
 
 
-class Trained:
-    """What `train` made of the sets that all pages have, known by its words: pages that begin alike train once."""
+class Made:
+    """What a command made of the sets that all pages have, known by its words: pages that begin alike train once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, words: list[str], run: Callable[..., object]) -> None:
-        """Train, or copy the folder that the same words made before."""
+    def __call__(self, words: list[str], run: Callable[..., object], recipe: str = "") -> None:
+        """Run, or copy the folder that the same words (and recipe) made before."""
         place = words.index("--out") + 1
-        kept, out = self.folder / digest_json([*words[: place - 1], *words[place + 1 :]]), Path(words[place])
+        known = [recipe, words[0], *words[2 if recipe else 1 : place - 1], *words[place + 1 :]]
+        kept, out = self.folder / digest_json(known), Path(words[place])
         if kept.is_dir():
             shutil.copytree(kept, out)
             return
@@ -173,16 +174,16 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     base = tmp_path_factory.getbasetemp()
-    return Trained((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained")  # of this run alone
+    return Made((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made")  # of this run alone
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
 def test_commands_run_as_written(
-    page: Path, shell: Shell, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, shell: Shell, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every command of a page, in order, in one folder.
 
@@ -212,8 +213,10 @@ def test_commands_run_as_written(
                 shrink = small_grid if "grid" in words[1] else small_study
                 words[1] = str(shrink(ROOT / words[1], tmp_path / Path(words[1]).name))
             words = less(words)
-            if words[0] == "train" and "--data" in words:  # by its words alone: no other model has a part in it
-                trained(words, shell.done)
+            if words[0] == "evaluate" and words[1].endswith(".toml"):
+                made(words, shell.done, Path(words[1]).read_text(encoding="utf-8"))
+            elif words[0] == "train" and "--data" in words:  # by its words alone: no other model has a part in it
+                made(words, shell.done)
             else:
                 shell.done(*words)
             ran += 1
