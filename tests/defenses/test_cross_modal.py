@@ -19,6 +19,7 @@ from hamguard.attacks.threat import Linf
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import relax
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError, StoppedError
+from hamguard.core.files import write_npz
 from hamguard.defenses import cross_modal
 from hamguard.defenses.cross_modal import (
     CROSS_DEFENSES,
@@ -339,10 +340,14 @@ def test_adversaries_of_another_run_are_made_again(
     task = begun(place, "dcmh", hard("static", "attack_steps=5"), tmp_path, monkeypatch)
     with np.load(tmp_path / MADE) as arrays:
         kept = {name: arrays[name] for name in arrays.files}
-    np.savez(tmp_path / MADE, pixels=0 * kept["pixels"], bags=0 * kept["bags"], run=np.array("another"))
+    other: dict[str, Any] = {"pixels": 0 * kept["pixels"], "bags": 0 * kept["bags"], "run": np.array("another")}
+    write_npz(tmp_path / MADE, other)
     again = begun(place, "dcmh", hard("static", "attack_steps=5"), tmp_path, monkeypatch)
     assert torch.equal(again.pairs.pictures(torch.arange(54)), task.pairs.pictures(torch.arange(54)))
     assert torch.equal(again.pairs.bags, task.pairs.bags)
+    np.savez(tmp_path / MADE, **other)  # without the hash that ours has
+    with pytest.raises(RequestError, match="is damaged"):
+        run(place, "dcmh", hard("static", "attack_steps=5"), tmp_path)
     (tmp_path / MADE).write_bytes(b"torn")
     with pytest.raises(RequestError, match="not a readable"):
         run(place, "dcmh", hard("static", "attack_steps=5"), tmp_path)
