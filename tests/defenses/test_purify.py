@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.files import SEAL, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
@@ -309,16 +310,20 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
             (made / file).write_bytes((folder / file).read_bytes())
         return made
 
-    def card(**facts: Any) -> str:
-        return json.dumps({**json.loads((folder / CARD).read_text()), **facts})
+    def card(**facts: Any) -> bytes:
+        """Another card with its own seal, so that the facts are what is wrong."""
+        content = {**json.loads((folder / CARD).read_text()), **facts}
+        content.pop(SEAL)
+        write_sealed(tmp_path / CARD, content)
+        return (tmp_path / CARD).read_bytes()
 
     damaged: list[tuple[str, str, bytes | None, str]] = [
         ("json", CARD, b"{", "comdefend.json is damaged"),
         ("keys", CARD, b'{"kind": "comdefend"}', "comdefend.json is damaged"),
         ("list", CARD, b"[1]", "comdefend.json is damaged"),
-        ("wide", CARD, card(width=1e9).encode(), "comdefend.json is damaged"),
-        ("other", CARD, card(width=0.125).encode(), "weights and card do not fit"),
-        ("noise", CARD, card(noise=1.0).encode(), "the card was written for"),
+        ("wide", CARD, card(width=1e9), "comdefend.json is damaged"),
+        ("other", CARD, card(width=0.125), "weights and card do not fit"),
+        ("noise", CARD, card(noise=1.0), "the card was written for"),
         ("torn", WEIGHTS, (folder / WEIGHTS).read_bytes()[:100], "comdefend.safetensors"),
         ("gone", WEIGHTS, None, "comdefend.safetensors"),
     ]

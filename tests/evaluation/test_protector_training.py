@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from hamguard.attacks.threat import Linf
+from hamguard.core.archives import seal_array
+from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
@@ -170,7 +172,11 @@ def test_what_is_slow_is_kept_and_views_come_after(place: tuple[Dataset, Split],
     marked = np.load(kept[0])
     marked[:] = 7
     np.save(kept[0], marked)
+    seal_array(kept[0], digest_array(marked))
     assert (protected_pictures(dataset.images, needed(split, None), seen, keep=tmp_path).array == 7).all()
+    np.save(kept[0], marked - 1)  # not what the hash beside it says
+    again = protected_pictures(dataset.images, needed(split, None), seen, keep=tmp_path)
+    assert np.array_equal(again.array, out.array)
     with pytest.raises(RequestError, match="unknown view"):
         protected_pictures(dataset.images, split.train, replace(plain, views=("shake:3",)))
 
