@@ -316,7 +316,7 @@ def test_a_bank_of_ours_has_its_order_beside_packed_codes_of_others(shell: Shell
     assert row["value"] == pytest.approx(exact_map(query, base, q_class[:, None] == d_class[None]))
 
 
-@pytest.mark.parametrize("key", ["labels", "packed", "digest"])
+@pytest.mark.parametrize("key", ["labels", "packed", "model_hash", "digest"])
 def test_a_changed_bank_of_ours_is_damaged_wherever_it_is_read(key: str, shell: Shell, tmp_path: Path) -> None:
     from hamguard.codes.bank import CodeBank
 

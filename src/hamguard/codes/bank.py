@@ -14,7 +14,7 @@ from hamguard.codes.labeled import ClassNumbers, check_marks
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import replacing
+from hamguard.core.files import SEAL, digest_arrays, write_npz
 from hamguard.core.label_arrays import label_rows
 from hamguard.core.types import Array, Bytes
 
@@ -91,22 +91,16 @@ class CodeBank:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write as one `.npz` without pickled objects.
+        """Write as one sealed `.npz` without pickled objects.
 
         Raises:
             RunError: the file cannot be written.
         """
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                packed=self.packed,
-                bits=np.array(self.bits),
-                labels=self.labels,
-                ids=self.ids,
-                model_hash=np.array(self.model_hash),
-                split_hash=np.array(self.split_hash),
-                digest=np.array(self.digest),
-            )
+        arrays = {
+            "packed": self.packed, "bits": np.array(self.bits), "labels": self.labels, "ids": self.ids,
+            "model_hash": np.array(self.model_hash), "split_hash": np.array(self.split_hash),
+        }  # fmt: skip
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> CodeBank:
@@ -123,14 +117,15 @@ class CodeBank:
         """
         arrays = read_npz(path, "code bank")
         try:
+            found = str(arrays.pop(SEAL))
             bank = cls(
                 arrays["packed"], int(arrays["bits"]), arrays["labels"], arrays["ids"],
                 str(arrays["model_hash"]), str(arrays["split_hash"]),
             )  # fmt: skip
-            found = str(arrays["digest"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise RequestError(f"{path} is not a readable code bank: {error}") from error
-        if found != bank.digest:
+        # banks of 0.1.0 have the hash of codes, labels and ids; later ones that of all arrays
+        if found not in (digest_arrays(arrays), bank.digest):
             raise RequestError(f"{path} is damaged: its content has hash {bank.digest}, the file says {found}")
         for what, wanted, got in (("model", model_hash, bank.model_hash), ("split", split_hash, bank.split_hash)):
             if wanted is not None and wanted != got:

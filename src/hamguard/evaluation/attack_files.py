@@ -10,7 +10,7 @@ import numpy as np
 
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import DamagedError, ImageError, RequestError, RunError, StaleError
-from hamguard.core.files import read_sealed, sweep, write_sealed
+from hamguard.core.files import TEXT_LIMIT, read_sealed, sweep, write_sealed
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.evaluation.attack_run import AttackedPictures
 from hamguard.images.io import decode, encode
@@ -134,7 +134,7 @@ def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None
     pixels, forwards, backwards, flat = [], [], [], []
     for entry in listed:
         path = folder / str(entry["file"])
-        if not path.is_file() or digest_file(path) != entry["sha256"]:
+        if not path.is_file() or path.stat().st_size > TEXT_LIMIT or digest_file(path) != entry["sha256"]:
             return None
         pixels.append(decode(path))
         forwards.append(entry["forwards"])

@@ -67,7 +67,7 @@ class Cells:
         self.told(name)
         rows = list(work())
         if self.world.leads:
-            write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: digest_file(one) for one in beside}})
+            write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: _mark(one) for one in beside}})
         wait(self.world)
         return read_rows(path)  # what a second run would see
 
@@ -76,7 +76,15 @@ def _kept(path: Path, beside: Sequence[Path]) -> list[Row] | None:
     """Rows of a finished cell; None where there are none, or they or what lies beside them are not what was written."""
     try:
         rows, facts = read_sealed_rows(path)
-        held = {one.name: digest_file(one) for one in beside}
-    except (RequestError, OSError):
+        told = facts.get("beside")
+        if facts.get("cell") != path.name or not isinstance(told, dict) or set(told) != {one.name for one in beside}:
+            return None
+        whole = all(told[one.name][0] == one.stat().st_size and told[one.name] == _mark(one) for one in beside)
+    except (RequestError, OSError, TypeError, IndexError):
         return None
-    return rows if rows and facts == {"cell": path.name, "beside": held} else None
+    return rows if rows and whole else None
+
+
+def _mark(path: Path) -> list[int | str]:
+    """Size and hash of a file; the size is compared first, because a hole of any length is hashed byte by byte."""
+    return [path.stat().st_size, digest_file(path)]

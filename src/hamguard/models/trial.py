@@ -200,10 +200,11 @@ def attempt(call: Call, x: Tensor, name: str) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """The first line of an error's message, at most 300 letters of it, or its type where it has none."""
     if isinstance(error, SystemExit):
         return f"it ends the program with {error.code!r}"
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 300 else f"{line[:299]}…"  # some quote the whole file
 
 
 def entry_of(out: Any, count: int, name: str) -> str | int | None:
