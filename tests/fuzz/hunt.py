@@ -138,7 +138,7 @@ class Lab:
         told = answer.err.replace(str(place), "PLACE").strip()[-700:]
         if NOISE.search(answer.err):
             return ("unexpected" if answer.code == -1 else "noisy"), told
-        if "unexpected " in answer.err or answer.code not in (0, 1, 2):
+        if "hamguard: unexpected " in answer.err or answer.code not in (0, 1, 2):
             return "unexpected", told
         if answer.code:
             lines = [line for line in answer.err.splitlines() if line.startswith("hamguard: ")]
