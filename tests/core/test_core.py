@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hamguard.core import checks, digests, files, seeds
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.core.types import is_tensor
 
 
 def test_unknown_choice_lists_and_suggests() -> None:
@@ -41,6 +43,14 @@ def test_generators_leave_the_global_ones_alone() -> None:
     before = torch.random.get_rng_state()
     seeds.torch_generator(0, "x")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_tensor_is_known_without_loading_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_tensor(torch.ones(1)) and is_tensor(torch.nn.Parameter(torch.ones(1)))
+    assert not is_tensor(np.ones(1)) and not is_tensor(None)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert not is_tensor(np.ones(1))
+    assert "torch" not in sys.modules
 
 
 def test_digests_see_content_shape_and_type() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -102,6 +104,19 @@ def test_evaluate_agrees_with_the_oracle(K: int, encoding: str, shell: Shell, tm
         row = shell.done("evaluate", *files, "--metric", name, "--ties", "stable", "--json").rows[0]
         wanted = np.mean([stable_ap(dist[i], relevant[i], at) for i in range(17)])
         assert row["value"] == pytest.approx(wanted, abs=1e-12)
+
+
+def test_codes_that_are_arrays_are_scored_without_torch(tmp_path: Path) -> None:
+    query, base, q_class, d_class = draw(12)
+    Q, D = write(tmp_path / "Q.npz", query, q_class, "signs"), write(tmp_path / "D.npz", base, d_class, "packed")
+    words = ["hamguard", "evaluate", "--query-codes", str(Q), "--database-codes", str(D), "--metric", "ndcg-shared@5",
+             "--metric", "map", "--out", str(tmp_path / "rows.jsonl"), "--json"]  # fmt: skip
+    code = f"import sys; sys.argv = {words!r}\nfrom hamguard.cli.main import run\ntry: run()\n"
+    code += "except SystemExit as end: assert not end.code\nheavy = {'torch', 'torchvision', 'faiss', 'sklearn', 'matplotlib'}\n"
+    code += "print(heavy & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *rows, heavy = done.stdout.splitlines()
+    assert len(rows) == 3 and heavy == "set()"
 
 
 def test_several_labels_an_item(shell: Shell, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hamguard.evaluation.curves import measure_curves
 from hamguard.evaluation.encode import encode, packed_codes
 from hamguard.evaluation.model_rows import model_banks
 from hamguard.evaluation.pictures import read_picture
-from hamguard.evaluation.score import Convention, check_defined, parse_metric, score_rows, validation_map
+from hamguard.evaluation.score import Convention, check_defined, parse_metric, score_rows
+from hamguard.evaluation.validation import validation_map
 from hamguard.models.encode import codes_of
 from hamguard.models.hash_model import HashModel
 from tests.training.conftest import make_blobs, make_split

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hamguard.codes.binary import check_packed, pack, unpack
 from hamguard.codes.labeled import ClassNumbers, check_marks
@@ -17,6 +16,9 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, digest_arrays, write_npz
 from hamguard.core.label_arrays import label_rows
 from hamguard.core.types import Array, Bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class CodeBank:
     @property
     def codes(self) -> Tensor:
         """Signed codes, `(N, K)` float32 in {-1, +1}."""
-        return torch.from_numpy(unpack(self.packed, self.bits)).float()
+        return _signed(self.packed, self.bits)
 
     @property
     def digest(self) -> str:
@@ -169,7 +171,7 @@ class PairBank(CodeBank):
     @property
     def other_codes(self) -> Tensor:
         """Signed codes of the other modality, `(N, K)` float32 in {-1, +1}."""
-        return torch.from_numpy(unpack(self.other, self.bits)).float()
+        return _signed(self.other, self.bits)
 
     @property
     def digest(self) -> str:
@@ -196,3 +198,9 @@ class PairBank(CodeBank):
         return PairBank(
             self.other, self.bits, self.labels, self.ids, self.model_hash, self.split_hash, self.packed
         )  # fmt: skip
+
+
+def _signed(packed: Bytes, bits: int) -> Tensor:
+    import torch  # here, so that banks that are only counted do not wait for it
+
+    return torch.from_numpy(unpack(packed, bits)).float()

@@ -6,18 +6,21 @@ of a packed row is bit `k % 8` (least significant first) of byte `k // 8`; +1 is
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array, Bytes, Ints
+from hamguard.core.types import Array, Bytes, Ints, is_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def relax(logits: Tensor, alpha: float = 1.0) -> Tensor:
     """Relaxed code `u = tanh(alpha * logits)`, same shape, in (-1, 1)."""
-    return torch.tanh(alpha * logits)
+    return (alpha * logits).tanh()
 
 
 def sign(u: Tensor) -> Tensor:
@@ -26,9 +29,12 @@ def sign(u: Tensor) -> Tensor:
     Raises:
         RequestError: `u` contains NaN, which has no sign.
 
+    >>> import torch
     >>> sign(torch.tensor([-0.5, 0.0, 2.0]))
     tensor([-1.,  1.,  1.])
     """
+    import torch  # here, so that what only packs and counts does not wait for it
+
     if bool(torch.isnan(u).any()):
         raise RequestError(
             "codes cannot be signed: the outputs contain NaN; check the model's weights and the input pixels"
@@ -57,7 +63,7 @@ def pack(code: Tensor | Array) -> Bytes:
     >>> pack(np.array([[1, -1, 1, 1, -1, -1, -1, -1, 1]]))
     array([[13,  1]], dtype=uint8)
     """
-    values = code.detach().cpu().numpy() if isinstance(code, Tensor) else np.asarray(code)
+    values = code.detach().cpu().numpy() if is_tensor(code) else np.asarray(code)
     if values.ndim != 2 or values.shape[1] == 0:
         raise RequestError(f"codes must have shape (N, K) with K at least 1, got {values.shape}")
     if values.dtype.kind not in "biuf":

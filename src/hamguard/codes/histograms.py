@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from hamguard.codes import histograms_numpy
 from hamguard.codes.binary import hamming_pairs, words
@@ -31,7 +30,7 @@ from hamguard.codes.labeled import (
 )
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array, Floats, Ints
+from hamguard.core.types import Array, Floats, Ints, is_tensor
 
 CountPath = Literal["auto", "numpy", "numba", "torch"]
 """Which code counts. All paths give equal results; `auto` takes torch for GPU tensors, numba above 1e8 pairs."""
@@ -260,7 +259,7 @@ def choose_path(path: CountPath, query: LabeledCodes, shards: Sequence[LabeledCo
     check_choice("path", path, ("auto", "numpy", "numba", "torch"))
     if path != "auto":
         return path
-    if any(isinstance(part.packed, Tensor) and part.packed.is_cuda for part in (query, *shards)):
+    if any(is_tensor(part.packed) and part.packed.is_cuda for part in (query, *shards)):
         return "torch"
     return "numba" if len(query.packed) * count > NUMBA_PAIRS else "numpy"
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from hamguard.codes.binary import bytes_of, check_packed, words
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array, Ints
+from hamguard.core.types import Array, Ints, is_tensor
 
 BLOCK_BYTES = 4 << 20  # of words in one block; the kernels' other buffers are smaller than this
 BLOCK_ROWS = 1 << 17  # one block of 64-bit codes and labels is 2 MiB, which stays in the second-level cache
@@ -113,7 +112,7 @@ def check_labeled(codes: LabeledCodes, name: str) -> None:
         RequestError: packed codes do not fit the bits, labels are not `(N, C)` with C at least 1.
     """
     packed = codes.packed
-    if isinstance(packed, Tensor):
+    if is_tensor(packed):
         # Only the last byte can hold padding: on a GPU no more than that column is copied.
         last = packed[:, -1:].cpu().numpy() if packed.ndim == 2 and packed.shape[1] else packed.cpu().numpy()
         width = bytes_of(codes.bits)
@@ -157,7 +156,7 @@ def shards_of(query: LabeledCodes, database: Database) -> tuple[Sequence[Labeled
 
 def as_array(values: Any) -> Array:
     """A NumPy view of an array or CPU tensor; a tensor on another device is copied."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return values.detach().cpu().numpy() if is_tensor(values) else np.asarray(values)
 
 
 def check_marks(labels: Array) -> None:

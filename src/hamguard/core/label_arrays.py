@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Array, Bytes, Ints
+from hamguard.core.types import Array, Bytes, Ints, is_tensor
 
 LARGEST = 2**53  # whole numbers beyond this are not exact in float64, so two classes could become one
 
@@ -131,7 +131,7 @@ def label_rows(labels: Any, classes: int | None = None, name: str = "labels") ->
 
 
 def _as_array(labels: Any) -> Array:
-    if hasattr(labels, "detach"):  # a tensor, without loading torch to ask
+    if is_tensor(labels):
         tensor = labels.detach().cpu()
         return np.asarray((tensor.double() if tensor.is_floating_point() else tensor).numpy())
     return np.asarray(labels)

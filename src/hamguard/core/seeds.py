@@ -7,9 +7,12 @@ of a resumed run draws the same numbers as the same step of an uninterrupted one
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *names: object) -> int:
@@ -26,6 +29,8 @@ def derive_seed(seed: int, *names: object) -> int:
 
 def torch_generator(seed: int, *names: object) -> torch.Generator:
     """A CPU `torch.Generator` that belongs to `(seed, names)` alone."""
+    import torch  # here, so that what draws with NumPy does not wait for it
+
     return torch.Generator().manual_seed(derive_seed(seed, *names))
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -17,3 +21,11 @@ Ties = Literal["expected", "stable", "worst", "best"]
 
 Norm = Literal["relevant", "hits", "min"]
 """Denominator of an average precision: all relevant items, those within the cut, or `min(at, relevant)`."""
+
+
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether a value is a torch tensor, without loading torch: before somebody did, nothing is one.
+
+    Torch takes 600 MiB and two seconds to load, which codes that come and stay as arrays need not pay.
+    """
+    return isinstance(value, getattr(sys.modules.get("torch"), "Tensor", ()))

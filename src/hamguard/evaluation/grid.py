@@ -38,7 +38,8 @@ from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.grid_plan import AttackCell, GridPlan, ModelCell, expand, generator_request, hardening
 from hamguard.evaluation.grid_recipe import GridRecipe
 from hamguard.evaluation.model_rows import base_row, model_banks, model_rows
-from hamguard.evaluation.score import measure, parse_metric, validation_map
+from hamguard.evaluation.score import measure, parse_metric
+from hamguard.evaluation.validation import validation_map
 from hamguard.models.store import load_any, load_folder
 from hamguard.training.distributed import wait
 from hamguard.training.train import train

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
@@ -17,10 +14,6 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Ints, Norm, Ties
-from hamguard.data.dataset import Dataset
-from hamguard.data.split import Part, require_role
-from hamguard.evaluation.encode import packed_codes
-from hamguard.models.store import AnyModel
 from hamguard.retrieval.curves import radius_precision, radius_recall
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import Empty, Score, mean_average_precision, precision_at, recall_at
@@ -211,23 +204,3 @@ def score_row(score: Score, base: Row, name_at: tuple[str, int | None], seconds:
         seconds=round(seconds, 4),
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def validation_map(dataset: Dataset, device: torch.device | str = "cpu") -> Callable[[AnyModel, Part, Part], float]:
-    """A function that scores a model in training: expected MAP of the validation part against the training part.
-
-    Only this role may select a model: the function refuses a query part.
-    """
-
-    def score(model: AnyModel, validation: Part, train: Part) -> float:
-        require_role(validation, "validation")
-        was = model.training
-        model.eval()
-        banks = []
-        for part in (validation, train):
-            packed = packed_codes(model, dataset.images, part.index, device=device)
-            banks.append(CodeBank(packed, model.bits, dataset.labels[part.index], np.arange(len(part)).astype(str)))
-        model.train(was)
-        return mean_average_precision(*banks).value
-
-    return score
