@@ -119,6 +119,10 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="not a readable code bank"):
         CodeBank.load(path)
     good = bank()
+    np.savez(path, packed=good.packed, bits=np.inf, labels=good.labels, ids=good.ids, model_hash="m", split_hash="s",
+             digest=good.digest)  # fmt: skip
+    with pytest.raises(RequestError, match="not a readable code bank: cannot convert float infinity"):
+        CodeBank.load(path)
     np.savez(path, packed=good.packed ^ 1, bits=12, labels=good.labels, ids=good.ids, model_hash="m", split_hash="s",
              digest=good.digest)  # fmt: skip
     with pytest.raises(RequestError, match="is damaged"):

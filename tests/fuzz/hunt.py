@@ -29,7 +29,8 @@ LIMIT = 30.0
 """Seconds that a command on a broken file may take."""
 FINE = ("refused", "equal", "other input")
 FAULTS = ("silent", "unexpected", "noisy", "unnamed", "no result", "hang", "crash")
-CLOCK = re.compile(r'"(seconds|[a-z_]*per_second|peak_memory[a-z_]*|minutes)": [-+.0-9eE]+')
+CLOCK = re.compile(r'"(seconds|[a-z_]*per_second|peak_memory[a-z_]*|minutes)": [-+.0-9eE]+|"fresh": (true|false)')
+"""What may differ: times, and whether a run was found finished or was made once more."""
 NOISE = re.compile(r"Traceback|Warning|site-packages|\.py:\d+|weights_only|^\s+warnings?\.", re.MULTILINE)
 BY_NAME = {kind.name: kind for kind in KINDS}
 

@@ -124,7 +124,7 @@ class CodeBank:
                 arrays["packed"], int(arrays["bits"]), arrays["labels"], arrays["ids"],
                 str(arrays["model_hash"]), str(arrays["split_hash"]),
             )  # fmt: skip
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise RequestError(f"{path} is not a readable code bank: {error}") from error
         # banks of 0.1.0 have the hash of codes, labels and ids; later ones that of all arrays
         if found not in (digest_arrays(arrays), bank.digest):
