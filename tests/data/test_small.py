@@ -64,6 +64,12 @@ def test_a_broken_cifar10_file_is_named(tmp_path, encoded):
         read_cifar10(tmp_path)
 
 
+def test_labels_that_are_no_numbers_are_named(tmp_path, encoded):
+    save_jpeg(tmp_path, encoded, labels=np.array([b"cat"] * 50))
+    with pytest.raises(RequestError, match=r"train_jpeg\.npz: labels must be whole numbers from 0 to 9, got \|S3"):
+        read_cifar10(tmp_path)
+
+
 def test_a_broken_picture_in_a_big_set_is_numbered(tmp_path, encoded):
     save_jpeg(tmp_path, encoded)
     data, offsets = encoded(TRAIN)
@@ -95,6 +101,11 @@ def test_broken_batches_are_named(tmp_path):
     folder = save_batches(tmp_path)
     (folder / "data_batch_2").write_bytes(b"\x80")
     with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch"):
+        plain_unpickle(folder / "data_batch_2")
+    whole = (folder / "data_batch_1").read_bytes()
+    assert b"latin1" in whole
+    (folder / "data_batch_2").write_bytes(whole.replace(b"latin1", b"latin!", 1))
+    with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch: unknown encoding: latin!"):
         plain_unpickle(folder / "data_batch_2")
     (folder / "data_batch_2").write_bytes(pickle.dumps([1]))
     with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch"):
