@@ -98,17 +98,17 @@ def read_bytes(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> bytes
     return content
 
 
-def digest_ordinary(path: Path | str, what: str) -> str:
+def digest_ordinary(path: Path | str, what: str, *, limit: int | None = None) -> str:
     """Hash of a file's bytes, as `digest_file` gives it, of ordinary files only.
 
     Raises:
         MissingFileError: there is no such file.
-        RequestError: not an ordinary file, or it cannot be read.
+        RequestError: not an ordinary file, larger than `limit`, or it cannot be read.
     """
     from hamguard.core.digests import LENGTH
 
     found = hashlib.sha256()
-    with open_ordinary(path, what) as stream:
+    with open_ordinary(path, what, limit=limit) as stream:
         try:
             while part := stream.read(1 << 20):
                 found.update(part)

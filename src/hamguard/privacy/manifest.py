@@ -22,6 +22,7 @@ from hamguard import __version__
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, RunError, StaleError
 from hamguard.core.files import check_seal, digest_ordinary, read_bytes, read_sealed, seal, write_sealed
+from hamguard.images.io import MAX_BYTES
 
 SETTINGS, LINES = "protect.json", "protect.jsonl"
 EDITION = 2
@@ -202,10 +203,13 @@ class Manifest:
             if entry.out != out or self.folder is None:
                 return None
             try:
-                if digest_ordinary(self.folder / out, "copy") != entry.copy_hash:
-                    self.changed.append(out)
-                    return None
-            except RequestError:  # not there: the last run was stopped before it took its name
+                found = digest_ordinary(self.folder / out, "copy", limit=MAX_BYTES)
+            except MissingFileError:  # the last run was stopped before it took its name
+                return None
+            except RequestError:  # not even a file that could be a copy
+                found = ""
+            if found != entry.copy_hash:
+                self.changed.append(out)
                 return None
         return entry
 
