@@ -217,6 +217,12 @@ def test_commands_run_as_written(
                 made(words, shell.done, Path(words[1]).read_text(encoding="utf-8"))
             elif words[0] == "train" and "--data" in words:  # by its words alone: no other model has a part in it
                 made(words, shell.done)
+            elif (
+                words[0] == "sanity"
+            ):  # whether a defense of one epoch passes is not the page's promise; the exit code says it
+                answer = shell(*words)
+                assert answer.code == int("Do not quote this defense" in answer.out), answer.err
+                assert "sanity of the defense" in answer.out
             else:
                 shell.done(*words)
             ran += 1
