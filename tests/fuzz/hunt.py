@@ -144,7 +144,7 @@ class Lab:
         if answer.code:
             lines = [line for line in answer.err.splitlines() if line.startswith("hamguard: ")]
             if kind.several and answer.code == 1:
-                return ("refused", told) if Path(file).name in answer.err + answer.out else ("unnamed", told)
+                return ("refused", told) if Path(file).stem in answer.err + answer.out else ("unnamed", told)
             if len(lines) != 1 or answer.err.splitlines()[-1] != lines[0]:
                 return "noisy", told
             named = (place.name, Path(file).name, *kind.roles)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,14 @@ def test_one_changed_value() -> None:
 def test_small_pictures_have_no_ssim() -> None:
     clean = np.zeros((1, 8, 8), np.uint8)
     assert np.isnan(measure_distortion(clean, clean + 1).ssim).all()
+
+
+def test_pictures_that_may_not_be_written_are_measured_without_a_word() -> None:
+    clean = np.zeros((1, 16, 16), np.uint8)
+    clean.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert measure_distortion(clean, clean).ssim[0] == pytest.approx(1)
 
 
 def test_shapes_must_agree() -> None:
