@@ -129,5 +129,5 @@ def _similarity(clean: Bytes, attacked: Bytes) -> torch.Tensor:
 
 
 def _tensor(pictures: Bytes) -> torch.Tensor:
-    x = from_bytes(torch.from_numpy(np.require(pictures, requirements="CW")))
+    x = from_bytes(torch.from_numpy(np.require(pictures, requirements=["C", "W"])))
     return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (b, C, H, W)
