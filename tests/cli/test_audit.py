@@ -293,6 +293,16 @@ def test_wrong_requests(shell: Shell, world: World, words: tuple[str, ...], part
     assert part in shell.fails(2, "audit", world.model, *words)
 
 
+def test_a_run_killed_before_its_first_file_had_its_name_begins_again(
+    shell: Shell, world: World, tmp_path: Path
+) -> None:
+    left = tmp_path / "a" / ".work" / ".hamguard-k2llm3_x.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    shell.done("audit", world.model, *BARE, "--steps", 1, "--answers", 0, "--queries", 4, "--out", tmp_path / "a")
+    assert not left.exists() and (tmp_path / "a" / "audit.json").is_file()
+
+
 def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell, world: World, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

@@ -162,9 +162,13 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
     """The finished audit of a folder, if it is this one; anything else that would be lost is refused."""
     if out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file; --out must be a folder")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir():
         return None
     sweep(out)
+    sweep(out / WORK)
+    names = {entry.name for entry in out.iterdir()}
+    if not names or (names == {WORK} and not any((out / WORK).iterdir())):  # killed before its first file had its name
+        return None
     facts, begun = _read(out / FACTS, restart), _read(out / WORK / FACTS, restart)
     if facts is None and begun is None:
         raise RequestError(f"{out} holds other files; --out must be a new folder or one that an audit made")
