@@ -391,7 +391,9 @@ def _hash(path: Path) -> str:
         content = b"".join(parts)
     elif path.suffix in (".json", ".jsonl"):
         text = re.sub(r'"(digest|rows\.jsonl)": "[0-9a-f]{16}"', "", CLOCK.sub(r"\g<1>0", content.decode()))
-        content = "\n".join(sorted(text.splitlines())).encode()  # a log of pictures is written in any order
+        content = "\n".join(
+            sorted(set(text.splitlines()))
+        ).encode()  # a log in any order, lines that differ in time alone
     elif path.suffix in (".html", ".csv", ".tex", ".txt"):
         content = WORDS.sub("", content.decode()).encode()
     return sha256(content).hexdigest()[:16]

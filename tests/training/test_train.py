@@ -15,11 +15,13 @@ from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
+from hamguard.core.files import write_text
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split, require_role
 from hamguard.hashing.objective import REGISTRY, objective_type
 from hamguard.models.store import load_folder
+from hamguard.training import loop
 from hamguard.training.augment import augment
 from hamguard.training.checkpoint import load_checkpoint, save_checkpoint
 from hamguard.training.request import TrainRequest, build_request
@@ -67,6 +69,22 @@ def test_resume_is_exact_wherever_it_stopped(method: str, blobs: Blobs, tmp_path
         assert not (folder / "checkpoint.pt").exists()
     if method == "adsh":
         assert CodeBank.load(tmp_path / "whole" / LEARNED).digest == CodeBank.load(tmp_path / "cut9" / LEARNED).digest
+
+
+def test_a_run_killed_before_its_last_history_was_written_has_all_of_it(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, content: str) -> None:
+        if content.count("\n") == 4:
+            raise Killed
+        write_text(path, content)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "write_text", killed)
+        train(ask("csq"), *blobs, tmp_path)
+    train(ask("csq"), *blobs, tmp_path)
+    history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
 
 
 def test_a_resumed_run_does_not_start_over(blobs: Blobs, tmp_path: Path) -> None:

@@ -166,6 +166,12 @@ def _fit(
             content = {"stand": vars(stand), "task": task.state(), "optimizer": optimizer.state_dict()}
             save_checkpoint(folder, run, {**content, "best_state": best_state})
 
+    def tell() -> None:
+        if world.leads:
+            write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in stand.history))
+
+    if stand.history:
+        tell()  # the run may have been killed between its checkpoint and these lines
     saved = time.monotonic()
     while stand.epoch < recipe.epochs and not stand.stopped:
         visit = task.select(stand.epoch)
@@ -219,8 +225,7 @@ def _fit(
         stand.epoch, stand.step, stand.loss_sum = stand.epoch + 1, 0, 0.0
         save()
         saved = time.monotonic()
-        if world.leads:
-            write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in stand.history))
+        tell()
         if stop.asked and stand.epoch < recipe.epochs and not stand.stopped:
             raise StoppedError(_stopped(stand, recipe, folder))
     if best_state is not None:
