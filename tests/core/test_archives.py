@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import lzma
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_other_files_are_one_clear_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
     with pytest.raises(RequestError, match=r"objects\.npz holds Python objects"):
         read_npz(tmp_path / "objects.npz", "codes")
+
+
+def test_a_header_of_python_2_is_read_without_a_word(tmp_path: Path) -> None:
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (3L,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "old.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + b"abc")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_npz(tmp_path / "old.npz", "codes")["x"].tolist() == list(b"abc")
 
 
 def test_a_stream_is_read_to_its_end_or_refused() -> None:

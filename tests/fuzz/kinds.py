@@ -29,6 +29,7 @@ class Kind:
         optional: patterns of files without which the folder means something else.
         results: patterns of files that belong to the result.
         roles: words that name the file where the command got two of them, or got it as one of many sources.
+        twins: each file is whole in itself, and another whole one in its place is another input.
         several: the command goes on without a broken file, names it, and ends with 1.
         share: how many mutants of this kind, against 1 of the others.
         cached: folder inside the place that is the cache of the user, with every set kept in it.
@@ -42,6 +43,7 @@ class Kind:
     optional: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    twins: bool = False
     several: bool = False
     share: float = 1.0
     cached: str | None = None
@@ -150,7 +152,7 @@ KINDS: tuple[Kind, ...] = (
              _unfinished(name), "sealed", share=0.7)
         for name in made.TRAININGS
     ),
-    Kind("code bank", "codes", ("*.npz",), FOREIGN, "sealed"),
+    Kind("code bank", "codes", ("*.npz",), FOREIGN, "sealed", twins=True),
     Kind("code bank into an index", "bank", ("database.npz",), BUILD, "sealed", results=("ix/*",)),
     Kind("foreign codes", "foreign", ("*.npz",), FOREIGN, "open", roles=("query", "database"), share=2),
     Kind("index, flat", "index", ("ix/*",), SEARCH, "sealed", share=2),

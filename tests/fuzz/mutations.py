@@ -391,7 +391,8 @@ def change_array(draw: random.Random, value: np.ndarray) -> tuple[bytes, str]:
     if kind == "special" and value.dtype.kind in "fiu" and value.size:
         changed = value.astype("f8") if draw.random() < 0.5 else value.copy()
         if changed.dtype.kind == "f":
-            changed.flat[draw.randrange(value.size)] = draw.choice((np.nan, np.inf, -np.inf, 1e300, -1, 0.5))
+            with np.errstate(all="ignore"):
+                changed.flat[draw.randrange(value.size)] = draw.choice((np.nan, np.inf, -np.inf, 1e300, -1, 0.5))
         else:
             info = np.iinfo(changed.dtype)
             changed.flat[draw.randrange(value.size)] = draw.choice((info.min, info.max))

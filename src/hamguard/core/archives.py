@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, 
         if not zipfile.is_zipfile(stream):
             raise RequestError(f"{path} is not a readable .npz file; named arrays saved by numpy.savez are needed")
         try:
-            with zipfile.ZipFile(stream) as archive:
+            with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(stream) as archive:  # of headers of Python 2
                 members = archive.infolist()
                 check_unpacked(path, sum(member.file_size for member in members))
                 if len({member.filename for member in members}) != len(members):
@@ -87,7 +88,7 @@ def read_npz(path: Path | str, what: str, *, sealed: bool = False) -> dict[str, 
                 for member in members:
                     _check_header(archive, member, path)
             stream.seek(0)
-            with np.load(stream, allow_pickle=False) as stored:
+            with warnings.catch_warnings(action="ignore"), np.load(stream, allow_pickle=False) as stored:
                 found = {name: stored[name] for name in stored.files}
         except RequestError:
             raise
