@@ -107,6 +107,9 @@ def test_broken_batches_are_named(tmp_path):
     (folder / "data_batch_2").write_bytes(whole.replace(b"latin1", b"latyn1", 1))
     with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch: unknown encoding: latyn1"):
         plain_unpickle(folder / "data_batch_2")
+    (folder / "data_batch_2").write_bytes(b"\x80\x04\x8e" + (1 << 62).to_bytes(8, "little") + b"few")  # 4 EiB of bytes
+    with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch"):
+        plain_unpickle(folder / "data_batch_2")
     (folder / "data_batch_2").write_bytes(pickle.dumps([1]))
     with pytest.raises(RequestError, match="data_batch_2 is not a plain CIFAR-10 batch"):
         read_cifar10(tmp_path)

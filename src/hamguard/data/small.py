@@ -61,6 +61,8 @@ def plain_unpickle(path: Path) -> Any:
     content = read_bytes(path, "CIFAR-10 batch")
     try:
         return _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except MemoryError:  # a damaged length; the cause is left out, so that the file is named and not the memory
+        raise RequestError(f"{path} is not a plain CIFAR-10 batch: it asks for more memory than there is") from None
     except Exception as error:  # a damaged pickle makes the reader raise almost anything
         raise RequestError(f"{path} is not a plain CIFAR-10 batch: {error}") from error
 
