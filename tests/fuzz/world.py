@@ -435,8 +435,9 @@ def unfinished(world: World) -> None:
     """Runs of every kind of training that were killed after their first epoch."""
     place = world.root / "unfinished"
     for name, words in TRAININGS.items():
+        asked = words(world, place / name)  # makes what it needs, before anything is killed
         with killed_after("checkpoint.pt"):
-            world.run(*words(world, place / name), code=137)
+            world.run(*asked, code=137)
 
 
 TRAININGS = {
@@ -535,8 +536,9 @@ def targets(world: World) -> None:
 
 @piece
 def half__attacked(world: World) -> None:
+    asked = attack(world, world.root / "half-attacked")
     with killed_after("*.npz", 2):
-        world.run(*attack(world, world.root / "half-attacked"), code=137)
+        world.run(*asked, code=137)
 
 
 @piece
@@ -547,8 +549,9 @@ def audited(world: World) -> None:
 @piece
 def half__audited(world: World) -> None:
     place = world.root / "half-audited"
+    asked = audit(world, place)
     with killed_after("worst.npz"):
-        world.run(*audit(world, place), code=137)
+        world.run(*asked, code=137)
     (place / "worst.npz").unlink(missing_ok=True)
 
 
