@@ -36,7 +36,7 @@ def memory_line(error: BaseException) -> str | None:
             asked = ASKED.search(str(seen))
             more = f": {asked[1]} more could not be had" if asked else ""
             return f"not enough memory{more}{_limit_words()}; {LEFT}"
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
 
 
