@@ -190,7 +190,6 @@ def test_other_faults_are_not_said_to_be_memory(error: Exception) -> None:
     assert memory.memory_line(error) is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_reader_may_say_itself_what_asked_for_the_memory() -> None:
     try:
         try:
@@ -201,6 +200,7 @@ def test_a_reader_may_say_itself_what_asked_for_the_memory() -> None:
         assert memory.memory_line(error) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_library_that_ends_the_process_for_want_of_memory_is_answered_for(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
