@@ -108,7 +108,9 @@ def purify(
 
 def _rows(lines: list[Line]) -> list[Row]:
     """All rows; what purifiers share (random codes) stands once."""
-    return list({row.json(): row for line in lines for row in line.rows}.values())
+    from hamguard.core.rows import once
+
+    return once(row for line in lines for row in line.rows)
 
 
 def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) -> None:

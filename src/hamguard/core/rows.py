@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,14 @@ def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any]
     if seal is not None:
         text += json.dumps({SEAL: _digest_of(text.encode("utf-8", "backslashreplace"), seal), **seal}) + "\n"
     write_text(path, text)
+
+
+def once(rows: Iterable[Row]) -> list[Row]:
+    """The rows in their order; of those that are equal in everything but the time, the first."""
+    kept: dict[str, Row] = {}
+    for row in rows:
+        kept.setdefault(replace(row, seconds=None).json(), row)
+    return list(kept.values())
 
 
 _SEAL_LINE = json.dumps({SEAL: ""})[:-2].encode()  # what the last line of a sealed file begins with
