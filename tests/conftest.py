@@ -6,6 +6,7 @@ A process has one thread, because xdist runs several; HAMGUARD_TEST_THREADS=2 gi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pytest
 import torch
 from xdist.scheduler import LoadScopeScheduling
 
-torch.set_num_threads(int(os.environ["HAMGUARD_TEST_THREADS"]))
+THREADS = int(os.environ["HAMGUARD_TEST_THREADS"])
+torch.set_num_threads(THREADS)
 
 SINGLE = "test_docs.py"  # its tests share nothing and are long
 TOGETHER = (
@@ -51,6 +53,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Files in their order; the long tests of the documentation come last and are dealt out one by one."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """No test leaves another number of threads to those after it, whose sums it would round differently."""
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    assert left == THREADS, f"the test left {left} threads"
 
 
 @pytest.fixture

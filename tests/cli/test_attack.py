@@ -280,7 +280,10 @@ def test_the_benchmark_prints_rows_for_any_model(
     script = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
     words = [str(script), str(world.model), "--batch", "8", "--turns", "1", "--json"]
     monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr(os, "environ", os.environ.copy())  # the script asks for one thread
+    monkeypatch.setattr(
+        os, "environ", os.environ.copy()
+    )  # the script asks for one thread, which is not for the tests after it
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
     runpy.run_path(str(script), run_name="__main__")
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["model"] == str(world.model) and rows[0]["batch"] == 8 and rows[0]["against"] == "field"

@@ -100,8 +100,10 @@ def run_study(
     if recipe.transfer and len(names) > 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        rows += run_transfer(study, names)
-        torch.set_num_threads(threads)
+        try:
+            rows += run_transfer(study, names)
+        finally:
+            torch.set_num_threads(threads)
     write_rows(out / ROWS, rows)
     return rows
 
