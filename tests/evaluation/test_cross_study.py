@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, read_rows
@@ -82,13 +84,26 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the processes of a study have, with which these runs are compared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Row], list[str]]:
     """A study run in this process from beginning to end."""
     told: list[str] = []
     study = open_study(read_cross_recipe(recipe), tmp_path_factory.mktemp("whole"), told=told.append)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes of a study have
     rows = run_chain(study, "dcmh") + run_chain(study, "ssah")
-    return study, rows + run_transfer(study, ["dcmh", "ssah"]), told
+    rows += run_transfer(study, ["dcmh", "ssah"])
+    torch.set_num_threads(threads)
+    return study, rows, told
 
 
 def plain(rows: list[Row]) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def torchrun(words: Sequence[str], size: int, log: Path) -> None:
 def _torchrun(words: list[str], log: str) -> None:
     from torch.distributed.run import main
 
-    _begin({"OMP_NUM_THREADS": "1"}, log)
+    _begin({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, log)
     main(words)
 
 
