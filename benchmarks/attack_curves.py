@@ -24,10 +24,10 @@ from hamguard.attacks.problem import Problem
 from hamguard.attacks.threat import Linf
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack_measure import Ground
-from hamguard.evaluation.attack_plan import describe
-from hamguard.evaluation.model_rows import base_row, model_banks
-from hamguard.evaluation.targets import draw_targets
+from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.attack.plan import describe
+from hamguard.evaluation.attack.targets import draw_targets
+from hamguard.evaluation.search.model_rows import base_row, model_banks
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import load_any

@@ -21,9 +21,9 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan, build_attack, describe
-from hamguard.evaluation.model_rows import model_banks
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan, build_attack, describe
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
 
 RESULTS = Path(__file__).parent.parent / "results"

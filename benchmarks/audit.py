@@ -20,11 +20,11 @@ import torch
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.model_rows import model_banks
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_any
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hamguard.core.rows import write_rows
 from hamguard.data.sources import open_source
-from hamguard.evaluation.cross_modal import cross_rows, open_ground
+from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
 from hamguard.training.cross_request import build_cross_request
 from hamguard.training.cross_train import train_cross
 

@@ -25,12 +25,12 @@ from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.defenses.harden import harden
 from hamguard.defenses.request import HardenRequest, build_harden_request, epoch_cost
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.model_rows import model_banks
-from hamguard.evaluation.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any, load_folder, read_card
 
 RESULTS = Path(__file__).parent.parent / "results"

@@ -18,7 +18,7 @@ from pathlib import Path
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.sources import open_source
-from hamguard.evaluation.model_rows import model_banks, model_rows
+from hamguard.evaluation.search.model_rows import model_banks, model_rows
 from hamguard.training.request import build_request
 from hamguard.training.train import train
 

@@ -22,10 +22,10 @@ from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.cache import cache_folder
-from hamguard.evaluation.measure_audit import over_models, over_queries, read_audit
-from hamguard.evaluation.measure_plan import Line, MeasurePlan, clever_settings
-from hamguard.evaluation.measure_run import measure_model
-from hamguard.evaluation.same_queries import short_names
+from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
+from hamguard.evaluation.measures.plan import Line, MeasurePlan, clever_settings
+from hamguard.evaluation.measures.run import measure_model
+from hamguard.evaluation.search.same_queries import short_names
 
 RESULTS = Path(__file__).parent.parent / "results"
 

@@ -30,13 +30,13 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.generators import with_generator
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.targets import draw_targets
 from hamguard.evaluation.generator_request import build_generator_request
 from hamguard.evaluation.generator_training import train_generator
-from hamguard.evaluation.generators import with_generator
-from hamguard.evaluation.model_rows import base_row, model_banks
-from hamguard.evaluation.targets import draw_targets
+from hamguard.evaluation.search.model_rows import base_row, model_banks
 from hamguard.models.folding import folded
 from hamguard.models.generator_store import load_generator
 from hamguard.models.store import Card, load_any

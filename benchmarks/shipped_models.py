@@ -22,12 +22,12 @@ from hamguard.core.rows import Row, write_rows
 from hamguard.data.sources import open_source
 from hamguard.defenses.harden import harden
 from hamguard.defenses.request import build_harden_request
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.model_rows import model_banks
-from hamguard.evaluation.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
 from hamguard.training.request import build_request
 from hamguard.training.train import train

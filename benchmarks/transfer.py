@@ -25,12 +25,12 @@ from hamguard.core.rows import read_rows, write_rows
 from hamguard.data.dataset import Dataset
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
-from hamguard.evaluation.attack_measure import Ground
-from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
 from hamguard.evaluation.generator_request import build_generator_request
 from hamguard.evaluation.generator_training import train_generator
-from hamguard.evaluation.model_rows import model_banks
-from hamguard.evaluation.transfer_run import Maker, Transfer, measure_transfer
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
 from hamguard.training.request import build_request
 from hamguard.training.train import train

@@ -13,7 +13,7 @@ import pytest
 from hamguard.core.rows import Row, write_rows
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(ROOT / "tools"))
 import build_bench  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("figures")
@@ -44,7 +44,7 @@ def lines(page: str) -> list[list[str]]:
 
 def test_the_page_is_that_of_the_rows() -> None:
     page = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
-    assert page == build_bench.page(), "run: uv run python docs/build_bench.py"
+    assert page == build_bench.page(), "run: uv run python tools/build_bench.py"
     assert page.count("\n### ") > 10
 
 
@@ -55,7 +55,7 @@ def test_every_file_of_results_has_a_line() -> None:
 
 
 def test_the_bench_needs_no_torch() -> None:
-    code = "import sys; sys.path.insert(0, 'docs'); import build_bench; sys.exit('torch' in sys.modules)"
+    code = "import sys; sys.path.insert(0, 'tools'); import build_bench; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

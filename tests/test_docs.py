@@ -17,9 +17,9 @@ import pytest
 from hamguard.core.digests import digest_json
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.sources import SOURCES
-from hamguard.evaluation import study_run
+from hamguard.evaluation.study import run as study_run
 from tests.cli.helpers import Shell, write_picture
-from tests.evaluation.test_cross_study import write_pairs
+from tests.evaluation.study.test_cross_study import write_pairs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,13 +38,13 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     from build_cards import cards
 
     folders = [ROOT / "docs" / name for name in ("methods", "attacks", "defenses", "protectors")]
     found = [*(path for folder in folders for path in folder.glob("*.md")), ROOT / "docs" / "README.md"]
     written = {path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8") for path in found}
-    assert written == cards(), "run: uv run python docs/build_cards.py"
+    assert written == cards(), "run: uv run python tools/build_cards.py"
 
 
 def test_links_lead_somewhere() -> None:

@@ -13,7 +13,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(ROOT / "tools"))
 import build_figures  # noqa: E402
 from figure_query import Query  # noqa: E402
 
@@ -64,7 +64,7 @@ def write_runs(root: Path, attacked: float) -> None:
 
 
 def test_every_figure_is_that_of_a_row() -> None:
-    assert build_figures.faults() == [], "run: uv run python docs/build_figures.py, and read its difference"
+    assert build_figures.faults() == [], "run: uv run python tools/build_figures.py, and read its difference"
 
 
 def test_a_small_page_is_made_of_its_rows(small: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(ROOT / "tools"))
 import build_reproduce  # noqa: E402
 
 from hamguard.evaluation.reproduce.run import experiments  # noqa: E402
@@ -15,7 +15,7 @@ from hamguard.evaluation.reproduce.run import experiments  # noqa: E402
 
 def test_the_page_is_that_of_the_records() -> None:
     written = (ROOT / build_reproduce.PAGE).read_text(encoding="utf-8")
-    assert written == build_reproduce.page(), "run: uv run python docs/build_reproduce.py"
+    assert written == build_reproduce.page(), "run: uv run python tools/build_reproduce.py"
     assert set(build_reproduce.recorded()) <= set(experiments())
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hamguard.attacks.methods.registry import ATTACKS, attack_named, method_facts
 from hamguard.core.digests import digest_file
-from hamguard.evaluation import attack_run
+from hamguard.evaluation.attack import run as attack_run
 from hamguard.images.io import decode
 from hamguard.models.store import load_folder, save_model
 from tests.cli.conftest import World

@@ -14,13 +14,13 @@ from PIL import Image
 from hamguard.cli import evaluate_grid
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import read_rows
-from hamguard.evaluation.grid_recipe import read_grid_recipe
-from hamguard.evaluation.grid_run import run_grid
+from hamguard.evaluation.study.grid_recipe import read_grid_recipe
+from hamguard.evaluation.study.grid_run import run_grid
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
 from hamguard.training.distributed import World
 from tests.cli.helpers import Shell, write_arrays
-from tests.evaluation.grid_recipes import GRID, SHORT, changed, write_recipe
+from tests.evaluation.study.grid_recipes import GRID, SHORT, changed, write_recipe
 
 ROOT = Path(__file__).parents[2]
 

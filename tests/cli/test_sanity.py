@@ -9,7 +9,7 @@ import pytest
 
 from hamguard.core.rows import Row, read_rows
 from hamguard.evaluation.audit.checks import Check
-from hamguard.evaluation.sanity import CHECKS, Sane, SanityPlan, marked
+from hamguard.evaluation.audit.sanity import CHECKS, Sane, SanityPlan, marked
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_pictures
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamguard.evaluation import attack_run
+from hamguard.evaluation.attack import run as attack_run
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays
 

@@ -14,8 +14,8 @@ import hamguard
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked, _kinds
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.grid_recipe import GridRecipe
-from hamguard.evaluation.recipe_section import parse_study
+from hamguard.evaluation.study.grid_recipe import GridRecipe
+from hamguard.evaluation.study.recipe_section import parse_study
 
 
 def every_kind(kind: type[Asked] = Asked) -> list[type[Asked]]:

@@ -21,12 +21,12 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.defenses.comdefend import ComDefendTask, build_comdefend_request, train_comdefend
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.model_rows import model_banks
-from hamguard.evaluation.purification import NOT_ADAPTIVE, Line, PurifyPlan, measure_purifiers
+from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, PurifyPlan, measure_purifiers
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.comdefend import CARD, WEIGHTS, ComDefend, load_comdefend, save_comdefend
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel

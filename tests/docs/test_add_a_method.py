@@ -31,6 +31,7 @@ def copy(tmp_path: Path) -> Path:
     """What the tutorial needs of the repository, with its files: guide and attack in the package, the hash method in a plugin."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("images"))
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
     for name in (*COMMON, *SHARED):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from hamguard.evaluation.grid_plan import expand
-from hamguard.evaluation.grid_recipe import SECTIONS, GridRecipe, read_grid_recipe
+from hamguard.evaluation.study.grid_plan import expand
+from hamguard.evaluation.study.grid_recipe import SECTIONS, GridRecipe, read_grid_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evaluate.md"
 
 
 def test_keys_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     from build_recipes import filled, key_lines
 
     text = PAGE.read_text(encoding="utf-8")
-    assert text == filled(text), "run: uv run python docs/build_recipes.py"
+    assert text == filled(text), "run: uv run python tools/build_recipes.py"
     for kind in (GridRecipe, *SECTIONS.values()):
         assert all(field.description for name, field in kind.model_fields.items() if name not in SECTIONS), kind
     lines = key_lines(SECTIONS["models"])

@@ -60,7 +60,7 @@ def test_help_texts_have_the_new_names(shell: Shell) -> None:
 
 
 def test_cards_and_tables_have_the_new_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import build_cards
 
     monkeypatch.setattr(sys, "argv", ["build_cards.py", str(tmp_path)])

@@ -15,12 +15,12 @@ from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
 from hamguard.data.split import Split
-from hamguard.evaluation.attack_measure import Ground, measure_attack
-from hamguard.evaluation.attack_plan import AttackPlan
+from hamguard.evaluation.attack.generators import noise_like
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.generator_request import GeneratorRequest, build_generator_request
 from hamguard.evaluation.generator_training import train_generator
-from hamguard.evaluation.generators import noise_like
-from hamguard.evaluation.model_rows import model_banks
+from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.generator_store import CARD, WEIGHTS, load_generator
 from hamguard.models.hash_model import HashModel
 

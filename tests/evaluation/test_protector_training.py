@@ -18,9 +18,9 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
-from hamguard.evaluation import four_searches
-from hamguard.evaluation.four_searches import SEARCHES, Party, Sides, find, needed, run_cell
-from hamguard.evaluation.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
+from hamguard.evaluation.protection import four_searches
+from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, find, needed, run_cell
+from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
 from hamguard.evaluation.protector_request import ProtectorRequest, build_protector_request
 from hamguard.evaluation.protector_training import train_protector
 from hamguard.models.hash_model import HashModel

@@ -83,14 +83,14 @@ def read_detector(path: Path, codes: Path) -> str:
 
 def read_grid(path: Path) -> str:
     """A recipe of a grid as it is understood."""
-    from hamguard.evaluation.grid_recipe import read_grid_recipe
+    from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 
     return read_grid_recipe(path).model_dump_json()
 
 
 def read_cross(path: Path) -> str:
     """A recipe of a cross-modal study as it is understood."""
-    from hamguard.evaluation.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
 
     return repr(read_cross_recipe(path))
 

@@ -592,8 +592,8 @@ def cross_study(world: World, place: Path) -> tuple[object, ...]:
 
 def run_cross(place: Path) -> str:
     """All cells of a cross-modal study in this process, where the command starts others."""
-    from hamguard.evaluation.cross_recipe import read_cross_recipe
-    from hamguard.evaluation.cross_study import open_study, run_chain
+    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study.cross_study import open_study, run_chain
 
     found = run_chain(
         open_study(read_cross_recipe(place / "cross.toml"), place / "out", told=lambda text: None), "dcmh"

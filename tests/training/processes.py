@@ -24,7 +24,7 @@ SERVER.set_forkserver_preload(
         "hamguard.cli.main",
         "hamguard.training.train",
         "hamguard.defenses.harden",
-        "hamguard.evaluation.study_run",
+        "hamguard.evaluation.study.run",
         "hamguard.hashing.dpsh",
         "torchmetrics",
     ]

@@ -27,7 +27,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.plugins import registered_names
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.attack_plan import AttackPlan
+    from hamguard.evaluation.attack.plan import AttackPlan
 
 METHODS = ", ".join(registered_names("hamguard.attacks.methods"))
 GUIDES = ", ".join(registered_names("hamguard.attacks.guides", "register_guide"))
@@ -139,9 +139,9 @@ def attack(
     from hamguard.cli.attack_table import print_attacks, print_methods
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
-    from hamguard.evaluation.attack_plan import AttackPlan, build_attack
-    from hamguard.evaluation.generators import with_generator
-    from hamguard.evaluation.score import Convention, check_defined, parse_metric
+    from hamguard.evaluation.attack.generators import with_generator
+    from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+    from hamguard.evaluation.search.score import Convention, check_defined, parse_metric
 
     if listed:
         print_methods(as_json=as_json)
@@ -196,11 +196,11 @@ def attack(
     from hamguard.cli.attack_texts import open_texts
     from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack_measure import Ground, measure_attack
-    from hamguard.evaluation.attack_plan import check_gradients
-    from hamguard.evaluation.generators import check_generator, with_generator
-    from hamguard.evaluation.model_rows import model_banks
-    from hamguard.evaluation.targets import save_targets
+    from hamguard.evaluation.attack.generators import check_generator, with_generator
+    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.plan import check_gradients
+    from hamguard.evaluation.attack.targets import save_targets
+    from hamguard.evaluation.search.model_rows import model_banks
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hamguard.core.types import Bytes
-    from hamguard.evaluation.attack_measure import Ground, Measured
-    from hamguard.evaluation.four_searches import Sides
+    from hamguard.evaluation.attack.measure import Ground, Measured
+    from hamguard.evaluation.protection.four_searches import Sides
 
 SHOWN, ANSWERS = 4, 10
 
@@ -20,8 +20,8 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     from hamguard.cli.attack_table import eps_text
     from hamguard.codes.binary import hamming
     from hamguard.codes.histograms import distance_histograms
-    from hamguard.evaluation.answers import sheet_entry
-    from hamguard.evaluation.score import EXACT, measure
+    from hamguard.evaluation.search.answers import sheet_entry
+    from hamguard.evaluation.search.score import EXACT, measure
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 
     from dataclasses import replace  # isort: skip
@@ -73,7 +73,7 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
 
 def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:
     """A line a picture: original, protected copy, and the change stretched to the full range; the first queries."""
-    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 
     rows = sides.split.query[:shown]

@@ -157,7 +157,7 @@ def _line(what: str, rows: dict[str, Row], metric: str | None) -> list[str]:
 def print_methods(*, as_json: bool) -> None:
     """Every method: what it is, its direction, its presets and options."""
     from hamguard.attacks.methods.registry import ATTACKS, attack_named, method_facts
-    from hamguard.evaluation.attack_plan import open_options
+    from hamguard.evaluation.attack.plan import open_options
 
     attack_named("noise")
     facts = [method_facts(name) for name in sorted(ATTACKS)]

@@ -13,9 +13,9 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
     from hamguard.data.dataset import Dataset
-    from hamguard.evaluation.cross_attack import CrossAttacked
-    from hamguard.evaluation.cross_modal import CrossGround
-    from hamguard.evaluation.score import Convention
+    from hamguard.evaluation.attack.cross_modal import CrossAttacked
+    from hamguard.evaluation.search.cross_modal import CrossGround
+    from hamguard.evaluation.search.score import Convention
     from hamguard.models.cross_modal import CrossModel
     from hamguard.models.store import AnyModel
 
@@ -49,8 +49,8 @@ def attack_texts(
     from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
-    from hamguard.evaluation.cross_attack import cmla_rows, word_rows
-    from hamguard.evaluation.cross_modal import cross_rows, open_ground
+    from hamguard.evaluation.attack.cross_modal import cmla_rows, word_rows
+    from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
     from hamguard.models.cross_modal import load_cross
 
     made = _edits(words, options, eps, steps, preset) if side == "words" else _bags(eps, steps, preset, options)
@@ -83,7 +83,7 @@ def attack_texts(
 def _bags(eps: Sequence[str], steps: int | None, preset: str, options: Mapping[str, str]) -> Any:
     from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
     from hamguard.attacks.threat import Linf, parse_eps
-    from hamguard.evaluation.attack_plan import parsed_options
+    from hamguard.evaluation.attack.plan import parsed_options
 
     if len(eps) > 1:
         raise RequestError(f"--side text takes one --eps, got {len(eps)}")
@@ -93,7 +93,7 @@ def _bags(eps: Sequence[str], steps: int | None, preset: str, options: Mapping[s
 
 def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: int | None, preset: str) -> Any:
     from hamguard.attacks.words import WordEdits
-    from hamguard.evaluation.attack_plan import parsed_options
+    from hamguard.evaluation.attack.plan import parsed_options
 
     if eps or steps is not None or preset != "default":
         raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")

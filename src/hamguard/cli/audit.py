@@ -103,9 +103,9 @@ def audit(
 
     from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.audit.audit import run_audit
-    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.search.model_rows import model_banks
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hamguard.core.types import Ints
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
-    from hamguard.evaluation.copies import CopySearch
+    from hamguard.evaluation.search.copies import CopySearch
     from hamguard.models.store import AnyModel, Card
 
 SHOWN = 3  # copies a view on the sheet, the last of them the hardest
@@ -36,9 +36,9 @@ def evaluate_copies(
     import numpy as np
 
     from hamguard.data.split import Part
-    from hamguard.evaluation.copies import search_copies
     from hamguard.evaluation.encode import encode
-    from hamguard.evaluation.model_rows import base_row
+    from hamguard.evaluation.search.copies import search_copies
+    from hamguard.evaluation.search.model_rows import base_row
     from hamguard.images.named_views import parse_view
 
     for view in views:
@@ -60,7 +60,7 @@ def evaluate_copies(
 
 
 def _draw(path: Path, views: list[str], found: list[CopySearch], rows: Ints, bank: CodeBank, dataset: Dataset) -> None:
-    from hamguard.evaluation.copies import shown_copies
+    from hamguard.evaluation.search.copies import shown_copies
     from hamguard.images.named_views import parse_view
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 

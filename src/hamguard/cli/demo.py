@@ -13,7 +13,7 @@ import typer
 from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, say, tell
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.attack.measure import Ground
     from hamguard.retrieval.index import Index
 
 BITS = 32
@@ -46,13 +46,13 @@ def demo(
     from hamguard.cli.demo_summary import summary
     from hamguard.cli.index import write_origin
     from hamguard.data.sources import open_source
-    from hamguard.evaluation.attack_measure import Ground, measure_attack
-    from hamguard.evaluation.attack_plan import AttackPlan
-    from hamguard.evaluation.attack_run import forget
+    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.plan import AttackPlan
+    from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
     from hamguard.evaluation.audit.plan import AuditPlan
-    from hamguard.evaluation.curves import measure_curves
-    from hamguard.evaluation.model_rows import model_banks, model_rows
+    from hamguard.evaluation.search.curves import measure_curves
+    from hamguard.evaluation.search.model_rows import model_banks, model_rows
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves
     from hamguard.retrieval.index import build_index, open_index
@@ -138,7 +138,7 @@ def demo(
 
 def _draw_answers(path: Path, ground: Ground, index: Index, title: str) -> None:
     """Five queries as they come, and the one that the search serves worst: a sheet of successes teaches nothing."""
-    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
     from hamguard.retrieval.metrics import average_precision
 

@@ -10,7 +10,7 @@ from hamguard.cli.common import Bar, say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack_measure import Ground, Measured
+    from hamguard.evaluation.attack.measure import Ground, Measured
     from hamguard.evaluation.audit.audit import Audited
 
 HARDENING = (
@@ -40,11 +40,11 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     from hamguard.cli.demo_page import points
     from hamguard.defenses.harden import harden
     from hamguard.defenses.request import build_harden_request
-    from hamguard.evaluation.attack_measure import Ground, measure_attack
-    from hamguard.evaluation.attack_run import forget
+    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
-    from hamguard.evaluation.model_rows import model_banks
-    from hamguard.evaluation.sanity import SanityPlan, marked, run_sanity
+    from hamguard.evaluation.audit.sanity import SanityPlan, marked, run_sanity
+    from hamguard.evaluation.search.model_rows import model_banks
 
     method, epochs, *sets = HARDENING
     eps, seed = attacked.plan.eps, before.seed

@@ -11,7 +11,7 @@ from hamguard.cli.common import Bar, say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.attack.measure import Ground
 
 EPS = 0.3  # published for Fashion-MNIST, pictures of the same kind; plain to see
 GAME = ("warmup=100", "batch_size=32", "epochs=6")
@@ -33,8 +33,8 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     Raises:
         RunError: something could not be written.
     """
-    from hamguard.evaluation.four_searches import Party, Sides, four_rows, needed, run_cell
-    from hamguard.evaluation.protections import by_noise, by_protector, protected_pictures
+    from hamguard.evaluation.protection.four_searches import Party, Sides, four_rows, needed, run_cell
+    from hamguard.evaluation.protection.protections import by_noise, by_protector, protected_pictures
     from hamguard.evaluation.protector_request import build_protector_request
     from hamguard.evaluation.protector_training import train_protector
     from hamguard.models.protector_store import load_protector

@@ -27,7 +27,7 @@ from hamguard.cli.common import (
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.detection import Detection, Judged
+    from hamguard.evaluation.defense.detection import Detection, Judged
 
 
 def detect(
@@ -67,7 +67,7 @@ def detect(
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
     from hamguard.defenses.detect import check_rate
-    from hamguard.evaluation.detection import DetectPlan
+    from hamguard.evaluation.defense.detection import DetectPlan
 
     if out is not None and out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file; --out must be a folder")
@@ -82,9 +82,9 @@ def detect(
     from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.detection import check_validation, measure_detection
-    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.defense.detection import check_validation, measure_detection
+    from hamguard.evaluation.search.model_rows import model_banks
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)

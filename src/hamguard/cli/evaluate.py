@@ -126,8 +126,8 @@ def evaluate(
         raise RequestError(f"{'--workers' if workers else '--cells'} goes with a recipe")
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import Row, write_rows
-    from hamguard.evaluation.foreign_codes import read_pair
-    from hamguard.evaluation.score import DEFAULT_METRICS, Convention, check_defined, parse_metric, score_rows
+    from hamguard.evaluation.search.foreign_codes import read_pair
+    from hamguard.evaluation.search.score import DEFAULT_METRICS, Convention, check_defined, parse_metric, score_rows
 
     check_choice("ties", ties, ("expected", "stable", "worst", "best"))
     check_choice("norm", norm, ("relevant", "hits", "min"))
@@ -158,7 +158,7 @@ def evaluate(
             raise RequestError("--exclude-self goes with --query-codes and --database-codes")
         own = None
         from hamguard.cli.source import name_unread, open_for_model
-        from hamguard.evaluation.model_rows import model_banks, model_rows
+        from hamguard.evaluation.search.model_rows import model_banks, model_rows
         from hamguard.models.cross_modal import has_texts
         from hamguard.models.store import load_any
 
@@ -203,7 +203,7 @@ def evaluate(
     if out:
         write_rows(out, rows)
     if curves:
-        from hamguard.evaluation.curves import measure_curves
+        from hamguard.evaluation.search.curves import measure_curves
         from hamguard.report.plots import draw_curves
 
         name = str(model or "foreign codes")

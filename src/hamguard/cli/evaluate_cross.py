@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
-    from hamguard.evaluation.score import Convention
+    from hamguard.evaluation.search.score import Convention
 
 
 def evaluate_cross(
@@ -26,7 +26,7 @@ def evaluate_cross(
         RequestError: undefined combination, or pictures that do not fit.
     """
     from hamguard.core.rows import write_rows
-    from hamguard.evaluation.cross_modal import cross_curves, cross_rows, open_ground
+    from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows, open_ground
     from hamguard.models.cross_modal import load_cross
 
     loaded, card, _ = load_cross(model)

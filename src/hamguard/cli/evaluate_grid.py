@@ -11,8 +11,8 @@ from hamguard.cli.common import choose_device, print_table, say, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.grid_recipe import GridRecipe
-    from hamguard.evaluation.grid_run import GridResult
+    from hamguard.evaluation.study.grid_recipe import GridRecipe
+    from hamguard.evaluation.study.grid_run import GridResult
     from hamguard.report.collect import Collected
 
 CELLS = "cells"  # beside the folder of a grid, so that grids share them
@@ -27,7 +27,7 @@ def evaluate_grid(
         RequestError: a wrong recipe.
     """
     from hamguard.cli.attack_table import print_json_rows
-    from hamguard.evaluation.grid_recipe import read_grid_recipe
+    from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 
     recipe = read_grid_recipe(path)
     folder = out or Path("runs") / path.stem
@@ -59,7 +59,7 @@ def compute_grid(
     """
     from hamguard.cli.attack_sheet import draw_attack, draw_protection
     from hamguard.core.errors import RequestError, StoppedError
-    from hamguard.evaluation.grid_run import run_grid, write_result
+    from hamguard.evaluation.study.grid_run import run_grid, write_result
     from hamguard.training.distributed import join_world, leave_world
 
     if folder.exists() and not folder.is_dir():

@@ -12,7 +12,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.cross_recipe import CrossRecipe
+    from hamguard.evaluation.study.cross_recipe import CrossRecipe
 
 
 KINDS = ("grid", "cross-modal")
@@ -56,8 +56,8 @@ def evaluate_study(path: Path, out: Path | None, *, data_root: Path | None, work
         RequestError: a wrong recipe.
     """
     from hamguard.cli.attack_table import print_json_rows
-    from hamguard.evaluation.cross_recipe import read_cross_recipe
-    from hamguard.evaluation.study_run import run_study
+    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study.run import run_study
     from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 
     recipe = read_cross_recipe(path)

@@ -12,7 +12,7 @@ from hamguard.cli.common import Bar, choose_device, require_source
 if TYPE_CHECKING:
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
-    from hamguard.evaluation.attack_measure import Ground
+    from hamguard.evaluation.attack.measure import Ground
     from hamguard.models.store import AnyModel, Card
 
 
@@ -47,9 +47,9 @@ def open_grounds(names: Sequence[str], asked: Asked) -> list[Ground]:
         RunError: a model returns NaN.
     """
     from hamguard.cli.source import open_for_model
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.model_rows import model_banks
-    from hamguard.evaluation.same_queries import check_same_queries
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.search.model_rows import model_banks
+    from hamguard.evaluation.search.same_queries import check_same_queries
     from hamguard.models.store import load_any
 
     device = choose_device(asked.device)

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from hamguard.data.split import Split
     from hamguard.defenses.harden import Hardened
     from hamguard.defenses.request import HardenRequest
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.hardening import ComparePlan, Line
-    from hamguard.evaluation.sanity import Sane
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.audit.sanity import Sane
+    from hamguard.evaluation.defense.hardening import ComparePlan, Line
     from hamguard.models.store import Card
 
 
@@ -122,8 +122,8 @@ def harden(
     from hamguard.core.rows import write_rows
     from hamguard.defenses.harden import harden as run
     from hamguard.defenses.request import build_harden_request
-    from hamguard.evaluation.hardening import ComparePlan, can_target
-    from hamguard.evaluation.sanity import marked
+    from hamguard.evaluation.audit.sanity import marked
+    from hamguard.evaluation.defense.hardening import ComparePlan, can_target
     from hamguard.models.cross_modal import has_texts
     from hamguard.models.store import load_any, read_card
     from hamguard.training.distributed import join_world, leave_world
@@ -204,8 +204,8 @@ def _ground(
     name: str, model: Any, card: Card | None, dataset: Dataset, split: Split, queries: int | None, seed: int,
     device: torch.device,
 ) -> Ground:  # fmt: skip
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.model_rows import model_banks
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.search.model_rows import model_banks
 
     with Bar(f"encoding by {name}") as bar:
         banks = model_banks(model, dataset, split, queries=queries, device=device, progress=bar)
@@ -215,7 +215,7 @@ def _ground(
 def _measured(ground: Ground, plan: ComparePlan) -> list[Row]:
     from hamguard.cli.audit import Stages
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.hardening import measure_side
+    from hamguard.evaluation.defense.hardening import measure_side
 
     with Stages() as stages:
         return measure_side(ground, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages)
@@ -225,7 +225,7 @@ def _checked(grounds: Sequence[Ground], plan: ComparePlan, sample: int) -> Sane:
     """The sanity of the hardened model, the second of the two; pictures made on the first are tried on it."""
     from hamguard.cli.audit import Stages
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.sanity import SanityPlan, run_sanity
+    from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
 
     start, hardened = grounds
     asked = SanityPlan(eps=plan.eps, norm=plan.norm, steps=min(plan.steps, SanityPlan().steps), sample=sample)
@@ -240,7 +240,7 @@ def _report(
 ) -> None:  # fmt: skip
     from hamguard.cli.attack_table import eps_text, print_json_rows
     from hamguard.cli.sanity import print_sanity
-    from hamguard.evaluation.hardening import compare
+    from hamguard.evaluation.defense.hardening import compare
 
     if as_json:
         print_json_rows([*rows[0], *rows[1]])

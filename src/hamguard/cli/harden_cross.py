@@ -88,8 +88,8 @@ def _measured(
     """Clean and attacked searches across modalities; each attack knows the model that it attacks."""
     from hamguard.attacks.methods.cmla import cmla, cmla_text
     from hamguard.attacks.threat import Linf
-    from hamguard.evaluation.cross_attack import cmla_rows
-    from hamguard.evaluation.cross_modal import cross_rows, open_ground
+    from hamguard.evaluation.attack.cross_modal import cmla_rows
+    from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
     from hamguard.models.cross_modal import load_cross
 
     loaded, card, _ = load_cross(name)

@@ -112,7 +112,7 @@ def build(
     hamguard index build models/scenes --modality text --out texts
     """
     from hamguard.core.checks import check_choice
-    from hamguard.evaluation.foreign_codes import read_bank
+    from hamguard.evaluation.search.foreign_codes import read_bank
     from hamguard.retrieval.index import ENGINES, build_index
 
     check_choice("engine", engine, ENGINES)
@@ -168,7 +168,7 @@ def _encode(
     dataset, split = open_for_model(card, loaded, data, root, protocol)
     part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
     if modality == "text":
-        from hamguard.evaluation.cross_modal import text_bank
+        from hamguard.evaluation.search.cross_modal import text_bank
         from hamguard.models.cross_modal import load_cross
 
         return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card, dataset
@@ -190,7 +190,7 @@ def add(
 
     [bold]Example[/bold]: hamguard index add index codes/query.npz
     """
-    from hamguard.evaluation.foreign_codes import read_bank
+    from hamguard.evaluation.search.foreign_codes import read_bank
     from hamguard.retrieval.index import open_index
 
     bank, notes = read_bank(codes)

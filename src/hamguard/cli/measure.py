@@ -94,7 +94,7 @@ def measure(
         print_measures,
     )
     from hamguard.core.rows import once, write_rows
-    from hamguard.evaluation.measure_plan import QUERIES, MeasurePlan, check_measures, clever_settings
+    from hamguard.evaluation.measures.plan import QUERIES, MeasurePlan, check_measures, clever_settings
 
     if listed:
         list_measures(as_json=as_json)
@@ -117,9 +117,9 @@ def measure(
 
     from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.measure_audit import over_models, over_queries, read_audit
-    from hamguard.evaluation.measure_run import measure_model
-    from hamguard.evaluation.same_queries import short_names
+    from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
+    from hamguard.evaluation.measures.run import measure_model
+    from hamguard.evaluation.search.same_queries import short_names
 
     grounds = open_grounds(models, Asked(data, data_root, protocol, queries or QUERIES, seed, batch_size, device))
     audits = [read_audit(folder, ground) for folder, ground in zip(audit or (), grounds, strict=bool(audit))]

@@ -10,7 +10,7 @@ from hamguard.cli.common import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.measure_plan import Found, Line
+    from hamguard.evaluation.measures.plan import Found, Line
 
 Models = Mapping[str, Mapping[str, "Found"]]
 """By model, by measure."""
@@ -53,7 +53,7 @@ def figure(line: Line) -> str:
     """A figure with its interval, as people write it.
 
     >>> from hamguard.core.rows import Row
-    >>> from hamguard.evaluation.measure_plan import Line
+    >>> from hamguard.evaluation.measures.plan import Line
     >>> figure(Line("least eps", "", "higher", "eps", Row(value=2 / 255, ci95=(1 / 255, 2.5 / 255))))
     '2.00/255 (1.00 .. 2.50)'
     """
@@ -129,8 +129,8 @@ def draw_measures(found: Models, path: Path, title: str) -> None:
 
 def list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
-    from hamguard.evaluation.measure_plan import MEASURES, measure_names
-    from hamguard.evaluation.measure_run import default_measures
+    from hamguard.evaluation.measures.plan import MEASURES, measure_names
+    from hamguard.evaluation.measures.run import default_measures
 
     facts, default = [MEASURES[name] for name in measure_names()], default_measures(labeled=True)
     if as_json:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hamguard.core.rows import Row
-    from hamguard.evaluation.protections import Protection
+    from hamguard.evaluation.protection.protections import Protection
     from hamguard.training.request import TrainRequest
 
 TASKS = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
@@ -108,8 +108,8 @@ def privacy(
     """
     from hamguard.attacks.threat import parse_eps
     from hamguard.data.sources import open_source
-    from hamguard.evaluation.four_searches import Party, Sides, needed, run_cell
-    from hamguard.evaluation.protections import protected_pictures
+    from hamguard.evaluation.protection.four_searches import Party, Sides, needed, run_cell
+    from hamguard.evaluation.protection.protections import protected_pictures
 
     check_suffix("--plot", plot)
     chosen = choose_device(device)
@@ -241,7 +241,7 @@ def _protection(
     from dataclasses import replace
 
     from hamguard.attacks.threat import Linf
-    from hamguard.evaluation.protections import by_attack, by_noise, by_protector
+    from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector
     from hamguard.images.named_views import parse_view
     from hamguard.models.protector_store import load_protector
     from hamguard.models.store import load_any

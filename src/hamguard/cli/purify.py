@@ -27,7 +27,7 @@ from hamguard.cli.common import (
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.purification import Line, PurifyPlan
+    from hamguard.evaluation.defense.purification import Line, PurifyPlan
 
 DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
 
@@ -80,9 +80,9 @@ def purify(
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
     from hamguard.defenses.purify import parse_purifier
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.model_rows import model_banks
-    from hamguard.evaluation.purification import PurifyPlan, measure_purifiers
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.defense.purification import PurifyPlan, measure_purifiers
+    from hamguard.evaluation.search.model_rows import model_banks
     from hamguard.models.store import load_any
 
     ball = Threat(threat, parse_eps(eps))  # type: ignore[arg-type]  # a wrong word costs no work

@@ -100,14 +100,14 @@ def _run(
 
     if read_recipe(path).get("study") == "grid":
         from hamguard.cli.evaluate_grid import compute_grid
-        from hamguard.evaluation.grid_recipe import read_grid_recipe
+        from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 
         done = compute_grid(
             read_grid_recipe(path), folder, cells=cells, data_root=data_root, device=device, quiet=quiet
         )
         return None if done is None else Found(done.rows, done.cells)
-    from hamguard.evaluation.cross_recipe import read_cross_recipe
-    from hamguard.evaluation.study_run import run_study
+    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study.run import run_study
 
     if cells is not None:
         raise RequestError("--cells goes with grids; a cross-modal study keeps its cells in --out")

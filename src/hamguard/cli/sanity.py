@@ -25,7 +25,7 @@ from hamguard.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.sanity import Sane
+    from hamguard.evaluation.audit.sanity import Sane
 
 
 def sanity(
@@ -63,9 +63,9 @@ def sanity(
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack_measure import Ground
-    from hamguard.evaluation.model_rows import model_banks
-    from hamguard.evaluation.sanity import SanityPlan, run_sanity
+    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
+    from hamguard.evaluation.search.model_rows import model_banks
     from hamguard.models.store import load_any
 
     check_choice("threat", threat, ("linf", "l2"))

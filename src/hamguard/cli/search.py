@@ -75,7 +75,7 @@ def search(
     from hamguard.cli.index import read_origin
     from hamguard.cli.source import name_unread, open_for_model
     from hamguard.codes.binary import pack
-    from hamguard.evaluation.pictures import read_picture
+    from hamguard.evaluation.search.pictures import read_picture
     from hamguard.models.encode import codes_of
     from hamguard.models.shipped import is_shipped
     from hamguard.models.store import load_any
@@ -233,7 +233,7 @@ def _draw(
     path: Path, names: list[str], pictures: list[Array | None], rows: list[int | None],
     answers: list[list[tuple[str, int]]], dataset: Dataset, bits: int, index: Path,
 ) -> None:  # fmt: skip
-    from hamguard.evaluation.answers import sheet_entry
+    from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 
     place = {str(i): row for row, i in enumerate(dataset.ids)}

@@ -138,7 +138,7 @@ def train(
             batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
         )  # fmt: skip
         return
-    from hamguard.evaluation.validation import validation_map
+    from hamguard.evaluation.search.validation import validation_map
     from hamguard.training.distributed import join_world, leave_world
     from hamguard.training.train import train as run
 

@@ -90,7 +90,7 @@ def transfer(
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import once, write_rows
-    from hamguard.evaluation.attack_plan import AttackPlan, build_attack
+    from hamguard.evaluation.attack.plan import AttackPlan, build_attack
 
     check_choice("threat", threat, ("linf", "l2"))
     check_suffix("--picture", picture)
@@ -111,7 +111,7 @@ def transfer(
     from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.cli.transfer_table import draw_transfer, print_transfer
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.transfer_run import Maker, measure_transfer
+    from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 
     scored = open_grounds(everyone, Asked(data, data_root, protocol, queries, seed, batch_size, device))
     found = []

@@ -13,7 +13,7 @@ from hamguard.cli.common import print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.types import Floats
-    from hamguard.evaluation.transfer_run import Transfer
+    from hamguard.evaluation.attack.transfer import Transfer
     from hamguard.report.heatmap import HeatMap
 
 
@@ -28,7 +28,7 @@ def heading(found: Transfer) -> tuple[str, str]:
 
 def print_transfer(found: Transfer) -> None:
     """Two tables: what is left of the MAP (or reached of the t-MAP), and how much of the white-box attack's effect arrives."""
-    from hamguard.evaluation.same_queries import short_names
+    from hamguard.evaluation.search.same_queries import short_names
 
     matrix = found.matrix
     names = short_names(list(dict.fromkeys((*matrix.victims, *matrix.sources))))
@@ -56,7 +56,7 @@ def _cells(values: Floats) -> list[str]:
 
 def draw_transfer(found: Sequence[Transfer], path: Path) -> None:
     """One picture: for every attack the MAPs, with clean and noise on top, beside the scores."""
-    from hamguard.evaluation.same_queries import short_names
+    from hamguard.evaluation.search.same_queries import short_names
     from hamguard.report.heatmap import draw_heat_maps
 
     names = list(dict.fromkeys((*found[0].matrix.victims, *found[0].matrix.sources)))

@@ -9,10 +9,10 @@ import pytest
 
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.evaluation.grid_plan import expand
-from hamguard.evaluation.grid_recipe import read_grid_recipe
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found, Line, above, enter, falling, near
 from hamguard.evaluation.reproduce.run import SCALES, experiments, recipe_of
+from hamguard.evaluation.study.grid_plan import expand
+from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 from hamguard.training.request import read_recipe
 
 
@@ -77,7 +77,7 @@ def test_every_experiment_has_a_recipe_of_each_scale_that_is_whole(name: str, sc
         plan = expand(recipe)
         assert plan.models or recipe.protections
     else:
-        from hamguard.evaluation.cross_recipe import read_cross_recipe
+        from hamguard.evaluation.study.cross_recipe import read_cross_recipe
 
         assert read_cross_recipe(path).models
 

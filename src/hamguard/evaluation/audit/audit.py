@@ -13,9 +13,9 @@ from hamguard.core.errors import DamagedError, MissingFileError, RequestError, S
 from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
-from hamguard.evaluation.attack_measure import Ground
-from hamguard.evaluation.attack_plan import check_gradients
-from hamguard.evaluation.attack_run import forget
+from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.attack.plan import check_gradients
+from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench, Progress
 from hamguard.evaluation.audit.checks import CHECKS, Check, check_names

@@ -22,8 +22,8 @@ from hamguard.codes.binary import sign
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes, Floats
-from hamguard.evaluation.attack_files import write_pictures
-from hamguard.evaluation.attack_measure import FEW
+from hamguard.evaluation.attack.files import write_pictures
+from hamguard.evaluation.attack.measure import FEW
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.plan import LONG, LOSSES, Cell
 from hamguard.evaluation.audit.stages import best_stage

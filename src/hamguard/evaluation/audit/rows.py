@@ -16,8 +16,8 @@ from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks import Check
 from hamguard.evaluation.audit.plan import LOSSES
 from hamguard.evaluation.audit.worst import Stage, Worst, spent_by
-from hamguard.evaluation.model_rows import base_row
-from hamguard.evaluation.score import random_bank
+from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.search.score import random_bank
 from hamguard.images.distortion import measure_distortion
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision

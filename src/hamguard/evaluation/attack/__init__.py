@@ -1,0 +1,1 @@
+"""An attack on a search: made, kept, measured, transferred."""

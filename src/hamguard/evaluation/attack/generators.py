@@ -1,0 +1,105 @@
+"""A generator folder as the attack of a plan: does it belong to this model, these pictures and these labels?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hamguard.attacks.generated import MISSING, Generated, GeneratedAttack
+from hamguard.attacks.threat import Threat
+from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.types import Floats
+from hamguard.data.dataset import Dataset
+from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.generator_request import GeneratorSettings
+from hamguard.models.folders import from_card
+from hamguard.models.generator_store import load_generator, read_generator_card
+from hamguard.models.store import AnyModel
+
+
+def with_generator(attack: Any, plan: AttackPlan) -> Any:
+    """The attack with the plan's generator, where it needs one; any other as it is.
+
+    Args:
+        attack: what `build_attack` made of the plan.
+        plan: names the generator's folder.
+
+    Raises:
+        RequestError: no generator, a damaged one, one for another threat, or a generator for a method that takes none.
+        StaleError: its weights and card do not belong together.
+    """
+    if not isinstance(attack, Generated):
+        if plan.generator is not None:
+            raise RequestError(f"{plan.method} takes no generator; leave out --generator")
+        return attack
+    if plan.generator is None:
+        raise RequestError(MISSING)
+    generator, prototype, card = load_generator(plan.generator)
+    threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
+    if plan.eps is None and plan.norm == "l2" and (threat is None or threat.norm != "l2"):
+        raise RequestError(f"{plan.generator} was not trained for l2; leave out --threat")
+    training = from_card(
+        GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}
+    )
+    return attack.of(
+        generator, prototype, threat, digest=card.weights_hash, victim=card.victim, training=training.prototype
+    )
+
+
+def check_generator(
+    attack: GeneratedAttack, plan: AttackPlan, dataset: Dataset, model: AnyModel, sources: Sequence[AnyModel]
+) -> None:
+    """Check that a generator belongs to the models and data at hand.
+
+    Args:
+        attack: the generator's attack.
+        plan: names what is said in errors.
+        dataset: the pictures and labels.
+        model: the scored model.
+        sources: what pictures are made on, empty for the scored model.
+
+    Raises:
+        RequestError: pictures of another size, other labels, or several sources.
+        StaleError: it was trained against another model.
+    """
+    card = read_generator_card(str(plan.generator))
+    images, names = dataset.images, list(dataset.class_names)
+    if (card.channels, *card.size) != (images.channels, *images.size):
+        have, want = _shape(images.channels, images.size), _shape(card.channels, card.size)
+        raise RequestError(f"{plan.generator} was trained for pictures of {want}, the data have {have}")
+    if card.class_names != names:
+        if len(card.class_names) != len(names):
+            raise RequestError(
+                f"{plan.generator} was trained for {len(card.class_names)} labels, the data have {len(names)}"
+            )
+        place = next(i for i, pair in enumerate(zip(card.class_names, names, strict=True)) if pair[0] != pair[1])
+        raise RequestError(
+            f"{plan.generator} was trained for other labels: number {place} is {card.class_names[place]}, here {names[place]}"
+        )
+    if len(sources) > 1:
+        raise RequestError(f"a generator is trained against one model; give one --source-model, got {len(sources)}")
+    maker = sources[0] if sources else model
+    if card.victim != maker.digest:
+        named = card.victim_name or "another model"
+        raise StaleError(
+            f"{plan.generator} was trained against {named} ({card.victim}), not against this model ({maker.digest}); "
+            f"to measure how it transfers, give --source-model {named}"
+        )
+
+
+def noise_like(rmse: Floats) -> Threat:
+    """The ball of uniform noise with the same RMSE, for pictures that were made within no ball.
+
+    Uniform noise in [-e, e] has an RMSE of e / sqrt(3) before it is cut to [0, 1] and rounded, so e is sqrt(3) times the mean
+    RMSE of the attacked pictures, and at most 1.
+
+    Args:
+        rmse: of each attacked picture, `(n,)`.
+    """
+    return Threat("linf", float(min(1.0, max(1 / 255, np.sqrt(3) * rmse.mean()))))
+
+
+def _shape(channels: int, size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} pixels in {'gray' if channels == 1 else 'color'}"

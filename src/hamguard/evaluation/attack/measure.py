@@ -1,0 +1,359 @@
+"""From a plan to rows: targets, guide, attacked pictures, their codes, and everything that stands beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from hamguard.attacks.generated import GeneratedAttack
+from hamguard.attacks.guides.pairs import CrossCodes
+from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.threat import Threat
+from hamguard.attacks.universal import Universal
+from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.codes.binary import hamming_pairs, pack
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.core.types import Bytes, Ints
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Part, Split
+from hamguard.evaluation.attack.files import check_folder, read_pictures, write_manifest, write_pictures
+from hamguard.evaluation.attack.generators import check_generator, noise_like, with_generator
+from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_attack, check_gradients, threat_facts
+from hamguard.evaluation.attack.rows import Facts, Sides, attack_rows
+from hamguard.evaluation.attack.run import ALONE, AttackedPictures, Source, forget, run_attack, run_key
+from hamguard.evaluation.attack.targets import Targets, choose_targets, save_targets
+from hamguard.evaluation.encode import encode, fits, packed_codes
+from hamguard.evaluation.search.cross_modal import text_bank
+from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.search.score import EXACT, Convention
+from hamguard.images.distortion import Distortion, measure_distortion
+from hamguard.images.quantize import as_pixels
+from hamguard.models.cross_modal import CrossModel
+from hamguard.models.store import AnyModel, Card
+from hamguard.models.trial import ZERO_GRADIENT
+from hamguard.training.distributed import World
+
+Progress = Callable[[float, str], None]
+
+FEW = 0.05
+"""Share of the pictures, or bits, that may be out of order."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A model on its data, encoded once for all attacks on it.
+
+    Attributes:
+        name: what rows call the model.
+        model: the network.
+        card: its card, None for foreign models.
+        dataset: pictures.
+        split: their parts.
+        query: codes of the clean queries.
+        database: codes of the database.
+        seed: seed of attacks, targets and bootstrap.
+        batch_size: pictures attacked at once.
+        device: where to compute.
+        cross: cross-modal models, by the hash of their image side; where the scored model is one, it is asked for texts, too.
+    """
+
+    name: str
+    model: AnyModel
+    card: Card | None
+    dataset: Dataset
+    split: Split
+    query: CodeBank
+    database: CodeBank
+    seed: int = 0
+    batch_size: int = 64
+    device: torch.device | str = "cpu"
+    cross: Mapping[str, CrossModel] = field(default_factory=dict)
+    _noisy: dict[Threat, CodeBank] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def rows(self) -> Ints:
+        """Rows of the data set that are asked for, `(Q,)`."""
+        return self.split.query[: len(self.query)]
+
+    @cached_property
+    def reference(self) -> CodeBank:
+        """Codes of the training part, which guides are built from."""
+        return self.reference_of(self.model)
+
+    def reference_of(self, model: AnyModel, part: Literal["train", "database"] = "train") -> CodeBank:
+        """Codes of the training part (or, as in some published code, of the database) by any model."""
+        own = encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
+        texts = self._texts(model, self.split.part(part))
+        return own if texts is None else PairBank.join(own, texts)
+
+    @cached_property
+    def searched(self) -> dict[str, CodeBank]:
+        """Database codes by search: `image->image` and `image->text` of a cross-modal model, else one search without a name."""
+        texts = self._texts(self.model, self.split.part("database"))
+        return {"": self.database} if texts is None else {"image->image": self.database, "image->text": texts}
+
+    def own_pairs(self, model: AnyModel) -> CodeBank:
+        """Codes of the queries by any model, with those of their texts beside them where it has a text side."""
+        part = self.split.part("query").first(len(self.query))
+        own = encode(model, self.dataset, self.split, part, device=self.device)
+        texts = self._texts(model, part)
+        return own if texts is None else PairBank.join(own, texts)
+
+    def _texts(self, model: AnyModel, part: Part) -> CodeBank | None:
+        cross = self.cross.get(model.digest) if self.cross else None
+        return text_bank(cross, self.dataset, self.split, part, self.device) if cross else None
+
+    def codes_of(self, pixels: Bytes, numbers: Ints | None = None) -> CodeBank:
+        """Codes of changed queries, `(n, H, W)` or `(n, H, W, 3)` uint8; `numbers` says which, all of them by default."""
+        packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
+        return replace(self.query if numbers is None else self.query.select(numbers), packed=packed)
+
+    def noisy(self, threat: Threat) -> CodeBank:
+        """Codes of the queries under noise of a threat; attacks on one ground share it."""
+        if threat not in self._noisy:
+            noise, parts = attack_named("noise")(threat=threat), []
+            for start in range(0, len(self.query), self.batch_size):
+                numbers = range(start, min(start + self.batch_size, len(self.query)))
+                x = self.dataset.images.batch(self.rows[numbers.start : numbers.stop]).to(self.device)
+                parts.append(as_pixels(noise(self.model, x, index=numbers, seed=self.seed).x_adv))
+            self._noisy[threat] = self.codes_of(np.concatenate(parts))
+        return self._noisy[threat]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An attack on a model, measured.
+
+    Attributes:
+        plan: what was asked for.
+        rows: its rows.
+        sides: codes of the clean, noisy, ideal and attacked queries.
+        pixels: attacked queries, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
+        targets: target labels, None away from a guide.
+        distortion: of each picture.
+    """
+
+    plan: AttackPlan
+    rows: list[Row]
+    sides: Sides
+    pixels: Bytes
+    targets: Targets | None = None
+    distortion: Distortion | None = field(default=None, repr=False)
+
+
+def measure_attack(
+    ground: Ground,
+    plan: AttackPlan,
+    *,
+    sources: Sequence[AnyModel] = (),
+    work: Path,
+    save_images: Path | None = None,
+    restart: bool = False,
+    metrics: Sequence[str] = ("map",),
+    convention: Convention = EXACT,
+    world: World = ALONE,
+    progress: Progress | None = None,
+) -> Measured:
+    """Carry out a plan and measure it.
+
+    Args:
+        ground: the scored model on its data.
+        plan: the attack.
+        sources: models that the pictures are made on, in the plan's order; empty for the scored model.
+        work: folder for finished batches of unfinished runs.
+        save_images: write the pictures here as PNG, with manifest and targets.
+        restart: replace what lies there, and forget finished batches.
+        metrics: as for `evaluate`.
+        convention: ties, denominator, empty queries.
+        world: processes that share the work on the pictures.
+        progress: told how far the attack is.
+
+    Raises:
+        RequestError: a plan that cannot be carried out.
+        RunError: NaN gradients, or a full disk.
+    """
+    attack = with_generator(build_attack(plan), plan)
+    aware = bool(attack.guide.needs_labels)
+    _check_labels(ground, plan, aware)
+    check_gradients(plan.method, sources or (ground.model,))
+    targets = _targets(ground, plan)
+    labels = targets.labels if targets else ground.query.labels if ground.query.labels.any() else None
+    _check_sources(attack, plan, ground, sources)
+    if aware and plan.reference == "train":
+        _ = ground.reference  # encoded once for all guides, and no part of their time
+    begun = time.perf_counter()
+    own = _source(attack, ground, plan, ground.model, labels)
+    ideal = _ideal(ground, own, plan, labels)  # before the attack, which would find the guide's codes kept
+    guiding = None if isinstance(attack, Universal) else round(time.perf_counter() - begun, 3)
+    made_on = [_source(attack, ground, plan, model, labels) for model in sources] or [own]
+    key = run_key(
+        plan, attack, made_on, ground.dataset, ground.rows, labels, ground.seed, ground.batch_size
+    )  # fmt: skip
+    folder = save_images / ".work" if save_images else work
+    if save_images:
+        check_folder(save_images, key, restart=restart)
+    if restart:
+        forget(folder / key)
+    clean = ground.dataset.images.pixels(ground.rows)
+    found = read_pictures(save_images, key, ground.query.ids) if save_images and not restart else None
+    fresh = found is None
+    if found is None:
+        found = run_attack(
+            plan, made_on, ground.dataset, ground.rows, labels, work=folder / key, seed=ground.seed,
+            batch_size=ground.batch_size, device=ground.device, world=world, progress=progress,
+        )  # fmt: skip
+        if save_images:  # what is scored is what the files give back
+            found = replace(found, pixels=write_pictures(save_images, found.pixels, ground.query.ids))
+    attacked = ground.codes_of(found.pixels)
+    distortion = measure_distortion(clean, found.pixels)
+    ball = attack.threat or noise_like(distortion.rmse)
+    sides = Sides(ground.query, ground.noisy(ball), ideal, attacked)
+    if save_images and targets:  # beside pictures that lay there already, too: the list may have been changed since
+        save_targets(save_images / "targets.json", targets, ground.query.ids, ground.dataset.class_names, ground.seed)
+    if save_images and fresh:
+        facts_of_run = {"run": key, "attack": attack_facts(plan, attack), "threat": threat_facts(plan, attack)}
+        _write_facts(save_images, facts_of_run, found, sides, distortion, ground, targets)
+    named = {**attack_facts(plan, attack), "reference_codes": own.bank.digest if aware else None}
+    facts = Facts(
+        _base(ground, targets), named, threat_facts(plan, attack),
+        round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball, guiding, _standing(found),
+    )  # fmt: skip
+    rows = attack_rows(
+        facts, sides, ground.searched, distortion, targets=targets.labels if targets else None,
+        metrics=metrics, convention=convention, seed=ground.seed,
+    )  # fmt: skip
+    forget(folder if save_images else folder / key)
+    return Measured(plan, rows, sides, found.pixels, targets, distortion)
+
+
+def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labels: Bytes | None) -> Source:
+    """The attack made ready on training data: guides that learn (prototype) and perturbations that are fitted (universal)."""
+    learns = isinstance(attack, Universal)
+    if not (attack.guide.needs_labels or learns):
+        return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
+    if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
+        bank = ground.own_pairs(model)
+    elif model is ground.model:
+        bank = ground.reference if plan.reference == "train" else ground.reference_of(model, "database")
+    else:
+        bank = ground.reference_of(model, plan.reference)
+    if isinstance(attack, GeneratedAttack) and model.digest != attack.victim:
+        return Source(attack.against(bank, ground.seed), model, bank)
+    if not learns:
+        return Source(attack.prepared(bank, ground.seed), model, bank)
+    learned = ground.split.train
+    marks = ground.dataset.labels[learned]
+    if plan.toward and labels is not None:
+        if len(np.unique(labels, axis=0)) > 1:
+            raise RequestError("one universal perturbation has one target; name it: --targets label:NAME")
+        marks = np.repeat(labels[:1], len(learned), axis=0)
+
+    def pictures(numbers: Sequence[int]) -> torch.Tensor:
+        return ground.dataset.images.batch(learned[np.asarray(numbers)]).to(ground.device)
+
+    fitted = attack.fit(model, pictures, torch.from_numpy(marks).float().to(ground.device), bank, ground.seed)
+    return Source(fitted, model, bank)
+
+
+def _check_sources(attack: Any, plan: AttackPlan, ground: Ground, sources: Sequence[AnyModel]) -> None:
+    if isinstance(attack, GeneratedAttack):
+        check_generator(attack, plan, ground.dataset, ground.model, sources)
+    if isinstance(attack, Universal) and len(sources) > 1 and plan.combine == "joint":
+        raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
+    for name, model in zip(plan.sources, sources, strict=True):
+        if not fits(model, ground.dataset.images):
+            have, want = ground.dataset.images.size, tuple(model.size)
+            raise RequestError(
+                f"{name} takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}"
+            )
+
+
+def _check_labels(ground: Ground, plan: AttackPlan, aware: bool) -> None:
+    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    if not labeled and (aware or plan.toward):
+        raise RequestError(
+            f"{plan.method} needs labels, and {ground.dataset.name} has none; label-free: hag, or "
+            "fgsm, ifgsm, pgd, mifgsm, adaptive with --guide own"
+        )
+
+
+def _targets(ground: Ground, plan: AttackPlan) -> Targets | None:
+    if not plan.toward:
+        return None
+    part = ground.split.train if plan.reference == "train" else ground.split.database
+    return choose_targets(
+        str(plan.rule), ground.query.labels, ground.database.labels, reference=ground.dataset.labels[part],
+        ids=ground.query.ids, class_names=ground.dataset.class_names, seed=ground.seed,
+    )  # fmt: skip
+
+
+def _ideal(ground: Ground, own: Source, plan: AttackPlan, labels: Bytes | None) -> CodeBank:
+    """The guide codes on the scored model: what an attack reaches that follows its guide to the end."""
+    marks = None if labels is None else torch.from_numpy(labels).float()
+    guide = own.attack.guide(ground.query.codes, marks, own.bank, range(len(ground.query)), ground.seed)
+    code = guide if isinstance(guide, torch.Tensor) else guide.vote  # (Q, K)
+    return replace(ground.query, packed=pack(code if plan.toward else -code))
+
+
+def _write_facts(
+    folder: Path, facts: dict[str, Any], found: AttackedPictures, sides: Sides, distortion: Distortion, ground: Ground,
+    targets: Targets | None,
+) -> None:  # fmt: skip
+    """The manifest of saved pictures, written last."""
+    names, moved = ground.dataset.class_names, hamming_pairs(sides.attacked.packed, sides.clean.packed)
+
+    def words(row: Bytes) -> list[str]:
+        return [names[c] for c in np.flatnonzero(row)]
+
+    each: list[dict[str, Any]] = [
+        {
+            "row": int(ground.rows[i]), "labels": words(ground.query.labels[i]),
+            "target": words(targets.labels[i]) if targets else None, "bits_moved": int(moved[i]),
+            "linf": round(float(distortion.linf[i]), 6), "rmse": round(float(distortion.rmse[i]), 6),
+            "forwards": int(found.forwards[i]), "backwards": int(found.backwards[i]),
+            **({"flat": int(found.flat[i])} if len(found.flat) else {}),
+        }
+        for i in range(len(moved))
+    ]  # fmt: skip
+    where = {
+        "model": ground.name, "model_hash": ground.model.digest, "dataset": ground.dataset.title,
+        "split": ground.split.digest, "seed": ground.seed, "seconds": found.seconds,
+    }  # fmt: skip
+    write_manifest(folder, ground.query.ids, {**facts, **where}, each)
+
+
+def _base(ground: Ground, targets: Targets | None) -> Row:
+    row = base_row(
+        ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), ground.seed
+    )  # fmt: skip
+    hashes = dict(row.hashes)
+    if whole := ground.cross.get(ground.model.digest):  # one model in all its rows, whichever side was attacked
+        hashes |= {"model": whole.digest, "image_side": ground.model.digest}
+    notes = list(row.notes)
+    if targets:
+        hashes["targets"] = targets.digest
+        notes += targets.notes
+        shared = int(((targets.labels & ground.query.labels).any(1)).sum())
+        if shared:
+            notes.append(f"{shared} of {len(ground.query)} pictures share a label with their target already")
+    return replace(row, hashes=hashes, notes=tuple(notes))
+
+
+def _standing(found: AttackedPictures) -> tuple[str, ...]:
+    """A note where the search stood still on more pictures than may be out of order."""
+    still = found.standing
+    if still.mean() <= FEW:
+        return ()
+    return (f"for {int(still.sum()):,} of {len(still):,} pictures {ZERO_GRADIENT}",)
+
+
+def _mean_up(counts: Ints) -> int:
+    return int(np.ceil(counts.mean()))

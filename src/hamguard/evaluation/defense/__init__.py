@@ -1,0 +1,1 @@
+"""What a defense is worth: hardened models, detectors, purifiers."""

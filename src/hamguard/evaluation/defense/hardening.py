@@ -1,0 +1,140 @@
+"""Before and after a defense: the same queries, attacks and budgets on both models, each with its own codes of the database.
+
+The attacks know the model that they attack: codes that guides vote over are those of the model at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.data.dataset import Dataset
+from hamguard.data.split import Split
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.targets import choose_targets
+from hamguard.evaluation.audit.audit import run_audit
+from hamguard.evaluation.audit.plan import AuditPlan
+
+Progress = Callable[[float, str], None]
+STEPS = 100  # of the mainstay attack, authors' code
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """How two models are compared.
+
+    Attributes:
+        eps: radius of all attacks, in pixel units.
+        norm: `linf` or `l2`.
+        steps: gradients of each attack.
+        targeted: attack toward targets, too; see `can_target`.
+        audit: queries of the worst case over the audit's gradients, the first of the run; 0: none.
+    """
+
+    eps: float
+    norm: Literal["linf", "l2"] = "linf"
+    steps: int = STEPS
+    targeted: bool = True
+    audit: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the comparison.
+
+    Attributes:
+        name: what was measured.
+        before: on the start model.
+        after: on the hardened model.
+        better: +1 where a defense should raise the figure, -1 where it should lower it, 0 where it should stay.
+    """
+
+    name: str
+    before: float
+    after: float
+    better: int
+
+
+def can_target(dataset: Dataset, split: Split, queries: int | None, seed: int) -> bool:
+    """Whether every query has a target label that it does not carry itself and that training pictures carry."""
+    rows = split.query[:queries]
+    try:
+        choose_targets(
+            "no-overlap", dataset.labels[rows], dataset.labels[split.database], reference=dataset.labels[split.train],
+            ids=dataset.ids[rows], class_names=dataset.class_names, seed=seed,
+        )  # fmt: skip
+    except RequestError:
+        return False
+    return True
+
+
+def measure_side(
+    ground: Ground, plan: ComparePlan, *, work: Path, told: Callable[[str], None], progress: Progress | None = None
+) -> list[Row]:
+    """All rows of one model: clean, noise, mainstay away, mainstay toward, and the audit's worst case.
+
+    Without labels there is no MAP: the label-free attack then tells how many bits move.
+
+    Args:
+        ground: the model on its data.
+        plan: how it is measured.
+        work: folder of finished batches of unfinished runs.
+        told: told which attack begins.
+        progress: told how far it is.
+
+    Raises:
+        RunError: NaN gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    common: dict[str, Any] = {"eps": plan.eps, "norm": plan.norm, "steps": plan.steps}
+    attacks = [AttackPlan(method="mainstay" if labeled else "hag", **common)]
+    if labeled and plan.targeted:
+        attacks.append(AttackPlan(method="mainstay", targets="no-overlap", **common))
+    rows = []
+    for attack in attacks:
+        told(f"{attack.method}{' toward targets' if attack.toward else ''}")
+        rows += measure_attack(ground, attack, work=work, progress=progress).rows
+    if labeled and plan.audit:
+        few = replace(ground, query=ground.query.select(np.arange(min(plan.audit, len(ground.query)))))
+        steps = min(plan.steps, AuditPlan().steps)
+        audit = AuditPlan(
+            eps=plan.eps, norm=plan.norm, steps=steps, answers=0, substitute=False, checks=("none",)
+        )  # the sanity checks ask answers and other models
+        rows += [row for row in run_audit(few, audit, work=work, told=told, progress=progress).rows if row.attack]
+    return rows
+
+
+def compare(before: Sequence[Row], after: Sequence[Row]) -> list[Line]:
+    """The lines that people read, from the rows of `measure_side` of the two models."""
+
+    def find(rows: Sequence[Row], metric: str, method: str | None, toward: bool | None = None) -> float | None:
+        for row in rows:
+            facts = row.attack or {}
+            if row.metric == metric and facts.get("method") == method and facts.get("toward") in (toward, None):
+                return row.value
+        return None
+
+    asked = (
+        ("clean MAP", "map", None, None, 0),
+        ("MAP under noise", "map", "noise", False, 0),
+        ("MAP under mainstay", "map", "mainstay", False, 1),
+        ("worst MAP of the audit", "map", "audit", None, 1),
+        ("t-MAP of the clean picture", "t-map", None, None, 0),
+        ("t-MAP under mainstay toward", "t-map", "mainstay", True, -1),
+        ("bits moved by mainstay", "bits-moved", "mainstay", False, -1),
+        ("bits moved by hag", "bits-moved", "hag", False, -1),
+    )
+    lines = []
+    for name, metric, method, toward, better in asked:
+        pair = [find(rows, metric, method, toward) for rows in (before, after)]
+        if pair[0] is not None and pair[1] is not None:
+            lines.append(Line(name, pair[0], pair[1], better))
+    return lines

@@ -1,0 +1,207 @@
+"""A model with purifiers before it, each attacked twice: by pictures made on the plain model, and through the purifier itself.
+
+The first attacker does not know the defense, and what survives it proves nothing. The second takes gradients through the purifier
+(straight through what has none, averaged over the draws of a random one), with its own codes of the database and of the training
+pictures. Query and database pictures are purified alike. What is claimed is the worse of the two for every query, because gradients
+straight through a step may mislead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hamguard.codes.binary import hamming_pairs
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row, once
+from hamguard.core.types import Floats
+from hamguard.defenses.purify import DRAWS, Chain, Purified
+from hamguard.evaluation.attack.measure import Ground, Measured, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.retrieval.metrics import average_precision
+
+Progress = Callable[[float, str], None]
+NOT_ADAPTIVE = "not adaptive: made on the plain model, by an attacker who does not know the purifier"
+NONE = "none"  # the plain model's name among the purifiers
+
+
+@dataclass(frozen=True)
+class PurifyPlan:
+    """How purifiers are measured.
+
+    Attributes:
+        eps: radius of both attacks, in pixel units.
+        norm: `linf` or `l2`.
+        steps: gradients of each.
+        draws: draws of a random purifier that each gradient is averaged over.
+    """
+
+    eps: float = 8 / 255
+    norm: Literal["linf", "l2"] = "linf"
+    steps: int = 30
+    draws: int = DRAWS
+
+
+@dataclass(frozen=True)
+class Line:
+    """One purifier.
+
+    Attributes:
+        purifier: its words, `none` for the plain model.
+        metric: what the attacks are scored by: `map`, or `bits-moved` where there are no labels.
+        clean: MAP of the clean pictures, None without labels.
+        unaware: score of the pictures made on the plain model.
+        adaptive: score of those made through the purifier.
+        worst: mean over queries of the worse of the two; the claim.
+        seconds: time of the attack through the purifier.
+        rows: all that was measured.
+    """
+
+    purifier: str
+    metric: str
+    clean: float | None
+    unaware: float
+    adaptive: float
+    worst: float
+    seconds: float
+    rows: tuple[Row, ...]
+
+
+def measure_purifiers(
+    ground: Ground,
+    purifiers: Sequence[Chain],
+    plan: PurifyPlan,
+    *,
+    work: Path,
+    told: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> list[Line]:
+    """Measure a model without and with each purifier.
+
+    Args:
+        ground: the plain model on its data.
+        purifiers: what to put before it.
+        plan: how they are measured.
+        work: folder of finished batches of unfinished runs.
+        told: told what begins.
+        progress: told how far it is.
+
+    Returns:
+        The plain model's line, then one a purifier.
+
+    Raises:
+        RequestError: a purifier named twice, or one that does not fit the model.
+        RunError: NaN gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    words = [one.word for one in purifiers]
+    for word in words:
+        if words.count(word) > 1:
+            raise RequestError(f"purifier {word} is named twice")
+    guarded = [  # a misfit costs no work
+        Purified(ground.model, one, draws=plan.draws, seed=ground.seed).to(ground.device) for one in purifiers
+    ]
+    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    attack = AttackPlan(
+        method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps
+    )  # fmt: skip
+    told(f"{attack.method} on the plain model")
+    own = measure_attack(ground, attack, work=work, progress=progress)
+    lines = [_line(NONE, attack.method, own.rows, own.rows, None)]
+    for model, chain in zip(guarded, purifiers, strict=True):
+        told(f"encoding through {chain.word}")
+        behind = _behind(ground, model, progress)
+        told(f"{attack.method} on the plain model, scored behind {chain.word}")
+        made_on = attack.model_copy(update={"sources": (ground.name,)})
+        unaware = measure_attack(behind, made_on, sources=[ground.model], work=work, progress=progress)
+        told(f"{attack.method} through {chain.word}")
+        adaptive = measure_attack(behind, attack, work=work, progress=progress)
+        each = np.stack([_scores(behind, one, labeled=labeled) for one in (unaware, adaptive)])  # (2, Q)
+        defense = _facts(model, chain, ground)
+        lines.append(
+            _line(
+                chain.word, attack.method,
+                [_told(row, attack.method, defense, model.draws, adaptive=False) for row in unaware.rows],
+                [_told(row, attack.method, defense, model.draws, adaptive=True) for row in adaptive.rows],
+                (each.min(0) if labeled else each.max(0)),
+            )
+        )  # fmt: skip
+    return lines
+
+
+def _scores(behind: Ground, attacked: Measured, *, labeled: bool) -> Floats:
+    """Average precision of each attacked query, or bits moved where there are no labels, `(Q,)`."""
+    if labeled:
+        return average_precision(attacked.sides.attacked, behind.database)
+    return hamming_pairs(attacked.sides.attacked.packed, behind.query.packed).astype(np.float64)
+
+
+def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Ground:
+    """The purified model on the same data, with codes of its own."""
+    banks = model_banks(
+        model, ground.dataset, ground.split, queries=len(ground.query), device=ground.device, progress=progress
+    )  # fmt: skip
+    return Ground(
+        ground.name, model, ground.card, ground.dataset, ground.split, *banks,
+        seed=ground.seed, batch_size=ground.batch_size, device=ground.device,
+    )  # fmt: skip
+
+
+def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:
+    """What rows say of the defense; what the model itself was hardened by stays in it."""
+    facts: dict[str, Any] = {"method": "purify", "with": chain.word, "purifier": chain.digest}
+    if chain.random:
+        facts["seed"] = model.seed
+    inner = ground.card.defense if ground.card else None
+    return {**facts, "before": inner} if inner else facts
+
+
+def _told(row: Row, method: str, defense: dict[str, Any], draws: int, *, adaptive: bool) -> Row:
+    """A row that says which defense it is of, and whether its attack knew of it."""
+    if row.model == "random codes":
+        return row
+    row = replace(row, defense=defense)
+    if row.attack is None or row.attack["method"] != method:
+        return row  # of the clean picture, noise, or the guide's code: nobody attacked
+    facts = {**row.attack, "adaptive": adaptive}
+    if not adaptive:
+        return replace(row, attack=facts, notes=(*row.notes, NOT_ADAPTIVE))
+    notes = row.notes
+    if draws > 1:
+        notes = (*notes, f"a gradient is the mean over {draws} draws: {draws} passes of the network count as one")
+    return replace(row, attack={**facts, "draws": draws}, notes=notes)
+
+
+def _line(
+    word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None
+) -> Line:  # fmt: skip
+    """The cells of one purifier; rows that both attacks share stand once. `each` is the worse score of every query."""
+
+    def find(rows: Sequence[Row], metric: str, by: str | None) -> Row | None:
+        for row in rows:
+            if row.metric == metric and (row.attack or {}).get("method") == by:
+                return row
+        return None
+
+    clean = find(adaptive, "map", None)
+    metric = "map" if clean else "bits-moved"
+    cells = [find(rows, metric, method) for rows in (unaware, adaptive)]
+    assert cells[0] and cells[1] and cells[0].value is not None and cells[1].value is not None
+    rows = tuple(once((*unaware, *adaptive)))
+    worst = cells[1]
+    if each is not None:
+        facts = {**(worst.attack or {}), "worst_of": ["made on the plain model", "made through the purifier"]}
+        ends = bootstrap_interval(each, seed=worst.seed or 0)
+        worst = replace(worst, attack=facts, value=float(each.mean()), ci95=ends)
+        rows = (*rows, worst)
+    assert worst.value is not None
+    return Line(
+        word, metric, clean.value if clean else None, cells[0].value, cells[1].value, worst.value,
+        cells[1].seconds or 0.0, rows,
+    )  # fmt: skip

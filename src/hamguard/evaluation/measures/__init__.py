@@ -1,0 +1,1 @@
+"""Robustness as numbers, one file a measure."""

@@ -1,0 +1,1 @@
+"""What protection before publication is worth."""

@@ -1,0 +1,231 @@
+"""The protocol of PPL: models trained on clean or protected pictures, searched with either in either (AAAI 2021, Table 1).
+
+C is the clean domain, A (adversarial, in the paper's word) the protected one. `C->A` searches protected pictures with clean
+ones. A protection is good where a model trained on C finds C->C only, and one trained on A finds A->A only: then pictures of
+the person cannot be found by models of others, and pictures of others not by models that were fed with the protected ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamguard.codes.bank import CodeBank
+from hamguard.core.digests import digest_json
+from hamguard.core.errors import DamagedError, RequestError
+from hamguard.core.rows import Row, read_sealed_rows, write_rows
+from hamguard.core.types import Ints
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Split
+from hamguard.defenses.harden import harden
+from hamguard.defenses.request import build_harden_request
+from hamguard.evaluation.encode import encode
+from hamguard.evaluation.protection.protections import Protection, mixed
+from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.search.score import score_rows
+from hamguard.models.hash_model import HashModel
+from hamguard.models.store import Card, load_any
+from hamguard.training.request import TrainRequest
+from hamguard.training.train import LEARNED, train
+
+Progress = Callable[[float, str], None]
+SEARCHES = (("C", "C"), ("C", "A"), ("A", "C"), ("A", "A"))
+"""Query and database."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """One data set twice: as it is, and protected.
+
+    Attributes:
+        clean: the data set.
+        protected: its pictures after protection.
+        split: its parts.
+        protection: how they were protected.
+        queries: the first N of the query part; None for all.
+    """
+
+    clean: Dataset
+    protected: ImageStore
+    split: Split
+    protection: Protection
+    queries: int | None = None
+
+    def domain(self, name: str) -> Dataset:
+        """The data set of domain `C` or `A`."""
+        return self.clean if name == "C" else replace(self.clean, images=self.protected)
+
+
+@dataclass(frozen=True)
+class Party:
+    """Somebody who trains a hash model.
+
+    Attributes:
+        request: the training run; its `data` is what the rows say, not what is opened.
+        ratio: share of the training pictures that are protected: 0 for "train C", 1 for "train A".
+        adversarial: epochs of adversarial training (SAAT) after that, on the same pictures; 0 for none.
+        adversarial_eps: its radius; the protection's own where None.
+    """
+
+    request: TrainRequest
+    ratio: float
+    adversarial: int = 0
+    adversarial_eps: float | None = None
+
+    @property
+    def trained_on(self) -> str:
+        """`C`, `A`, or the share of A, and how the party adapts."""
+        word = {0.0: "C", 1.0: "A"}.get(self.ratio, f"{self.ratio:g} A")
+        if (views := self.request.training.augment) != "none":
+            word += f", random views: {views}"
+        return word + (f", adversarial training of {self.adversarial} epochs" if self.adversarial else "")
+
+
+def cell_digest(sides: Sides, party: Party) -> str:
+    """Hash of everything that a cell's rows depend on."""
+    return digest_json(
+        {
+            "request": party.request.model_dump(mode="json"), "ratio": party.ratio, "adversarial": party.adversarial,
+            "adversarial_eps": party.adversarial_eps, "split": sides.split.digest, "queries": sides.queries,
+            "protection": sides.protection.digest, "data": sides.clean.digest,
+        }
+    )  # fmt: skip
+
+
+def run_cell(
+    sides: Sides,
+    party: Party,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    keep_models: bool = False,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Train one party's model and search four ways with it; a cell that is done already is read.
+
+    Args:
+        sides: the data, clean and protected.
+        party: who trains.
+        folder: keeps `rows/` and, while it is trained, `models/`.
+        seed: of the bootstrap.
+        device: where to compute.
+        keep_models: keep the trained model.
+        progress: told how far the training is.
+
+    Returns:
+        Rows of the four searches with the metric `map`; further ones against learned codes where the method has them.
+
+    Raises:
+        RequestError: something does not fit together.
+        RunError: the loss became NaN, or the disk is full.
+        CollapseError: the codes became constant.
+    """
+    key = cell_digest(sides, party)[:16]
+    done = folder / "rows" / f"{key}.jsonl"
+    if done.is_file():
+        with contextlib.suppress(DamagedError):  # then the cell is worked out again
+            rows, facts = read_sealed_rows(done)
+            if facts == {"cell": done.name}:
+                return rows
+    pictures = mixed(sides.clean.images, sides.protected, sides.split.train, party.ratio, party.request.seed)
+    learned_from = replace(sides.clean, images=pictures)
+    place = folder / "models" / _model_name(sides, party)
+    train(party.request, learned_from, sides.split, place, device=device, progress=progress)
+    if party.adversarial:
+        place = _harden(sides, party, learned_from, place, device, progress)
+    model, card = load_any(place, device)
+    rows = four_rows(sides, party, model, card, place, seed=seed, device=device)
+    write_rows(done, rows, seal={"cell": done.name})
+    if not keep_models and party.ratio > 0:  # those trained on C serve every protection
+        for path in sorted(place.rglob("*"), reverse=True):
+            path.unlink()
+        place.rmdir()
+    return rows
+
+
+def _model_name(sides: Sides, party: Party) -> str:
+    ask = party.request
+    pictures = sides.protection.digest if party.ratio else "clean"
+    parts = [ask.digest, sides.split.digest, sides.clean.digest, pictures, f"{party.ratio:g}"]
+    return f"{ask.method}-{ask.model.bits}-{party.ratio:g}-{ask.seed}-{digest_json(parts)[:12]}"
+
+
+def _harden(
+    sides: Sides, party: Party, data: Dataset, start: Path, device: torch.device | str, progress: Progress | None
+) -> Path:
+    eps = party.adversarial_eps or sides.protection.eps
+    flags = {
+        "method": "saat", "seed": party.request.seed, "eps": eps, "training.epochs": party.adversarial,
+        "data.source": party.request.data.source, "data.protocol": party.request.data.protocol,
+    }  # fmt: skip
+    place = start.with_name(f"{start.name}-saat-{party.adversarial}-{eps:.4f}")
+    harden(build_harden_request(flags), start, data, sides.split, place, device=device, progress=progress)
+    return place
+
+
+def four_rows(
+    sides: Sides,
+    party: Party,
+    model: Any,
+    card: Card | None,
+    place: Path,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> list[Row]:
+    """Rows of the four searches of a trained model.
+
+    Raises:
+        RequestError: pictures that do not fit the model.
+        RunError: the model returns NaN.
+    """
+    if isinstance(model, HashModel):
+        model.to(memory_format=torch.channels_last)
+    banks: dict[tuple[str, str], CodeBank] = {}
+    for name in ("C", "A"):
+        data = sides.domain(name)
+        for role in ("query", "database"):
+            part = sides.split.part(role)
+            part = part.first(sides.queries) if role == "query" else part
+            banks[name, role] = encode(model, data, sides.split, part, device=device)
+    protection = sides.protection
+    attack = {**protection.facts, **({"views": list(protection.views)} if protection.views else {})}
+    rows = []
+    learned = CodeBank.load(place / LEARNED, model_hash=model.digest) if (place / LEARNED).is_file() else None
+    for query, database in SEARCHES:
+        pair = banks[query, "query"], banks[database, "database"]
+        facts = base_row(place.name, model, card, sides.clean, sides.split, pair, seed)
+        facts = replace(
+            facts, train=party.trained_on, attack=attack, task=f"{query}->{database}", seed=party.request.seed,
+            threat={"norm": "linf", "eps": round(protection.eps, 6)},
+        )  # fmt: skip
+        rows += score_rows(*pair, metrics=["map"], facts=facts, seed=seed, reference=False)
+        if learned is not None and database == "C":  # once for each kind of query
+            other = replace(facts, task=f"{query}->learned", hashes={**facts.hashes, "database_codes": learned.digest})
+            rows += score_rows(pair[0], learned, metrics=["map"], facts=other, seed=seed, reference=False)
+    return rows
+
+
+def needed(split: Split, queries: int | None) -> Ints:
+    """Numbers of all pictures that the protocol looks at, sorted."""
+    parts = [split.train, split.database, split.part("query").first(queries).index]
+    return np.unique(np.concatenate(parts))
+
+
+def find(rows: Sequence[Row], task: str) -> float:
+    """The value of the row of a search.
+
+    Raises:
+        RequestError: there is none.
+    """
+    for row in rows:
+        if row.task == task and row.value is not None:
+            return row.value
+    raise RequestError(f"no row of {task}")

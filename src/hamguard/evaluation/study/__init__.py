@@ -1,0 +1,1 @@
+"""Studies: a recipe of models, attacks and defenses, run cell by cell."""

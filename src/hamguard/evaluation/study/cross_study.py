@@ -1,0 +1,311 @@
+"""A cross-modal study: models trained, searched, attacked in both modalities, hardened and attacked again, cell by cell.
+
+Each model is a chain of cells of its own, run by a process with one thread, so that figures do not depend on how many run at once;
+transfer joins them in the end. A study that was killed goes on with the same command and loses at most the running cell; training
+goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamguard.attacks.losses.cmla import CmlaLoss
+from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.threat import Linf
+from hamguard.attacks.words import WordEdits
+from hamguard.core.archives import read_npz
+from hamguard.core.errors import RequestError
+from hamguard.core.files import read_sealed, write_npz, write_sealed
+from hamguard.core.rows import Row
+from hamguard.data.dataset import Dataset
+from hamguard.data.split import Split
+from hamguard.defenses.cross_modal import harden_cross
+from hamguard.evaluation.attack.cross_modal import (
+    CrossAttacked,
+    attacked_rows,
+    cmla_facts,
+    cmla_rows,
+    cmla_threat,
+    codes_of,
+    word_rows,
+)
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.search.cross_modal import (
+    CrossGround,
+    Modality,
+    agreement_row,
+    cross_curves,
+    cross_rows,
+    open_ground,
+)
+from hamguard.evaluation.study.cells import Cells, Told
+from hamguard.evaluation.study.cross_recipe import CrossRecipe
+from hamguard.models.cross_modal import load_cross
+from hamguard.training.cross_train import train_cross
+
+METRICS = ("map", "precision@1000")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe at work.
+
+    Attributes:
+        recipe: what was asked for.
+        dataset: pictures and texts.
+        split: their parts.
+        out: folder of models, cells and results.
+        cells: finished pieces.
+        device: where to compute.
+    """
+
+    recipe: CrossRecipe
+    dataset: Dataset
+    split: Split
+    out: Path
+    cells: Cells
+    device: torch.device | str = "cpu"
+
+    def ground(self, name: str, queries: int | None = None) -> CrossGround:
+        """A trained model of the study on its data."""
+        model, card, _ = load_cross(self.out / "models" / name)
+        asked = queries or self.recipe.queries
+        return open_ground(
+            name, model, card, self.dataset, self.split, queries=asked, seed=self.recipe.seed, device=self.device
+        )  # fmt: skip
+
+
+def open_study(
+    recipe: CrossRecipe, out: Path, *, root: Path | None = None, told: Told = print, parent: int = 0
+) -> Study:
+    """Open the data of a recipe.
+
+    Raises:
+        RequestError: the data are not here, or the folder is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file; --out must be a folder")
+    dataset, split = recipe.data.open(root)
+    return Study(recipe, dataset, split, out, Cells(out / "cells", told, parent))
+
+
+def run_chain(study: Study, name: str) -> list[Row]:
+    """All cells of one model: train, search, attack, trade off, harden, attack again.
+
+    Raises:
+        RequestError: something does not fit together.
+        RunError: a training failed.
+        StoppedError: the study was stopped.
+    """
+    recipe, cells = study.recipe, study.cells
+    request = recipe.training(name)
+    cells.told(f"{name}: training")
+    train_cross(
+        request, study.dataset, study.split, study.out / "models" / name, device=study.device,
+        progress=lambda share, text: cells.check(),
+    )  # fmt: skip
+    ground = study.ground(name)
+    rows = _searched(study, ground)
+    rows += _cmla(study, ground, recipe.attack.steps, plain=True)
+    if recipe.words:
+        rows += _words(study, ground, recipe.words.edits)
+    if recipe.tradeoff:
+        rows += _tradeoff(study, name)
+    if recipe.guided:
+        rows += _guided(study, ground)
+    for kind in recipe.defenses.methods if recipe.defenses else ():
+        hardened = f"{name}-{kind}"
+        cells.told(f"{hardened}: training")
+        harden_cross(
+            recipe.hardening(kind), study.out / "models" / name, study.dataset, study.split, study.out / "models" / hardened,
+            device=study.device, progress=lambda share, text: cells.check(),
+        )  # fmt: skip
+        other = study.ground(hardened)
+        rows += _searched(study, other)
+        rows += _cmla(study, other, recipe.attack.defended_steps or recipe.attack.steps, plain=False)
+    return rows
+
+
+def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
+    """Items made on one model, asked of the others."""
+    rows: list[Row] = []
+    last = max(study.recipe.attack.steps)
+    grounds = {name: study.ground(name) for name in names}
+    for source in names:
+        for side, attack in _attacks(study.recipe, study.recipe.attack.steps):
+            made = read_npz(_kept(study, grounds[source], side, attack), "attacked items", sealed=True)
+            for target in names:
+                own, other = (grounds[name].model.vocabulary.digest for name in (source, target))
+                if target == source or (side == "text" and own != other):
+                    continue  # a bag of another vocabulary means something else
+                facts = [
+                    grounds[source].model.digest,
+                    grounds[target].model.digest,
+                    side,
+                    repr(attack),
+                    len(made["made"]),
+                ]
+
+                def work(
+                    target: str = target,
+                    side: Modality = side,
+                    attack: Any = attack,
+                    made: Any = made,
+                    source: str = source,
+                ) -> list[Row]:
+                    return attacked_rows(
+                        grounds[target], side, made["made"], attack=cmla_facts(attack, side, source),
+                        threat=cmla_threat(attack, last, side), distance=made["distance"], passes=(last + 1, last),
+                        metrics=METRICS,
+                    )  # fmt: skip
+
+                rows += study.cells.rows(f"{source}-to-{target}-{side}-{attack.threat.eps:.3g}", facts, work)
+    return rows
+
+
+def _attacks(recipe: CrossRecipe, steps: Sequence[int]) -> list[tuple[Modality, Any]]:
+    """CMLA in its default form on pictures, and on texts at every radius."""
+    most = max(steps)
+    texts = [cmla_text(steps=most, threat=Linf(eps)) for eps in recipe.attack.text_eps]
+    return [("image", cmla(steps=most, threat=Linf(recipe.attack.eps))), *(("text", one) for one in texts)]
+
+
+def _facts(ground: CrossGround, *more: Any) -> list[Any]:
+    """What decides a cell of a model."""
+    return [ground.model.digest, ground.split.digest, len(ground.rows), ground.seed, *more]
+
+
+def _searched(study: Study, ground: CrossGround) -> list[Row]:
+    """Clean rows of the four searches, and their curves beside."""
+    path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
+    if _lacks(path):
+        write_sealed(path, {"cell": path.name, **_curves(ground, ground.query)})
+    rows = study.cells.rows(
+        f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
+    )
+    return rows + study.cells.rows(f"{ground.name}-agreement", _facts(ground), lambda: [agreement_row(ground)])
+
+
+def _curves(ground: CrossGround, query: Any) -> dict[str, Any]:
+    recall, at = cross_curves(query, ground.database, seed=ground.seed)
+
+    def plain(curves: Any) -> dict[str, list[list[float]]]:
+        return {task: [np.round(x, 6).tolist(), np.round(y, 6).tolist()] for task, (x, y) in curves.items()}
+
+    return {"precision_recall": plain(recall), "precision_at": plain(at)}
+
+
+def _kept(study: Study, ground: CrossGround, side: Modality, attack: Any) -> Path:
+    return study.cells.path(f"{ground.name}-{side}-{attack.threat.eps:.3g}", _facts(ground, side, repr(attack)), ".npz")
+
+
+def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: bool) -> list[Row]:
+    """CMLA on both sides, with noise of the same size beside it; the last items are kept for transfer and curves."""
+    recipe, rows = study.recipe, []
+    wanted: list[tuple[Modality, Any, Sequence[int]]] = [(*one, steps) for one in _attacks(recipe, steps)]
+    if plain and (printed := recipe.attack.published_steps):
+        most = max(printed)
+        wanted.append(("image", cmla(steps=most, preset="paper"), printed))
+        wanted.append(("text", cmla_text(steps=most, preset="paper"), printed))
+    for side, attack, steps in wanted:  # noqa: PLR1704 - each form has its own
+        kept = _kept(study, ground, side, attack)
+
+        def work(
+            side: Modality = side, attack: Any = attack, kept: Path = kept, steps: Sequence[int] = steps
+        ) -> list[Row]:
+            found, rows = cmla_rows(ground, attack, side, marks=steps, noise=True, metrics=METRICS)
+            _keep(kept, found, max(steps))
+            return rows
+
+        form = "published" if attack.threat.one_sided else "cmla"
+        name = f"{ground.name}-{form}-{side}-{attack.threat.eps:.3g}"
+        rows += study.cells.rows(name, _facts(ground, side, repr(attack), list(steps)), work)
+        if plain and not attack.threat.one_sided:
+            _attacked_curves(study, ground, side, kept)
+    return rows
+
+
+def _attacked_curves(study: Study, ground: CrossGround, side: Modality, kept: Path) -> None:
+    path = kept.with_suffix(".json")
+    if _lacks(path) and kept.is_file():
+        bank = codes_of(ground, side, read_npz(kept, "attacked items", sealed=True)["made"])
+        write_sealed(path, {"cell": path.name, **_curves(ground, {**ground.query, side: bank})})
+
+
+def _lacks(path: Path) -> bool:
+    """Whether curves are not there, or damaged."""
+    try:
+        return bool(read_sealed(path, "curves").get("cell") != path.name)
+    except RequestError:
+        return True
+
+
+def _keep(path: Path, found: CrossAttacked, mark: int) -> None:
+    write_npz(path, {"made": found.made[mark], "distance": found.distance[mark]})
+
+
+def _words(study: Study, ground: CrossGround, edits: Sequence[int]) -> list[Row]:
+    rows: list[Row] = []
+    for most in edits:
+        asked = WordEdits(most)
+
+        def work(asked: WordEdits = asked) -> list[Row]:
+            return word_rows(ground, asked, metrics=METRICS)[1]
+
+        rows += study.cells.rows(f"{ground.name}-words-{most}", _facts(ground, repr(asked)), work)
+    return rows
+
+
+def _tradeoff(study: Study, name: str) -> list[Row]:
+    """CMLA under every weight of the intra term, on both sides; texts at the largest radius, where there is something to trade."""
+    part, rows = study.recipe.tradeoff, []
+    assert part is not None
+    ground = study.ground(name, part.queries)
+    rows += study.cells.rows(
+        f"{name}-tradeoff-clean", _facts(ground, METRICS, "tradeoff"), lambda: _marked(cross_rows(ground))
+    )
+    text_eps = max(study.recipe.attack.text_eps)
+    for weight in part.weights:
+        sides: tuple[tuple[Modality, Any], ...] = (
+            ("image", cmla(steps=part.steps, intra=weight, threat=Linf(study.recipe.attack.eps))),
+            ("text", cmla_text(steps=part.steps, intra=weight, threat=Linf(text_eps))),
+        )
+        for side, attack in sides:
+            assert isinstance(attack.loss, CmlaLoss)
+
+            def work(side: Modality = side, attack: Any = attack) -> list[Row]:
+                return _marked(cmla_rows(ground, attack, side, marks=(part.steps,))[1])
+
+            rows += study.cells.rows(f"{name}-intra-{weight:g}-{side}", _facts(ground, side, repr(attack)), work)
+    return rows
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the trade-off, told apart from those of the main table by a note."""
+    return [replace(row, notes=(*row.notes, "trade-off over the weight of the intra term")) for row in rows]
+
+
+def _guided(study: Study, ground: CrossGround) -> list[Row]:
+    """Image-side attacks of one modality, with the search for texts beside."""
+    part, rows = study.recipe.guided, []
+    assert part is not None
+    image = ground.model.image
+    plain = Ground(
+        ground.name, image, ground.card, ground.dataset, ground.split, ground.query["image"], ground.database["image"],
+        seed=ground.seed, batch_size=ground.batch_size, device=ground.device, cross={image.digest: ground.model},
+    )  # fmt: skip
+    for method in part.methods:
+        plan = AttackPlan(method=method, eps=part.eps, steps=part.steps)
+
+        def work(plan: AttackPlan = plan) -> list[Row]:
+            return measure_attack(plain, plan, work=study.out / "work").rows
+
+        rows += study.cells.rows(f"{ground.name}-{method}", _facts(ground, plan.model_dump(mode="json")), work)
+    return rows

@@ -1,0 +1,227 @@
+"""The recipe of a grid: data x models x attacks x defenses x protections x seeds; checked as a whole before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from hamguard.attacks.methods.registry import method_facts
+from hamguard.core.errors import RequestError
+from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+from hamguard.evaluation.search.score import parse_metric
+from hamguard.evaluation.study.recipe_section import NAME, Section, listed, parse_study
+from hamguard.training.request import DataSection, read_recipe
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
+"""One value, or a list of them: the grid has a cell for each."""
+
+Eps = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(pattern=NAME)]
+Bits = Annotated[int, Field(ge=1, le=4096)]
+Norm = Literal["linf", "l2"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainingPart(Section):
+    """How something is trained; `set` takes every further setting of its method."""
+
+    preset: str | None = Field(None, description="published form of the method, see its card")
+    epochs: int | None = Field(None, ge=1, description="epochs; the method's own where not given")
+    batch_size: int | None = Field(None, ge=1, description="pictures a step; the method's own where not given")
+    set: dict[str, Any] = Field(default_factory=dict, description="further settings, as `--set` takes them")
+
+
+class ModelsPart(TrainingPart):
+    """Models to train, one for each combination of the lists, or one to load."""
+
+    method: str | None = Field(None, description="hash method; the name of the table where not given")
+    bits: Many[Bits] = Field((32,), description="code length")
+    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
+    weights: str | None = Field(None, description="initial weights of the backbone")
+    data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
+    load: str | None = Field(None, description="model folder, package.module:factory or torch.export file, instead")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.load and self.model_fields_set - {"load", "data"}:
+            given = ", ".join(sorted(self.model_fields_set - {"load", "data"}))
+            raise ValueError(f"a model that is loaded is not trained; leave out {given}")
+        return self
+
+
+class AttacksPart(Section):
+    """Attacks, one for each combination of the lists, on every model."""
+
+    method: str | None = Field(None, description="attack; the name of the table where not given")
+    eps: Many[Eps | Literal["own"]] = Field((8 / 255,), description="radius in pixel units; `own`: the method's own")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    steps: Many[Annotated[int, Field(ge=1)] | None] = Field(
+        (None,), description="gradients; the method's own where not given"
+    )
+    restarts: int | None = Field(None, ge=1, description="starts; the method's own where not given")
+    preset: str = Field("default", description="published form of the attack, see its card")
+    guide: str | None = Field(None, description="code that is left or approached, where the attack takes any")
+    targets: str | None = Field(None, description="how target labels are chosen; not given: leave the guide")
+    reference: Literal["train", "database"] = Field(
+        "train", description="part whose codes build guides, `train` or `database`"
+    )
+    set: dict[str, Any] = Field(default_factory=dict, description="further options, as `--set` takes them")
+    models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
+    defended: bool = Field(True, description="also on hardened models")
+    generator: TrainingPart | None = Field(None, description="how the generator of prosgan is trained")
+    sheet: bool = Field(False, description="draw queries before and after, with their answers")
+
+    def plans(self, table: str) -> list[AttackPlan]:
+        """The attacks of this table, checked.
+
+        Raises:
+            RequestError: an unknown method or option.
+        """
+        method = self.method or table
+        needs = method_facts(method).needs_generator
+        if needs != (self.generator is not None):
+            raise RequestError(f"{method} {'needs' if needs else 'takes no'} table generator")
+        options = {
+            key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in self.set.items()
+        }
+        plans = [
+            AttackPlan(
+                method=method, eps=None if eps == "own" else eps, norm=self.norm, steps=steps, restarts=self.restarts,
+                preset=self.preset, guide=self.guide, targets=self.targets, reference=self.reference, options=options,
+            )
+            for eps in self.eps
+            for steps in self.steps
+        ]  # fmt: skip
+        for plan in plans:
+            build_attack(plan)
+        return plans
+
+
+class DefensesPart(TrainingPart):
+    """Adversarial training of every model."""
+
+    method: str | None = Field(None, description="defense; the name of the table where not given")
+    eps: Eps = Field(8 / 255, description="radius of the adversaries it trains on")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
+
+
+class AuditPart(Section):
+    """Worst case over the battery of the audit."""
+
+    eps: Eps = Field(8 / 255, description="radius in pixel units")
+    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    steps: int = Field(20, ge=1, description="gradients of each attack of the battery")
+    queries: int = Field(60, ge=2, description="the first N of the queries")
+    answers: int = Field(
+        0, ge=0, description="answers of the search that an attacker without gradients may ask for; 0: none"
+    )
+    checks: bool = Field(True, description="ask whether the figure is the worst case")
+
+
+class TransferPart(Section):
+    """Pictures made on one model, or on several together, asked of the others on the same data."""
+
+    attacks: Many[str] = Field(description="names of attack tables")
+    joint: tuple[tuple[str, ...], ...] = Field((), description="lists of models that pictures are made on together")
+    combine: Literal["joint", "sum", "sum-project", "mean"] = Field(
+        "sum-project", description="how they are joined: `joint`, `sum`, `sum-project` or `mean`"
+    )
+
+
+class PartiesPart(TrainingPart):
+    """Who searches: models trained on clean (share 0) or protected (share 1) pictures."""
+
+    method: Many[str] = Field(description="hash methods")
+    bits: Many[Bits] = Field((16,), description="code length")
+    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
+    share: Many[Share] = Field((0.0, 1.0), description="share of the training pictures that are protected")
+
+
+class ProtectionsPart(TrainingPart):
+    """What protects pictures before they are published, and who searches them."""
+
+    method: Literal["ppl", "noise"] | None = Field(
+        None, description="`ppl` or `noise`; the name of the table where not given"
+    )
+    eps: Many[Eps] = Field(description="radius in pixel units")
+    made_on: str | None = Field(None, description="data that the protector learns from; those it protects by default")
+    data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
+    sheet: bool = Field(False, description="draw pictures before and after")
+    parties: PartiesPart = Field(description="who searches, see below")
+
+
+class ComparePart(Section):
+    """Pairs of attacks (names of tables) whose figures are compared query by query."""
+
+    attacks: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of names of attack tables, compared at equal eps"
+    )
+    defenses: bool = Field(True, description="hardened models against their start, under the same attack")
+
+
+class GridRecipe(Section):
+    """A whole grid; parts that are left out are not run."""
+
+    study: Literal["grid"] = Field(description="kind of study, `grid`")
+    title: str = Field("Grid", description="line above the page")
+    seeds: Many[int] = Field((0,), description="one grid of models for each")
+    queries: int | None = Field(None, ge=2, description="first N of the query part; all where not given")
+    metrics: Many[str] = Field(
+        ("map",), description="what is measured, as `--metric` takes it; the first decides gains and comparisons"
+    )
+    curves: bool = Field(False, description="keep points of the PR and precision@N curves, clean and attacked")
+    data: dict[Name, DataSection] = Field(min_length=1)
+    models: dict[Name, ModelsPart] = Field(default_factory=dict)
+    attacks: dict[Name, AttacksPart] = Field(default_factory=dict)
+    defenses: dict[Name, DefensesPart] = Field(default_factory=dict)
+    audit: AuditPart | None = None
+    transfer: TransferPart | None = None
+    protections: dict[Name, ProtectionsPart] = Field(default_factory=dict)
+    compare: ComparePart = ComparePart()
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSection, "models": ModelsPart, "attacks": AttacksPart, "defenses": DefensesPart, "audit": AuditPart,
+    "transfer": TransferPart, "protections": ProtectionsPart, "compare": ComparePart,
+    "attacks.generator": TrainingPart, "protections.parties": PartiesPart,
+}  # fmt: skip
+
+
+def read_grid_recipe(path: Path | str) -> GridRecipe:
+    """Read and check a recipe; the models, attacks and defenses that it names are checked where the grid is expanded.
+
+    Raises:
+        RequestError: missing, no TOML, of another kind, or with a wrong key, name or value; the first fault is named.
+    """
+    content = read_recipe(path)
+    recipe = parse_study(GridRecipe, content, path, SECTIONS)
+    if not recipe.models and not recipe.protections:
+        raise RequestError(f"{path}: a grid needs at least one table [models.NAME] or [protections.NAME]")
+    for text in recipe.metrics:
+        parse_metric(text)
+    named: list[tuple[str, str, str, Sequence[str] | None, Mapping[str, Any]]] = []
+    named += [("models", name, "data", part.data, recipe.data) for name, part in recipe.models.items()]
+    named += [("attacks", name, "models", part.models, recipe.models) for name, part in recipe.attacks.items()]
+    named += [("defenses", name, "models", part.models, recipe.models) for name, part in recipe.defenses.items()]
+    named += [("protections", name, "data", part.data, recipe.data) for name, part in recipe.protections.items()]
+    named += [
+        ("protections", name, "made_on", (part.made_on,), recipe.data)
+        for name, part in recipe.protections.items()
+        if part.made_on
+    ]
+    named += [("compare", "attacks", "", pair, recipe.attacks) for pair in recipe.compare.attacks]
+    if recipe.transfer:
+        named += [("transfer", "attacks", "", recipe.transfer.attacks, recipe.attacks)]
+    for table, name, key, words, known in named:
+        for word in words or ():
+            if word not in known:
+                where = ".".join(part for part in (table, name, key) if part)
+                raise RequestError(
+                    f"{path}: {where} names {word!r}, which no table is called; there are: {', '.join(known) or 'none'}"
+                )
+    return recipe

@@ -1,0 +1,555 @@
+"""Cross-modal models measured and attacked: four searches, 8-bit pictures, bags, texts read again, and the pairs of a bank."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hamguard.attacks.guides.pairs import CrossCodes
+from hamguard.attacks.losses.cmla import CmlaLoss, distortion
+from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.words import WordEdits
+from hamguard.cli.attack_table import by_task
+from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.codes.binary import pack, sign, unpack
+from hamguard.core.errors import RequestError, RunError
+from hamguard.core.rows import Row
+from hamguard.core.seeds import torch_generator
+from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.split import Split
+from hamguard.evaluation.attack.cross_modal import (
+    attacked_rows,
+    cmla_facts,
+    cmla_threat,
+    codes_of,
+    noise_like,
+    run_cross,
+    run_words,
+    word_facts,
+)
+from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.plan import AttackPlan, build_attack, parsed_options, threat_facts
+from hamguard.evaluation.search import cross_modal
+from hamguard.evaluation.search.cross_modal import (
+    TASKS,
+    CrossGround,
+    cross_curves,
+    cross_rows,
+    open_ground,
+    sides_of,
+    text_bank,
+    text_codes,
+)
+from hamguard.evaluation.search.score import Convention
+from hamguard.models.cross_modal import CrossModel
+from hamguard.models.hash_model import HashModel
+from hamguard.models.store import make_card
+from hamguard.models.text_model import TextModel
+from hamguard.models.vocabulary import Vocabulary
+from hamguard.retrieval.metrics import mean_average_precision
+
+NAMES = ("red", "green", "blue")
+QUERY = slice(0, 18)  # rows that ask
+N = 60
+
+
+def pairs_of_colors() -> tuple[Dataset, Split]:
+    """Faint gray prototypes with grain, one a color; the text names the color, and two queries say nothing that is known."""
+    kinds = np.arange(N) % 3
+    prototypes = np.random.default_rng(9).uniform(-60, 60, (3, 16, 16))
+    noise = np.random.default_rng(1).uniform(-50, 50, (N, 16, 16))
+    images = (128 + prototypes[kinds] + noise).clip(0, 255).astype(np.uint8)
+    words = [f"a {NAMES[kind]} thing, {('big', 'small', 'old', 'new')[i % 4]}" for i, kind in enumerate(kinds)]
+    words[4], words[9] = "nothing", ""
+    labels = np.eye(3, dtype=np.uint8)[kinds]
+    ids = np.array([f"pair{i}" for i in range(N)])
+    dataset = Dataset("colors", ImageStore(images), labels, NAMES, ids, tuple(words), notes=("drawn",))
+    rows = np.arange(N)
+    split = Split(rows[18:48], rows[48:54], rows[QUERY], rows[18:], "test", 0, dataset.digest)
+    return dataset, split
+
+
+def ridge(head: nn.Linear, features: Tensor, codes: Tensor) -> None:
+    """Fit a head in closed form, so that a test needs no training."""
+    middle = features.mean(0)
+    flat = features - middle
+    gram = flat.T @ flat + 0.05 * flat.square().sum(1).mean() * torch.eye(flat.shape[1])
+    weight = torch.linalg.solve(gram, flat.T @ (1.5 * codes))  # (F, K)
+    head.weight.data, head.bias.data = weight.T.contiguous(), -(middle @ weight)
+
+
+@functools.cache
+def fitted() -> tuple[CrossModel, Dataset, Split]:
+    """Random features, heads fitted to one code a color on the training pairs."""
+    dataset, split = pairs_of_colors()
+    texts = dataset.texts or ()
+    vocabulary = Vocabulary.fit([texts[i] for i in split.train], ngrams=2)
+    image = HashModel("conv2", 12, channels=1, size=(16, 16), mean=[0.5], std=[0.25], generator=torch_generator(3))
+    text = TextModel("mlp", len(vocabulary), 12, width=24, seed=3)
+    codes = sign(torch.rand(3, 12, generator=torch_generator(8)) - 0.5)[torch.from_numpy(split.train % 3)]
+    with torch.no_grad():
+        ridge(image.head, image.eval().features_of(dataset.images.batch(split.train)), codes)
+        ridge(text.head, text.encode(vocabulary.bag([texts[i] for i in split.train])), codes)
+    return CrossModel(image, text, vocabulary).freeze(), dataset, split
+
+
+def new_model() -> CrossModel:
+    """A copy that a test may break."""
+    model = fitted()[0]
+    image = HashModel("conv2", 12, channels=1, size=(16, 16), mean=[0.5], std=[0.25])
+    image.load_state_dict(model.image.state_dict())
+    text = TextModel("mlp", len(model.vocabulary), 12, width=24)
+    text.load_state_dict(model.text.state_dict())
+    return CrossModel(image, text, model.vocabulary)
+
+
+def ground_of(**more: Any) -> CrossGround:
+    model, dataset, split = fitted()
+    return open_ground("toy", model, make_card(model.image, method="dcmh"), dataset, split, batch_size=7, **more)
+
+
+@pytest.fixture(scope="module")
+def ground() -> CrossGround:
+    """The fitted model on its data; tests read it."""
+    return ground_of()
+
+
+def value(rows: list[Row], task: str, metric: str = "map") -> float:
+    (found,) = [row.value for row in rows if row.task == task and row.metric == metric]
+    assert found is not None
+    return found
+
+
+def scored(ground: CrossGround, asks: str, searched: str, code: Tensor | None = None) -> float:
+    """MAP of one search by the metric itself, from codes that the nets give now."""
+    query = ground.query[asks]  # type: ignore[index]
+    query = query if code is None else replace(query, packed=pack(code))
+    return mean_average_precision(query, ground.database[searched]).value  # type: ignore[index]
+
+
+# The pairs of a bank
+
+
+def test_a_bank_of_pairs_keeps_its_order_from_either_side() -> None:
+    codes = [sign(torch.rand(6, 10, generator=torch_generator(seed)) - 0.5) for seed in (1, 2)]
+    labels = torch.eye(2)[torch.arange(6) % 2]
+    own, other = (CodeBank.of(code, labels, model_hash=f"m{i}") for i, code in enumerate(codes))
+    pairs = PairBank.join(own, other)
+    assert torch.equal(pairs.codes, codes[0]) and torch.equal(pairs.other_codes, codes[1])
+    assert len(pairs) == 6 and pairs.model_hash == "m0"
+    turned = pairs.swapped()
+    assert torch.equal(turned.codes, codes[1]) and torch.equal(turned.other_codes, codes[0])
+    assert turned.swapped().digest == pairs.digest != turned.digest != own.digest
+    some = pairs.select(np.array([4, 0]))
+    assert isinstance(some, PairBank) and some.ids.tolist() == ["4", "0"]
+    assert torch.equal(some.codes, codes[0][[4, 0]]) and torch.equal(some.other_codes, codes[1][[4, 0]])
+    masked = pairs.select(np.arange(6) % 2 == 1)
+    assert torch.equal(masked.other_codes, codes[1][1::2])
+    other_pairs = PairBank.join(own, CodeBank.of(-codes[1], labels))
+    assert other_pairs.digest != pairs.digest, "the hash is of both sides"
+
+
+def test_banks_that_are_no_pairs_are_refused() -> None:
+    codes = sign(torch.rand(6, 10, generator=torch_generator(1)) - 0.5)
+    bank = CodeBank.of(codes, torch.eye(6))
+    wrong = "banks of pairs must hold the same items in the same order, with codes of one length"
+    with pytest.raises(RequestError, match=wrong):
+        PairBank.join(bank, bank.select(np.arange(6)[::-1]))
+    with pytest.raises(RequestError, match=wrong):
+        PairBank.join(bank, CodeBank.of(codes[:, :9], torch.eye(6)))
+    with pytest.raises(RequestError, match="a bank of pairs needs two codes an item, got 6 and 5"):
+        PairBank(bank.packed, 10, bank.labels, other=bank.packed[:5])
+    with pytest.raises(RequestError, match="packed codes of the other modality of 10 bits must be uint8"):
+        PairBank(bank.packed, 10, bank.labels)
+
+
+# A model on its data
+
+
+def test_the_pairs_of_a_ground_are_those_of_its_split(ground: CrossGround) -> None:
+    model, dataset, split = fitted()
+    texts = dataset.texts or ()
+    image = model.image.code(dataset.images.batch(split.train))
+    words = model.text.code(model.vocabulary.bag([texts[i] for i in split.train]))
+    for side, own, other in (("image", image, words), ("text", words, image)):
+        bank = ground.reference[side]  # type: ignore[index]
+        assert torch.equal(bank.codes, own) and torch.equal(bank.other_codes, other)
+        assert np.array_equal(bank.labels, dataset.labels[split.train])
+        assert bank.ids.tolist() == [f"pair{i}" for i in split.train]
+    asked = ground.own_pairs("text")
+    assert torch.equal(asked.codes, model.text.code(ground.bags))
+    assert torch.equal(asked.other_codes, model.image.code(dataset.images.batch(split.query)))
+    few = ground_of(queries=5)
+    assert few.rows.tolist() == [0, 1, 2, 3, 4] and len(few.own_pairs("image")) == 5 == len(few.bags)
+    assert few.texts[4] == "nothing" and len(few.database["text"]) == 42
+
+
+def test_four_searches_with_the_floor_beside_each(ground: CrossGround) -> None:
+    rows = cross_rows(ground, metrics=("map", "precision@5"))
+    assert [(row.task, row.metric) for row in rows] == [
+        (task, metric) for task in TASKS for metric in ("map", "precision", "random_map")
+    ]
+    for row in rows:
+        assert row.n == 18 and row.bits == 12 and row.dataset == "colors" and "drawn" in row.notes
+        silent = [note for note in row.notes if "no known word" in note]
+        expected = ["2 of 18 query texts have no known word and share one code"]
+        assert silent == (expected if str(row.task).startswith("text->") else [])
+        if row.metric == "random_map":
+            assert row.model == "random codes" and row.hashes == {} and abs(float(row.value or 0) - 1 / 3) < 0.15
+        else:
+            assert row.hashes["model"] == ground.model.digest and row.method == "dcmh" and row.model == "toy"
+    for task in TASKS:
+        asks, searched = sides_of(task)
+        assert value(rows, task) == scored(ground, asks, searched)
+    model, dataset, split = fitted()
+    texts = dataset.texts or ()
+    asks = CodeBank.of(model.text.code(model.vocabulary.bag([texts[i] for i in split.query])), dataset.labels[QUERY])
+    found = CodeBank.of(model.image.code(dataset.images.batch(split.database)), dataset.labels[split.database])
+    assert value(rows, "text->image") == mean_average_precision(asks, found).value > 0.7
+    assert {row.hashes["query_codes"] for row in rows if row.task == "text->image" and row.hashes} == {
+        ground.query["text"].digest
+    }
+    only = cross_rows(ground, tasks=("image->text",))
+    assert [row.metric for row in only] == ["map", "random_map"] and only[0].value == value(rows, "image->text")
+
+
+def test_wrong_metrics_are_refused(ground: CrossGround) -> None:
+    with pytest.raises(RequestError, match="unknown metric 'mop'"):
+        cross_rows(ground, metrics=("mop",))
+    with pytest.raises(RequestError, match="expected.*hits|hits.*expected"):
+        cross_rows(ground, metrics=("map@5",), convention=Convention(norm="hits"))
+
+
+def test_curves_of_every_search(ground: CrossGround) -> None:
+    recall, at = cross_curves(ground.query, ground.database, tasks=("image->text", "text->text"))
+    assert list(recall) == list(at) == ["image->text", "text->text"]
+    _, precision = at["image->text"]
+    assert 0 <= float(np.min(precision)) and float(np.max(precision)) <= 1
+
+
+def test_texts_are_encoded_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, dataset, split = fitted()
+    texts = list(dataset.texts or ())
+    whole = text_codes(model, texts)
+    monkeypatch.setattr(cross_modal, "STEP", 7)
+    assert np.array_equal(text_codes(model, texts), whole)
+    assert np.array_equal(unpack(whole, 12), model.text.code(model.vocabulary.bag(texts)).numpy())
+    bank = text_bank(model, dataset, split, split.part("query"))
+    assert np.array_equal(bank.packed, whole[QUERY]) and bank.ids.tolist() == [f"pair{i}" for i in range(18)]
+    assert bank.model_hash == model.text.digest and bank.split_hash == split.digest
+
+
+def test_data_that_do_not_fit_and_broken_sides_are_named() -> None:
+    model, dataset, split = fitted()
+    card = make_card(model.image)
+    mute = replace(dataset, texts=None)
+    for texts in (mute, replace(dataset, texts=("",) * N)):
+        with pytest.raises(RequestError, match="colors has no texts; cross-modal work needs one a picture"):
+            open_ground("toy", model, card, texts, split)
+    with pytest.raises(RequestError, match="colors has no texts"):
+        text_bank(model, mute, split, split.part("query"))
+    small = replace(dataset, images=ImageStore(dataset.images.array[:, :12, :12]))
+    with pytest.raises(RequestError, match="the model takes pictures of 16x16 pixels, the data have 12x12"):
+        open_ground("toy", model, card, small, split)
+    broken = new_model()
+    broken.text.head.weight.data[0] = float("nan")
+    with pytest.raises(RunError, match="the text side returns NaN or infinite numbers; its weights are broken"):
+        open_ground("toy", broken, card, dataset, split)
+    with pytest.raises(RunError, match="the text side returns NaN"):
+        text_bank(broken, dataset, split, split.part("query"))
+    blind = new_model()
+    blind.image.head.weight.data[0] = float("nan")
+    with pytest.raises(RunError, match="the model returns NaN or infinite numbers"):
+        open_ground("toy", blind, card, dataset, split)
+
+
+# Changed items, measured
+
+
+def test_rows_come_from_8_bit_pictures_encoded_again(ground: CrossGround) -> None:
+    model, dataset, _ = fitted()
+    made = np.random.default_rng(5).integers(0, 256, (18, 16, 16)).astype(np.uint8)
+    distance = np.linspace(0, 0.1, 18)
+    facts = {"attack": {"method": "some"}, "threat": {"norm": "linf", "eps": 0.1}}
+    rows = attacked_rows(
+        ground, "image", made, distance=distance, passes=(4, 3), seconds=2.5, metrics=("map", "precision@5"), **facts
+    )  # fmt: skip
+    code = model.image.code(torch.from_numpy(made)[:, None].float() / 255)
+    assert [(row.task, row.metric) for row in rows] == [
+        ("image->text", "map"), ("image->text", "precision"), ("image->image", "map"), ("image->image", "precision"),
+        ("image", "bits-moved"), ("image", "D"),
+    ]  # fmt: skip
+    for task in ("image->text", "image->image"):
+        assert value(rows, task) == scored(ground, *sides_of(task), code)
+    clean = model.image.code(dataset.images.batch(np.arange(18)))
+    assert value(rows, "image", "bits-moved") == pytest.approx(float((code != clean).float().sum(1).mean()))
+    assert value(rows, "image", "D") == pytest.approx(0.05)
+    for row in rows:
+        assert row.attack == facts["attack"] and row.threat == facts["threat"] and row.n == 18
+        assert (row.forwards, row.backwards, row.seconds) == (4, 3, 2.5) and row.defense is None
+        assert row.hashes["query_codes"] == replace(ground.query["image"], packed=pack(code)).digest
+        assert row.ci95 is not None and row.ci95[0] <= float(row.value or 0) <= row.ci95[1]
+    hard = attacked_rows(ground, "image", made, distance=distance, name="far", **facts)
+    assert hard[-1].metric == "far" and hard[-1].value == rows[-1].value
+    bags = (np.random.default_rng(1).random((18, len(model.vocabulary))) < 0.3).astype(np.float32)
+    texts = attacked_rows(ground, "text", bags, distance=distance, **facts)
+    assert value(texts, "text->image") == scored(ground, "text", "image", model.text.code(torch.from_numpy(bags)))
+    assert [row.task for row in texts] == ["text->image", "text->text", "text", "text"]
+    assert any("no known word" in note for note in texts[0].notes)
+    assert codes_of(ground, "text", bags).ids.tolist() == ground.query["text"].ids.tolist()
+
+
+def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: CrossGround) -> None:
+    model, dataset, _ = fitted()
+    attack = cmla(steps=6, norm=0.0, threat=Linf(20 / 255))
+    told: list[tuple[float, str]] = []
+    found = run_cross(ground, attack, "image", marks=(2, 6), progress=lambda *facts: told.append(facts))
+    whole = run_cross(replace(ground, batch_size=18), attack, "image", marks=(6,))
+    changed = (found.made[6].astype(int) != whole.made[6].astype(int)).mean()
+    assert changed < 0.01, "rounding of another batch size may turn a few values"
+    short = run_cross(ground, replace(attack, search=replace(attack.search, steps=2)), "image", marks=(2,))  # type: ignore[type-var]
+    assert np.array_equal(found.made[2], short.made[2]) and np.array_equal(found.distance[2], short.distance[2])
+    clean = dataset.images.array[QUERY]
+    for mark in (2, 6):
+        made = found.made[mark]
+        assert made.dtype == np.uint8 and made.shape == (18, 16, 16)
+        delta = made.astype(float) - clean
+        assert np.abs(delta).max() <= 20
+        assert found.distance[mark] == pytest.approx(np.sqrt((delta**2).mean((1, 2))) / 255, abs=1e-6)
+    assert found.passes == {2: (3, 2), 6: (7, 6)} and found.side == "image" and found.seconds > 0
+    assert [text for _, text in told] == ["7 of 18 images", "14 of 18 images", "18 of 18 images"] and told[-1][0] == 1
+    exact = attack(
+        model.image, dataset.images.batch(np.arange(18)), torch.from_numpy(dataset.labels[QUERY]).float(),
+        ground.reference["image"],
+    ).x_adv  # fmt: skip
+    assert (np.abs(exact[:, 0].numpy() * 255 - whole.made[6]) > 0.5).mean() < 0.01, (
+        "the folded copy is the same function"
+    )
+
+
+def test_bags_are_scored_as_they_are(ground: CrossGround) -> None:
+    attack = cmla_text(steps=4, threat=Linf(0.3))
+    found = run_cross(ground, attack, "text", marks=(4,))
+    made = found.made[4]
+    assert made.dtype == np.float32 and made.shape == tuple(ground.bags.shape)
+    labels = torch.from_numpy(ground.query["text"].labels).float()
+    exact = attack(ground.model.text, ground.bags, labels, ground.reference["text"]).x_adv
+    assert np.allclose(made, exact.numpy(), atol=1e-6)
+    assert found.distance[4] == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
+
+
+def test_the_published_form_compares_a_batch_with_itself(ground: CrossGround) -> None:
+    attack = cmla(steps=5, preset="paper", norm=0.0)
+    found = run_cross(ground, attack, "image", marks=(5,)).made[5]
+    model, dataset, _ = fitted()
+    labels, pairs = torch.from_numpy(dataset.labels).float(), ground.own_pairs("image")
+    by_hand = []
+    for start in (0, 7, 14):
+        rows = np.arange(start, min(start + 7, 18))
+        one = replace(attack, guide=CrossCodes())
+        by_hand.append(one(model.image, dataset.images.batch(rows), labels[rows], pairs.select(rows)).x_adv)
+    assert (np.abs(torch.cat(by_hand)[:, 0].numpy() * 255 - found) > 0.5).mean() < 0.01
+    grown = found.astype(int) - dataset.images.array[QUERY]
+    assert grown.min() == 0 and 0 < grown.max() <= 10
+    other = run_cross(replace(ground, batch_size=18), attack, "image", marks=(5,)).made[5]
+    assert (found != other).mean() > 0.01, "so another batch is another attack"
+
+
+def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: CrossGround) -> None:
+    clean = cross_rows(ground)
+    for side, attack, task in (
+        ("image", cmla(steps=40, intra=0.0, threat=Linf(0.15)), "image->text"),
+        ("text", cmla_text(steps=300, intra=0.0, threat=Linf(0.4)), "text->image"),
+    ):
+        steps = attack.search.steps  # type: ignore[attr-defined]
+        found = run_cross(ground, attack, side, marks=(steps,))  # type: ignore[arg-type]
+        noise = noise_like(ground, attack, side)  # type: ignore[arg-type]
+        facts: dict[str, Any] = {"attack": {}, "threat": {}}
+        hurt = attacked_rows(ground, side, found.made[steps], distance=found.distance[steps], **facts)  # type: ignore[arg-type]
+        shaken = attacked_rows(ground, side, noise.made[0], distance=noise.distance[0], **facts)  # type: ignore[arg-type]
+        assert value(hurt, task) < value(clean, task) - 0.15
+        assert value(hurt, task) < value(shaken, task) - 0.1
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_noise_has_the_size_of_the_attack(ground: CrossGround, one_sided: bool) -> None:
+    ball = Threat("linf", 0.2, one_sided)
+    image = noise_like(ground, replace(cmla(), threat=ball), "image")
+    delta = (image.made[0].astype(float) - ground.dataset.images.array[QUERY]) / 255
+    assert image.made[0].dtype == np.uint8 and delta.max() <= 0.2 + 1e-6
+    assert delta.min() >= (0 if one_sided else -0.2 - 1e-6)
+    assert image.distance[0] == pytest.approx(np.sqrt((delta**2).mean((1, 2))), abs=1e-6)
+    text = noise_like(ground, replace(cmla_text(), threat=ball), "text")
+    moved = text.made[0] - ground.bags.numpy()
+    assert np.abs(moved).max() <= 0.2 + 1e-6 and text.made[0].min() >= 0 and text.made[0].max() <= 1
+    free = moved[(ground.bags == 0).numpy()]
+    assert (free > 0).mean() == pytest.approx(1.0 if one_sided else 0.5, abs=0.08), (
+        "bags of 0 and 1 can only grow from 0"
+    )
+    assert np.array_equal(text.made[0], noise_like(ground, replace(cmla_text(), threat=ball), "text").made[0])
+    assert image.passes == {0: (0, 0)}
+
+
+def test_marks_that_mean_nothing_are_refused(ground: CrossGround) -> None:
+    for wrong in ((0, 5), (5, 6)):
+        with pytest.raises(
+            RequestError, match=f"steps to look after must lie between 1 and 5, got {wrong[0]}, {wrong[1]}"
+        ):
+            run_cross(ground, cmla(steps=5), "image", marks=wrong)
+    pgd = attack_named("pgd")(steps=5)
+    with pytest.raises(
+        RequestError, match="only a search like cmla's can be looked at on its way; ask for all 5 steps alone"
+    ):
+        run_cross(ground, pgd, "image", marks=(2, 5))
+    rising = attack_named("dhta")(steps=5, preset="code")  # its slope depends on the number of steps
+    with pytest.raises(RequestError, match="only a search like cmla's"):
+        run_cross(ground, rising, "image", marks=(2, 5))
+    found = run_cross(ground, pgd, "image", marks=(5,))
+    assert list(found.made) == [5] and found.made[5].shape == (18, 16, 16)
+
+
+def test_what_an_attack_misses_is_said(ground: CrossGround) -> None:
+    _, dataset, split = fitted()
+    bare = replace(dataset, labels=np.zeros((N, 0), np.uint8), class_names=())
+    model = fitted()[0]
+    unlabeled = open_ground("toy", model, make_card(model.image), bare, split)
+    words = "cmla needs labels of the pictures and of the reference pairs"
+    for side, attack in (("image", cmla(steps=1)), ("text", cmla_text(steps=1))):
+        with pytest.raises(RequestError, match=words):
+            run_cross(unlabeled, attack, side, marks=(1,))  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match=words):
+        run_words(unlabeled, WordEdits())
+
+
+def test_gradients_that_are_not_finite_are_named() -> None:
+    broken = new_model()
+
+    def rooted(self: TextModel, bag: Tensor) -> Tensor:
+        return bag.sqrt() @ torch.ones(self.words, self.bits)
+
+    broken.text.logits = MethodType(rooted, broken.text)  # type: ignore[method-assign]
+    _, dataset, split = fitted()
+    ground = open_ground("toy", broken, make_card(broken.image), dataset, split)
+    with pytest.raises(RunError, match="the gradient to the picture is NaN or infinite"):
+        run_cross(ground, cmla_text(steps=1), "text", marks=(1,))
+    with pytest.raises(RunError, match="the gradient to the text is NaN or infinite"):
+        run_words(ground, WordEdits())
+
+
+def test_edited_texts_are_scored_as_read_again(ground: CrossGround) -> None:
+    found = run_words(ground, WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
+    assert np.array_equal(found.made[2], ground.model.vocabulary.bag(found.texts).numpy())
+    assert found.distance[2].tolist() == [len(done) for done in found.edits] and found.distance[2].max() == 2
+    assert found.texts[4] == "nothing" and found.texts[9] == "" and found.distance[2][[4, 9]].tolist() == [0, 0]
+    forwards, backwards = found.passes[2]
+    assert 1 < backwards <= 2 and forwards > backwards and found.side == "text"
+    facts: dict[str, Any] = {"attack": {}, "threat": {}, "name": "edits"}
+    rows = attacked_rows(ground, "text", found.made[2], distance=found.distance[2], **facts)
+    code = ground.model.text.code(ground.model.vocabulary.bag(found.texts))
+    assert value(rows, "text->image") == scored(ground, "text", "image", code)
+    assert value(rows, "text->image") < value(cross_rows(ground), "text->image") - 0.1
+    assert value(rows, "text", "edits") == found.distance[2].mean()
+    attack, threat = word_facts(WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
+    assert attack["method"] == "cmla-words" and attack["values"]["loss"]["intra"] == 0.0
+    assert (threat["norm"], threat["eps"], threat["grid"]) == ("words", 2, "text")
+
+
+# Facts and plans
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "code"])
+def test_rows_say_which_form_it_was(preset: Any) -> None:
+    attack = cmla(preset=preset, intra=2.0, steps=7)
+    facts = cmla_facts(attack, "image")
+    assert (facts["method"], facts["preset"], facts["side"], facts["intra"]) == ("cmla", preset, "image", 2.0)
+    assert facts["labels"] == "aware" and "made_on" not in facts and facts["values"]["fidelity_norm"] == "l1"
+    assert cmla_facts(attack, "text", "other")["made_on"] == ["other"]
+    threat = cmla_threat(attack, 3, "image")
+    assert (threat["one_sided"], threat["steps"], threat["grid"]) == (preset != "default", 3, "8 bit")
+    assert cmla_threat(cmla_text(), 3, "text")["grid"] == "bag of words, real values"
+    plan = AttackPlan(method="cmla", preset=preset, eps=None)
+    assert threat_facts(plan, build_attack(plan)).get("one_sided", False) == (preset != "default")
+
+
+def test_a_method_has_its_own_eps_where_none_was_asked_for() -> None:
+    assert AttackPlan(method="cmla", eps=None).threat == Linf(10 / 255)
+    assert AttackPlan(method="hag", eps=None).threat == Linf(8 / 255)
+    assert AttackPlan(method="cmla", eps=0.1).threat == Linf(0.1) == AttackPlan(method="hag", eps=0.1).threat
+    assert AttackPlan(method="cmla", eps=None, norm="l2").threat == Threat("l2", 8 / 255), "its own is no l2 radius"
+    assert build_attack(AttackPlan(method="cmla", eps=None, preset="paper")).threat == Threat("linf", 10 / 255, True)
+    with pytest.raises(RequestError, match="cmla has no target: it leaves a code; leave out --targets"):
+        build_attack(AttackPlan(method="cmla", targets="other"))
+    with pytest.raises(RequestError, match="unknown preset of cmla 'papr'; allowed: default, paper, code"):
+        build_attack(AttackPlan(method="cmla", preset="papr"))
+    with pytest.raises(RequestError, match="cmla takes no guide; it takes steps, intra, norm, squared, preset"):
+        build_attack(AttackPlan(method="cmla", guide="center"))
+
+
+def test_options_as_text_become_values() -> None:
+    assert parsed_options("cmla", {"norm": "2", "squared": "true", "intra": "0.5"}) == {
+        "norm": 2.0, "squared": True, "intra": 0.5,
+    }  # fmt: skip
+    assert parsed_options("cmla", {}) == {}
+    with pytest.raises(
+        RequestError, match="cmla has no option 'nrm'; options: intra, norm, squared; did you mean norm"
+    ):
+        parsed_options("cmla", {"nrm": "1"})
+    with pytest.raises(RequestError, match="cmla has no option 'steps'; options: intra, norm, squared"):
+        parsed_options("cmla", {"steps": "3"})
+    with pytest.raises(RequestError, match="option squared of cmla: .*boolean.*, got 'perhaps'"):
+        parsed_options("cmla", {"squared": "perhaps"})
+
+
+def whole_ground(cross: bool = True) -> Ground:
+    """The image side as `hamguard attack` sees it."""
+    model, dataset, split = fitted()
+    ground = ground_of()
+    return Ground(
+        "toy", model.image, make_card(model.image), dataset, split, ground.query["image"], ground.database["image"],
+        cross={model.image.digest: model} if cross else {},
+    )  # fmt: skip
+
+
+def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp_path: Any) -> None:
+    ground, pairs = whole_ground(), ground_of()
+    assert (
+        list(ground.searched) == ["image->image", "image->text"] and ground.searched["image->image"] is ground.database
+    )
+    assert ground.searched["image->text"].digest == pairs.database["text"].digest
+    assert isinstance(ground.reference, PairBank) and ground.reference.digest == pairs.reference["image"].digest
+    assert ground.own_pairs(ground.model).digest == pairs.own_pairs("image").digest
+    plan = AttackPlan(method="cmla", eps=0.1, steps=8, options={"norm": "0.01"})
+    rows = measure_attack(ground, plan, work=tmp_path).rows
+    attacked = {row.task: row for row in rows if row.metric == "map" and row.attack and row.attack["method"] == "cmla"}
+    clean = {row.task: row.value for row in rows if row.metric == "map" and row.attack is None}
+    assert clean == {task: value(cross_rows(pairs), task) for task in ("image->image", "image->text")}
+    made = run_cross(replace(pairs, batch_size=64), build_attack(plan), "image", marks=(8,)).made[8]
+    again = attacked_rows(pairs, "image", made, attack={}, threat={}, distance=np.zeros(18))
+    for task in ("image->image", "image->text"):
+        assert attacked[task].value == value(again, task), "two roads to one number"
+    tasks = by_task(rows)
+    assert [task for task, _ in tasks] == ["image->image", "image->text"]
+    for task, part in tasks:
+        assert {row.task for row in part} == {task, "query"} and "bits-moved" in {row.metric for row in part}
+        assert {row.metric for row in part if row.task == task} == {"map", "random_map", "gain"}
+    found = measure_attack(ground, AttackPlan(method="mainstay", eps=0.1, steps=4), work=tmp_path).rows
+    assert {row.task for row in found if row.metric == "map"} == {"image->image", "image->text"}
+
+
+def test_without_a_text_side_there_is_one_search_and_no_cmla(tmp_path: Any) -> None:
+    ground = whole_ground(cross=False)
+    assert list(ground.searched) == [""] and not isinstance(ground.reference, PairBank)
+    for preset in ("default", "paper"):
+        with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts; give a cross-modal model"):
+            measure_attack(ground, AttackPlan(method="cmla", steps=1, preset=preset), work=tmp_path)
+    rows = measure_attack(ground, AttackPlan(method="hag", eps=0.1, steps=2), work=tmp_path).rows
+    assert by_task(rows) == [("", rows)] and {row.task for row in rows} == {"query->database", "query"}

@@ -1,0 +1,243 @@
+"""A study of cross-modal models: its recipe, its cells, what a kill costs, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hamguard.core.errors import RequestError, StoppedError
+from hamguard.core.rows import Row, read_rows
+from hamguard.evaluation.study import run as study_run
+from hamguard.evaluation.study.cells import Cells
+from hamguard.evaluation.study.cross_recipe import read_cross_recipe
+from hamguard.evaluation.study.cross_study import Study, open_study, run_chain, run_transfer
+from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
+from hamguard.report.cross_tables import Rows, tradeoff_points
+from tests.training.processes import SERVER, server_pid
+
+pytestmark = pytest.mark.xdist_group("processes")  # where the server is, and so that the whole study is run once
+
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+RECIPE = """
+study = "cross-modal"
+title = "Tiny & quick"
+seed = 3
+queries = 12
+[data]
+source = "{source}"
+[models.dcmh]
+bits = 8
+epochs = 2
+set = {{ words = 20, least = 2 }}
+[models.ssah]
+bits = 8
+epochs = 20
+set = {{ features = 32, text_width = 32, label_width = 32, words = 20, least = 2, text_net = "mlp", batch_size = 15 }}
+[attack]
+steps = [2, 4]
+published_steps = [2]
+text_eps = [0.2]
+[words]
+edits = [1]
+[tradeoff]
+weights = [0, 2]
+steps = 2
+queries = 6
+[guided]
+methods = ["mainstay", "dhta"]
+steps = 2
+[defenses]
+epochs = 1
+set = {{ attack_steps = 2, steps = 1 }}
+"""
+
+
+def write_pairs(path: Path, n: int = 120, size: int = 16) -> Path:
+    """Pictures of one or two colored halves, whose names are in the text."""
+    rng = np.random.default_rng(0)
+    names = list(COLORS)
+    images = rng.integers(100, 140, (n, size, size, 3)).astype(np.uint8)
+    labels, texts = np.zeros((n, 3), np.uint8), []
+    for i in range(n):
+        pair = rng.choice(3, 2)
+        for half, color in enumerate(pair):
+            images[i, half * size // 2 : (half + 1) * size // 2] = COLORS[names[color]]
+            labels[i, color] = 1
+        texts.append(f"a {names[pair[0]]} square, a {names[pair[1]]} thing {rng.integers(0, 4)}")
+    np.savez(path, images=images, labels=labels, texts=np.array(texts), class_names=np.array(names))
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    source = f"arrays:{write_pairs(folder / 'pairs.npz')}"
+    path = folder / "tiny.toml"
+    path.write_text(RECIPE.format(source=source))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the processes of a study have, with which these runs are compared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Row], list[str]]:
+    """A study run in this process from beginning to end."""
+    told: list[str] = []
+    study = open_study(read_cross_recipe(recipe), tmp_path_factory.mktemp("whole"), told=told.append)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes of a study have
+    rows = run_chain(study, "dcmh") + run_chain(study, "ssah")
+    rows += run_transfer(study, ["dcmh", "ssah"])
+    torch.set_num_threads(threads)
+    return study, rows, told
+
+
+def plain(rows: list[Row]) -> list[dict[str, Any]]:
+    """Rows without what a clock decides."""
+    return [{key: value for key, value in json.loads(row.json()).items() if key != "seconds"} for row in rows]
+
+
+def test_a_study_has_every_figure_of_its_recipe(whole: tuple[Study, list[Row], list[str]]) -> None:
+    _, rows, _ = whole
+    asked = Rows(rows)
+    for name in ("dcmh", "ssah"):
+        for task in ("image->text", "text->image", "image->image", "text->text"):
+            assert asked.value(name, task) is not None
+            for kind in ("control", "static", "minmax"):
+                assert asked.value(f"{name}-{kind}", task) is not None
+        for side, across in (("image", "image->text"), ("text", "text->image")):
+            for mark in (2, 4):
+                assert asked.value(name, across, method="cmla", steps=mark) is not None
+                assert asked.value(name, side, "D", method="cmla", steps=mark) is not None
+            assert [point[0] for point in tradeoff_points(asked, name, side)] == [0.0, 2.0]
+        assert asked.value(name, "text->image", method="cmla-words") is not None
+        assert asked.value(name, "image->text", method="mainstay") is not None
+        assert asked.value(name, "image->text", "t-map", method="dhta") is not None
+    assert asked.value("ssah", "image->text", method="cmla", made_on="dcmh") is not None
+    assert asked.value("dcmh", "image->text", method="cmla", one_sided=True) is not None
+    assert all(row.n == 12 for row in rows if row.metric == "map" and not any("trade" in note for note in row.notes))
+
+
+def test_finished_cells_are_not_worked_out_again(whole: tuple[Study, list[Row], list[str]]) -> None:
+    study, rows, _ = whole
+    told: list[str] = []
+    again = open_study(study.recipe, study.out, told=told.append)
+    found = run_chain(again, "dcmh") + run_chain(again, "ssah") + run_transfer(again, ["dcmh", "ssah"])
+    assert [row.json() for row in found] == [row.json() for row in rows]  # seconds, too: they were read
+    assert all(text.endswith((": kept", ": training")) for text in told), told
+
+
+def test_a_stopped_study_goes_on_with_the_same_figures(
+    whole: tuple[Study, list[Row], list[str]], tmp_path: Path
+) -> None:
+    study, rows, told = whole
+    cells = [text for text in told if text.startswith("dcmh") and "-to-" not in text]
+    for stop in (cells[2], cells[-1]):
+
+        def stopping(text: str, stop: str = stop) -> None:
+            if text == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_chain(open_study(study.recipe, tmp_path, told=stopping), "dcmh")
+    found = run_chain(open_study(study.recipe, tmp_path, told=lambda text: None), "dcmh")
+    assert plain(found) == plain(rows[: len(found)])  # the chain of dcmh came first
+
+
+def test_a_damaged_cell_is_worked_out_again(tmp_path: Path) -> None:
+    cells = Cells(tmp_path)
+    made = [Row(metric="map", value=1.0)]
+    assert cells.rows("one", {"a": 1}, lambda: made) == made
+    cells.path("one", {"a": 1}).write_text("torn")
+    assert cells.rows("one", {"a": 1}, lambda: [Row(metric="map", value=2.0)])[0].value == 2.0
+    assert cells.rows("one", {"a": 2}, lambda: [Row(metric="map", value=3.0)])[0].value == 3.0
+
+
+def test_nothing_is_begun_for_a_process_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match="is gone"):
+        Cells(tmp_path, parent=1 << 30).rows("one", 0, lambda: [])
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_rows(
+    recipe: Path, whole: tuple[Study, list[Row], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, one a model, write what one process found. Their parent is the server that has read torch."""
+    told: list[str] = []
+    monkeypatch.setattr(study_run, "multiprocessing", SimpleNamespace(get_context=lambda kind: SERVER))
+    monkeypatch.setattr(study_run, "os", SimpleNamespace(getpid=server_pid, cpu_count=lambda: 2))
+    rows = study_run.run_study(recipe, read_cross_recipe(recipe), tmp_path / "two", told=told.append)
+    assert plain(rows) == plain(whole[1])
+    assert plain(read_rows(tmp_path / "two" / "rows.jsonl")) == plain(rows)
+    assert "ssah: training" in told and "dcmh: training" in told
+
+
+def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]], tmp_path: Path) -> None:
+    study, rows, _ = whole
+    report = cross_report(rows, title=study.recipe.title, models=["dcmh", "ssah"])
+    curves = {
+        f"{name} clean": json.loads(next((study.out / "cells").glob(f"{name}-curves-*.json")).read_text())
+        for name in ("dcmh", "ssah")
+    }
+    pictures = draw_cross(report, curves, tmp_path)
+    write_cross_page(report, pictures, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Tiny &amp; quick" in page and "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/png;base64,") == len(pictures) == 4
+    value = Rows(rows).value("dcmh", "image->text")
+    assert any(f"{value:.3f}" in cell for grid in report.grids for line in grid.lines for cell in line)
+    for grid in report.grids:
+        assert all(len(line) == len(grid.head) for line in grid.lines), grid.title
+    titles = [grid.title for grid in report.grids]
+    assert [title.split(":")[0].split(" ")[0] for title in titles] == [
+        "Clean", "CMLA", "CMLA", "CMLA", "CMLA", "Whole", "Trade-off", "Attacks", "Defenses", "Transfer",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("study = ", "kind = "), "is no study"),
+        (("queries = 12", "queries = 1"), "queries: input should be greater"),
+        (("[models.dcmh]", "[models.dcmx]"), "unknown cross-modal method 'dcmx'.*did you mean dcmh"),
+        (("text_eps = [0.2]", "text_eps = [8]"), "text_eps"),
+        (('methods = ["mainstay", "dhta"]', "methodz = []"), "unknown key guided.methodz; did you mean methods"),
+        (("queries = 12", "querys = 12"), "unknown key querys; did you mean queries"),
+        (("words = 20", "wordz = 20"), "unknown key wordz.*did you mean words"),
+        (("attack_steps = 2", "attack_stepz = 2"), "unknown key attack_stepz.*did you mean attack_steps"),
+        (("seed = 3", "seed = "), "no readable recipe"),
+    ],
+)
+def test_wrong_recipes_say_what_is_wrong(recipe: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = tmp_path / "wrong.toml"
+    text = recipe.read_text()
+    assert change[0] in text
+    path.write_text(text.replace(*change, 1))
+    with pytest.raises(RequestError, match=message):
+        read_cross_recipe(path)
+
+
+def test_shipped_recipes_are_sound() -> None:
+    for name in ("cmla-small", "cmla-scenes"):
+        found = read_cross_recipe(Path(__file__).parents[3] / "recipes" / f"{name}.toml")
+        assert set(found.models) == {"dcmh", "ssah"} and found.defenses and found.tradeoff
+
+
+def test_a_file_in_the_way_is_said(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(RequestError, match="is a file"):
+        open_study(read_cross_recipe(recipe), tmp_path / "out")

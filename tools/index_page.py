@@ -1,0 +1,113 @@
+"""Tables of all methods, and the index of all pages; `build_cards.py` writes them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hamguard.attacks.guides.registry import WORDS, guide_named, guide_names, guide_title
+from hamguard.attacks.methods.registry import attack_names, method_facts
+from hamguard.defenses.registry import defense_names, defense_type
+from hamguard.hashing.cross_modal import cross_method, cross_methods
+from hamguard.hashing.objective import objective_names, objective_type
+
+
+def cell(value: object) -> str:
+    """A value as a table cell."""
+    return str(value).replace("|", "\\|")
+
+
+DIRECTIONS = {
+    "toward": "always toward a target",
+    "away": "always away from a code",
+    "either": "away, or toward a target with `--targets`",
+    "none": "no guide",
+}
+
+
+def any_guide() -> str:
+    """The names of all guides in a sentence."""
+    *names, last = guide_names()
+    return f"{', '.join(names)} or {last}"
+
+
+def guide_table() -> list[str]:
+    """What every guide is."""
+    lines = ["| guide | what it is | needs labels |", "|---|---|---|"]
+    for name in guide_names():
+        written_as = f"`{name}`" + (f" or `{name}:{WORDS[name]}`" if name in WORDS else "")
+        lines.append(
+            f"| {written_as} | {cell(guide_title(name))} | {'yes' if guide_named(name).needs_labels else 'no'} |"
+        )
+    return lines
+
+
+def attack_table(folder: str = "") -> list[str]:
+    """What every attack is, with links to the cards in a folder."""
+    lines = ["| attack | what it is | direction | presets |", "|---|---|---|---|"]
+    for name in attack_names():
+        facts = method_facts(name)
+        direction, presets = DIRECTIONS[facts.direction], ", ".join(facts.presets)
+        lines.append(f"| [{name}]({folder}{name}.md) | {cell(facts.title)} | {direction} | {presets} |")
+    return lines
+
+
+def defense_table(folder: str = "") -> list[str]:
+    """What every defense is, with links to the cards in a folder."""
+    lines = ["| defense | what it is | needs labels |", "|---|---|---|"]
+    for name in defense_names():
+        kind = defense_type(name)
+        lines.append(f"| [{name}]({folder}{name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
+    return lines
+
+
+FITTED = {
+    "lsh": "random hyperplanes around the mean (Charikar, STOC 2002); needs no labels",
+    "itq": "iterative quantization (Gong and Lazebnik, CVPR 2011); needs no labels",
+    "pca": "signs of the principal components; needs no labels",
+}
+"""Methods that fit a head to features; they have no card."""
+
+
+def method_table(folder: str = "") -> list[str]:
+    """Where every hash method is from, with links to the cards in a folder."""
+    lines = ["| method | source |", "|---|---|"]
+    lines += [f"| [{name}]({folder}{name}.md) | {cell(objective_type(name).title)} |" for name in objective_names()]
+    return [*lines, *(f"| {name} | {source} |" for name, source in FITTED.items())]
+
+
+def cross_method_table(folder: str = "") -> list[str]:
+    """The same of methods for pictures and texts."""
+    lines = ["| method | source |", "|---|---|"]
+    return [
+        *lines,
+        *(f"| [{name}]({folder}{name}.md) | {cell(cross_method(name).title)} |" for name in cross_methods()),
+    ]
+
+
+def first_sentence(page: str) -> str:
+    """The first sentence of a page that stands in a paragraph; links and bold type become plain text."""
+    text = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
+    prose = next((part for part in paragraphs if part and part[0] not in "#|!<*"), "")
+    plain = re.sub(r"\*\*|\[([^\]]*)\]\([^)]*\)", lambda found: found[1] or "", prose)
+    return re.split(r"(?<=[.?!])\s+(?=[A-Z`])", plain, maxsplit=1)[0].removesuffix(":")
+
+
+def index(folder: Path) -> str:
+    """The list of all pages of a folder, each with its title and first sentence, and of all methods."""
+    lines = ["# Documentation", "", "Written by `tools/build_cards.py`. What hamguard is: [README](../README.md).", ""]
+    lines += ["## Pages", "", "| page | it begins with |", "|---|---|"]
+    for path in sorted(folder.glob("*.md")):
+        if path.name != "README.md":
+            text = path.read_text(encoding="utf-8")
+            title = text.partition("\n")[0].removeprefix("# ")
+            lines.append(f"| [{cell(title)}]({path.name}) | {cell(first_sentence(text))} |")
+    lines += ["", "## Hash methods", "", *method_table("methods/")]
+    lines += ["", "For pictures and texts:", "", *cross_method_table("methods/")]
+    lines += ["", "## Attacks", "", *attack_table("attacks/")]
+    lines += ["", "Guides, which say what code an attack leaves or approaches:", "", *guide_table()]
+    lines += ["", "## Defenses", "", *defense_table("defenses/"), ""]
+    lines += ["Cross-modal models have [their own three](defenses/cross-modal.md).", ""]
+    lines += ["## Protection", "", "[ppl](protectors/ppl.md), proactive privacy-preserving learning.", ""]
+    return "\n".join(lines)
