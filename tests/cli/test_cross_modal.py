@@ -204,7 +204,7 @@ def test_refused_trainings(words: list[str], expected: str, squares: Squares, sh
 def test_several_processes_are_refused(
     squares: Squares, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hamguard.training.distributed.join_world", lambda: SimpleNamespace(size=2, rank=0))
+    monkeypatch.setattr("hamguard.training.distributed.join_processes", lambda: SimpleNamespace(size=2, rank=0))
     line = shell.fails(2, "train", "--method", "ssah", "--data", squares.data, *FEW, "--out", tmp_path / "m")
     assert "ssah is trained by one process; start it without torchrun" in line
 

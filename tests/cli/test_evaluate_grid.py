@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from hamguard.cli import evaluate_grid
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import read_rows
 from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 from hamguard.evaluation.study.grid_run import run_grid
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
-from hamguard.training.distributed import World
 from tests.cli.helpers import Shell, write_arrays
 from tests.evaluation.study.grid_recipes import GRID, SHORT, changed, write_recipe
 
@@ -240,4 +240,4 @@ def foreign() -> HashModel:
 def test_protections_run_in_one_process(place: Path, tmp_path: Path) -> None:
     recipe = read_grid_recipe(place / "tiny.toml")
     with pytest.raises(RequestError, match="protections run in one process; start them without torchrun"):
-        run_grid(recipe, tmp_path / "cells", world=World(0, 2))
+        run_grid(recipe, tmp_path / "cells", process_group=ProcessGroup(0, 2))

@@ -17,9 +17,9 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     """Two lines a query, before and after the attack; the last query is the one that resisted most."""
     import numpy as np
 
-    from hamguard.cli.attack_table import eps_text
     from hamguard.codes.binary import hamming
     from hamguard.codes.histograms import distance_histograms
+    from hamguard.core.rows import eps_text
     from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.evaluation.search.score import EXACT, measure
     from hamguard.report.sheets import Found, SheetRow, draw_sheet

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hamguard.cli.common import print_json, print_table, tell
+from hamguard.core.rows import eps_text
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -14,21 +15,6 @@ COLUMNS = (
     "attack", "{metric}", "95% interval", "gain", "bits moved", "RMSE x100", "Linf x255", "SSIM", "PSNR dB", "gradients", "seconds",
 )  # fmt: skip
 BLOCKS = {"free": "label-free attacks", "aware": "attacks that use labels of the query or of its target"}
-
-
-def eps_text(threat: dict[str, Any]) -> str:
-    """A radius as people write it.
-
-    >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5})
-    ('linf 8/255', 'l2 0.5')
-    """
-    if threat["eps"] is None:
-        return f"{threat['norm']} budget"
-    if threat["norm"] == "words":
-        return f"at most {threat['eps']} word edits"
-    levels = threat["eps"] * 255
-    whole = threat["norm"] == "linf" and abs(levels - round(levels)) < 1e-6
-    return f"{threat['norm']} {round(levels)}/255" if whole else f"{threat['norm']} {threat['eps']:g}"
 
 
 def print_attacks(groups: Sequence[Sequence[Row]], name: str, *, as_json: bool) -> None:

@@ -120,7 +120,8 @@ def draw(done: Detection, path: Path, title: str) -> None:
 
 def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
     """Rows as JSON lines, or false alarms, the table and what it means."""
-    from hamguard.cli.attack_table import eps_text, print_json_rows
+    from hamguard.cli.attack_table import print_json_rows
+    from hamguard.core.rows import eps_text
 
     if as_json:
         print_json_rows(done.rows)

@@ -60,32 +60,39 @@ def compute_grid(
     from hamguard.cli.attack_sheet import draw_attack, draw_protection
     from hamguard.core.errors import RequestError, StoppedError
     from hamguard.evaluation.study.grid_run import run_grid, write_result
-    from hamguard.training.distributed import join_world, leave_world
+    from hamguard.training.distributed import join_processes, leave_processes
 
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; --out must be a folder")
     chosen = choose_device(device)
-    world = join_world()
-    if world.size > 1 and chosen.type == "cuda":
-        chosen = choose_device(f"cuda:{world.rank}")
+    process_group = join_processes()
+    if process_group.size > 1 and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{process_group.rank}")
     begun = time.monotonic()
 
     def told(text: str) -> None:
-        if world.leads and not quiet:
+        if process_group.leads and not quiet:
             say(f"[{time.monotonic() - begun:5.0f} s] {text}")
 
     store = cells or folder.parent / CELLS
     try:
         found = run_grid(
-            recipe, store, root=data_root, device=chosen, world=world, told=told, drawn=draw_attack, shown=draw_protection
-        )  # fmt: skip
+            recipe,
+            store,
+            root=data_root,
+            device=chosen,
+            process_group=process_group,
+            told=told,
+            drawn=draw_attack,
+            shown=draw_protection,
+        )
     except KeyboardInterrupt as stopped:
         raise StoppedError(
             f"stopped; {store} keeps the finished cells, and the same command goes on from there"
         ) from stopped
     finally:
-        leave_world()
-    if not world.leads:
+        leave_processes()
+    if not process_group.leads:
         return None
     write_result(found, folder)
     keep_pictures(found.pictures, folder)

@@ -126,7 +126,7 @@ def harden(
     from hamguard.evaluation.defense.hardening import ComparePlan, can_target
     from hamguard.models.cross_modal import has_texts
     from hamguard.models.store import load_any, read_card
-    from hamguard.training.distributed import join_world, leave_world
+    from hamguard.training.distributed import join_processes, leave_processes
 
     if has_texts(model):
         from hamguard.cli.harden_cross import harden_cross
@@ -147,18 +147,18 @@ def harden(
     card = read_card(model)
     require_source(data, card)
     chosen = choose_device(device)
-    world = join_world()
-    if world.size > 1 and chosen.type == "cuda":
-        chosen = choose_device(f"cuda:{world.rank}")
+    process_group = join_processes()
+    if process_group.size > 1 and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{process_group.rank}")
     request, dataset, split = _open(flags, sets or [], model, card, data, data_root, protocol, budget, epochs)
     plan = ComparePlan(request.eps, request.norm, steps, can_target(dataset, split, queries, seed), audit)
     try:
         with Bar(f"hardening by {request.method}") as bar:
-            progress = bar if world.leads else None
+            progress = bar if process_group.leads else None
             done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=progress)
     finally:
-        leave_world()
-    if not world.leads:
+        leave_processes()
+    if not process_group.leads:
         return
     rows: tuple[list[Row], list[Row]] = ([], [])
     sane = None
@@ -238,8 +238,9 @@ def _report(
     done: Hardened, request: HardenRequest, rows: tuple[list[Row], list[Row]], sane: Sane | None, out: Path, count: int,
     *, as_json: bool,
 ) -> None:  # fmt: skip
-    from hamguard.cli.attack_table import eps_text, print_json_rows
+    from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.sanity import print_sanity
+    from hamguard.core.rows import eps_text
     from hamguard.evaluation.defense.hardening import compare
 
     if as_json:

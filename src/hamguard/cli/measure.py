@@ -93,7 +93,7 @@ def measure(
         print_audits,
         print_measures,
     )
-    from hamguard.core.rows import once, write_rows
+    from hamguard.core.rows import Rows, write_rows
     from hamguard.evaluation.measures.plan import QUERIES, MeasurePlan, check_measures, clever_settings
 
     if listed:
@@ -129,7 +129,7 @@ def measure(
         with Bar(f"measuring {name}") as bar:
             found[name] = measure_model(ground, plan, work=cache_folder() / "attacks", progress=bar)
     every = (row for one in found.values() for measured in one.values() for row in measured.rows)
-    rows = once(every)  # two attacks of a model share their clean figures
+    rows = Rows(every).once()  # two attacks of a model share their clean figures
     lines = {name: by_name(one) for name, one in found.items()}
     ranks = []
     if audits:

@@ -108,13 +108,14 @@ def purify(
 
 def _rows(lines: list[Line]) -> list[Row]:
     """All rows; what purifiers share (random codes) stands once."""
-    from hamguard.core.rows import once
+    from hamguard.core.rows import Rows
 
-    return once(row for line in lines for row in line.rows)
+    return Rows(row for line in lines for row in line.rows).once()
 
 
 def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) -> None:
-    from hamguard.cli.attack_table import eps_text, print_json_rows
+    from hamguard.cli.attack_table import print_json_rows
+    from hamguard.core.rows import eps_text
 
     rows = _rows(lines)
     if as_json:

@@ -139,7 +139,7 @@ def train(
         )  # fmt: skip
         return
     from hamguard.evaluation.search.validation import validation_map
-    from hamguard.training.distributed import join_world, leave_world
+    from hamguard.training.distributed import join_processes, leave_processes
     from hamguard.training.train import train as run
 
     flags = {
@@ -150,15 +150,15 @@ def train(
     }  # fmt: skip
     request = build_request(read_recipe(recipe) if recipe else {}, flags, sets or [])
     chosen = choose_device(device)
-    world = join_world()
-    if world.size > 1 and chosen.type == "cuda":
-        chosen = choose_device(f"cuda:{world.rank}")
+    process_group = join_processes()
+    if process_group.size > 1 and chosen.type == "cuda":
+        chosen = choose_device(f"cuda:{process_group.rank}")
     with Bar("reading pictures") as bar:
         dataset, split = request.data.open(data_root, bar.count)
     validate = validation_map(dataset, chosen) if request.training.patience else None
     try:
         with Bar(f"training {request.method}") as bar:
-            progress = bar if world.leads else None
+            progress = bar if process_group.leads else None
             result = run(
                 request, dataset, split, out, device=chosen, restart=restart, validate=validate, progress=progress
             )  # fmt: skip
@@ -168,8 +168,8 @@ def train(
             raise RequestError(f"{error} ({lost})") from error
         raise
     finally:
-        leave_world()
-    if not world.leads:
+        leave_processes()
+    if not process_group.leads:
         return
     if as_json:
         print_json([{"out": str(out), "fresh": result.fresh, **result.card.model_dump(mode="json")}])

@@ -40,14 +40,14 @@ def train_comdefend(
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; comdefend takes --set KEY=VALUE")
     from hamguard.defenses.comdefend import build_comdefend_request
     from hamguard.defenses.comdefend import train_comdefend as run
-    from hamguard.training.distributed import join_world
+    from hamguard.training.distributed import join_processes
 
     flags = {
         "preset": preset, "seed": seed, "data.source": data, "data.protocol": protocol,
         "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
     }  # fmt: skip
     request = build_comdefend_request(flags, sets)
-    if join_world().size > 1:
+    if join_processes().size > 1:
         raise RequestError("comdefend is trained by one process; leave out torchrun")
     chosen = choose_device(device)
     with Bar("reading pictures") as bar:

@@ -40,7 +40,7 @@ def train_cross(
     """
     from hamguard.training.cross_request import build_cross_request
     from hamguard.training.cross_train import train_cross as run
-    from hamguard.training.distributed import join_world
+    from hamguard.training.distributed import join_processes
     from hamguard.training.request import read_recipe
 
     flags = {
@@ -49,7 +49,7 @@ def train_cross(
         "model.bits": bits, "training.epochs": epochs, "training.batch_size": batch_size,
     }  # fmt: skip
     request = build_cross_request(method, read_recipe(recipe) if recipe else {}, flags, sets)
-    if join_world().size > 1:
+    if join_processes().size > 1:
         raise RequestError(f"{method} is trained by one process; start it without torchrun")
     with Bar("reading pictures") as bar:
         dataset, split = request.data.open(data_root, bar.count)

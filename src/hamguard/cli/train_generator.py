@@ -47,11 +47,11 @@ def train_generator(
     from hamguard.evaluation.generator_request import build_generator_request
     from hamguard.evaluation.generator_training import train_generator as run
     from hamguard.models.store import load_any
-    from hamguard.training.distributed import join_world
+    from hamguard.training.distributed import join_processes
 
     flags = {"preset": preset, "seed": seed, "training.epochs": epochs, "training.batch_size": batch_size}
     build_generator_request({**flags, "data.source": data or ""}, sets)  # a wrong word costs no work
-    if join_world().size > 1:
+    if join_processes().size > 1:
         raise RequestError("a generator is trained by one process; leave out torchrun")
     chosen: torch.device = choose_device(device)
     model, card = load_any(victim, chosen)

@@ -44,14 +44,14 @@ def train_protector(
     from hamguard.evaluation.protector_request import build_protector_request
     from hamguard.evaluation.protector_training import train_protector as run
     from hamguard.models.store import load_folder
-    from hamguard.training.distributed import join_world
+    from hamguard.training.distributed import join_processes
 
     flags = {
         "preset": preset, "seed": seed, "settings.eps": eps, "data.source": data, "data.protocol": protocol,
         "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
     }  # fmt: skip
     request = build_protector_request(flags, sets)
-    if join_world().size > 1:
+    if join_processes().size > 1:
         raise RequestError("a protector is trained by one process; leave out torchrun")
     nets = [(Path(name).name, load_folder(name)[0]) for name in surrogates]
     chosen, ask = choose_device(device), request.data

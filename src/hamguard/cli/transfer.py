@@ -89,7 +89,7 @@ def transfer(
     """
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
-    from hamguard.core.rows import once, write_rows
+    from hamguard.core.rows import Rows, write_rows
     from hamguard.evaluation.attack.plan import AttackPlan, build_attack
 
     check_choice("threat", threat, ("linf", "l2"))
@@ -123,7 +123,7 @@ def transfer(
             ]
             work = cache_folder() / "transfer"
             found.append(measure_transfer(makers, scored, work=work, restart=restart, progress=bar))
-    rows = once(row for one in found for row in one.rows)  # attacks share clean and noise
+    rows = Rows(row for one in found for row in one.rows).once()  # attacks share clean and noise
     if out:
         write_rows(out, rows)
     if picture:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hamguard.cli.attack_table import eps_text
 from hamguard.cli.common import print_table, tell
+from hamguard.core.rows import eps_text
 
 if TYPE_CHECKING:
     from hamguard.core.types import Floats

@@ -87,6 +87,73 @@ class Row:
         return _HALF.sub(lambda found: shown(found.group()).replace("\\", "\\\\"), text)
 
 
+class Rows(list[Row]):
+    """Rows that can be asked: `rows.where(metric="map", attack="hag").one()`; else a list."""
+
+    def where(self, **facts: Any) -> Rows:
+        """The rows of which all facts are true.
+
+        Args:
+            facts: fields of `Row` with the value, or a tuple of values, that they must have. `attack` may be the name of a method,
+                `defense` too, `eps` and `norm` are looked for in the threat; None asks for rows that have none.
+
+        Raises:
+            RequestError: a field that rows do not have.
+        """
+        unknown = set(facts) - set(KINDS) - {"eps", "norm"}
+        if unknown:
+            raise RequestError(f"rows have no {', '.join(sorted(unknown))}; they have {', '.join(KINDS)}, eps, norm")
+        return Rows(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
+
+    def one(self, metric: str | None = None) -> Row:
+        """The only row there is; with `metric`, the only one of that metric.
+
+        Raises:
+            RequestError: there are none, or several.
+        """
+        found = self if metric is None else self.where(metric=metric)
+        if len(found) != 1:
+            raise RequestError(f"{len(found)} rows{f' of {metric}' if metric else ''} where one was asked for")
+        return found[0]
+
+    def first(self, metric: str | None = None) -> Row | None:
+        """The first row, or the first of a metric; None where there is none."""
+        return next((row for row in self if metric is None or row.metric == metric), None)
+
+    def once(self) -> Rows:
+        """The rows in their order; of those that are equal in everything but the time, the first."""
+        kept: dict[str, Row] = {}
+        for row in self:
+            kept.setdefault(replace(row, seconds=None).json(), row)
+        return Rows(kept.values())
+
+
+def _is(row: Row, key: str, want: Any) -> bool:
+    if isinstance(want, tuple) and key not in ("ci95", "notes"):
+        return any(_is(row, key, one) for one in want)
+    if key in ("eps", "norm"):
+        return bool((row.threat or {}).get(key) == want)
+    held: Any = getattr(row, key)
+    if key in ("attack", "defense") and isinstance(want, str):
+        held = held.get("method") if held else None
+    return bool(held == want)
+
+
+def eps_text(threat: Mapping[str, Any]) -> str:
+    """A radius as people write it.
+
+    >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5})
+    ('linf 8/255', 'l2 0.5')
+    """
+    if threat["eps"] is None:
+        return f"{threat['norm']} budget"
+    if threat["norm"] == "words":
+        return f"at most {threat['eps']} word edits"
+    levels = threat["eps"] * 255
+    whole = threat["norm"] == "linf" and abs(levels - round(levels)) < 1e-6
+    return f"{threat['norm']} {round(levels)}/255" if whole else f"{threat['norm']} {threat['eps']:g}"
+
+
 def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any] | None = None) -> None:
     """Write rows as `rows.jsonl`.
 
@@ -104,14 +171,6 @@ def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any]
     write_text(path, text)
 
 
-def once(rows: Iterable[Row]) -> list[Row]:
-    """The rows in their order; of those that are equal in everything but the time, the first."""
-    kept: dict[str, Row] = {}
-    for row in rows:
-        kept.setdefault(replace(row, seconds=None).json(), row)
-    return list(kept.values())
-
-
 _SEAL_LINE = json.dumps({SEAL: ""})[:-2].encode()  # what the last line of a sealed file begins with
 
 
@@ -119,7 +178,7 @@ def _digest_of(lines: bytes, facts: Mapping[str, Any]) -> str:
     return digest_bytes(lines, digest_json(dict(facts)).encode())
 
 
-def read_sealed_rows(path: Path | str) -> tuple[list[Row], dict[str, Any]]:
+def read_sealed_rows(path: Path | str) -> tuple[Rows, dict[str, Any]]:
     """Rows that `write_rows` sealed, and the facts in the seal.
 
     Raises:
@@ -137,7 +196,7 @@ def read_sealed_rows(path: Path | str) -> tuple[list[Row], dict[str, Any]]:
     return read_rows(path), facts
 
 
-def read_rows(path: Path | str) -> list[Row]:
+def read_rows(path: Path | str) -> Rows:
     """Read `rows.jsonl`, line by line; a row that does not say its version has the version `unknown`.
 
     Raises:
@@ -145,7 +204,7 @@ def read_rows(path: Path | str) -> list[Row]:
         RequestError: not an ordinary file, not UTF-8, no JSON object, a line of more than `LONGEST` bytes, NaN or Infinity, a key
             that no row has, or a value of a wrong type; the message names the line.
     """
-    rows = []
+    rows = Rows()
     shared = _Shared()
     with open_ordinary(path, "rows") as stream:
         number = 0

@@ -70,7 +70,7 @@ class ATRDH(Defense):
         x = self.pictures(batch)  # (b, C, H, W)
         # 1. codes of the batch into the bank
         with at_rest(self.model), torch.no_grad():
-            z_now = gather(self.model.logits(x).float(), self.world)  # (B, K)
+            z_now = gather(self.model.logits(x).float(), self.process_group)  # (B, K)
         self.bank.refresh(batch.index, relax(z_now))
         # 2. random targets; one step of the prototype net against the bank
         drawn = torch.randint(len(self.pool), (len(batch.index),), generator=batch.generator)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import CollapseError, DamagedError, RequestError, RunError
 from hamguard.core.files import read_text, write_sealed
 from hamguard.data.dataset import Dataset
@@ -21,7 +22,7 @@ from hamguard.hashing.objective import REGISTRY, Objective, Settings, objective_
 from hamguard.models.folders import from_card
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
-from hamguard.training.distributed import World, join_world, wait
+from hamguard.training.distributed import join_processes, wait
 from hamguard.training.hash_task import advice
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.run_folder import is_finished
@@ -87,34 +88,48 @@ def harden(
         CollapseError: the codes became constant.
         StoppedError: a person stopped the run; what was done is kept.
     """
-    world = join_world()
+    process_group = join_processes()
     model, card = load_folder(start)
     if folder.resolve() == Path(start).resolve():
         raise RequestError(f"{folder} is the model to harden; --out must be another folder")
     parent = model.digest
-    run = "-".join([request.digest, split.digest, parent, str(world.size)])
+    run = "-".join([request.digest, split.digest, parent, str(process_group.size)])
     done = is_finished(
-        folder, run, run_file=RUN, card_file=CARD, or_else=", or one from another model", restart=restart, leads=world.leads
+        folder, run, run_file=RUN, card_file=CARD, or_else=", or one from another model", restart=restart, leads=process_group.leads
     )  # fmt: skip
-    wait(world)  # nobody may look at a folder that the leading process writes already
+    wait(process_group)  # nobody may look at a folder that the leading process writes already
     if done:
         return _read(folder)
-    task = new_defense(request, model.to(device), card, dataset, split, world=world)
-    if world.leads:
-        told = {"request": request.model_dump(mode="json"), "parent": parent, "processes": world.size}
+    task = new_defense(request, model.to(device), card, dataset, split, process_group=process_group)
+    if process_group.leads:
+        told = {"request": request.model_dump(mode="json"), "parent": parent, "processes": process_group.size}
         write_sealed(folder / RUN, {"run": run, **told})
-    history = fit(task, request.training, seed=request.seed, folder=folder, run=run, world=world, progress=progress)
+    history = fit(
+        task,
+        request.training,
+        seed=request.seed,
+        folder=folder,
+        run=run,
+        process_group=process_group,
+        progress=progress,
+    )
     task.finish()
     facts = _facts(request, task, card, parent, dataset, split)
     model.eval()
-    made = save_model(model, folder, **facts) if world.leads else make_card(model, **facts)
-    if world.leads:
+    made = save_model(model, folder, **facts) if process_group.leads else make_card(model, **facts)
+    if process_group.leads:
         forget(folder)
     return Hardened(model, made, tuple(history), fresh=True)
 
 
 def new_defense(
-    request: HardenRequest, model: HashModel, card: Card, dataset: Dataset, split: Split, *, world: World | None = None
+    request: HardenRequest,
+    model: HashModel,
+    card: Card,
+    dataset: Dataset,
+    split: Split,
+    *,
+    process_group: ProcessGroup | None = None,
 ) -> Defense:
     """The defense of a request at its very beginning.
 
@@ -132,7 +147,7 @@ def new_defense(
     recipe = request.training
     return request.kind(
         model, objective, images, learned, request.parsed, request.threat, seed=request.seed,
-        head_lr_factor=recipe.head_lr_factor, views=recipe.augment, world=world,
+        head_lr_factor=recipe.head_lr_factor, views=recipe.augment, process_group=process_group,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.threat import Threat
 from hamguard.codes.binary import relax
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Ints
@@ -38,7 +39,7 @@ from hamguard.defenses.settings import AdversarySettings, DefenseSettings
 from hamguard.hashing.objective import Objective
 from hamguard.models.hash_model import HashModel
 from hamguard.training.augment import augment
-from hamguard.training.distributed import World, gather
+from hamguard.training.distributed import gather
 from hamguard.training.hash_task import HashTask
 from hamguard.training.loop import Batch
 
@@ -59,7 +60,7 @@ class Defense(ABC):
         seed: seed of whatever the method draws.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
-        world: this process among several.
+        process_group: this process among several.
 
     Raises:
         RequestError: a wrong guide, loss or radius, or labels that are needed and missing.
@@ -84,13 +85,13 @@ class Defense(ABC):
         seed: int = 0,
         head_lr_factor: float = 1.0,
         views: str = "none",
-        world: World | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         self.codes = HashTask(
-            model, objective, images, index, head_lr_factor=head_lr_factor, views=views, world=world
+            model, objective, images, index, head_lr_factor=head_lr_factor, views=views, process_group=process_group
         )  # fmt: skip
         self.model, self.objective, self.settings, self.seed = model, objective, settings, seed
-        self.threat, self.views, self.world = threat, views, self.codes.world
+        self.threat, self.views, self.process_group = threat, views, self.codes.process_group
         self.items, self.device = self.codes.items, self.codes.device
         self.bank = TrainingBank(objective.labels, model.bits)
         self.average = Average(model, settings.average) if settings.average else None
@@ -199,7 +200,7 @@ class Defense(ABC):
     def outputs(self, *pictures: Tensor) -> list[Tensor]:
         """Logits of kinds of pictures, `(b, C, H, W)` each to `(B, K)` each: all processes' parts in order, with gradient."""
         z = self.codes.net(torch.cat(pictures)).float()  # (kinds * b, K)
-        found = [gather(part, self.world) for part in z.chunk(len(pictures))]
+        found = [gather(part, self.process_group) for part in z.chunk(len(pictures))]
         self.codes.look(found[0].detach().cpu())
         return found
 

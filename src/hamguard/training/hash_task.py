@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.hashing.objective import Objective
 from hamguard.models.hash_model import HashModel
 from hamguard.training.augment import augment
-from hamguard.training.distributed import World, gather
+from hamguard.training.distributed import gather
 from hamguard.training.loop import Batch
 from hamguard.training.watch import Watch
 
@@ -42,7 +43,7 @@ class HashTask:
         index: rows of `images` that are trained on, `(n,)`.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
-        world: this process among several.
+        process_group: this process among several.
 
     Raises:
         RequestError: the labels do not match the pictures.
@@ -57,7 +58,7 @@ class HashTask:
         *,
         head_lr_factor: float = 1.0,
         views: str = "none",
-        world: World | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         if len(index) != len(objective.labels):
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
@@ -65,9 +66,9 @@ class HashTask:
         self.images, self.index = images, np.asarray(index)
         self.items = len(index)
         self.head_lr_factor, self.views = head_lr_factor, views
-        self.world = world or World()
+        self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
-        self.net: nn.Module = model if self.world.size == 1 else DistributedDataParallel(model)
+        self.net: nn.Module = model if self.process_group.size == 1 else DistributedDataParallel(model)
         self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ class HashTask:
         x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
         x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
         z = self.net(x).float()  # (b, K)
-        logits = gather(z, self.world)  # (B, K)
+        logits = gather(z, self.process_group)  # (B, K)
         self.look(logits.detach().cpu())
         labels = self.objective.labels[batch.index.to(self.objective.labels.device)]  # (B, C)
         index = batch.index.to(logits.device)

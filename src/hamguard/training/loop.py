@@ -19,11 +19,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RunError, StoppedError
 from hamguard.core.files import write_text
 from hamguard.core.seeds import derive_seed, torch_generator
 from hamguard.training.checkpoint import NAME, load_checkpoint, save_checkpoint, taking
-from hamguard.training.distributed import World, share_number
+from hamguard.training.distributed import share_number
 from hamguard.training.recipe import Recipe
 from hamguard.training.schedules import factor
 from hamguard.training.stopping import StopRequest
@@ -109,7 +110,7 @@ def fit(
     seed: int,
     folder: Path,
     run: str,
-    world: World | None = None,
+    process_group: ProcessGroup | None = None,
     validate: Callable[[], float] | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
@@ -121,7 +122,7 @@ def fit(
         seed: seed of order, views and dropout.
         folder: keeps `checkpoint.pt` and `history.jsonl`.
         run: hash of the whole request; a checkpoint of another run is refused.
-        world: this process among several.
+        process_group: this process among several.
         validate: MAP on the validation split; asked for after every `validate_every` epochs.
         progress: told how far the run is.
 
@@ -135,7 +136,7 @@ def fit(
         StoppedError: Ctrl-C; what was done is in the checkpoint.
     """
     with StopRequest() as stop:
-        return _fit(task, recipe, seed, folder, run, world or World(), validate, progress, stop)
+        return _fit(task, recipe, seed, folder, run, process_group or ProcessGroup(), validate, progress, stop)
 
 
 def _fit(
@@ -144,7 +145,7 @@ def _fit(
     seed: int,
     folder: Path,
     run: str,
-    world: World,
+    process_group: ProcessGroup,
     validate: Callable[[], float] | None,
     progress: Progress | None,
     stop: StopRequest,
@@ -162,12 +163,12 @@ def _fit(
             best_state = stored["best_state"]
 
     def save() -> None:
-        if world.leads:
+        if process_group.leads:
             content = {"stand": vars(stand), "task": task.state(), "optimizer": optimizer.state_dict()}
             save_checkpoint(folder, run, {**content, "best_state": best_state})
 
     def tell() -> None:
-        if world.leads:
+        if process_group.leads:
             write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in stand.history))
 
     if stand.history:
@@ -177,9 +178,9 @@ def _fit(
         visit = task.select(stand.epoch)
         visit = torch.arange(task.items) if visit is None else visit
         order = visit[torch.randperm(len(visit), generator=torch_generator(seed, "order", stand.epoch))]
-        size = min(recipe.batch_of(task.items), len(order)) // world.size * world.size
+        size = min(recipe.batch_of(task.items), len(order)) // process_group.size * process_group.size
         if size == 0:
-            raise RunError(f"{len(order)} training pictures are too few for {world.size} processes")
+            raise RunError(f"{len(order)} training pictures are too few for {process_group.size} processes")
         steps = len(order) // size  # the incomplete last batch is left out: its pairs would weigh more than others
         while stand.step < steps:
             started = time.monotonic()
@@ -187,14 +188,16 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * group["lr_factor"] * factor(recipe.schedule, share)
             index = order[stand.step * size : (stand.step + 1) * size]  # (B,)
-            own = size // world.size
+            own = size // process_group.size
             batch = Batch(
                 index,
-                slice(world.rank * own, (world.rank + 1) * own),
+                slice(process_group.rank * own, (process_group.rank + 1) * own),
                 share,
                 torch_generator(seed, "step", stand.epoch, stand.step),
             )
-            loss = _step(task, optimizer, batch, recipe, derive_seed(seed, "net", stand.epoch, stand.step, world.rank))
+            loss = _step(
+                task, optimizer, batch, recipe, derive_seed(seed, "net", stand.epoch, stand.step, process_group.rank)
+            )
             if not math.isfinite(loss):
                 raise RunError(
                     f"the loss became {loss} in epoch {stand.epoch + 1}, step {stand.step + 1}; "
@@ -215,7 +218,7 @@ def _fit(
         facts |= task.end_epoch(stand.epoch)
         last = stand.epoch + 1 == recipe.epochs
         if validate and ((stand.epoch + 1) % recipe.validate_every == 0 or last):
-            facts["validation_map"] = value = share_number(validate() if world.leads else 0.0, world)
+            facts["validation_map"] = value = share_number(validate() if process_group.leads else 0.0, process_group)
             if value > stand.best:
                 stand.best, stand.best_epoch = value, stand.epoch
                 best_state = task.state() if recipe.patience else None

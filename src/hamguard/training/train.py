@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
+from hamguard.core.context import ProcessGroup
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
 from hamguard.core.files import sweep, write_sealed
@@ -25,7 +26,7 @@ from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backb
 from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
-from hamguard.training.distributed import World, join_world, wait
+from hamguard.training.distributed import join_processes, wait
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.loop import Progress, fit, forget
 from hamguard.training.request import ModelSection, TrainRequest
@@ -128,21 +129,21 @@ def train(
         CollapseError: the codes became, or stayed, constant.
     """
     selected = require_role(split.part(request.training.selection), "validation")  # type: ignore[arg-type]
-    world = join_world()
-    facts = {"request": request.model_dump(mode="json"), "split": split.digest, "processes": world.size}
+    process_group = join_processes()
+    facts = {"request": request.model_dump(mode="json"), "split": split.digest, "processes": process_group.size}
     weights = request.model.weights
     first = digest_file(Path(weights)) if weights and Path(weights).is_file() else ""
-    run = "-".join([request.digest, split.digest, str(world.size), first]).rstrip("-")
-    done = _look_at(folder, run, restart=restart, leads=world.leads)
-    wait(world)  # nobody may look at a folder that the leading process writes already
+    run = "-".join([request.digest, split.digest, str(process_group.size), first]).rstrip("-")
+    done = _look_at(folder, run, restart=restart, leads=process_group.leads)
+    wait(process_group)  # nobody may look at a folder that the leading process writes already
     if done:
         return done
     if len(split.train) < 2:
         raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
     model = build_model(request.model, request.seed, dataset, split).to(device)
     model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
-    task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, world)
-    if world.leads:
+    task = None if request.method in UNSUPERVISED else _task(request, model, dataset, split, process_group)
+    if process_group.leads:
         write_sealed(folder / RUN, {"run": run, **facts})
     if task is None:
         title = UNSUPERVISED_TITLES.get(request.method, request.method)
@@ -156,7 +157,16 @@ def train(
         elif request.training.patience:
             raise RequestError("early stopping (patience) needs a validation split and a way to score it")
         recipe = request.training
-        fit(task, recipe, seed=request.seed, folder=folder, run=run, world=world, validate=score, progress=progress)
+        fit(
+            task,
+            recipe,
+            seed=request.seed,
+            folder=folder,
+            run=run,
+            process_group=process_group,
+            validate=score,
+            progress=progress,
+        )
         logits = task.outputs(every=max(1, len(split.train) // 10_000))
     return _finish(
         request,
@@ -167,7 +177,7 @@ def train(
         dataset=dataset,
         split=split,
         folder=folder,
-        leads=world.leads,
+        leads=process_group.leads,
     )
 
 
@@ -192,7 +202,9 @@ def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Trained |
     return Trained(model, card, fresh=False)
 
 
-def _task(request: TrainRequest, model: HashModel, dataset: Dataset, split: Split, world: World) -> HashTask:
+def _task(
+    request: TrainRequest, model: HashModel, dataset: Dataset, split: Split, process_group: ProcessGroup
+) -> HashTask:
     kind = objective_type(request.method)
     device = next(model.parameters()).device
     labels = torch.from_numpy(dataset.labels[split.train].astype(np.float32)).to(device)  # (n, C)
@@ -214,7 +226,7 @@ def _task(request: TrainRequest, model: HashModel, dataset: Dataset, split: Spli
         split.train,
         head_lr_factor=recipe.head_lr_factor,
         views=recipe.augment,
-        world=world,
+        process_group=process_group,
     )
 
 

@@ -19,6 +19,7 @@ from hamguard.attacks.threat import Threat
 from hamguard.attacks.universal import Universal
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import hamming_pairs, pack
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
@@ -39,7 +40,6 @@ from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import AnyModel, Card
 from hamguard.models.trial import ZERO_GRADIENT
-from hamguard.training.distributed import World
 
 Progress = Callable[[float, str], None]
 
@@ -159,7 +159,7 @@ def measure_attack(
     restart: bool = False,
     metrics: Sequence[str] = ("map",),
     convention: Convention = EXACT,
-    world: World = ALONE,
+    process_group: ProcessGroup = ALONE,
     progress: Progress | None = None,
 ) -> Measured:
     """Carry out a plan and measure it.
@@ -173,7 +173,7 @@ def measure_attack(
         restart: replace what lies there, and forget finished batches.
         metrics: as for `evaluate`.
         convention: ties, denominator, empty queries.
-        world: processes that share the work on the pictures.
+        process_group: processes that share the work on the pictures.
         progress: told how far the attack is.
 
     Raises:
@@ -208,7 +208,7 @@ def measure_attack(
     if found is None:
         found = run_attack(
             plan, made_on, ground.dataset, ground.rows, labels, work=folder / key, seed=ground.seed,
-            batch_size=ground.batch_size, device=ground.device, world=world, progress=progress,
+            batch_size=ground.batch_size, device=ground.device, process_group=process_group, progress=progress,
         )  # fmt: skip
         if save_images:  # what is scored is what the files give back
             found = replace(found, pixels=write_pictures(save_images, found.pixels, ground.query.ids))

@@ -16,6 +16,7 @@ from hamguard.attacks.attack import Attacked
 from hamguard.attacks.ensemble import add_spent, attack_jointly, combine
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
+from hamguard.core.context import ProcessGroup
 from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.files import write_npz
@@ -25,10 +26,10 @@ from hamguard.evaluation.attack.plan import AttackPlan, describe
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
-from hamguard.training.distributed import World, wait
+from hamguard.training.distributed import wait
 
 Progress = Callable[[float, str], None]
-ALONE = World()
+ALONE = ProcessGroup()
 KEPT = ("pixels", "forwards", "backwards", "flat", "seconds")
 
 
@@ -94,7 +95,7 @@ def run_attack(
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
-    world: World = ALONE,
+    process_group: ProcessGroup = ALONE,
     progress: Progress | None = None,
 ) -> AttackedPictures:
     """Attack pictures of a data set.
@@ -110,7 +111,7 @@ def run_attack(
         seed: seed of the attack.
         batch_size: pictures attacked at once.
         device: where to compute.
-        world: processes that share the batches; each of them returns all pictures.
+        process_group: processes that share the batches; each of them returns all pictures.
         progress: told how far the work is.
 
     Raises:
@@ -123,13 +124,13 @@ def run_attack(
     if plan.fold:
         sources = [replace(source, model=folded(source.model)) for source in sources]
     starts = range(0, len(rows), batch_size)
-    if world.size > 1:
-        for start in starts[world.rank :: world.size]:
+    if process_group.size > 1:
+        for start in starts[process_group.rank :: process_group.size]:
             one = slice(start, min(start + batch_size, len(rows)))
             if kept_batch(work / f"{start:07d}.npz", KEPT, one.stop - start) is None:
                 made = _attack_batch(plan, sources, dataset, rows, labels, numbers, one, seed, device)
                 keep_batch(work / f"{start:07d}.npz", made)
-        wait(world)  # from here on every batch lies there for everybody
+        wait(process_group)  # from here on every batch lies there for everybody
     for start in starts:
         stop = min(start + batch_size, len(rows))
         path = work / f"{start:07d}.npz"
@@ -145,7 +146,7 @@ def run_attack(
         parts.append(part)
         if progress:
             progress(stop / len(rows), f"{stop:,} of {len(rows):,} pictures")
-    wait(world)  # nobody forgets a batch that another still reads
+    wait(process_group)  # nobody forgets a batch that another still reads
     joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
     return AttackedPictures(
         joined["pixels"], joined["forwards"], joined["backwards"], float(joined["seconds"].sum()), joined["flat"]

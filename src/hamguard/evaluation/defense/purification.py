@@ -17,7 +17,7 @@ import numpy as np
 
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row, once
+from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
 from hamguard.defenses.purify import DRAWS, Chain, Purified
 from hamguard.evaluation.attack.measure import Ground, Measured, measure_attack
@@ -193,7 +193,7 @@ def _line(
     metric = "map" if clean else "bits-moved"
     cells = [find(rows, metric, method) for rows in (unaware, adaptive)]
     assert cells[0] and cells[1] and cells[0].value is not None and cells[1].value is not None
-    rows = tuple(once((*unaware, *adaptive)))
+    rows = tuple(Rows((*unaware, *adaptive)).once())
     worst = cells[1]
     if each is not None:
         facts = {**(worst.attack or {}), "worst_of": ["made on the plain model", "made through the purifier"]}

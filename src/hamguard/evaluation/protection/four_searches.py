@@ -19,7 +19,7 @@ import torch
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import DamagedError, RequestError
-from hamguard.core.rows import Row, read_sealed_rows, write_rows
+from hamguard.core.rows import Row, Rows, read_sealed_rows, write_rows
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
@@ -141,7 +141,7 @@ def run_cell(
     if party.adversarial:
         place = _harden(sides, party, learned_from, place, device, progress)
     model, card = load_any(place, device)
-    rows = four_rows(sides, party, model, card, place, seed=seed, device=device)
+    rows = Rows(four_rows(sides, party, model, card, place, seed=seed, device=device))
     write_rows(done, rows, seal={"cell": done.name})
     if not keep_models and party.ratio > 0:  # those trained on C serve every protection
         for path in sorted(place.rglob("*"), reverse=True):

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hamguard import __version__
+from hamguard.core.context import ProcessGroup
 from hamguard.core.digests import digest_file, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, read_rows, read_sealed_rows, write_rows
-from hamguard.training.distributed import World, wait
+from hamguard.training.distributed import wait
 
 Told = Callable[[str], None]
 
@@ -25,13 +26,13 @@ class Cells:
         folder: where they lie.
         told: is told which cell begins, and which was found finished.
         parent: process that wants the results; where it is gone, nothing more is begun. 0 for this one.
-        world: processes that work on the same cells together.
+        process_group: processes that work on the same cells together.
     """
 
     folder: Path
     told: Told = lambda text: None
     parent: int = 0
-    world: World = field(default_factory=World)
+    process_group: ProcessGroup = field(default_factory=ProcessGroup)
 
     def check(self) -> None:
         """Stop where nobody waits for the result any more.
@@ -60,15 +61,15 @@ class Cells:
         self.check()
         path = self.path(name, facts)
         found = _kept(path, beside)
-        wait(self.world)  # nobody writes before everybody has looked
+        wait(self.process_group)  # nobody writes before everybody has looked
         if found is not None:
             self.told(f"{name}: kept")
             return found
         self.told(name)
         rows = list(work())
-        if self.world.leads:
+        if self.process_group.leads:
             write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: _mark(one) for one in beside}})
-        wait(self.world)
+        wait(self.process_group)
         return read_rows(path)  # what a second run would see
 
 

@@ -112,7 +112,7 @@ class Grid:
 
     def place(self, kind: str, name: str, facts: Any) -> Path:
         """Folder of something trained: its name for people, the hash of all facts for us."""
-        return self.store / kind / f"{name}-{digest_json([facts, self.cells.world.size])}"
+        return self.store / kind / f"{name}-{digest_json([facts, self.cells.process_group.size])}"
 
     def watched(self, name: str) -> Callable[[float, str], None]:
         """Progress of a training: says that it began, and stops where nobody waits any more."""
@@ -224,14 +224,14 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
     facts = facts_of(ground, ground.name, asked, generator.name if generator else None, recipe.metrics, recipe.curves)
     kept, sheet = (grid.cells.path(name, facts, suffix) for suffix in (".npz", ".png"))
     sheet = sheet if part.sheet and grid.drawn else Path()
-    world = grid.cells.world
+    process_group = grid.cells.process_group
 
     def work() -> list[Row]:
         found = measure_attack(
-            ground, plan, work=grid.store / "work", metrics=recipe.metrics, world=world,
+            ground, plan, work=grid.store / "work", metrics=recipe.metrics, process_group=process_group,
             progress=lambda share, text: grid.cells.check(),
         )  # fmt: skip
-        if world.leads:
+        if process_group.leads:
             _keep_values(kept, ground, found, recipe.metrics[0])
             if sheet.name and grid.drawn:
                 grid.drawn(sheet, ground, found)
@@ -280,7 +280,7 @@ def audit_cell(grid: Grid, ground: Ground) -> list[Row]:
         plan = plan.model_copy(update={"checks": ("none",)})
 
     def work() -> list[Row]:
-        if not grid.cells.world.leads:
+        if not grid.cells.process_group.leads:
             return []
         return run_audit(
             few, plan, work=grid.store / "work", told=lambda text: None, progress=lambda share, text: grid.cells.check()
@@ -296,12 +296,12 @@ def generator_cell(grid: Grid, ground: Ground, cell: ModelCell, attack: AttackCe
         return None
     request = generator_request(part, grid.recipe.data[cell.data], cell.seed)
     folder = grid.place("generators", f"{ground.name}-{attack.table}", [request.digest, ground.model.digest])
-    if grid.cells.world.leads:
+    if grid.cells.process_group.leads:
         train_generator(
             request, ground.model, ground.name, ground.dataset, ground.split, folder, device=grid.device,
             progress=grid.watched(f"{ground.name}: training the generator of {attack.table}"),
         )  # fmt: skip
-    wait(grid.cells.world)
+    wait(grid.cells.process_group)
     return folder
 
 

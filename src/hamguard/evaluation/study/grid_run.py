@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from hamguard import __version__
+from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
 from hamguard.evaluation.attack.measure import Ground, measure_attack
@@ -22,7 +23,6 @@ from hamguard.evaluation.study.grid_plan import AttackCell, ModelCell, pairs, pa
 from hamguard.evaluation.study.grid_recipe import GridRecipe, ProtectionsPart
 from hamguard.models.protector_store import load_protector
 from hamguard.retrieval.intervals import paired_difference
-from hamguard.training.distributed import World
 from hamguard.training.request import TrainRequest
 
 ROWS = "rows.jsonl"
@@ -53,7 +53,7 @@ def run_grid(
     *,
     root: Path | None = None,
     device: torch.device | str = "cpu",
-    world: World | None = None,
+    process_group: ProcessGroup | None = None,
     told: Told = lambda text: None,
     drawn: Drawn | None = None,
     shown: Shown | None = None,
@@ -65,7 +65,7 @@ def run_grid(
         store: folder of cells and models, shared by grids.
         root: folder of the named data sets.
         device: where to compute.
-        world: processes that work together.
+        process_group: processes that work together.
         told: is told which cell begins.
         drawn: draws the sheet of an attack.
         shown: draws pictures before and after a protection.
@@ -77,8 +77,8 @@ def run_grid(
     """
     if store.exists() and not store.is_dir():
         raise RequestError(f"{store} is a file; --cells must be a folder")
-    grid = Grid(recipe, Cells(store, told, world=world or World()), root, device, drawn, shown)
-    if recipe.protections and grid.cells.world.size > 1:
+    grid = Grid(recipe, Cells(store, told, process_group=process_group or ProcessGroup()), root, device, drawn, shown)
+    if recipe.protections and grid.cells.process_group.size > 1:
         raise RequestError("protections run in one process; start them without torchrun")
     plan = grid.plan
     check_before(grid)
@@ -139,7 +139,7 @@ def _matrix(
     folders = [generator_cell(grid, ground, cell, attack) for cell, ground in same]
 
     def work() -> list[Row]:
-        if not grid.cells.world.leads:
+        if not grid.cells.process_group.leads:
             return []
         makers = [
             Maker(ground, attack.plan.model_copy(update={"generator": str(folder) if folder else None}))
@@ -165,7 +165,7 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
         def work(target: Ground = target) -> list[Row]:
             return measure_attack(
                 target, plan, sources=[known[name].model for name in names], work=grid.store / "work",
-                metrics=grid.recipe.metrics, world=grid.cells.world,
+                metrics=grid.recipe.metrics, process_group=grid.cells.process_group,
             ).rows  # fmt: skip
 
         facts = [
