@@ -11,7 +11,7 @@ import pytest
 
 from hamguard.core import rows
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import KINDS, Row, once, read_rows, write_rows
+from hamguard.core.rows import KINDS, Row, Rows, read_rows, write_rows
 
 FAULTS = {
     "[1]": r"not a JSON object, got \[1\]",
@@ -104,4 +104,4 @@ def test_equal_facts_of_many_rows_are_kept_once_and_others_keep_their_kind(tmp_p
 
 def test_equal_rows_stand_once_whatever_time_they_took() -> None:
     rows = [Row(value=0.5, seconds=1.0), Row(value=0.25), Row(value=0.5, seconds=2.0), Row(value=0.5, seed=1)]
-    assert once(rows) == [rows[0], rows[1], rows[3]]
+    assert Rows(rows).once() == [rows[0], rows[1], rows[3]]
