@@ -43,9 +43,15 @@ class Generated:
         return self
 
     def of(
-        self, generator: Generator, prototype: PrototypeNet, threat: Threat | None, *, digest: str = "", victim: str = "",
+        self,
+        generator: Generator,
+        prototype: PrototypeNet,
+        threat: Threat | None,
+        *,
+        digest: str = "",
+        victim: str = "",
         training: SupervisedPrototype | None = None,
-    ) -> GeneratedAttack:  # fmt: skip
+    ) -> GeneratedAttack:
         """The attack of a trained generator.
 
         Args:
@@ -67,9 +73,15 @@ class Generated:
         return GeneratedAttack(generator, prototype, guide, threat, digest, victim, training or SupervisedPrototype())
 
     def __call__(
-        self, model: Victim, x: Tensor, labels: Tensor | None = None, bank: CodeBank | None = None, *,
-        index: Sequence[int] | None = None, seed: int = 0,
-    ) -> Attacked:  # fmt: skip
+        self,
+        model: Victim,
+        x: Tensor,
+        labels: Tensor | None = None,
+        bank: CodeBank | None = None,
+        *,
+        index: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> Attacked:
         """Not yet.
 
         Raises:
@@ -112,9 +124,15 @@ class GeneratedAttack:
 
     @torch.no_grad()
     def __call__(
-        self, model: Victim, x: Tensor, labels: Tensor | None = None, bank: CodeBank | None = None, *,
-        index: Sequence[int] | None = None, seed: int = 0,
-    ) -> Attacked:  # fmt: skip
+        self,
+        model: Victim,
+        x: Tensor,
+        labels: Tensor | None = None,
+        bank: CodeBank | None = None,
+        *,
+        index: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> Attacked:
         """Make the pictures of a batch: one pass of the generator each, none of the model.
 
         Args:

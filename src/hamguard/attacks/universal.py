@@ -139,9 +139,16 @@ class Universal:
             own_labels = goal if self.toward or labels is None else labels[drawn.to(labels.device)]
             guide = guide_for(self.loss, made.guide(own, own_labels, bank, numbers, seed))
             problem = Problem(
-                model, x, guide, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
+                model,
+                x,
+                guide,
+                1 if self.toward else -1,
+                self.loss,
+                self.threat,
+                numbers,
+                seed,
                 relaxed=self.relaxation == "tanh",
-            )  # fmt: skip
+            )
             if step == 0:  # at zero the own code has no informative gradient
                 gray = torch.full_like(x[:1], 0.5)
                 delta, memory = 2 * (half.start(gray, [0], seed) - gray), torch.zeros_like(gray)  # (1, C, H, W)

@@ -112,8 +112,13 @@ class WordEdits:
         check_range("candidates", self.candidates, 1)
 
     def __call__(
-        self, model: TextModel, vocabulary: Vocabulary, texts: Sequence[str], labels: Tensor, bank: CodeBank,
-    ) -> EditedTexts:  # fmt: skip
+        self,
+        model: TextModel,
+        vocabulary: Vocabulary,
+        texts: Sequence[str],
+        labels: Tensor,
+        bank: CodeBank,
+    ) -> EditedTexts:
         """Edit texts.
 
         Args:

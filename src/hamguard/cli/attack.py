@@ -165,27 +165,59 @@ def attack(
         from hamguard.cli.attack_texts import attack_texts
 
         others = {
-            "--save-images": save_images, "--sheet": sheet, "--source-model": source_model, "--targets": targets,
-            "--guide": guide, "--generator": generator, "--restarts": restarts, "--threat l2": threat == "l2",
+            "--save-images": save_images,
+            "--sheet": sheet,
+            "--source-model": source_model,
+            "--targets": targets,
+            "--guide": guide,
+            "--generator": generator,
+            "--restarts": restarts,
+            "--threat l2": threat == "l2",
             "--reference": reference == "database",
-        }  # fmt: skip
+        }
         attack_texts(
-            model, method, side, words=words, eps=eps or [], steps=steps, preset=preset, options=options, data=data,
-            data_root=data_root, protocol=protocol, queries=queries, metrics=metrics, convention=convention, out=out,
-            seed=seed, batch_size=batch_size, device=device, as_json=as_json,
+            model,
+            method,
+            side,
+            words=words,
+            eps=eps or [],
+            steps=steps,
+            preset=preset,
+            options=options,
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            queries=queries,
+            metrics=metrics,
+            convention=convention,
+            out=out,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            as_json=as_json,
             refused=[name for name, value in others.items() if value],
-        )  # fmt: skip
+        )
         return
     plans = [
         AttackPlan(
-            method=name, eps=parse_eps(size) if size else None, norm=threat, steps=steps, restarts=restarts,
-            preset=preset, guide=guide, targets=targets, reference=reference, options=options,
-            sources=tuple(source_model or ()), combine=combine, fold=fold,
+            method=name,
+            eps=parse_eps(size) if size else None,
+            norm=threat,
+            steps=steps,
+            restarts=restarts,
+            preset=preset,
+            guide=guide,
+            targets=targets,
+            reference=reference,
+            options=options,
+            sources=tuple(source_model or ()),
+            combine=combine,
+            fold=fold,
             generator=str(generator) if generator and method_facts(name).needs_generator else None,
         )
         for size in eps or [""]
         for name in method
-    ]  # fmt: skip
+    ]
     if generator and not any(plan.generator for plan in plans):
         raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(method)}")
     for plan in plans:
@@ -220,18 +252,33 @@ def attack(
         banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
     named = {model: loaded, **dict(zip(source_model or (), sources, strict=True))}
     ground = Ground(
-        model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen,
+        model,
+        loaded,
+        card,
+        dataset,
+        split,
+        *banks,
+        seed=seed,
+        batch_size=batch_size,
+        device=chosen,
         cross=open_texts(named, dataset),
-    )  # fmt: skip
+    )
     found = []
     for plan in plans:
         with Bar(_name(plan)) as bar:
             found.append(
                 measure_attack(
-                    ground, plan, sources=sources, work=cache_folder() / "attacks", save_images=save_images,
-                    restart=restart, metrics=metrics, convention=convention, progress=bar,
+                    ground,
+                    plan,
+                    sources=sources,
+                    work=cache_folder() / "attacks",
+                    save_images=save_images,
+                    restart=restart,
+                    metrics=metrics,
+                    convention=convention,
+                    progress=bar,
                 )
-            )  # fmt: skip
+            )
     rows = [row for one in found for row in one.rows]
     if out:
         write_rows(out, rows)

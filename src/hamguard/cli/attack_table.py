@@ -12,8 +12,18 @@ if TYPE_CHECKING:
     from hamguard.core.rows import Row
 
 COLUMNS = (
-    "attack", "{metric}", "95% interval", "gain", "bits moved", "RMSE x100", "Linf x255", "SSIM", "PSNR dB", "gradients", "seconds",
-)  # fmt: skip
+    "attack",
+    "{metric}",
+    "95% interval",
+    "gain",
+    "bits moved",
+    "RMSE x100",
+    "Linf x255",
+    "SSIM",
+    "PSNR dB",
+    "gradients",
+    "seconds",
+)
 BLOCKS = {"free": "label-free attacks", "aware": "attacks that use labels of the query or of its target"}
 
 
@@ -134,10 +144,18 @@ def _line(what: str, rows: dict[str, Row], metric: str | None) -> list[str]:
     spent_on = moved or score  # of a guide's code there is a score only
     seconds = f"{spent_on.seconds:,.1f}" if spent_on and spent_on.seconds is not None else ""
     return [
-        what, number, span, f"{gain.value:.3f}" if gain and gain.value is not None else "",
-        value("bits-moved", ".1f"), value("rmse", ".2f", 100), value("linf", ".1f", 255), value("ssim", ".3f"),
-        value("psnr", ".1f"), spent, seconds,
-    ]  # fmt: skip
+        what,
+        number,
+        span,
+        f"{gain.value:.3f}" if gain and gain.value is not None else "",
+        value("bits-moved", ".1f"),
+        value("rmse", ".2f", 100),
+        value("linf", ".1f", 255),
+        value("ssim", ".3f"),
+        value("psnr", ".1f"),
+        spent,
+        seconds,
+    ]
 
 
 def print_methods(*, as_json: bool) -> None:
@@ -150,12 +168,20 @@ def print_methods(*, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "method": one.name, "title": one.title, "direction": one.direction, "presets": list(one.presets),
+                "method": one.name,
+                "title": one.title,
+                "direction": one.direction,
+                "presets": list(one.presets),
                 "options": open_options(one.name),
             }
             for one in facts
-        )  # fmt: skip
+        )
         return
-    print_table("", ("method", "direction", "presets", "options", "what it is"), [
-        (one.name, one.direction, ", ".join(one.presets), ", ".join(open_options(one.name)), one.title) for one in facts
-    ])  # fmt: skip
+    print_table(
+        "",
+        ("method", "direction", "presets", "options", "what it is"),
+        [
+            (one.name, one.direction, ", ".join(one.presets), ", ".join(open_options(one.name)), one.title)
+            for one in facts
+        ],
+    )

@@ -32,11 +32,28 @@ def open_texts(named: Mapping[str, AnyModel], dataset: Dataset) -> dict[str, Cro
 
 
 def attack_texts(
-    model: str, method: Sequence[str], side: str, *, words: int, eps: Sequence[str], steps: int | None, preset: str,
-    options: Mapping[str, str], data: str | None, data_root: Path | None, protocol: str | None, queries: int | None,
-    metrics: Sequence[str], convention: Convention, out: Path | None, seed: int, batch_size: int, device: str, as_json: bool,
+    model: str,
+    method: Sequence[str],
+    side: str,
+    *,
+    words: int,
+    eps: Sequence[str],
+    steps: int | None,
+    preset: str,
+    options: Mapping[str, str],
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    queries: int | None,
+    metrics: Sequence[str],
+    convention: Convention,
+    out: Path | None,
+    seed: int,
+    batch_size: int,
+    device: str,
+    as_json: bool,
     refused: Sequence[str],
-) -> None:  # fmt: skip
+) -> None:
     """Attack the query texts; arguments are those of `hamguard attack`.
 
     Raises:
@@ -59,9 +76,17 @@ def attack_texts(
     dataset, split = open_for_model(card, loaded.image, data, data_root, protocol)
     with Bar("encoding") as bar:
         ground = open_ground(
-            model, loaded, card, dataset, split, queries=queries, seed=seed, batch_size=batch_size,
-            device=choose_device(device), progress=bar,
-        )  # fmt: skip
+            model,
+            loaded,
+            card,
+            dataset,
+            split,
+            queries=queries,
+            seed=seed,
+            batch_size=batch_size,
+            device=choose_device(device),
+            progress=bar,
+        )
     scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
     rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
     if side == "words":

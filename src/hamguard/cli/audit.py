@@ -96,9 +96,17 @@ def audit(
     check_suffix("--picture", picture)
     check_names(check or ())
     plan = AuditPlan(
-        eps=parse_eps(eps), norm=threat, steps=steps, answers=answers, distances=distances, sample=sample,
-        checks=tuple(check or ()), sources=tuple(source_model or ()), substitute=substitute, endpoint=endpoint,
-    )  # fmt: skip
+        eps=parse_eps(eps),
+        norm=threat,
+        steps=steps,
+        answers=answers,
+        distances=distances,
+        sample=sample,
+        checks=tuple(check or ()),
+        sources=tuple(source_model or ()),
+        substitute=substitute,
+        endpoint=endpoint,
+    )
     _ = plan.threat  # a wrong eps costs no work
 
     from hamguard.cli.source import open_for_model
@@ -118,9 +126,15 @@ def audit(
     ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
     with Stages() as stages:
         done = run_audit(
-            ground, plan, sources=sources, work=cache_folder() / "audits", out=out, restart=restart,
-            told=stages.told, progress=stages,
-        )  # fmt: skip
+            ground,
+            plan,
+            sources=sources,
+            work=cache_folder() / "audits",
+            out=out,
+            restart=restart,
+            told=stages.told,
+            progress=stages,
+        )
     for path in filter(None, (picture, out / "audit.png" if out else None)):
         draw(done, path, model)
     print_audit(done, model, as_json=as_json)
@@ -170,8 +184,10 @@ def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
         print_json_rows(done.rows)
         return
     print_table(
-        f"{name}: stages", ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds"), _stage_lines(done)
-    )  # fmt: skip
+        f"{name}: stages",
+        ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds"),
+        _stage_lines(done),
+    )
     if done.checks:
         words = {True: "passed", False: "FAILED", None: "left out"}
         tell("checks")

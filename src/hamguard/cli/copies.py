@@ -22,9 +22,19 @@ SHOWN = 3  # copies a view on the sheet, the last of them the hardest
 
 
 def evaluate_copies(
-    name: str, model: AnyModel, card: Card | None, dataset: Dataset, split: Split, views: list[str],
-    *, queries: int | None, batch_size: int, seed: int, device: torch.device, sheet: Path | None,
-) -> tuple[list[Row], CodeBank]:  # fmt: skip
+    name: str,
+    model: AnyModel,
+    card: Card | None,
+    dataset: Dataset,
+    split: Split,
+    views: list[str],
+    *,
+    queries: int | None,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    sheet: Path | None,
+) -> tuple[list[Row], CodeBank]:
     """Search all pictures of a data set for the originals of changed copies of its query part.
 
     Returns:

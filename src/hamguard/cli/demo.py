@@ -68,8 +68,10 @@ def demo(
     with Bar("learning") as bar:
         result = train(request, dataset, split, model_folder, device=chosen, restart=True, progress=bar)
     card = result.card
-    say(f"1. learn: {card.title}, {card.backbone}, {BITS} bits, from {len(split.train):,} of {len(dataset):,} scanned digits "
-        f"-> {model_folder}")  # fmt: skip
+    say(
+        f"1. learn: {card.title}, {card.backbone}, {BITS} bits, from {len(split.train):,} of {len(dataset):,} scanned digits "
+        f"-> {model_folder}"
+    )
 
     banks = model_banks(result.model, dataset, split, device=chosen)
     build_index(banks[1]).save(index_folder)
@@ -81,11 +83,16 @@ def demo(
     rows = model_rows(str(model_folder), result.model, card, dataset, split, banks, seed=seed)
     curves = measure_curves(*banks, name=f"csq, {BITS} bits", seed=seed)
     draw_curves(
-        curves.precision_recall, curves.precision_at, out / "curves.png",
-        within_radius=curves.within_radius, title="digits",
-    )  # fmt: skip
-    say(f"2. search: {len(banks[0])} queries among {len(index):,} codes, {banks[1].packed.nbytes:,} bytes packed "
-        f"-> {index_folder}, {out / 'sheet.png'}, {out / 'curves.png'}")  # fmt: skip
+        curves.precision_recall,
+        curves.precision_at,
+        out / "curves.png",
+        within_radius=curves.within_radius,
+        title="digits",
+    )
+    say(
+        f"2. search: {len(banks[0])} queries among {len(index):,} codes, {banks[1].packed.nbytes:,} bytes packed "
+        f"-> {index_folder}, {out / 'sheet.png'}, {out / 'curves.png'}"
+    )
 
     found = []
     for method in ATTACKS:
@@ -114,14 +121,30 @@ def demo(
     pictures = [
         Picture(name, caption, section)
         for name, caption, section in (
-            ("sheet.png", "Six queries and their ten nearest; the last one is the query that the search serves worst", "sheets"),
-            ("curves.png", "Precision over recall and over the first N answers, beside random codes; balls of a radius", "curves"),
-            ("attacked.png", f"The search as it was learned, before and after mainstay within {EPS:g} a pixel", "attacks"),
-            ("audit.png", f"The audit within {AUDIT_EPS:g} a pixel: worst case after each stage; answers alone", "audit"),
+            (
+                "sheet.png",
+                "Six queries and their ten nearest; the last one is the query that the search serves worst",
+                "sheets",
+            ),
+            (
+                "curves.png",
+                "Precision over recall and over the first N answers, beside random codes; balls of a radius",
+                "curves",
+            ),
+            (
+                "attacked.png",
+                f"The search as it was learned, before and after mainstay within {EPS:g} a pixel",
+                "attacks",
+            ),
+            (
+                "audit.png",
+                f"The audit within {AUDIT_EPS:g} a pixel: worst case after each stage; answers alone",
+                "audit",
+            ),
             ("hardened.png", f"The hardened search under the same attack within {EPS:g} a pixel", "defenses"),
             ("effect.png", "Files before and after protection, and noise of the same size", "protection"),
         )
-    ]  # fmt: skip
+    ]
     rows = distinct(rows)
     page = write_page(out, rows, pictures)
     say(f"8. report: {len(rows):,} rows in {out / 'rows.jsonl'}, {time.perf_counter() - started:.0f} seconds in all")

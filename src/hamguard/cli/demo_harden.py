@@ -52,8 +52,15 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     request, folder = build_harden_request(flags, [str(word) for word in sets]), out / "hardened"
     with Bar("hardening") as bar:
         done = harden(
-            request, out / "model", before.dataset, before.split, folder, device=before.device, restart=True, progress=bar
-        )  # fmt: skip
+            request,
+            out / "model",
+            before.dataset,
+            before.split,
+            folder,
+            device=before.device,
+            restart=True,
+            progress=bar,
+        )
     done.model.requires_grad_(False)
     banks = model_banks(done.model, before.dataset, before.split, device=before.device)
     ground = Ground(

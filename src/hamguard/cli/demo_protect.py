@@ -44,9 +44,15 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     flags = {"data.source": "digits", "seed": seed, "settings.eps": EPS}
     with Bar("learning to protect") as bar:
         card = train_protector(
-            build_protector_request(flags, GAME), [], dataset, split, out / "protector", device=ground.device,
-            restart=True, progress=bar,
-        ).card  # fmt: skip
+            build_protector_request(flags, GAME),
+            [],
+            dataset,
+            split,
+            out / "protector",
+            device=ground.device,
+            restart=True,
+            progress=bar,
+        ).card
     net = load_protector(out / "protector")[0]
     ask = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
     place, rows = Path(ground.name), []
@@ -84,14 +90,22 @@ def verify_digits(out: Path, ground: Ground) -> list[Row]:
     with Bar("verifying") as bar:
         measured = measure_effect(
             pairing, [matcher], views=["jpeg:85"], seed=seed, device=ground.device, progress=bar.count
-        )  # fmt: skip
+        )
     lines = summary_lines(measured, TOP, seed)
     rows = effect_rows(measured, lines, told, dataset="digits as files", top=TOP, seed=seed)
     words = plain_words(measured, lines, told, top=TOP, seed=seed)
     write_effect(
-        out / "effect", measured, told, lines, rows, words,
-        subject="photos against protected", top=TOP, cards=12, seed=seed,
-    )  # fmt: skip
+        out / "effect",
+        measured,
+        told,
+        lines,
+        rows,
+        words,
+        subject="photos against protected",
+        top=TOP,
+        cards=12,
+        seed=seed,
+    )
     draw_effect(out / "effect.png", measured, seed)
     say(f"7. verify: {len(measured.pairs)} pairs of files -> {out / 'effect' / 'report.html'}, {out / 'effect.png'}")
     return rows
@@ -117,9 +131,17 @@ def _protect(out: Path, side: int, seed: int) -> None:
     shutil.rmtree(out / "protected", ignore_errors=True)
     net, card = load_protector(out / "protector")
     settings = Settings(
-        protector=Named(name="protector", hash=net.digest), surrogate=card.surrogates, eps=EPS, format="png",
-        quality=100, metadata="strip", scale="auto", refine=0, matchers=[], seed=seed,
-    )  # fmt: skip
+        protector=Named(name="protector", hash=net.digest),
+        surrogate=card.surrogates,
+        eps=EPS,
+        format="png",
+        quality=100,
+        metadata="strip",
+        scale="auto",
+        refine=0,
+        matchers=[],
+        seed=seed,
+    )
     names = copy_names([path.name for path in sorted((out / "photos").iterdir())], "png")
     FolderRun(
         out / "photos", out / "protected", names, net, side, Manifest(out / "protected", settings, restart=False)

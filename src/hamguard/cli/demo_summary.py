@@ -81,9 +81,11 @@ class _Found:
         def fits(row: Row) -> bool:
             facts = row.attack or {}
             return (
-                facts.get("method") == method and bool(row.defense) is defended and row.task == "query->database"
+                facts.get("method") == method
+                and bool(row.defense) is defended
+                and row.task == "query->database"
                 and (not guide or facts.get("guide") == guide)
-            )  # fmt: skip
+            )
 
         return self.of("t-map" if method == "dhta" else "map", fits)
 

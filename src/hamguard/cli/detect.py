@@ -96,9 +96,7 @@ def detect(
         banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
     ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
     with Stages() as stages:
-        done = measure_detection(
-            ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages
-        )  # fmt: skip
+        done = measure_detection(ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages)
     if out is not None:
         done.detector.save(out / "detector.json")
         write_rows(out / "rows.jsonl", done.rows)

@@ -57,10 +57,18 @@ def encode(
         with Bar(f"encoding {role}") as bar:
             bank = run(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
         bank.save(out / f"{role}.npz")
-        facts.append({
-            "file": str(out / f"{role}.npz"), "role": role, "count": len(bank), "bits": bank.bits,
-            "bytes": bank.packed.nbytes, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash,
-        })  # fmt: skip
+        facts.append(
+            {
+                "file": str(out / f"{role}.npz"),
+                "role": role,
+                "count": len(bank),
+                "bits": bank.bits,
+                "bytes": bank.packed.nbytes,
+                "digest": bank.digest,
+                "model": bank.model_hash,
+                "split": bank.split_hash,
+            }
+        )
     write_origin(out, model, card, data, data_root, protocol, everything=False)
     say_notes(loaded)
     if as_json:

@@ -110,17 +110,36 @@ def evaluate(
         from hamguard.cli.evaluate_study import evaluate_recipe
 
         others = {
-            "--query-codes": query_codes, "--database-codes": database_codes, "--data": data, "--protocol": protocol,
-            "--queries": queries, "--metric": metric, "--learned": learned, "--view": view, "--sheet": sheet,
-            "--curves": curves, "--exclude-self": exclude_self or None,
-        }  # fmt: skip
+            "--query-codes": query_codes,
+            "--database-codes": database_codes,
+            "--data": data,
+            "--protocol": protocol,
+            "--queries": queries,
+            "--metric": metric,
+            "--learned": learned,
+            "--view": view,
+            "--sheet": sheet,
+            "--curves": curves,
+            "--exclude-self": exclude_self or None,
+        }
         refused = [name for name, value in others.items() if value is not None]
-        usual = {"--ties": (ties, "expected"), "--norm": (norm, "relevant"), "--empty": (empty, "zero"),
-                 "--batch-size": (batch_size, 256), "--seed": (seed, 0)}  # fmt: skip
+        usual = {
+            "--ties": (ties, "expected"),
+            "--norm": (norm, "relevant"),
+            "--empty": (empty, "zero"),
+            "--batch-size": (batch_size, 256),
+            "--seed": (seed, 0),
+        }
         evaluate_recipe(
-            Path(model), out, cells=cells, data_root=data_root, workers=workers, device=device, as_json=as_json,
+            Path(model),
+            out,
+            cells=cells,
+            data_root=data_root,
+            workers=workers,
+            device=device,
+            as_json=as_json,
             refused=[*refused, *(name for name, (given, default) in usual.items() if given != default)],
-        )  # fmt: skip
+        )
         return
     if workers or cells:
         raise RequestError(f"{'--workers' if workers else '--cells'} goes with a recipe")
@@ -174,9 +193,18 @@ def evaluate(
             from hamguard.cli.copies import evaluate_copies
 
             rows, database = evaluate_copies(
-                model, loaded, card, dataset, split, view,
-                queries=queries, batch_size=batch_size, seed=seed, device=chosen, sheet=sheet,
-            )  # fmt: skip
+                model,
+                loaded,
+                card,
+                dataset,
+                split,
+                view,
+                queries=queries,
+                batch_size=batch_size,
+                seed=seed,
+                device=chosen,
+                sheet=sheet,
+            )
             query = database
         elif has_texts(model) and dataset.texts is not None:
             from hamguard.cli.evaluate_cross import evaluate_cross
@@ -186,9 +214,18 @@ def evaluate(
                     f"{model} has no learned codes; only ADSH learns codes of its training pictures directly"
                 )
             evaluate_cross(
-                model, dataset, split, metrics=metrics, convention=convention, queries=queries, seed=seed, device=chosen,
-                out=out, curves=curves, as_json=as_json,
-            )  # fmt: skip
+                model,
+                dataset,
+                split,
+                metrics=metrics,
+                convention=convention,
+                queries=queries,
+                seed=seed,
+                device=chosen,
+                out=out,
+                curves=curves,
+                as_json=as_json,
+            )
             return
         else:
             with Bar("encoding") as bar:
@@ -197,9 +234,17 @@ def evaluate(
                 )
             query, database = banks
             rows = model_rows(
-                model, loaded, card, dataset, split, banks,
-                metrics=metrics, convention=convention, seed=seed, learned=learned,
-            )  # fmt: skip
+                model,
+                loaded,
+                card,
+                dataset,
+                split,
+                banks,
+                metrics=metrics,
+                convention=convention,
+                seed=seed,
+                learned=learned,
+            )
     if out:
         write_rows(out, rows)
     if curves:
@@ -209,9 +254,12 @@ def evaluate(
         name = str(model or "foreign codes")
         found = measure_curves(query, database, name=name, seed=seed, own=own)
         draw_curves(
-            found.precision_recall, found.precision_at, curves,
-            within_radius=found.within_radius, title=rows[0].dataset or name,
-        )  # fmt: skip
+            found.precision_recall,
+            found.precision_at,
+            curves,
+            within_radius=found.within_radius,
+            title=rows[0].dataset or name,
+        )
     title = rows[0].dataset or "foreign codes"
     detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
     print_rows(rows, f"{title}: {detail}", as_json=as_json)

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 
 
 def evaluate_cross(
-    model: str, dataset: Dataset, split: Split, *, metrics: Sequence[str], convention: Convention, queries: int | None,
-    seed: int, device: torch.device, out: Path | None, curves: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    model: str,
+    dataset: Dataset,
+    split: Split,
+    *,
+    metrics: Sequence[str],
+    convention: Convention,
+    queries: int | None,
+    seed: int,
+    device: torch.device,
+    out: Path | None,
+    curves: Path | None,
+    as_json: bool,
+) -> None:
     """Score images that ask for texts, texts that ask for images, and both within their own modality.
 
     Raises:
@@ -33,7 +43,7 @@ def evaluate_cross(
     with Bar("encoding") as bar:
         ground = open_ground(
             model, loaded, card, dataset, split, queries=queries, seed=seed, device=device, progress=bar
-        )  # fmt: skip
+        )
     rows = cross_rows(ground, metrics=metrics, convention=convention)
     if out:
         write_rows(out, rows)

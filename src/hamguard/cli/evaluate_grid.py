@@ -143,17 +143,23 @@ def print_grid(found: GridResult) -> None:
     for row in found.rows:
         if row.task and row.task[:3] in ("C->", "A->") and row.attack and row.metric == "map":
             key = (
-                f"{row.attack['method']} {row.attack.get('eps', 0):.3g}", row.method or "", str(row.bits), row.train or "",
+                f"{row.attack['method']} {row.attack.get('eps', 0):.3g}",
+                row.method or "",
+                str(row.bits),
+                row.train or "",
                 str(row.seed),
-            )  # fmt: skip
+            )
             searches.setdefault(key, {})[row.task] = row
     if searches:
         tasks = list(dict.fromkeys(task for rows in searches.values() for task in rows))
         print_table(
             "MAP of four searches, query->database, C clean, A protected",
             ("protection", "method", "bits", "trained on", "seed", *tasks),
-            [(*key, *(_figure(rows[task]) if task in rows else "" for task in tasks)) for key, rows in searches.items()],
-        )  # fmt: skip
+            [
+                (*key, *(_figure(rows[task]) if task in rows else "" for task in tasks))
+                for key, rows in searches.items()
+            ],
+        )
     gaps = [row for row in found.rows if (row.metric or "").endswith("-difference") and row.attack]
     if gaps:
         print_table(
@@ -183,6 +189,10 @@ def _gap(row: Row) -> tuple[str, ...]:
     eps = "soft" if threat.get("eps") is None else f"{threat['eps']:.3g}"
     sure = "yes" if low > 0 or high < 0 else "no"
     return (
-        row.model or "", str(attack.get("method")), eps, str(attack.get("versus")),
-        f"{row.value or 0:+.3f} [{low:+.3f}, {high:+.3f}]", sure,
-    )  # fmt: skip
+        row.model or "",
+        str(attack.get("method")),
+        eps,
+        str(attack.get("versus")),
+        f"{row.value or 0:+.3f} [{low:+.3f}, {high:+.3f}]",
+        sure,
+    )

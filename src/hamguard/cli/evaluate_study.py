@@ -19,9 +19,16 @@ KINDS = ("grid", "cross-modal")
 
 
 def evaluate_recipe(
-    path: Path, out: Path | None, *, cells: Path | None, data_root: Path | None, workers: int, device: str, as_json: bool,
+    path: Path,
+    out: Path | None,
+    *,
+    cells: Path | None,
+    data_root: Path | None,
+    workers: int,
+    device: str,
+    as_json: bool,
     refused: Sequence[str],
-) -> None:  # fmt: skip
+) -> None:
     """Run the study or the grid of a recipe; arguments are those of `hamguard evaluate`.
 
     Raises:

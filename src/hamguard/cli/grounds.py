@@ -71,8 +71,15 @@ def open_grounds(names: Sequence[str], asked: Asked) -> list[Ground]:
             banks = model_banks(model, dataset, split, queries=asked.queries, device=device, progress=bar)
         grounds.append(
             Ground(
-                name, model, card, dataset, split, *banks,
-                seed=asked.seed, batch_size=asked.batch_size, device=device,
+                name,
+                model,
+                card,
+                dataset,
+                split,
+                *banks,
+                seed=asked.seed,
+                batch_size=asked.batch_size,
+                device=device,
             )
-        )  # fmt: skip
+        )
     return grounds

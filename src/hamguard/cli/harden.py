@@ -133,16 +133,37 @@ def harden(
 
         others = {"--threat": threat != "linf", "--budget": budget, "--preset": preset != "default"}
         harden_cross(
-            model, out, method=method, eps=eps, epochs=epochs, batch_size=batch_size, sets=sets or [], data=data,
-            data_root=data_root, protocol=protocol, queries=queries, steps=steps, measure=measure, out_rows=out_rows, seed=seed,
-            device=device, restart=restart, as_json=as_json, refused=[name for name, value in others.items() if value],
-        )  # fmt: skip
+            model,
+            out,
+            method=method,
+            eps=eps,
+            epochs=epochs,
+            batch_size=batch_size,
+            sets=sets or [],
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            queries=queries,
+            steps=steps,
+            measure=measure,
+            out_rows=out_rows,
+            seed=seed,
+            device=device,
+            restart=restart,
+            as_json=as_json,
+            refused=[name for name, value in others.items() if value],
+        )
         return
 
     flags: dict[str, Any] = {
-        "method": method, "seed": seed, "eps": parse_eps(eps), "norm": threat, "preset": preset, "training.epochs": epochs,
+        "method": method,
+        "seed": seed,
+        "eps": parse_eps(eps),
+        "norm": threat,
+        "preset": preset,
+        "training.epochs": epochs,
         "training.batch_size": batch_size,
-    }  # fmt: skip
+    }
     build_harden_request({**flags, "data.source": data or ""}, sets or [])  # a wrong word costs no work
     card = read_card(model)
     require_source(data, card)
@@ -176,9 +197,16 @@ def harden(
 
 
 def _open(
-    flags: dict[str, Any], sets: Sequence[str], model: Path, card: Card, data: str | None, data_root: Path | None,
-    protocol: str | None, budget: float | None, epochs: int | None,
-) -> tuple[HardenRequest, Dataset, Split]:  # fmt: skip
+    flags: dict[str, Any],
+    sets: Sequence[str],
+    model: Path,
+    card: Card,
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    budget: float | None,
+    epochs: int | None,
+) -> tuple[HardenRequest, Dataset, Split]:
     """The request with its data, and the data."""
     from hamguard.cli.source import absolute_source, open_for_model
     from hamguard.defenses.request import build_harden_request, epochs_of_budget
@@ -188,10 +216,12 @@ def _open(
     same = data is None or absolute_source(data) == absolute_source(named)
     own = card.data if same else {}
     flags = flags | {
-        "data.source": data or named, "data.protocol": protocol or own.get("protocol"),
-        "data.split_seed": own.get("split_seed"), "data.size": own.get("size"),
+        "data.source": data or named,
+        "data.protocol": protocol or own.get("protocol"),
+        "data.split_seed": own.get("split_seed"),
+        "data.size": own.get("size"),
         "data.drop_duplicates": own.get("drop_duplicates"),
-    }  # fmt: skip
+    }
     if budget is not None:
         normal = card.recipe.get("epochs") if not card.defense else None
         flags["training.epochs"] = epochs_of_budget(budget, build_harden_request(flags, sets), normal)
@@ -201,9 +231,15 @@ def _open(
 
 
 def _ground(
-    name: str, model: Any, card: Card | None, dataset: Dataset, split: Split, queries: int | None, seed: int,
+    name: str,
+    model: Any,
+    card: Card | None,
+    dataset: Dataset,
+    split: Split,
+    queries: int | None,
+    seed: int,
     device: torch.device,
-) -> Ground:  # fmt: skip
+) -> Ground:
     from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.search.model_rows import model_banks
 
@@ -235,9 +271,15 @@ def _checked(grounds: Sequence[Ground], plan: ComparePlan, sample: int) -> Sane:
 
 
 def _report(
-    done: Hardened, request: HardenRequest, rows: tuple[list[Row], list[Row]], sane: Sane | None, out: Path, count: int,
-    *, as_json: bool,
-) -> None:  # fmt: skip
+    done: Hardened,
+    request: HardenRequest,
+    rows: tuple[list[Row], list[Row]],
+    sane: Sane | None,
+    out: Path,
+    count: int,
+    *,
+    as_json: bool,
+) -> None:
     from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.sanity import print_sanity
     from hamguard.core.rows import eps_text
@@ -292,19 +334,22 @@ def _print_methods(*, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "method": kind.name, "title": kind.title, "needs_labels": kind.needs_labels,
+                "method": kind.name,
+                "title": kind.title,
+                "needs_labels": kind.needs_labels,
                 "settings": {
                     key: {"default": field.default, "description": field.description}
                     for key, field in kind.settings_type.model_fields.items()
                 },
             }
             for kind in kinds
-        )  # fmt: skip
+        )
         return
     print_table(
-        "", ("method", "labels", "settings", "what it is"),
+        "",
+        ("method", "labels", "settings", "what it is"),
         [
             (kind.name, "yes" if kind.needs_labels else "no", ", ".join(kind.settings_type.model_fields), kind.title)
             for kind in kinds
         ],
-    )  # fmt: skip
+    )

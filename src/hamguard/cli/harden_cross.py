@@ -19,10 +19,27 @@ if TYPE_CHECKING:
 
 
 def harden_cross(
-    model: Path, out: Path, *, method: str, eps: str, epochs: int | None, batch_size: int | None, sets: Sequence[str],
-    data: str | None, data_root: Path | None, protocol: str | None, queries: int | None, steps: int, measure: bool,
-    out_rows: Path | None, seed: int, device: str, restart: bool, as_json: bool, refused: Sequence[str],
-) -> None:  # fmt: skip
+    model: Path,
+    out: Path,
+    *,
+    method: str,
+    eps: str,
+    epochs: int | None,
+    batch_size: int | None,
+    sets: Sequence[str],
+    data: str | None,
+    data_root: Path | None,
+    protocol: str | None,
+    queries: int | None,
+    steps: int,
+    measure: bool,
+    out_rows: Path | None,
+    seed: int,
+    device: str,
+    restart: bool,
+    as_json: bool,
+    refused: Sequence[str],
+) -> None:
     """Harden and measure; arguments are those of `hamguard harden`.
 
     Raises:
@@ -46,10 +63,17 @@ def harden_cross(
     named = str(card.data.get("source") or "")
     own = card.data if data is None or absolute_source(data) == absolute_source(named) else {}
     flags = {
-        "method": method, "seed": seed, "eps": parse_eps(eps), "training.epochs": epochs, "training.batch_size": batch_size,
-        "data.source": data or named, "data.protocol": protocol or own.get("protocol"), "data.size": own.get("size"),
-        "data.split_seed": own.get("split_seed"), "data.drop_duplicates": own.get("drop_duplicates"),
-    }  # fmt: skip
+        "method": method,
+        "seed": seed,
+        "eps": parse_eps(eps),
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "data.source": data or named,
+        "data.protocol": protocol or own.get("protocol"),
+        "data.size": own.get("size"),
+        "data.split_seed": own.get("split_seed"),
+        "data.drop_duplicates": own.get("drop_duplicates"),
+    }
     request = build_cross_harden(flags, list(sets))
     dataset, split = open_for_model(card, load_cross(model)[0].image, data, data_root, protocol)
     chosen = choose_device(device)
@@ -82,9 +106,16 @@ def harden_cross(
 
 
 def _measured(
-    name: str, dataset: Dataset, split: Split, eps: float, text_eps: float, queries: int | None, steps: int, seed: int,
+    name: str,
+    dataset: Dataset,
+    split: Split,
+    eps: float,
+    text_eps: float,
+    queries: int | None,
+    steps: int,
+    seed: int,
     device: torch.device,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Clean and attacked searches across modalities; each attack knows the model that it attacks."""
     from hamguard.attacks.methods.cmla import cmla, cmla_text
     from hamguard.attacks.threat import Linf
@@ -122,5 +153,8 @@ def _print(rows: Sequence[Row], before: str, after: str, steps: int) -> None:
             a, b = value(before, task, intra), value(after, task, intra)
             lines.append((f"{task}, {what}", f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"))
     count = max(row.n or 0 for row in rows)
-    print_table(f"MAP before and after ({count:,} queries, {steps} gradients, database encoded again)",
-                ("", "before", "after", "change"), lines)  # fmt: skip
+    print_table(
+        f"MAP before and after ({count:,} queries, {steps} gradients, database encoded again)",
+        ("", "before", "after", "change"),
+        lines,
+    )

@@ -62,9 +62,15 @@ def read_origin(folder: Path) -> dict[str, Any]:
 
 
 def write_origin(
-    folder: Path, model: str, card: Card | None, data: str | None, root: Path | None, protocol: str | None,
-    everything: bool, modality: str = "image",
-) -> None:  # fmt: skip
+    folder: Path,
+    model: str,
+    card: Card | None,
+    data: str | None,
+    root: Path | None,
+    protocol: str | None,
+    everything: bool,
+    modality: str = "image",
+) -> None:
     """Write down where the codes of a folder came from, so that `search` finds model and pictures by itself."""
     from hamguard.models.shipped import is_shipped
 

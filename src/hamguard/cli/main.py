@@ -44,16 +44,24 @@ from hamguard.core.shown import shown
 
 VERBS: dict[str, dict[str, Any]] = {
     "Learn and search": {
-        "demo": demo.demo, "data": data.app, "train": train.train, "encode": encode.encode, "index": index.app,
-        "search": search.search, "evaluate": evaluate.evaluate,
+        "demo": demo.demo,
+        "data": data.app,
+        "train": train.train,
+        "encode": encode.encode,
+        "index": index.app,
+        "search": search.search,
+        "evaluate": evaluate.evaluate,
     },
     "Attack": {"attack": attack.attack, "transfer": transfer.transfer},
     "Defend": {"harden": harden.harden, "sanity": sanity.sanity, "purify": purify.purify, "detect": detect.detect},
     "Protect": {"protect": protect.protect, "verify": verify.verify, "privacy": privacy.privacy},
     "Measure and report": {
-        "audit": audit.audit, "measure": measure.measure, "report": report.report, "reproduce": reproduce.reproduce,
+        "audit": audit.audit,
+        "measure": measure.measure,
+        "report": report.report,
+        "reproduce": reproduce.reproduce,
     },
-}  # fmt: skip
+}
 """The verbs by what they are for, each in the order in which the work is done; `--help` shows them so."""
 
 

@@ -135,8 +135,9 @@ def list_measures(*, as_json: bool) -> None:
     facts, default = [MEASURES[name] for name in measure_names()], default_measures(labeled=True)
     if as_json:
         print_json(
-            {"measure": one.name, "title": one.title, "labels": one.labeled, "default": one.name in default} for one in facts
-        )  # fmt: skip
+            {"measure": one.name, "title": one.title, "labels": one.labeled, "default": one.name in default}
+            for one in facts
+        )
         return
     lines = [
         (one.name, "yes" if one.name in default else "by name", "yes" if one.labeled else "no", one.title)

@@ -132,9 +132,11 @@ def privacy(
         raise RequestError(f"{out} is a file; --out must be a folder")
     with Bar("reading pictures") as bar:
         dataset, split = open_source(
-            str(source), root=data_root, protocol=protocol or (facts.get("protocol") if data is None else None),
+            str(source),
+            root=data_root,
+            protocol=protocol or (facts.get("protocol") if data is None else None),
             progress=bar.count,
-        )  # fmt: skip
+        )
     radius = parse_eps(adversarial_eps) if adversarial_eps else None
     cells: list[Cell] = []
     for protection, _ in found:
@@ -151,7 +153,7 @@ def privacy(
                     with Bar(f"{ask.method} {ask.model.bits} bits, trained on {party.trained_on}") as bar:
                         rows = run_cell(
                             sides, party, out, seed=seed, device=chosen, keep_models=keep_models, progress=bar
-                        )  # fmt: skip
+                        )
                     cells.append(Cell(protection, party.trained_on, share, number, rows))
     if plot:
         _draw(plot, cells, dataset.title)
@@ -184,14 +186,22 @@ def _print(cells: Sequence[Cell], title: str) -> None:
     lines = []
     for cell in cells:
         first, values = cell.rows[0], [cell.value(task) for task in columns]
-        lines.append((
-            _title(cell.protection), str(first.method), str(first.backbone), str(first.bits), str(cell.seed), cell.trained_on,
-            *("" if value is None else f"{value:.4f}" for value in values),
-        ))  # fmt: skip
+        lines.append(
+            (
+                _title(cell.protection),
+                str(first.method),
+                str(first.backbone),
+                str(first.bits),
+                str(cell.seed),
+                cell.trained_on,
+                *("" if value is None else f"{value:.4f}" for value in values),
+            )
+        )
     print_table(
         f"MAP of {title}; query->database, C clean, A protected",
-        ("protection", "method", "network", "bits", "seed", "trained on", *columns), lines,
-    )  # fmt: skip
+        ("protection", "method", "network", "bits", "seed", "trained on", *columns),
+        lines,
+    )
     for note in dict.fromkeys(note for cell in cells for row in cell.rows for note in row.notes):
         tell(f"Note: {note}")
     if "C->learned" in columns:
@@ -263,9 +273,14 @@ def _protection(
 
 
 def _requests(
-    source: str, protocol: str | None, methods: Sequence[str], bits: Sequence[int], backbones: Sequence[str | None],
-    augment: str | None, sets: Sequence[str],
-) -> list[TrainRequest]:  # fmt: skip
+    source: str,
+    protocol: str | None,
+    methods: Sequence[str],
+    bits: Sequence[int],
+    backbones: Sequence[str | None],
+    augment: str | None,
+    sets: Sequence[str],
+) -> list[TrainRequest]:
     from hamguard.training.request import build_request
 
     found = []
@@ -273,8 +288,12 @@ def _requests(
         for backbone in backbones:
             for length in bits:
                 flags = {
-                    "method": method, "data.source": source, "data.protocol": protocol, "model.bits": length,
-                    "model.backbone": backbone, "training.augment": augment,
-                }  # fmt: skip
+                    "method": method,
+                    "data.source": source,
+                    "data.protocol": protocol,
+                    "model.bits": length,
+                    "model.backbone": backbone,
+                    "training.augment": augment,
+                }
                 found.append(build_request({}, flags, sets))
     return found

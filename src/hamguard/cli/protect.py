@@ -128,10 +128,16 @@ def protect(
     place = Path(protector)
     settings = Settings(
         protector=Named(name=place.resolve().name if place.exists() else protector, hash=net.digest),
-        surrogate=card.surrogates, eps=ball.eps, format=form, quality=100 if form == "png" else quality or QUALITY,
-        metadata=metadata, scale=scale, refine=refine,
-        matchers=[Named(name=one.name, hash=one.hash) for one in models], seed=seed,
-    )  # fmt: skip
+        surrogate=card.surrogates,
+        eps=ball.eps,
+        format=form,
+        quality=100 if form == "png" else quality or QUALITY,
+        metadata=metadata,
+        scale=scale,
+        refine=refine,
+        matchers=[Named(name=one.name, hash=one.hash) for one in models],
+        seed=seed,
+    )
     manifest = Manifest(None if single else home, settings, restart=restart and not single)
     check_free(home, names.values(), manifest.owns)
     for place in sorted({(home / name).parent for name in names.values()}):
@@ -146,10 +152,12 @@ def protect(
     entries = manifest.summary(list(names))
     fresh = sum(entry.status == "done" and before.get(entry.file) is not entry for entry in entries)
     facts = {
-        **summary(entries, fresh, seconds), "peak_bytes": peak_memory(),
+        **summary(entries, fresh, seconds),
+        "peak_bytes": peak_memory(),
         "left_out": dict(sorted(Counter(one.kind for one in left).items())),
-        "made_again": sorted(manifest.changed), "untrusted": manifest.untrusted,
-    }  # fmt: skip
+        "made_again": sorted(manifest.changed),
+        "untrusted": manifest.untrusted,
+    }
     if as_json:
         print_json([entry.model_dump() for entry in entries])
         print_json([{"summary": facts, "settings": manifest.settings.model_dump()}])
@@ -231,11 +239,18 @@ def summary(entries: list[Entry], fresh: int, seconds: float) -> dict[str, Any]:
     done = [entry for entry in entries if entry.status == "done"]
     alike = [entry.ssim for entry in done if entry.ssim is not None]
     return {
-        "pictures": len(entries), "done": len(done), "skipped": len(entries) - len(done), "fresh": fresh,
-        "change": max((entry.change for entry in done), default=None), "rmse": mean([entry.rmse for entry in done]),
-        "psnr": mean([entry.psnr for entry in done if entry.psnr is not None]), "ssim": mean(alike),
-        "ssim_pictures": len(alike), "seconds": round(seconds, 3), "per_second": fresh / seconds if seconds else None,
-    }  # fmt: skip
+        "pictures": len(entries),
+        "done": len(done),
+        "skipped": len(entries) - len(done),
+        "fresh": fresh,
+        "change": max((entry.change for entry in done), default=None),
+        "rmse": mean([entry.rmse for entry in done]),
+        "psnr": mean([entry.psnr for entry in done if entry.psnr is not None]),
+        "ssim": mean(alike),
+        "ssim_pictures": len(alike),
+        "seconds": round(seconds, 3),
+        "per_second": fresh / seconds if seconds else None,
+    }
 
 
 def report(facts: dict[str, Any], settings: Settings, source: Path, out: Path, *, resumed: bool) -> None:

@@ -98,7 +98,7 @@ def purify(
     with Stages() as stages:
         lines = measure_purifiers(
             ground, chains, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages
-        )  # fmt: skip
+        )
     if out:
         write_rows(out, _rows(lines))
     _report(lines, plan, model, as_json=as_json)
@@ -128,15 +128,26 @@ def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) ->
     form = ".4f" if lines[0].metric == "map" else ".1f"
     print_table(
         f"{name} ({last.dataset}, {max(row.n or 0 for row in rows):,} queries): {method}, {size}, {plan.steps} steps, {score}",
-        ("purifier", "clean MAP", "attack on the plain model", "attack through the purifier", "worse of both", "seconds"),
+        (
+            "purifier",
+            "clean MAP",
+            "attack on the plain model",
+            "attack through the purifier",
+            "worse of both",
+            "seconds",
+        ),
         [
             (
-                line.purifier, "" if line.clean is None else f"{line.clean:.4f}",
-                format(line.unaware, form), format(line.adaptive, form), format(line.worst, form), f"{line.seconds:,.1f}",
+                line.purifier,
+                "" if line.clean is None else f"{line.clean:.4f}",
+                format(line.unaware, form),
+                format(line.adaptive, form),
+                format(line.worst, form),
+                f"{line.seconds:,.1f}",
             )
             for line in lines
         ],
-    )  # fmt: skip
+    )
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         tell(f"Note: {note}")
     tell(

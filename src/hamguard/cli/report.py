@@ -53,9 +53,14 @@ def report(
     files = export_tables(made, tables) if tables is not None else []
     if as_json:
         facts = {
-            "out": str(out), "title": made.title, "rows": len(collected.entries), "duplicates": collected.duplicates,
-            "sentences": list(made.sentences), "remarks": list(made.remarks), "tables": [str(file) for file in files],
-        }  # fmt: skip
+            "out": str(out),
+            "title": made.title,
+            "rows": len(collected.entries),
+            "duplicates": collected.duplicates,
+            "sentences": list(made.sentences),
+            "remarks": list(made.remarks),
+            "tables": [str(file) for file in files],
+        }
         print_json([facts])
         return
     for sentence in made.sentences:

@@ -166,10 +166,16 @@ def _values(judged: Comparison) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for line in judged.lines:
         row = line.ours
-        found.append({
-            "setting": line.setting, "published": line.published, "ours": row.value if row else None,
-            "difference": line.difference, "ci95": row.ci95 if row else None, "n": row.n if row else None,
-        })  # fmt: skip
+        found.append(
+            {
+                "setting": line.setting,
+                "published": line.published,
+                "ours": row.value if row else None,
+                "difference": line.difference,
+                "ci95": row.ci95 if row else None,
+                "n": row.n if row else None,
+            }
+        )
     found += [{"claim": one.claim, "verdict": one.verdict, "figures": one.figures} for one in judged.relations]
     return found
 

@@ -82,9 +82,7 @@ def sanity(
     from hamguard.cli.audit import Stages
 
     with Stages() as stages:
-        done = run_sanity(
-            ground, plan, start=before, work=cache_folder() / "audits", told=stages.told, progress=stages
-        )  # fmt: skip
+        done = run_sanity(ground, plan, start=before, work=cache_folder() / "audits", told=stages.told, progress=stages)
     if out:
         write_rows(out, done.rows)
     print_sanity(done, as_json=as_json)

@@ -161,9 +161,15 @@ def search(
     for query, listed in zip(asked, answers, strict=True):
         if as_json:
             print_json(
-                {"query": query, "rank": r, "id": i, "distance": d, **({"text": said.get(i)} if said is not None else {})}
+                {
+                    "query": query,
+                    "rank": r,
+                    "id": i,
+                    "distance": d,
+                    **({"text": said.get(i)} if said is not None else {}),
+                }
                 for r, (i, d) in enumerate(listed, 1)
-            )  # fmt: skip
+            )
             continue
         heads = ("rank", "id", "distance") if said is None else ("rank", "id", "distance", "text")
         lines = [
@@ -230,9 +236,15 @@ def _query_row(text: str, split: Split) -> int:
 
 
 def _draw(
-    path: Path, names: list[str], pictures: list[Array | None], rows: list[int | None],
-    answers: list[list[tuple[str, int]]], dataset: Dataset, bits: int, index: Path,
-) -> None:  # fmt: skip
+    path: Path,
+    names: list[str],
+    pictures: list[Array | None],
+    rows: list[int | None],
+    answers: list[list[tuple[str, int]]],
+    dataset: Dataset,
+    bits: int,
+    index: Path,
+) -> None:
     from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.report.sheets import Found, SheetRow, draw_sheet
 
@@ -250,6 +262,8 @@ def _draw(
         lines.append(SheetRow(Found(picture, "query", caption), found))
     kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
     draw_sheet(
-        lines, path, title=f"{dataset.title}: nearest by Hamming distance, {bits} bits",
+        lines,
+        path,
+        title=f"{dataset.title}: nearest by Hamming distance, {bits} bits",
         footer=f"{kind}; green frame and tick: shares a label with the query; gray: unknown",
-    )  # fmt: skip
+    )

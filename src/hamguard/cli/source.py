@@ -84,9 +84,14 @@ def open_for_model(
     def open_at(size: int | None) -> tuple[Dataset, Split]:
         with Bar("reading pictures") as bar:
             return open_source(
-                source, root=root, seed=int(own.get("split_seed") or 0), protocol=protocol or own.get("protocol"),
-                drop_duplicates=bool(own.get("drop_duplicates", False)), size=size, progress=bar.count,
-            )  # fmt: skip
+                source,
+                root=root,
+                seed=int(own.get("split_seed") or 0),
+                protocol=protocol or own.get("protocol"),
+                drop_duplicates=bool(own.get("drop_duplicates", False)),
+                size=size,
+                progress=bar.count,
+            )
 
     dataset, split = open_at(own.get("size"))
     height, width = model.size

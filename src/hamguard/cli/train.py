@@ -94,14 +94,28 @@ def train(
         from hamguard.cli.train_generator import train_generator
 
         others = {
-            "RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits,
+            "RECIPE": recipe,
+            "--backbone": backbone,
+            "--weights": weights,
+            "--bits": bits,
             "--drop-duplicates": drop_duplicates or None,
-        }  # fmt: skip
+        }
         train_generator(
-            victim, out, data=data, data_root=data_root, protocol=protocol, preset=preset, epochs=epochs,
-            batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
+            victim,
+            out,
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            preset=preset,
+            epochs=epochs,
+            batch_size=batch_size,
+            sets=sets or [],
+            seed=seed,
+            restart=restart,
+            device=device,
+            as_json=as_json,
             refused=[name for name, value in others.items() if value is not None],
-        )  # fmt: skip
+        )
         return
     if victim is not None:
         raise RequestError("--victim belongs to --method prosgan")
@@ -110,11 +124,23 @@ def train(
 
         others = {"RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits}
         train_protector(
-            surrogate or [], eps, out, data=data, data_root=data_root, protocol=protocol,
-            drop_duplicates=drop_duplicates, preset=preset, epochs=epochs, batch_size=batch_size, sets=sets or [],
-            seed=seed, restart=restart, device=device, as_json=as_json,
+            surrogate or [],
+            eps,
+            out,
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            drop_duplicates=drop_duplicates,
+            preset=preset,
+            epochs=epochs,
+            batch_size=batch_size,
+            sets=sets or [],
+            seed=seed,
+            restart=restart,
+            device=device,
+            as_json=as_json,
             refused=[name for name, value in others.items() if value is not None],
-        )  # fmt: skip
+        )
         return
     if surrogate or eps is not None:
         raise RequestError(f"{'--surrogate' if surrogate else '--eps'} belongs to --method ppl")
@@ -123,31 +149,64 @@ def train(
 
         others = {"RECIPE": recipe, "--backbone": backbone, "--weights": weights, "--bits": bits}
         train_comdefend(
-            out, data=data, data_root=data_root, protocol=protocol, drop_duplicates=drop_duplicates, preset=preset,
-            epochs=epochs, batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device,
-            as_json=as_json, refused=[name for name, value in others.items() if value is not None],
-        )  # fmt: skip
+            out,
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            drop_duplicates=drop_duplicates,
+            preset=preset,
+            epochs=epochs,
+            batch_size=batch_size,
+            sets=sets or [],
+            seed=seed,
+            restart=restart,
+            device=device,
+            as_json=as_json,
+            refused=[name for name, value in others.items() if value is not None],
+        )
         return
     from hamguard.training.request import build_request, read_recipe
 
     named = method or (str(read_recipe(recipe).get("method")) if recipe else None)
     if named in CROSS:
         train_cross(
-            str(named), out, recipe=recipe, data=data, data_root=data_root, protocol=protocol,
-            drop_duplicates=drop_duplicates, preset=preset, backbone=backbone, weights=weights, bits=bits, epochs=epochs,
-            batch_size=batch_size, sets=sets or [], seed=seed, restart=restart, device=device, as_json=as_json,
-        )  # fmt: skip
+            str(named),
+            out,
+            recipe=recipe,
+            data=data,
+            data_root=data_root,
+            protocol=protocol,
+            drop_duplicates=drop_duplicates,
+            preset=preset,
+            backbone=backbone,
+            weights=weights,
+            bits=bits,
+            epochs=epochs,
+            batch_size=batch_size,
+            sets=sets or [],
+            seed=seed,
+            restart=restart,
+            device=device,
+            as_json=as_json,
+        )
         return
     from hamguard.evaluation.search.validation import validation_map
     from hamguard.training.distributed import join_processes, leave_processes
     from hamguard.training.train import train as run
 
     flags = {
-        "method": method, "preset": preset, "seed": seed,
-        "data.source": data, "data.protocol": protocol, "data.drop_duplicates": drop_duplicates or None,
-        "model.backbone": backbone, "model.weights": weights, "model.bits": bits,
-        "training.epochs": epochs, "training.batch_size": batch_size,
-    }  # fmt: skip
+        "method": method,
+        "preset": preset,
+        "seed": seed,
+        "data.source": data,
+        "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None,
+        "model.backbone": backbone,
+        "model.weights": weights,
+        "model.bits": bits,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+    }
     request = build_request(read_recipe(recipe) if recipe else {}, flags, sets or [])
     chosen = choose_device(device)
     process_group = join_processes()
@@ -161,7 +220,7 @@ def train(
             progress = bar if process_group.leads else None
             result = run(
                 request, dataset, split, out, device=chosen, restart=restart, validate=validate, progress=progress
-            )  # fmt: skip
+            )
     except RequestError as error:
         lost = "; ".join(note for note in dataset.notes if "cannot be read" in note)  # often the cause
         if lost:

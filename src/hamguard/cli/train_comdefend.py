@@ -43,9 +43,14 @@ def train_comdefend(
     from hamguard.training.distributed import join_processes
 
     flags = {
-        "preset": preset, "seed": seed, "data.source": data, "data.protocol": protocol,
-        "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
-    }  # fmt: skip
+        "preset": preset,
+        "seed": seed,
+        "data.source": data,
+        "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+    }
     request = build_comdefend_request(flags, sets)
     if join_processes().size > 1:
         raise RequestError("comdefend is trained by one process; leave out torchrun")

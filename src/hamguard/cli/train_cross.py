@@ -44,10 +44,17 @@ def train_cross(
     from hamguard.training.request import read_recipe
 
     flags = {
-        "preset": preset, "seed": seed, "data.source": data, "data.protocol": protocol,
-        "data.drop_duplicates": drop_duplicates or None, "model.backbone": backbone, "model.weights": weights,
-        "model.bits": bits, "training.epochs": epochs, "training.batch_size": batch_size,
-    }  # fmt: skip
+        "preset": preset,
+        "seed": seed,
+        "data.source": data,
+        "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None,
+        "model.backbone": backbone,
+        "model.weights": weights,
+        "model.bits": bits,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+    }
     request = build_cross_request(method, read_recipe(recipe) if recipe else {}, flags, sets)
     if join_processes().size > 1:
         raise RequestError(f"{method} is trained by one process; start it without torchrun")

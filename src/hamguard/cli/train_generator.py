@@ -58,10 +58,12 @@ def train_generator(
     require_source(data, card)
     own = card.data if card and data is None else {}
     flags |= {
-        "data.source": data or str(own["source"]), "data.protocol": protocol or own.get("protocol"),
-        "data.split_seed": own.get("split_seed"), "data.size": own.get("size"),
+        "data.source": data or str(own["source"]),
+        "data.protocol": protocol or own.get("protocol"),
+        "data.split_seed": own.get("split_seed"),
+        "data.size": own.get("size"),
         "data.drop_duplicates": own.get("drop_duplicates"),
-    }  # fmt: skip
+    }
     request = build_generator_request(flags, sets)
     dataset, split = open_for_model(card, model, data, data_root, protocol)
     with Bar(f"training {request.method}") as bar:

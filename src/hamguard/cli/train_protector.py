@@ -47,9 +47,15 @@ def train_protector(
     from hamguard.training.distributed import join_processes
 
     flags = {
-        "preset": preset, "seed": seed, "settings.eps": eps, "data.source": data, "data.protocol": protocol,
-        "data.drop_duplicates": drop_duplicates or None, "training.epochs": epochs, "training.batch_size": batch_size,
-    }  # fmt: skip
+        "preset": preset,
+        "seed": seed,
+        "settings.eps": eps,
+        "data.source": data,
+        "data.protocol": protocol,
+        "data.drop_duplicates": drop_duplicates or None,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+    }
     request = build_protector_request(flags, sets)
     if join_processes().size > 1:
         raise RequestError("a protector is trained by one process; leave out torchrun")
@@ -58,9 +64,14 @@ def train_protector(
     whole = bool(nets) and not request.settings.part  # then pictures have to be as large as the surrogate takes them
     with Bar("reading pictures") as bar:
         dataset, split = open_source(
-            ask.source, root=data_root, seed=ask.split_seed, protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates, size=ask.size or (nets[0][1].size[0] if whole else None), progress=bar.count,
-        )  # fmt: skip
+            ask.source,
+            root=data_root,
+            seed=ask.split_seed,
+            protocol=ask.protocol,
+            drop_duplicates=ask.drop_duplicates,
+            size=ask.size or (nets[0][1].size[0] if whole else None),
+            progress=bar.count,
+        )
     with Bar(f"training {request.method}") as bar:
         result = run(request, nets, dataset, split, out, device=chosen, restart=restart, progress=bar)
     _report(result, out, as_json=as_json)

@@ -42,8 +42,9 @@ def print_transfer(found: Transfer) -> None:
     print_table(
         f"{dataset}, {count:,} queries: {', '.join(heading(found))}\n"
         f"{metric} of pictures made on the model of a line, asked of the model of a column ({best} is better for the attacker)",
-        columns, lines,
-    )  # fmt: skip
+        columns,
+        lines,
+    )
     scores = [[short[name], *_cells(line)] for name, line in zip(matrix.sources, matrix.scores, strict=True)]
     print_table("transfer score: 0 no effect, 1 as good as the attack on the column's model itself", columns, scores)
     for note in dict.fromkeys(note for row in found.rows for note in row.notes):

@@ -100,7 +100,7 @@ def verify(
     with Bar("verifying") as bar:
         measured = measure_effect(
             pairing, tried, views=words, noise=noise, seed=seed, device=chosen, progress=bar.count
-        )  # fmt: skip
+        )
     lines = summary_lines(measured, top, seed)
     rows = effect_rows(measured, lines, protection, dataset=source.name, top=top, seed=seed)
     told = plain_words(measured, lines, protection, top=top, seed=seed)
@@ -122,9 +122,18 @@ def verify(
 
 
 def write_effect(
-    folder: Path, measured: Measured, protection: Protection, lines: list[list[Line]], rows: list[Row], told: list[str],
-    *, subject: str, top: int, cards: int, seed: int,
-) -> None:  # fmt: skip
+    folder: Path,
+    measured: Measured,
+    protection: Protection,
+    lines: list[list[Line]],
+    rows: list[Row],
+    told: list[str],
+    *,
+    subject: str,
+    top: int,
+    cards: int,
+    seed: int,
+) -> None:
     """Write effect.jsonl, summary.json and report.html.
 
     Raises:
@@ -163,11 +172,14 @@ def _report(measured: Measured, lines: list[list[Line]], told: list[str], subjec
     for matcher, table in zip(measured.matchers, lines, strict=True):
         cells = [
             (
-                COPIES.get(line.kind, f"protected, after {line.kind}"), share_text(line.left), share_text(line.missed),
-                f"{line.moved.value:.1f} of {matcher.model.bits}", f"{line.rank:g}",
+                COPIES.get(line.kind, f"protected, after {line.kind}"),
+                share_text(line.left),
+                share_text(line.missed),
+                f"{line.moved.value:.1f} of {matcher.model.bits}",
+                f"{line.rank:g}",
             )
             for line in table
-        ]  # fmt: skip
+        ]
         print_table(f"{matcher.name}: {matcher.seen}", columns, cells)
     for sentence in told:
         tell(sentence)

@@ -22,9 +22,17 @@ def share_text(share: Share) -> str:
 
 
 def effect_page(
-    measured: Measured, protection: Protection, lines: list[list[Line]], told: list[str], objects: list[dict[str, Any]],
-    *, subject: str, top: int, cards: int, seed: int,
-) -> EffectPage:  # fmt: skip
+    measured: Measured,
+    protection: Protection,
+    lines: list[list[Line]],
+    told: list[str],
+    objects: list[dict[str, Any]],
+    *,
+    subject: str,
+    top: int,
+    cards: int,
+    seed: int,
+) -> EffectPage:
     """Everything that stands on the page; the pictures of its cards are decoded once more."""
     from hamguard import __version__
     from hamguard.privacy.effect_card import choose_cards
@@ -98,11 +106,14 @@ def _table(measured: Measured, number: int, table: list[Line], top: int) -> Grid
     )
     lines = [
         (
-            COPIES.get(line.kind, f"protected, after {line.kind}"), _whole(line.left), _whole(line.missed),
-            f"{line.moved.value:.1f}", f"{line.rank:g}",
+            COPIES.get(line.kind, f"protected, after {line.kind}"),
+            _whole(line.left),
+            _whole(line.missed),
+            f"{line.moved.value:.1f}",
+            f"{line.rank:g}",
         )
         for line in table
-    ]  # fmt: skip
+    ]
     strong = [line.kind for line in table].index(SAVED)
     backbone = f", {matcher.card.backbone}" if matcher.card else ""
     return Grid(head, lines, f"{matcher.name}{backbone}", matcher.seen, strong)

@@ -99,9 +99,13 @@ class CodeBank:
             RunError: the file cannot be written.
         """
         arrays = {
-            "packed": self.packed, "bits": np.array(self.bits), "labels": self.labels, "ids": self.ids,
-            "model_hash": np.array(self.model_hash), "split_hash": np.array(self.split_hash),
-        }  # fmt: skip
+            "packed": self.packed,
+            "bits": np.array(self.bits),
+            "labels": self.labels,
+            "ids": self.ids,
+            "model_hash": np.array(self.model_hash),
+            "split_hash": np.array(self.split_hash),
+        }
         write_npz(path, arrays)
 
     @classmethod
@@ -121,9 +125,13 @@ class CodeBank:
         try:
             found = str(arrays.pop(SEAL))
             bank = cls(
-                arrays["packed"], int(arrays["bits"]), arrays["labels"], arrays["ids"],
-                str(arrays["model_hash"]), str(arrays["split_hash"]),
-            )  # fmt: skip
+                arrays["packed"],
+                int(arrays["bits"]),
+                arrays["labels"],
+                arrays["ids"],
+                str(arrays["model_hash"]),
+                str(arrays["split_hash"]),
+            )
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise RequestError(f"{path} is not a readable code bank: {error}") from error
         # banks of 0.1.0 have the hash of codes, labels and ids; later ones that of all arrays
@@ -181,9 +189,7 @@ class PairBank(CodeBank):
     def select(self, index: Array) -> PairBank:
         """The bank restricted to `index` (numbers or a mask)."""
         own = super().select(index)
-        return PairBank(
-            own.packed, own.bits, own.labels, own.ids, own.model_hash, own.split_hash, self.other[index]
-        )  # fmt: skip
+        return PairBank(own.packed, own.bits, own.labels, own.ids, own.model_hash, own.split_hash, self.other[index])
 
     def save(self, path: Path | str) -> None:
         """A file holds the codes of one modality.
@@ -195,9 +201,7 @@ class PairBank(CodeBank):
 
     def swapped(self) -> PairBank:
         """The same pairs seen from the other modality."""
-        return PairBank(
-            self.other, self.bits, self.labels, self.ids, self.model_hash, self.split_hash, self.packed
-        )  # fmt: skip
+        return PairBank(self.other, self.bits, self.labels, self.ids, self.model_hash, self.split_hash, self.packed)
 
 
 def _signed(packed: Bytes, bits: int) -> Tensor:

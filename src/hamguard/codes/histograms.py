@@ -228,9 +228,7 @@ def stable_sums(
                 part: slice, first: int = start, state: Array = state, code: Array = code, label: Array = label
             ) -> None:
                 own = slice(first + part.start, first + part.stop)
-                kernel(
-                    q[own], q_labels[own], code, label, state[part], lanes[own], hits[own], last_rank, last_hit
-                )  # fmt: skip
+                kernel(q[own], q_labels[own], code, label, state[part], lanes[own], hits[own], last_rank, last_hit)
 
             each_share(share, len(state), threads if path == "numba" else 1)
     return ((lanes[:, 0] + lanes[:, 1]) + lanes[:, 2]) + lanes[:, 3], hits

@@ -158,9 +158,16 @@ def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, rel
 
 
 def stable(
-    q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
-    max_rank: int, max_hits: int,
-) -> None:  # fmt: skip
+    q: Array,
+    q_labels: Array,
+    code: Array,
+    label: Array,
+    state: Array,
+    lanes: Floats,
+    hits: Ints,
+    max_rank: int,
+    max_hits: int,
+) -> None:
     """Add the precisions at the hits of one block in place; arguments as in `histograms_numpy.stable`."""
     key = np.empty(STRETCH, dtype=key_type(state.shape[1] - 1))
     shared, found = np.empty(STRETCH, dtype=np.uint64), np.empty(STRETCH + 1, dtype=np.uint64)

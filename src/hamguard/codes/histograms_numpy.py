@@ -66,9 +66,16 @@ def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, rel
 
 
 def stable(
-    q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
-    max_rank: int, max_hits: int,
-) -> None:  # fmt: skip
+    q: Array,
+    q_labels: Array,
+    code: Array,
+    label: Array,
+    state: Array,
+    lanes: Floats,
+    hits: Ints,
+    max_rank: int,
+    max_hits: int,
+) -> None:
     """Add the precisions at the hits of one block to `lanes`, `(Q, 4)`, in database order, in place.
 
     The terms go to the four lanes in turn and the lanes are rotated so that the next term belongs to the first. This

@@ -19,24 +19,35 @@ def reopening(dataset: Dataset, split: Split) -> dict[str, Any]:
     if opened is None or (opened.content, opened.split) != (dataset.digest, split.digest):
         return dict.fromkeys(("source", "protocol", "split_seed", "size", "drop_duplicates"))
     return {
-        "source": opened.source, "protocol": opened.protocol, "split_seed": opened.split_seed, "size": opened.size,
+        "source": opened.source,
+        "protocol": opened.protocol,
+        "split_seed": opened.split_seed,
+        "size": opened.size,
         "drop_duplicates": opened.drop_duplicates,
-    }  # fmt: skip
+    }
 
 
 def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
     """The part `data` of a model's card."""
     again = reopening(dataset, split)
     return {
-        "source": again.pop("source"), "name": dataset.title, **again, "split": split.describe(),
-        "notes": [*dataset.notes, *split.notes], "class_names": list(dataset.class_names),
-    }  # fmt: skip
+        "source": again.pop("source"),
+        "name": dataset.title,
+        **again,
+        "split": split.describe(),
+        "notes": [*dataset.notes, *split.notes],
+        "class_names": list(dataset.class_names),
+    }
 
 
 def training_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
     """The part `data` of the card of a generator, a protector or a purifier, which learn from the training part alone."""
     again = reopening(dataset, split)
     return {
-        "source": again["source"], "name": dataset.title, "protocol": again["protocol"],
-        "split": split.digest, "train": len(split.train), "notes": [*dataset.notes, *split.notes],
-    }  # fmt: skip
+        "source": again["source"],
+        "name": dataset.title,
+        "protocol": again["protocol"],
+        "split": split.digest,
+        "train": len(split.train),
+        "notes": [*dataset.notes, *split.notes],
+    }

@@ -221,9 +221,15 @@ def _check_numbers(labels: Array, N: int) -> None:
 
 
 def _official(
-    name: str, images: ImageStore, numbers: Array, n_train: int, names: tuple[str, ...],
-    *, notes: tuple[str, ...] = (), defect: str = "",
-) -> Dataset:  # fmt: skip
+    name: str,
+    images: ImageStore,
+    numbers: Array,
+    n_train: int,
+    names: tuple[str, ...],
+    *,
+    notes: tuple[str, ...] = (),
+    defect: str = "",
+) -> Dataset:
     """Training images first, then test images; ids say which and count from 0 in each."""
     n_test = len(numbers) - n_train
     ids = [f"train/{i}" for i in range(n_train)] + [f"test/{i}" for i in range(n_test)]

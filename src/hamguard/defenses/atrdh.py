@@ -51,8 +51,12 @@ class ATRDH(Defense):
 
     title = "ATRDH (Wang et al., SIGIR 2021)"
     paper: ClassVar[dict[str, Any]] = {
-        "epochs": 100, "batch_size": 32, "optimizer": "adam", "lr": 1e-4, "schedule": "late-step",
-    }  # fmt: skip
+        "epochs": 100,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "schedule": "late-step",
+    }
     settings_type = ATRDHSettings
     settings: ATRDHSettings
 

@@ -33,9 +33,16 @@ class CgAT(Defense):
 
     title = "CgAT (Wang, Lin, Li, WWW 2023)"
     paper: ClassVar[dict[str, Any]] = {
-        "lam": 1.0, "epochs": 30, "batch_size": 32, "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4,
-        "schedule": "late-step", "augment": "shift-flip",
-    }  # fmt: skip
+        "lam": 1.0,
+        "epochs": 30,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "lr": 0.01,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "late-step",
+        "augment": "shift-flip",
+    }
     settings_type = CgATSettings
     settings: CgATSettings
 

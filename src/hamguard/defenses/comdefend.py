@@ -206,11 +206,13 @@ def train_comdefend(
     write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json")})
     history = fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
     card = save_comdefend(
-        net, folder,
+        net,
+        folder,
         settings=settings.model_dump(mode="json"),
-        recipe={**recipe.model_dump(), "batch_size": recipe.batch_of(task.items)}, seed=request.seed,
+        recipe={**recipe.model_dump(), "batch_size": recipe.batch_of(task.items)},
+        seed=request.seed,
         data=training_facts(dataset, split),
         history=history,
-    )  # fmt: skip
+    )
     forget(folder)
     return TrainedComDefend(card, fresh=True)

@@ -149,9 +149,16 @@ def _draw(batch: Batch) -> int:
 
 
 def harden_cross(
-    request: CrossHardenRequest, start: Path, dataset: Dataset, split: Split, folder: Path, *,
-    device: torch.device | str = "cpu", restart: bool = False, progress: Progress | None = None,
-) -> TrainedCross:  # fmt: skip
+    request: CrossHardenRequest,
+    start: Path,
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> TrainedCross:
     """Train a cross-modal model on into another folder; go on where an earlier call was stopped.
 
     Args:
@@ -192,7 +199,7 @@ def harden_cross(
     recipe = with_batch(request.training, len(pairs))
     task = TASKS[card.method](
         model, pairs, ask, head_lr_factor=recipe.head_lr_factor, views=recipe.augment, seed=card.seed
-    )  # fmt: skip
+    )
     if task.parts is not None:
         load_parts(task.parts, start)
     if request.method == "minmax":
@@ -228,8 +235,11 @@ def _in_front(
         pixels, bags = _made(request, model, pairs, m, folder / MADE, run, device)
     store = ImageStore(np.concatenate([pixels, pairs.images.pixels(pairs.index)]))
     return Pairs(
-        store, np.arange(len(store)), torch.cat([torch.from_numpy(bags), pairs.bags]), torch.cat([pairs.labels[:m], pairs.labels])
-    )  # fmt: skip
+        store,
+        np.arange(len(store)),
+        torch.cat([torch.from_numpy(bags), pairs.bags]),
+        torch.cat([pairs.labels[:m], pairs.labels]),
+    )
 
 
 def _distances(pairs: Pairs, clean: int) -> dict[str, float]:
@@ -294,14 +304,26 @@ def _facts(
 ) -> dict[str, Any]:
     """The card's fields: of the start model, but for what the defense changed."""
     defense = {
-        "method": request.method, "title": CROSS_DEFENSES[request.method], "eps": request.eps, "norm": "linf",
-        "settings": request.settings.model_dump(), "objective": card.method, "seed": request.seed,
-    }  # fmt: skip
+        "method": request.method,
+        "title": CROSS_DEFENSES[request.method],
+        "eps": request.eps,
+        "norm": "linf",
+        "settings": request.settings.model_dump(),
+        "objective": card.method,
+        "seed": request.seed,
+    }
     return {
-        "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe.model_dump(),
-        "seed": card.seed, "initial_weights": card.initial_weights, "parent": parent, "defense": defense,
+        "fit": card.fit,
+        "method": card.method,
+        "title": card.title,
+        "settings": card.settings,
+        "recipe": recipe.model_dump(),
+        "seed": card.seed,
+        "initial_weights": card.initial_weights,
+        "parent": parent,
+        "defense": defense,
         "data": data_facts(dataset, split),
-    }  # fmt: skip
+    }
 
 
 def build_cross_harden(flags: dict[str, Any], sets: list[str]) -> CrossHardenRequest:

@@ -233,11 +233,17 @@ class Detector:
             RunError: the file cannot be written.
         """
         facts: dict[str, Any] = {
-            "format": 2, "model": self.bank.model_hash, "neighbors_hash": self.bank.digest, "neighbors": self.k, "rate": self.rate,
-            "threshold": self.threshold, "level": self.level, "seed": self.seed,
+            "format": 2,
+            "model": self.bank.model_hash,
+            "neighbors_hash": self.bank.digest,
+            "neighbors": self.k,
+            "rate": self.rate,
+            "threshold": self.threshold,
+            "level": self.level,
+            "seed": self.seed,
             "criteria": {name: row.tolist() for name, row in zip(self.names, self.clean, strict=True)},
             "bounds": dict(zip(self.names, self.bounds.tolist(), strict=True)),
-        }  # fmt: skip
+        }
         write_sealed(path, facts)
 
     @classmethod
@@ -258,9 +264,14 @@ class Detector:
             names, rows = tuple(facts["criteria"]), list(facts["criteria"].values())
             clean = np.array(rows, dtype=np.float64)
             made = cls(
-                bank, int(facts["neighbors"]), float(facts["rate"]), clean, float(facts["threshold"]), float(facts["level"]),
+                bank,
+                int(facts["neighbors"]),
+                float(facts["rate"]),
+                clean,
+                float(facts["threshold"]),
+                float(facts["level"]),
                 int(facts["seed"]),
-            )  # fmt: skip
+            )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise RequestError(f"{path} is damaged, it is no detector: {error}") from error
         if made_for != bank.model_hash:

@@ -95,8 +95,14 @@ def harden(
     parent = model.digest
     run = "-".join([request.digest, split.digest, parent, str(process_group.size)])
     done = is_finished(
-        folder, run, run_file=RUN, card_file=CARD, or_else=", or one from another model", restart=restart, leads=process_group.leads
-    )  # fmt: skip
+        folder,
+        run,
+        run_file=RUN,
+        card_file=CARD,
+        or_else=", or one from another model",
+        restart=restart,
+        leads=process_group.leads,
+    )
     wait(process_group)  # nobody may look at a folder that the leading process writes already
     if done:
         return _read(folder)
@@ -151,9 +157,7 @@ def new_defense(
     )  # fmt: skip
 
 
-def new_objective(
-    request: HardenRequest, model: HashModel, card: Card, dataset: Dataset, split: Split
-) -> Objective:  # fmt: skip
+def new_objective(request: HardenRequest, model: HashModel, card: Card, dataset: Dataset, split: Split) -> Objective:
     """The loss on clean pictures: by default that of the model's own method, with its settings, seed and centers.
 
     Where the model has no training objective (a fitted head) or the pictures have no labels, its codes are kept.
@@ -178,7 +182,7 @@ def new_objective(
 
 def _facts(
     request: HardenRequest, task: Defense, card: Card, parent: str, dataset: Dataset, split: Split
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     """The card's fields: of the start model, but for what the defense changed."""
     logits = task.codes.outputs(every=max(1, task.items // 10_000))
     if not bool(logits.isfinite().all()):
@@ -188,9 +192,13 @@ def _facts(
         raise CollapseError(f"the codes collapsed: every picture has the same code. {advice(task.objective)}")
     recipe = {**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)}
     defense = {
-        "method": request.method, "title": task.title, "eps": request.eps, "norm": request.norm,
-        "settings": request.settings, "objective": task.objective.name,
-    }  # fmt: skip
+        "method": request.method,
+        "title": task.title,
+        "eps": request.eps,
+        "norm": request.norm,
+        "settings": request.settings,
+        "objective": task.objective.name,
+    }
     return {
         "fit": card.fit, "method": card.method, "title": card.title, "settings": card.settings, "recipe": recipe,
         "seed": card.seed, "initial_weights": card.initial_weights, "parent": parent, "statistics": statistics,

@@ -62,9 +62,7 @@ class Unscored(Problem):
         return torch.zeros(len(rows), dtype=x_adv.dtype, device=x_adv.device)
 
 
-def adversaries(
-    attack: Attack, model: Victim, x: Tensor, target: Guide, index: Sequence[int], seed: int
-) -> Tensor:  # fmt: skip
+def adversaries(attack: Attack, model: Victim, x: Tensor, target: Guide, index: Sequence[int], seed: int) -> Tensor:
     """Pictures `(B, C, H, W)` that an inner attack makes of `x`, leaving or approaching the codes `target` `(B, K)`.
 
     Args:
@@ -79,9 +77,16 @@ def adversaries(
         RunError: the gradient is not finite.
     """
     problem = Unscored(
-        model, x, target, 1 if attack.toward else -1, attack.loss, attack.threat, index, seed,
+        model,
+        x,
+        target,
+        1 if attack.toward else -1,
+        attack.loss,
+        attack.threat,
+        index,
+        seed,
         relaxed=attack.relaxation == "tanh",
-    )  # fmt: skip
+    )
     return attack.solve(problem)
 
 

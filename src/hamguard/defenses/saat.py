@@ -35,9 +35,15 @@ class SAAT(Defense):
 
     title = "SAAT (Yuan et al., TIFS 2023)"
     paper: ClassVar[dict[str, Any]] = {
-        "lam": 1.0, "epochs": 20, "batch_size": 32, "optimizer": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 1e-5,
+        "lam": 1.0,
+        "epochs": 20,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "lr": 0.05,
+        "momentum": 0.0,
+        "weight_decay": 1e-5,
         "schedule": "late-step",
-    }  # fmt: skip
+    }
     settings_type = SAATSettings
     settings: SAATSettings
 

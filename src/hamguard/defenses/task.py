@@ -89,7 +89,7 @@ class Defense(ABC):
     ) -> None:
         self.codes = HashTask(
             model, objective, images, index, head_lr_factor=head_lr_factor, views=views, process_group=process_group
-        )  # fmt: skip
+        )
         self.model, self.objective, self.settings, self.seed = model, objective, settings, seed
         self.threat, self.views, self.process_group = threat, views, self.codes.process_group
         self.items, self.device = self.codes.items, self.codes.device

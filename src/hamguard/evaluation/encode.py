@@ -78,4 +78,4 @@ def encode(
     packed = packed_codes(model, dataset.images, part.index, batch_size=batch_size, device=device, progress=progress)
     return CodeBank(
         packed, model.bits, dataset.labels[part.index], dataset.ids[part.index].astype(str), model.digest, split.digest
-    )  # fmt: skip
+    )

@@ -63,9 +63,18 @@ class GeneratorSettings(Asked):
             RequestError: the ball of a hard budget is none.
         """
         return GameRules(
-            self.hamming, self.reconstruction, self.adversarial, self.discriminator, self.budget, self.eps, self.norm,
-            self.margin, self.rounding, self.widen, overlap=self.targets == "distinct",
-        )  # fmt: skip
+            self.hamming,
+            self.reconstruction,
+            self.adversarial,
+            self.discriminator,
+            self.budget,
+            self.eps,
+            self.norm,
+            self.margin,
+            self.rounding,
+            self.widen,
+            overlap=self.targets == "distinct",
+        )
 
     @property
     def prototype(self) -> SupervisedPrototype:
@@ -89,12 +98,16 @@ HARD: dict[str, Any] = {
 }
 PAPER: dict[str, Any] = {
     "settings": {
-        "width": 64, "targets": "distinct", "prototype_steps": PUBLISHED_PROTOTYPE.steps,
-        "prototype_rate": PUBLISHED_PROTOTYPE.rate, "prototype_batch": PUBLISHED_PROTOTYPE.batch_size,
-        "prototype_codes": None, "prototype_balance": False,
+        "width": 64,
+        "targets": "distinct",
+        "prototype_steps": PUBLISHED_PROTOTYPE.steps,
+        "prototype_rate": PUBLISHED_PROTOTYPE.rate,
+        "prototype_batch": PUBLISHED_PROTOTYPE.batch_size,
+        "prototype_codes": None,
+        "prototype_balance": False,
     },
     "training": {"epochs": 100, "batch_size": 24, "lr": 1e-4, "schedule": "half-linear"},
-}  # fmt: skip
+}
 """Defaults under each preset: `default` with a soft or a hard budget, and `paper`, numbers of the authors' code."""
 
 

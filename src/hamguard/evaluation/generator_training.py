@@ -91,14 +91,22 @@ def train_generator(
     settings = request.settings
     threat = settings.rules.threat
     card = save_generator(
-        task.generator, task.prototype, folder,
-        class_names=list(dataset.class_names), victim=victim.digest, victim_name=name, budget=settings.budget,
-        norm=threat.norm if threat else None, eps=threat.eps if threat else None,
+        task.generator,
+        task.prototype,
+        folder,
+        class_names=list(dataset.class_names),
+        victim=victim.digest,
+        victim_name=name,
+        budget=settings.budget,
+        norm=threat.norm if threat else None,
+        eps=threat.eps if threat else None,
         settings=settings.model_dump(mode="json"),
-        recipe={**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)}, seed=request.seed,
+        recipe={**request.training.model_dump(), "batch_size": request.training.batch_of(task.items)},
+        seed=request.seed,
         data=training_facts(dataset, split),
-        prototypes=prototype_digest(task.prototype), history=history,
-    )  # fmt: skip
+        prototypes=prototype_digest(task.prototype),
+        history=history,
+    )
     forget(folder)
     return TrainedGenerator(card, fresh=True)
 
@@ -136,11 +144,17 @@ def new_task(
         return settings.prototype.fit(bank, request.seed)
 
     return Game(
-        generator, discriminator, folded(victim), pictures, torch.from_numpy(dataset.labels[learned]).float(),
-        distinct_labels(dataset.labels[part]), prototype=prototype,
-        blank=PrototypeNet(classes, victim.bits, torch_generator(request.seed, "blank")), rules=rules,
+        generator,
+        discriminator,
+        folded(victim),
+        pictures,
+        torch.from_numpy(dataset.labels[learned]).float(),
+        distinct_labels(dataset.labels[part]),
+        prototype=prototype,
+        blank=PrototypeNet(classes, victim.bits, torch_generator(request.seed, "blank")),
+        rules=rules,
         rate=decay(request.training.lr, request.training.schedule),
-    )  # fmt: skip
+    )
 
 
 def decay(rate: float, schedule: str) -> Callable[[float], float]:

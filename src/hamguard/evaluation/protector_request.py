@@ -78,11 +78,16 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "settings": {"balance": False, "warmup": 0, "surrogate_rate": 1e-3},
         "training": {
-            "epochs": 50, "batch_size": 512, "lr": 1e-4, "optimizer": "sgd", "momentum": 0.0,
-            "schedule": "constant", "clip_norm": 0.0,
+            "epochs": 50,
+            "batch_size": 512,
+            "lr": 1e-4,
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "schedule": "constant",
+            "clip_norm": 0.0,
         },
     },
-}  # fmt: skip
+}
 """`paper`: the printed rates, batch and 1,000 iterations of Fashion-MNIST's 10,000 pictures (50 passes of 20 batches)."""
 
 

@@ -88,16 +88,19 @@ def train_protector(
             "what helps: --set warmup=400, --set surrogate_rate=3e-5, --set optimizer=adam"
         )
     card = save_protector(
-        game.protector, folder,
+        game.protector,
+        folder,
         side=min(dataset.images.size),
         surrogates=sorted({*digests, *(net.digest for net in game.surrogates)}),
-        surrogate_names=[name for name, _ in surrogates] or [f"{game.surrogates[0].name}, {request.settings.bits} bits"],
+        surrogate_names=[name for name, _ in surrogates]
+        or [f"{game.surrogates[0].name}, {request.settings.bits} bits"],
         settings=request.settings.model_dump(mode="json"),
         recipe={**request.training.model_dump(), "batch_size": request.training.batch_of(game.items)},
         seed=request.seed,
         data=training_facts(dataset, split),
-        history=history, notes=notes,
-    )  # fmt: skip
+        history=history,
+        notes=notes,
+    )
     forget(folder)
     return TrainedProtector(card, fresh=True)
 
@@ -134,10 +137,15 @@ def new_game(
         mean, std = pixel_statistics(images, learned)
         surrogates = [
             HashModel(
-                ask.backbone or default_backbone(size), ask.bits, channels=images.channels, size=size,
-                mean=mean, std=std, generator=torch_generator(request.seed, "surrogate"),
+                ask.backbone or default_backbone(size),
+                ask.bits,
+                channels=images.channels,
+                size=size,
+                mean=mean,
+                std=std,
+                generator=torch_generator(request.seed, "surrogate"),
             )
-        ]  # fmt: skip
+        ]
     protector = Protector(images.channels, ask.width, ask.eps, torch_generator(request.seed, "protector"))
     nets: list[torch.nn.Module] = [protector, *surrogates]
     for module in nets:
@@ -147,7 +155,16 @@ def new_game(
         return images.batch(learned[np.asarray(numbers)])
 
     return Game(
-        protector, surrogates, pictures, labels, len(learned),
-        rules=ask.rules, warmup=warmup, rate=request.training.lr, surrogate_rate=ask.surrogate_rate, part=ask.part, jpeg=ask.jpeg,
+        protector,
+        surrogates,
+        pictures,
+        labels,
+        len(learned),
+        rules=ask.rules,
+        warmup=warmup,
+        rate=request.training.lr,
+        surrogate_rate=ask.surrogate_rate,
+        part=ask.part,
+        jpeg=ask.jpeg,
         fresh=fresh,
-    )  # fmt: skip
+    )

@@ -119,8 +119,11 @@ class ADSH(Objective):
     settings_type = ADSHSettings
     settings: ADSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 90, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 90,
+        "optimizer": "adam",
+        "lr": 2e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"negatives": "hard", "v_start": "zero"},
         "code": {"negatives": "soft", "v_start": "zero"},

@@ -120,8 +120,11 @@ class CSQ(Objective):
     settings_type = CSQSettings
     settings: CSQSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 2e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"saat": {"lam": 0.05}}
 
     def __init__(self, settings: CSQSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:

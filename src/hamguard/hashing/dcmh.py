@@ -90,8 +90,12 @@ class DCMHSettings(CrossSettings):
 
     title = "DCMH (Jiang, Li, CVPR 2017)"
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 40, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
-    }  # fmt: skip
+        "epochs": 40,
+        "optimizer": "adam",
+        "lr": 2e-3,
+        "schedule": "one-cycle",
+        "augment": "flip",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"gamma": 1.0, "eta": 1.0, "turns": "pass", "relaxation": "linear", "balance": False,
                   "text_width": 8192, "ngrams": 1},

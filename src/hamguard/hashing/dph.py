@@ -40,9 +40,15 @@ def pair_square(u: Tensor, other_u: Tensor, similar: Tensor) -> Tensor:
 
 
 def dph(
-    u: Tensor, labels: Tensor, other_u: Tensor, other_labels: Tensor,
-    *, eta: float = 0.0, balance: bool = False, skip_self: bool = False,
-) -> Tensor:  # fmt: skip
+    u: Tensor,
+    labels: Tensor,
+    other_u: Tensor,
+    other_labels: Tensor,
+    *,
+    eta: float = 0.0,
+    balance: bool = False,
+    skip_self: bool = False,
+) -> Tensor:
     """DPH loss: mean over pairs of the squared error.
 
     Args:
@@ -76,8 +82,11 @@ class DPH(Objective):
     settings_type = DPHSettings
     settings: DPHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 0.0}
     }

@@ -93,13 +93,22 @@ class DPSH(Objective):
     settings_type = DPSHSettings
     settings: DPSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 2e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"pairs": "bank", "fill": False, "balance": False, "eta": 10.0, "eta_over": "pairs",
-                  "relaxation": "linear"},
+        "paper": {
+            "pairs": "bank",
+            "fill": False,
+            "balance": False,
+            "eta": 10.0,
+            "eta_over": "pairs",
+            "relaxation": "linear",
+        },
         "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 50.0, "eta_over": "pairs"},
-    }  # fmt: skip
+    }
 
     def __init__(self, settings: DPSHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)
@@ -122,6 +131,12 @@ class DPSH(Objective):
         u = self._relax(logits)
         other_u, other_labels = opponents(self.state, s.pairs, u, labels, index)
         return dpsh(
-            u, labels, other_u, other_labels,
-            eta=s.eta, balance=s.balance, skip_self=s.pairs == "batch", eta_over=s.eta_over,
-        )  # fmt: skip
+            u,
+            labels,
+            other_u,
+            other_labels,
+            eta=s.eta,
+            balance=s.balance,
+            skip_self=s.pairs == "batch",
+            eta_over=s.eta_over,
+        )

@@ -111,8 +111,11 @@ class DSDH(Objective):
     settings_type = DSDHSettings
     settings: DSDHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "bank", "fill": False, "balance": False, "mu": 1.0, "nu": 0.1, "eta": 55.0},
         "code": {"pairs": "bank", "fill": False, "balance": False, "mu": 0.01, "nu": 1.0, "eta": 0.01, "sweeps": 1},

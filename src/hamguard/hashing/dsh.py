@@ -87,8 +87,11 @@ class DSH(Objective):
     settings_type = DSHSettings
     settings: DSHSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"pairs": "batch", "balance": False, "alpha": 0.01, "relaxation": "linear"},
         "code": {"pairs": "bank", "fill": False, "balance": False, "alpha": 0.1, "relaxation": "linear"},
@@ -115,6 +118,12 @@ class DSH(Objective):
         u = self._relax(logits)
         other_u, other_labels = opponents(self.state, s.pairs, u, labels, index)
         return dsh(
-            u, labels, other_u, other_labels,
-            alpha=s.alpha, margin=s.margin_per_bit * self.bits, balance=s.balance, skip_self=s.pairs == "batch",
-        )  # fmt: skip
+            u,
+            labels,
+            other_u,
+            other_labels,
+            alpha=s.alpha,
+            margin=s.margin_per_bit * self.bits,
+            balance=s.balance,
+            skip_self=s.pairs == "batch",
+        )

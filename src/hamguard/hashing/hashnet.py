@@ -32,9 +32,15 @@ Continuation = Literal["scaled", "iterations", "staircase", "none"]
 
 
 def hashnet(
-    u: Tensor, labels: Tensor, other_u: Tensor, other_labels: Tensor,
-    *, slope: float, balance: bool = True, skip_self: bool = False,
-) -> Tensor:  # fmt: skip
+    u: Tensor,
+    labels: Tensor,
+    other_u: Tensor,
+    other_labels: Tensor,
+    *,
+    slope: float,
+    balance: bool = True,
+    skip_self: bool = False,
+) -> Tensor:
     """Weighted maximum likelihood, eq. (4).
 
     Args:
@@ -87,8 +93,11 @@ class HashNet(Objective):
     settings_type = HashNetSettings
     settings: HashNetSettings
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 1e-3, "schedule": "one-cycle",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "schedule": "one-cycle",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"continuation": "iterations"},
         "deephash": {"continuation": "staircase", "slope": 0.1, "pairs": "bank", "fill": False},

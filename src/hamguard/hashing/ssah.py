@@ -97,8 +97,12 @@ class SSAHSettings(CrossSettings):
 
     title = "SSAH (Li et al., CVPR 2018)"
     training: ClassVar[Mapping[str, Any]] = {
-        "epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle", "augment": "flip",
-    }  # fmt: skip
+        "epochs": 20,
+        "optimizer": "adam",
+        "lr": 2e-3,
+        "schedule": "one-cycle",
+        "augment": "flip",
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"alpha": 1.0, "beta": 1e-4, "eta": 1e-4, "cross": 0.0, "delta": 1.0, "balance": False,
                   "label_width": 4096, "text_width": 4096, "ngrams": 1},

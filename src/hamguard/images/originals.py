@@ -159,9 +159,7 @@ def _xmp_bytes(info: Mapping[Any, Any]) -> bytes:
     return b"" if any(mark in packet for mark in _XMP_PICTURES) else xmp_upright(packet)
 
 
-def encode_original(
-    original: Original, kind: Format, *, quality: int = 95, name: str = "picture"
-) -> bytes:  # fmt: skip
+def encode_original(original: Original, kind: Format, *, quality: int = 95, name: str = "picture") -> bytes:
     """Encode a picture with its layers and metadata.
 
     PNG and WebP of quality 100 are exact. JPEG keeps all of the color (4:4:4), because halved color would take half of the noise;

@@ -139,9 +139,7 @@ def save_comdefend(net: ComDefend, folder: Path | str, **facts: Any) -> ComDefen
         RunError: the folder cannot be written.
     """
     folder = Path(folder)
-    card = ComDefendCard(
-        width=net.width, channels=net.channels, noise=net.noise, weights_hash=net.digest, **facts
-    )  # fmt: skip
+    card = ComDefendCard(width=net.width, channels=net.channels, noise=net.noise, weights_hash=net.digest, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
 

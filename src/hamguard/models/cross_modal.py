@@ -93,8 +93,13 @@ class CrossModel(nn.Module):
 
 
 def save_cross(
-    model: CrossModel, folder: Path | str, *, parts: nn.Module | None = None, texts: dict[str, int] | None = None, **facts: Any
-) -> tuple[Card, TextCard]:  # fmt: skip
+    model: CrossModel,
+    folder: Path | str,
+    *,
+    parts: nn.Module | None = None,
+    texts: dict[str, int] | None = None,
+    **facts: Any,
+) -> tuple[Card, TextCard]:
     """Write a cross-modal model folder; the image side's card is written last, so a folder with a card is complete.
 
     Args:

@@ -84,9 +84,13 @@ def save_generator(generator: Generator, prototype: PrototypeNet, folder: Path |
     nets = dict(zip(PARTS, (generator, prototype), strict=True))
     state = {f"{part}.{name}": value for part, net in nets.items() for name, value in net.state_dict().items()}
     card = GeneratorCard(
-        width=generator.width, channels=generator.channels, size=generator.size, bits=prototype.bits,
-        weights_hash=digest_state(state), **facts,
-    )  # fmt: skip
+        width=generator.width,
+        channels=generator.channels,
+        size=generator.size,
+        bits=prototype.bits,
+        weights_hash=digest_state(state),
+        **facts,
+    )
     write_folder(folder / WEIGHTS, state, folder / CARD, card)
     return card
 

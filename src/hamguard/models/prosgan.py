@@ -68,9 +68,12 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.InstanceNorm2d(channels), nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.InstanceNorm2d(channels),
-        )  # fmt: skip
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps of the same shape."""
@@ -105,10 +108,13 @@ class Generator(nn.Module):
                 nn.Conv2d(falling[-1], channels, 3, 1, 1, bias=False),
             )
             self.body = nn.Sequential(
-                *_down(2 * channels, width, 7, 1, 3), *_down(width, 2 * width, 4, 2, 1), *_down(2 * width, 4 * width, 4, 2, 1),
+                *_down(2 * channels, width, 7, 1, 3),
+                *_down(width, 2 * width, 4, 2, 1),
+                *_down(2 * width, 4 * width, 4, 2, 1),
                 *(Residual(4 * width) for _ in range(BLOCKS)),
-                *_up(4 * width, 2 * width), *_up(2 * width, width),
-            )  # fmt: skip
+                *_up(4 * width, 2 * width),
+                *_up(2 * width, width),
+            )
             self.last = nn.Conv2d(width + channels, channels, 3, 1, 1, bias=False)
 
     def forward(self, x: Tensor, r: Tensor) -> Tensor:

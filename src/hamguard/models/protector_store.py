@@ -71,9 +71,7 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
         RunError: the folder cannot be written.
     """
     folder = Path(folder)
-    card = ProtectorCard(
-        channels=net.channels, width=net.width, eps=net.eps, weights_hash=net.digest, **facts
-    )  # fmt: skip
+    card = ProtectorCard(channels=net.channels, width=net.width, eps=net.eps, weights_hash=net.digest, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
 

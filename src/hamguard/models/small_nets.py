@@ -19,10 +19,14 @@ def conv2(channels: int) -> nn.Module:
     The paper gives neither kernel nor pooling; 5x5 and 2x2 maximum pooling are those of LeNet.
     """
     return nn.Sequential(
-        nn.Conv2d(channels, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(channels, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
         nn.Flatten(),
-    )  # fmt: skip
+    )
 
 
 def dsh_net(channels: int) -> nn.Module:

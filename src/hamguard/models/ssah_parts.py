@@ -29,9 +29,12 @@ class Discriminator(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(features, features), nn.ReLU(), nn.Linear(features, features // 2), nn.ReLU(),
+            nn.Linear(features, features),
+            nn.ReLU(),
+            nn.Linear(features, features // 2),
+            nn.ReLU(),
             nn.Linear(features // 2, 1),
-        )  # fmt: skip
+        )
 
     def forward(self, f: Tensor) -> Tensor:
         """Features `(B, F)` to logits `(B,)`."""

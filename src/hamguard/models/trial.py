@@ -113,9 +113,13 @@ class Trial:
 
 
 def try_model(
-    call: Call, manner: Manner, shape: tuple[int, int, int], digests: Callable[[], Mapping[str, str]],
-    *, exact: float = CLOSE,
-) -> Trial:  # fmt: skip
+    call: Call,
+    manner: Manner,
+    shape: tuple[int, int, int],
+    digests: Callable[[], Mapping[str, str]],
+    *,
+    exact: float = CLOSE,
+) -> Trial:
     """Ask a model for two pictures together, again, for one alone, and for a gradient.
 
     Args:

@@ -153,9 +153,13 @@ class _Run:
     """One pass over the pictures."""
 
     def __init__(
-        self, matchers: list[Matcher], views: dict[str, Callable[[Bytes], Bytes]], noise: bool, seed: int,
+        self,
+        matchers: list[Matcher],
+        views: dict[str, Callable[[Bytes], Bytes]],
+        noise: bool,
+        seed: int,
         device: torch.device | str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.matchers, self.views, self.noise, self.seed, self.device = matchers, views, noise, seed, device
         self.pairs: list[Pair] = []
         self.looks: list[Look] = []
@@ -205,10 +209,16 @@ class _Run:
         self.pairs.append(pair)
         self.looks.append(
             Look(
-                original.shape[0], original.shape[1], float(found.rmse[0]), float(found.ssim[0]), float(found.psnr[0]),
-                float(found.changed[0]), largest_change(original, protected), noisy_rmse,
+                original.shape[0],
+                original.shape[1],
+                float(found.rmse[0]),
+                float(found.ssim[0]),
+                float(found.psnr[0]),
+                float(found.changed[0]),
+                largest_change(original, protected),
+                noisy_rmse,
             )
-        )  # fmt: skip
+        )
 
     def _encode(self, shown: dict[str, Bytes], viewed: Bytes | None = None) -> list[str]:
         """Encode pictures, and the views of one, which are made one after the other.
@@ -257,9 +267,14 @@ class _Run:
             f"{view} does not fit into {count} of {len(self.pairs)} pictures" for view, count in self.unfit.items()
         ]
         return Measured(
-            self.pairs, self.looks, self.matchers, sides, len(self.codes[0].originals),
-            [*pairing.problems, *self.problems], [*pairing.notes, *notes],
-        )  # fmt: skip
+            self.pairs,
+            self.looks,
+            self.matchers,
+            sides,
+            len(self.codes[0].originals),
+            [*pairing.problems, *self.problems],
+            [*pairing.notes, *notes],
+        )
 
 
 def _fit(matcher: Matcher) -> tuple[object, ...]:

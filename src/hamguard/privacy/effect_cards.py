@@ -62,9 +62,10 @@ def card_pictures(measured: Measured, number: int, factor: int) -> tuple[CardPic
     if original.shape != protected.shape:
         raise ImageError(f"{pair.protected} changed while it was measured")
     original, protected, shown = (
-        _small(original, "bicubic"), _small(protected, "bicubic"),
+        _small(original, "bicubic"),
+        _small(protected, "bicubic"),
         amplify(_small(original, "nearest"), _small(protected, "nearest"), factor),  # averages would hide fine noise
-    )  # fmt: skip
+    )
     return _picture(original), _picture(protected), _picture(shown, 85)
 
 

@@ -119,8 +119,10 @@ def _base(
         attack = {"method": "noise", "size": "largest change of each file"}
     elif kind != ORIGINAL:
         attack = {
-            "method": "protect", "protector": protection.protector or None, "view": None if kind == SAVED else kind,
-        }  # fmt: skip
+            "method": "protect",
+            "protector": protection.protector or None,
+            "view": None if kind == SAVED else kind,
+        }
     hashes = {"protector": protection.protector_hash} if protection.protector_hash and attack else {}
     notes = [f"{measured.database} originals are searched", *measured.notes]
     if measured.problems:
@@ -135,15 +137,13 @@ def _base(
     threat = (
         {"norm": "linf", "eps": protection.eps} if protection.eps is not None and attack and kind != NOISE else None
     )
-    return Row(
-        dataset=dataset, attack=attack, threat=threat, seed=seed, hashes=hashes, notes=tuple(notes), **facts
-    )  # fmt: skip
+    return Row(dataset=dataset, attack=attack, threat=threat, seed=seed, hashes=hashes, notes=tuple(notes), **facts)
 
 
 def _row(base: Row, task: str, metric: str, share: Share, *, at: int | None = None, ties: str | None = None) -> Row:
     return replace(
         base, task=task, metric=metric, at=at, ties=ties, value=share.value, ci95=(share.low, share.high), n=share.n
-    )  # fmt: skip
+    )
 
 
 def file_objects(measured: Measured, top: int) -> list[dict[str, Any]]:
@@ -154,27 +154,44 @@ def file_objects(measured: Measured, top: int) -> list[dict[str, Any]]:
     """
     objects: list[dict[str, Any]] = [
         {
-            "file": pair.name, "protected": str(pair.protected), "height": look.height, "width": look.width,
-            "rmse": round(look.rmse, 6), "ssim": _finite(look.ssim), "psnr": _finite(look.psnr),
-            "changed": round(look.changed, 6), "largest_change": look.levels, "noise_rmse": _finite(look.noise_rmse),
-            "top": top, "searched": measured.database, "matchers": [],
+            "file": pair.name,
+            "protected": str(pair.protected),
+            "height": look.height,
+            "width": look.width,
+            "rmse": round(look.rmse, 6),
+            "ssim": _finite(look.ssim),
+            "psnr": _finite(look.psnr),
+            "changed": round(look.changed, 6),
+            "largest_change": look.levels,
+            "noise_rmse": _finite(look.noise_rmse),
+            "top": top,
+            "searched": measured.database,
+            "matchers": [],
         }
         for pair, look in zip(measured.pairs, measured.looks, strict=True)
-    ]  # fmt: skip
+    ]
     for matcher, sides in zip(measured.matchers, measured.sides, strict=True):
         facts = {"name": matcher.name, "hash": matcher.model.digest, "seen": matcher.seen, "bits": matcher.model.bits}
         for one in objects:
             one["matchers"].append({**facts, "copies": {}})
         for kind, side in sides.items():
             columns = zip(
-                side.rows.tolist(), side.bits_moved.tolist(), side.forward.expected(), side.forward.in_top(top),
-                side.backward.expected(), side.backward.in_top(top), strict=True,
-            )  # fmt: skip
+                side.rows.tolist(),
+                side.bits_moved.tolist(),
+                side.forward.expected(),
+                side.forward.in_top(top),
+                side.backward.expected(),
+                side.backward.in_top(top),
+                strict=True,
+            )
             for row, moved, rank, found, back_rank, back_found in columns:
                 objects[row]["matchers"][-1]["copies"][kind] = {
-                    "bits_moved": moved, "rank": float(rank), "in_top": round(float(found), 6),
-                    "reverse_rank": float(back_rank), "reverse_in_top": round(float(back_found), 6),
-                }  # fmt: skip
+                    "bits_moved": moved,
+                    "rank": float(rank),
+                    "in_top": round(float(found), 6),
+                    "reverse_rank": float(back_rank),
+                    "reverse_in_top": round(float(back_found), 6),
+                }
     return objects
 
 
@@ -211,10 +228,12 @@ def plain_words(
     means = [
         f"{label} {share.value:.{digits}f}{unit}"
         for name, label, digits, unit in (
-            ("ssim", "SSIM", 3, ""), ("psnr", "PSNR", 1, " dB"), ("rmse", "RMSE", 4, " of 1"),
+            ("ssim", "SSIM", 3, ""),
+            ("psnr", "PSNR", 1, " dB"),
+            ("rmse", "RMSE", 4, " of 1"),
         )
         if (share := looks[name]) is not None
-    ]  # fmt: skip
+    ]
     largest = max(look.levels for look in measured.looks)
     words.append(
         f"How the files look, on average: {', '.join(means)}. No value moved by more than {largest} of 255 levels."

@@ -284,10 +284,19 @@ class FolderRun:
             ssim = None if math.isnan(found) else found
         height, width = before.shape[:2]
         return Entry(
-            file=one.file, source=one.source, out=name, copy_hash=digest_content(content), status="done",
-            frames=one.original.frames, height=height, width=width, change=change, rmse=rmse,
-            psnr=-20 * math.log10(rmse) if rmse else None, ssim=ssim,
-        )  # fmt: skip
+            file=one.file,
+            source=one.source,
+            out=name,
+            copy_hash=digest_content(content),
+            status="done",
+            frames=one.original.frames,
+            height=height,
+            width=width,
+            change=change,
+            rmse=rmse,
+            psnr=-20 * math.log10(rmse) if rmse else None,
+            ssim=ssim,
+        )
 
     def _skipped(self, file: str, source: str, reason: str) -> Entry:
         entry = Entry(file=file, source=source, status="skipped", reason=reason)

@@ -125,8 +125,12 @@ def find_pairs(source: Path, out: Path) -> Pairing:
     copies = _outside(list_pictures(out), out, source)
     pairing = _pair(
         {path.relative_to(base).as_posix(): path for path in originals},
-        {path.relative_to(out).as_posix(): path for path in copies}, read_record(out), out, notes, others=not single,
-    )  # fmt: skip
+        {path.relative_to(out).as_posix(): path for path in copies},
+        read_record(out),
+        out,
+        notes,
+        others=not single,
+    )
     if not pairing.pairs:
         first = f": {pairing.problems[0]}" if pairing.problems else ""
         raise RequestError(f"no picture of {source} has a protected copy in {out}{first}")
@@ -142,9 +146,14 @@ def _outside(paths: Iterable[Path], folder: Path, other: Path) -> list[Path]:
 
 
 def _pair(
-    originals: dict[str, Path], copies: dict[str, Path], record: dict[str, dict[str, Any]], out: Path,
-    notes: tuple[str, ...], *, others: bool,
-) -> Pairing:  # fmt: skip
+    originals: dict[str, Path],
+    copies: dict[str, Path],
+    record: dict[str, dict[str, Any]],
+    out: Path,
+    notes: tuple[str, ...],
+    *,
+    others: bool,
+) -> Pairing:
     pairs: dict[str, str] = {}  # name of the original to name of its copy
     told_of: set[str] = set()
     problems: dict[str, str] = {}
@@ -197,14 +206,16 @@ def _pair(
     unsure = sum(not hashes[name] for name in told_by)
     if unsure:
         notes = (
-            *notes, f"{out / LINES} has no hash of {unsure:,} copies (an older hamguard wrote it), so it is not known whether they "
+            *notes,
+            f"{out / LINES} has no hash of {unsure:,} copies (an older hamguard wrote it), so it is not known whether they "
             "are as protect wrote them",
-        )  # fmt: skip
+        )
     return Pairing(
         [Pair(name, originals[name], copies[pairs[name]], hashes[name]) for name in originals if name in pairs],
         {name: path for name, path in originals.items() if name not in pairs},
-        lines, notes,
-    )  # fmt: skip
+        lines,
+        notes,
+    )
 
 
 def read_record(out: Path) -> dict[str, dict[str, Any]]:
@@ -251,10 +262,14 @@ def read_protection(out: Path) -> Protection:
     protector = named if isinstance(named, dict) else {}
     eps = told.get("eps")
     return Protection(
-        True, str(protector.get("name") or ""), str(protector.get("hash") or ""),
+        True,
+        str(protector.get("name") or ""),
+        str(protector.get("hash") or ""),
         float(eps) if isinstance(eps, int | float) else None,
-        _hashes(told.get("surrogate")) | _hashes(told.get("surrogates")), _hashes(told.get("matchers")), told,
-    )  # fmt: skip
+        _hashes(told.get("surrogate")) | _hashes(told.get("surrogates")),
+        _hashes(told.get("matchers")),
+        told,
+    )
 
 
 def _hashes(told: Any) -> frozenset[str]:

@@ -135,9 +135,10 @@ def question(row: Row) -> bytes:
 
 KEYS = tuple(one.name for one in fields(Row))
 ASKED = tuple(
-    key for key in KEYS
+    key
+    for key in KEYS
     if key not in ("value", "ci95", "seconds", "forwards", "backwards", "version", "notes", "attack", "hashes")
-)  # fmt: skip
+)
 TOLD = tuple(key for key in KEYS if key != "seconds")  # two machines take their own time
 
 

@@ -86,7 +86,7 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
     notes = list(dict.fromkeys(note for row in rows for note in row.notes if "trade-off" not in note))
     return CrossReport(
         title, subject, _sentences(asked, models), [grid for grid in grids if grid], notes, asked, models
-    )  # fmt: skip
+    )
 
 
 def _sentences(rows: Rows, models: Sequence[str]) -> list[str]:

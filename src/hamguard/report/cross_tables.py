@@ -72,9 +72,13 @@ class Rows:
         found = [
             (float(row.threat["eps"]), bool(row.threat.get("one_sided")))
             for row in self.rows
-            if row.threat and row.attack and row.attack.get("method") == "cmla" and row.attack.get("side") == side
-            and TRADEOFF not in row.notes and not row.attack.get("made_on")
-        ]  # fmt: skip
+            if row.threat
+            and row.attack
+            and row.attack.get("method") == "cmla"
+            and row.attack.get("side") == side
+            and TRADEOFF not in row.notes
+            and not row.attack.get("made_on")
+        ]
         return list(dict.fromkeys(found))
 
     def steps(self, side: str, model: str, one_sided: bool = False) -> list[int]:
@@ -83,11 +87,16 @@ class Rows:
             {
                 int(row.threat["steps"])
                 for row in self.rows
-                if row.threat and row.attack and row.attack.get("method") == "cmla" and row.attack.get("side") == side
-                and row.model == model and TRADEOFF not in row.notes and not row.attack.get("made_on")
+                if row.threat
+                and row.attack
+                and row.attack.get("method") == "cmla"
+                and row.attack.get("side") == side
+                and row.model == model
+                and TRADEOFF not in row.notes
+                and not row.attack.get("made_on")
                 and bool(row.threat.get("one_sided")) == one_sided
             }
-        )  # fmt: skip
+        )
 
 
 def shown(value: float | None, digits: int = 3) -> str:
@@ -260,13 +269,24 @@ def transfer_table(rows: Rows, names: Sequence[str]) -> Grid | None:
                     across = rows.value(target, ACROSS[side], **more)
                     if across is None:
                         continue
-                    own = rows.value(source, ACROSS[side], method="cmla", eps=eps, one_sided=one_sided,
-                                     steps=max(rows.steps(side, source)))  # fmt: skip
-                    lines.append([
-                        f"{source} to {target}, {side}s at {radius(side, eps)}", shown(own),
-                        shown(rows.value(target, ACROSS[side])), shown(across),
-                        shown(rows.value(target, WITHIN[side])), shown(rows.value(target, WITHIN[side], **more)),
-                    ])  # fmt: skip
+                    own = rows.value(
+                        source,
+                        ACROSS[side],
+                        method="cmla",
+                        eps=eps,
+                        one_sided=one_sided,
+                        steps=max(rows.steps(side, source)),
+                    )
+                    lines.append(
+                        [
+                            f"{source} to {target}, {side}s at {radius(side, eps)}",
+                            shown(own),
+                            shown(rows.value(target, ACROSS[side])),
+                            shown(across),
+                            shown(rows.value(target, WITHIN[side])),
+                            shown(rows.value(target, WITHIN[side], **more)),
+                        ]
+                    )
     head = (
         "made on, asked of",
         "on the source",

@@ -82,9 +82,12 @@ def _parts(name: str, cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     for place, title in enumerate((name, f"{name} low", f"{name} high")):
         texts = [
             " / ".join("" if one[place] is None else repr(float(one[place] or 0.0)) for one in cell.figures)
-            if cell.figures else cell.text if place == 0 else ""
+            if cell.figures
+            else cell.text
+            if place == 0
+            else ""
             for cell in cells
-        ]  # fmt: skip
+        ]
         if place == 0 or any(text.strip(" /") for text in texts):
             parts.append((title, texts))
     signs = ["".join(sign for sign in "†‡≠" if cell.figures and sign in cell.text) for cell in cells]

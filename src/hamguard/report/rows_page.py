@@ -120,7 +120,7 @@ def rows_report(collected: Collected, title: str = "Report") -> RowsReport:
     signs = [f"{sign} {mark}: {MEANING[mark]}" for mark, sign in SIGNS.items() if mark in marks]
     return RowsReport(
         title, _subject(collected), sentences(entries), kept, ends, notes, collected.remarks, signs, collected.pictures
-    )  # fmt: skip
+    )
 
 
 def _subject(collected: Collected) -> str:

@@ -46,9 +46,13 @@ def protection(pool: Pool) -> Section:
             words = attack_words(row)
             protector = (row.attack or {}).get("protector")
             line = (
-                name_of(row), row.train or "", f"{words}, {str(protector)[:8]}" if protector else words,
-                defense_words(row.defense), eps_words(row.threat), f"{row.n:,}" if row.n is not None else "",
-            )  # fmt: skip
+                name_of(row),
+                row.train or "",
+                f"{words}, {str(protector)[:8]}" if protector else words,
+                defense_words(row.defense),
+                eps_words(row.threat),
+                f"{row.n:,}" if row.n is not None else "",
+            )
             draft.put(line, row.task, entry)
         drafts.append(draft)
     reading = (
@@ -341,8 +345,14 @@ def other(pool: Pool) -> Section:
         row = entry.row
         source = f", made on {len(made_on(row))}" if len(made_on(row)) > 2 else ""
         line = (
-            name_of(row), data_of(row), defense_words(row.defense), attack_words(row) + source, budget_words(row.threat),
-            row.task or "", metric_head(row), f"{row.n:,}" if row.n is not None else "",
-        )  # fmt: skip
+            name_of(row),
+            data_of(row),
+            defense_words(row.defense),
+            attack_words(row) + source,
+            budget_words(row.threat),
+            row.task or "",
+            metric_head(row),
+            f"{row.n:,}" if row.n is not None else "",
+        )
         draft.put(line, "value", entry, "value")
     return Section("Other measurements", (), tables([draft]))

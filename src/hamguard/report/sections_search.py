@@ -276,11 +276,12 @@ def defenses(pool: Pool, entries: Sequence[Entry]) -> Section:
     )
     plain = by(
         (
-            e for e in entries
+            e
+            for e in entries
             if e.row.metric in SCORES and (not e.row.defense or (e.row.attack or {}).get("method") == "audit")
         ),
         lambda e: (e.row.dataset, e.row.split),
-    )  # fmt: skip
+    )
     for data, members in groups.items():
         drafts.append(_defense_draft(members, plain.get(data, [])))
     rest = [e for e in found if e.row.metric not in SCORES and not is_random(e.row)]

@@ -33,9 +33,14 @@ def sentences(entries: Sequence[Entry]) -> list[str]:
     for data, members in enumerate(groups):
         lines, _ = attack_lines(e for e in members if e.row.attack and not e.row.defense)
         kinds = (
-            _clean(members), _attack(members, lines, "map"), _attack(members, lines, "t-map"), _defense(members),
-            _protection(members), _files(members), _audits(members),
-        )  # fmt: skip
+            _clean(members),
+            _attack(members, lines, "map"),
+            _attack(members, lines, "t-map"),
+            _defense(members),
+            _protection(members),
+            _files(members),
+            _audits(members),
+        )
         for kind, texts in enumerate(kinds):
             found += [(place, data, kind, text) for place, text in enumerate(texts)]
     chosen = sorted(sorted(found)[:MOST], key=lambda one: (one[2], one[1], one[0]))
@@ -116,10 +121,15 @@ def _attack(members: Sequence[Entry], lines: Sequence[AttackLine], score: str) -
     row = entry.row
     noise = [e for e in line.noise if e.row.metric == score and e.row.task == row.task and e.row.value is not None]
     clean = [
-        e for e in members
-        if not e.row.attack and e.row.metric == score and e.row.task == row.task and e.row.n == row.n
-        and model_key(e.row) == model_key(row) and e.row.value is not None
-    ]  # fmt: skip
+        e
+        for e in members
+        if not e.row.attack
+        and e.row.metric == score
+        and e.row.task == row.task
+        and e.row.n == row.n
+        and model_key(e.row) == model_key(row)
+        and e.row.value is not None
+    ]
     beside = (
         [f"noise of that budget {_figure(noise[0], span=False)}"] if noise else ["no noise was measured at that budget"]
     )
@@ -201,9 +211,8 @@ def _protection(members: Sequence[Entry]) -> list[str]:
     row = best["C->C"].row
     said = ", ".join(f"{task} {_figure(best[task], span=False)}" for task in ("C->C", "C->A", "A->C", "A->A"))
     noise = [
-        party["C->A"] for party in complete
-        if _is_noise(party["C->C"].row) and _party(party["C->C"].row) == _party(row)
-    ]  # fmt: skip
+        party["C->A"] for party in complete if _is_noise(party["C->C"].row) and _party(party["C->C"].row) == _party(row)
+    ]
     beside = f"; under noise of that budget C->A {_figure(noise[0], span=False)}" if noise else ""
     several = f"the widest gap of {len(whole)} measured parties: " if len(whole) > 1 else ""
     return [
@@ -234,9 +243,10 @@ def _files(members: Sequence[Entry]) -> list[str]:
     for entry in (max(left, key=_value), min(left, key=_value))[: len(left)]:
         row = entry.row
         noise = [
-            e for e in _known(members, "left top")
+            e
+            for e in _known(members, "left top")
             if e.row.task == "noise->original" and e.row.n == row.n and model_key(e.row) == model_key(row)
-        ]  # fmt: skip
+        ]
         beside = f", under noise {_figure(noise[0], span=False)}" if noise else ""
         said.append(f"{_figure(entry)} by {name_of(row)} ({row.n or 0:,} files{beside})")
     several = f"; {len(left)} searches, the most and the least hit" if len(left) > 1 else ""
@@ -257,9 +267,10 @@ def _audits(members: Sequence[Entry]) -> list[str]:
         row = worst.row
         several = f"the worst of {len(audits)} audits, " if len(audits) > 1 else "the audit of "
         clean = [
-            e for e in _known(members, "map")
+            e
+            for e in _known(members, "map")
             if not e.row.attack and e.row.n == row.n and model_key(e.row) == model_key(row)
-        ]  # fmt: skip
+        ]
         beside = f" of a clean {_figure(clean[0], span=False)}" if clean else ""
         verdict = next((note.partition(":")[0] for note in row.notes if note.startswith("This search")), "")
         found.append(

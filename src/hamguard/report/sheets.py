@@ -93,8 +93,9 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
         figure.text(0.015, 1 - 0.14 / height, shown(title), fontsize=11, fontweight="bold", va="top", ha="left",
                     parse_math=False)  # fmt: skip
     if footer:
-        figure.text(0.015, 0.1 / height, shown(footer), fontsize=7, color="#5a6068", va="bottom", ha="left",
-                    parse_math=False)  # fmt: skip
+        figure.text(
+            0.015, 0.1 / height, shown(footer), fontsize=7, color="#5a6068", va="bottom", ha="left", parse_math=False
+        )
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes
         figure.savefig(temporary, format=path.suffix[1:].lower())
@@ -110,8 +111,13 @@ def _cell(axes: object, found: Found, color: str) -> None:
                   clip_on=True)  # fmt: skip
     else:
         gray = found.picture.ndim == 2
-        axes.imshow(found.picture, cmap="gray" if gray else None, vmin=0 if gray else None, vmax=255 if gray else None,
-                    interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased")  # fmt: skip
+        axes.imshow(
+            found.picture,
+            cmap="gray" if gray else None,
+            vmin=0 if gray else None,
+            vmax=255 if gray else None,
+            interpolation="nearest" if max(found.picture.shape[:2]) < 64 else "antialiased",
+        )
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

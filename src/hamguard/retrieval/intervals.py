@@ -130,7 +130,13 @@ def _interval(values: Floats, seed: int, level: float, resamples: int) -> tuple[
 
     # A resample holds the drawn numbers and the values they point to, 16 bytes a query.
     found = bootstrap(
-        (values,), np.mean, n_resamples=resamples, batch=max(1, BATCH_BYTES // (16 * len(values))), vectorized=True,
-        confidence_level=level, method="percentile", random_state=numpy_generator(seed, "bootstrap"),
-    ).confidence_interval  # fmt: skip
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, BATCH_BYTES // (16 * len(values))),
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        random_state=numpy_generator(seed, "bootstrap"),
+    ).confidence_interval
     return float(found.low), float(found.high)

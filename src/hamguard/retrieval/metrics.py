@@ -138,7 +138,7 @@ def mean_average_precision(
     table = _table(query, database, histograms, path, threads)
     value = average_precision(
         query, database, at=at, ties=ties, norm=norm, histograms=table, path=path, threads=threads
-    )  # fmt: skip
+    )
     found = value > 0 if ties == "stable" else _reachable(table, at)
     return score_of(
         metric_name("map", at=at, ties=ties, norm=norm, empty=empty), value, found, empty, query, table, at, ties

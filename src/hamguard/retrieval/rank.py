@@ -58,9 +58,7 @@ def ranks_of(dist: Array, place: Array) -> Ranks:
     return Ranks((dist < own).sum(1), (dist == own).sum(1))
 
 
-def rank_items(
-    query: Bytes, database: Bytes, place: Array, *, progress: Callable[[int], None] | None = None
-) -> Ranks:  # fmt: skip
+def rank_items(query: Bytes, database: Bytes, place: Array, *, progress: Callable[[int], None] | None = None) -> Ranks:
     """Ranks of one item a query by Hamming distance; memory does not grow with the number of queries.
 
     Args:

@@ -90,9 +90,15 @@ def unlabeled_count(query: LabeledCodes) -> int:
 
 
 def score_of(
-    name: str, value: Floats, found: Array, empty: Empty, query: LabeledCodes, table: DistanceHistograms,
-    at: int | None, ties: Ties,
-) -> Score:  # fmt: skip
+    name: str,
+    value: Floats,
+    found: Array,
+    empty: Empty,
+    query: LabeledCodes,
+    table: DistanceHistograms,
+    at: int | None,
+    ties: Ties,
+) -> Score:
     """The score of values `(Q,)`; `found` says which queries have a hit.
 
     Raises:

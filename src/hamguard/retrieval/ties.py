@@ -150,9 +150,7 @@ class TieGroups:
         """Tie groups of the queries `rows`, cut after rank `last`."""
         total, relevant = histograms.total[rows], histograms.relevant[rows]
         before = np.cumsum(total, axis=1) - total
-        return cls(
-            total, relevant, before, np.cumsum(relevant, axis=1) - relevant, np.clip(last - before, 0, total)
-        )  # fmt: skip
+        return cls(total, relevant, before, np.cumsum(relevant, axis=1) - relevant, np.clip(last - before, 0, total))
 
     @property
     def expected_hits(self) -> Floats:

@@ -107,8 +107,11 @@ def build_cross_request(
     rest = {key: value for key, value in flags.items() if not key.startswith("model.")}
     given = sort_words(rest, sets, list(kind.model_fields), IDLE, of=f" of {method}")
     _check_recipe(recipe, list(kind.model_fields))
-    preset = check_choice(f"preset of {method}", str(given[""].get("preset") or recipe.get("preset", "default")),
-                          ("default", *kind.presets))  # fmt: skip
+    preset = check_choice(
+        f"preset of {method}",
+        str(given[""].get("preset") or recipe.get("preset", "default")),
+        ("default", *kind.presets),
+    )
     model = {**recipe.get("model", {}), **{key: value for key, value in own.items() if value is not None}}
     try:
         settings = kind(**{**kind.presets.get(preset, {}), **recipe.get("settings", {}), **given["settings"]})
@@ -128,8 +131,12 @@ def build_cross_request(
 def _check_recipe(recipe: Mapping[str, Any], settings: Sequence[str]) -> None:
     """Refuse keys of a recipe file that nobody would read."""
     recipe_fields = [name for name in Recipe.model_fields if name not in IDLE]
-    tables = {"data": list(DataSection.model_fields), "model": list(ModelSection.model_fields), "settings": settings,
-              "training": recipe_fields}  # fmt: skip
+    tables = {
+        "data": list(DataSection.model_fields),
+        "model": list(ModelSection.model_fields),
+        "settings": settings,
+        "training": recipe_fields,
+    }
     _check_keys("", recipe, ["method", "preset", "seed", *tables])
     for table, known in tables.items():
         given = recipe.get(table, {})

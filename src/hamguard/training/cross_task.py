@@ -223,9 +223,15 @@ class DcmhTask(CrossTask):
         u = ask.relax(z)  # (B, K)
         other = batch.index.to(self.device) if ask.against == "batch" else slice(None)
         loss = dcmh(
-            u, self.labels[rows], fixed[other], self.labels[other], self.codes[rows],
-            gamma=ask.gamma, eta=ask.eta, balance=ask.balance,
-        )  # fmt: skip
+            u,
+            self.labels[rows],
+            fixed[other],
+            self.labels[other],
+            self.codes[rows],
+            gamma=ask.gamma,
+            eta=ask.eta,
+            balance=ask.balance,
+        )
         memory[batch.index.to(self.device)] = u.detach()[: len(batch.index)]
         return loss
 

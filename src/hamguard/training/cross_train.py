@@ -87,12 +87,15 @@ def train_cross(
     fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
     data = data_facts(dataset, split)
     facts = {
-        "fit": FITS.get(data["source"], "crop"), "method": request.method, "title": request.parsed.title,
-        "settings": request.settings, "seed": request.seed,
+        "fit": FITS.get(data["source"], "crop"),
+        "method": request.method,
+        "title": request.parsed.title,
+        "settings": request.settings,
+        "seed": request.seed,
         "recipe": recipe.model_dump(),
         "initial_weights": Path(request.model.weights).name if request.model.weights else "",
         "data": data,
-    }  # fmt: skip
+    }
     return finish_cross(task, folder, kept, facts)
 
 
@@ -110,21 +113,23 @@ def new_task(
     if len(learned) < 2:
         raise RequestError(f"training needs at least 2 pairs, the train split has {len(learned)}")
     check_labels(dataset, learned, request.method)
-    vocabulary = Vocabulary.fit(
-        [texts[i] for i in learned], size=ask.words, least=ask.least, ngrams=ask.ngrams
-    )  # fmt: skip
+    vocabulary = Vocabulary.fit([texts[i] for i in learned], size=ask.words, least=ask.least, ngrams=ask.ngrams)
     kept, told = kept_pairs(dataset, learned, vocabulary, drop=ask.without_text == "drop")
     image = build_model(request.model, request.seed, dataset, split, features=ask.features)
     text = TextModel(
         ask.text_net, len(vocabulary), image.bits, width=ask.text_width, features=ask.features, seed=request.seed
-    )  # fmt: skip
+    )
     model = CrossModel(image, text, vocabulary).to(device)
     model.image.to(memory_format=torch.channels_last)
     recipe = request.training
     task = TASKS[request.method](
-        model, pairs_of(dataset, kept, vocabulary), ask,
-        head_lr_factor=recipe.head_lr_factor, views=recipe.augment, seed=request.seed,
-    )  # fmt: skip
+        model,
+        pairs_of(dataset, kept, vocabulary),
+        ask,
+        head_lr_factor=recipe.head_lr_factor,
+        views=recipe.augment,
+        seed=request.seed,
+    )
     return task, told
 
 

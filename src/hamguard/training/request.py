@@ -55,9 +55,14 @@ class DataSection(Asked):
             DataMissingError: the data are not on this machine.
         """
         return open_source(
-            self.source, root=root, seed=self.split_seed, protocol=self.protocol, drop_duplicates=self.drop_duplicates,
-            size=self.size, progress=progress,
-        )  # fmt: skip
+            self.source,
+            root=root,
+            seed=self.split_seed,
+            protocol=self.protocol,
+            drop_duplicates=self.drop_duplicates,
+            size=self.size,
+            progress=progress,
+        )
 
 
 class ModelSection(Asked):

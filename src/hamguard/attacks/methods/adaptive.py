@@ -21,7 +21,7 @@ def adaptive(
     guide: GuideMaker = OwnCode(),  # noqa: B008 - frozen values
     toward: bool = False,
     loss: str = "inner",
-    threat: Threat = Linf(8 / 255),  # noqa: B008
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """Adaptive: momentum steps from random pictures of the ball, with a size that each picture finds for itself.
 

@@ -45,20 +45,31 @@ NORM, GROWTH = 0.03, 0.007  # weight of the norm term, and what is added to it w
 
 
 def _cmla(
-    steps: int | None, intra: float, norm: float | None, squared: bool, preset: str, threat: Threat, rate: float, scale: float,
+    steps: int | None,
+    intra: float,
+    norm: float | None,
+    squared: bool,
+    preset: str,
+    threat: Threat,
+    rate: float,
+    scale: float,
     rounding: bool,
-) -> Attack:  # fmt: skip
+) -> Attack:
     check_choice("preset", preset, ("default", "paper", "code"))
     published = preset != "default"
     weight = (1.0 if published else NORM) if norm is None else check_range("norm", norm, 0.0)
     loss = CmlaLoss(intra, halved=preset != "code", squared=squared)
     search = GradientSteps("adam" if published else "amsgrad", rate, steps or STEPS, alpha="constant", keep="last")
     return Attack(
-        CrossCodes("batch" if published else "train"), loss, search,  # type: ignore[arg-type]
+        CrossCodes("batch" if published else "train"),
+        loss,
+        search,  # type: ignore[arg-type]
         replace(threat, one_sided=True) if published else threat,
-        fidelity=scale * weight, fidelity_norm="l1",
-        fidelity_growth=0.0 if published else GROWTH, rounding=rounding,
-    )  # fmt: skip
+        fidelity=scale * weight,
+        fidelity_norm="l1",
+        fidelity_growth=0.0 if published else GROWTH,
+        rounding=rounding,
+    )
 
 
 @register("cmla", direction="away")
@@ -69,7 +80,7 @@ def cmla(
     norm: float | None = None,
     squared: bool = False,
     preset: Literal["default", "paper", "code"] = "default",
-    threat: Threat = Linf(10 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(10 / 255),
 ) -> Attack:
     """CMLA: break the search for texts, keep the search for pictures.
 
@@ -94,7 +105,7 @@ def cmla_text(
     norm: float | None = None,
     squared: bool = False,
     preset: Literal["default", "paper", "code"] = "default",
-    threat: Threat = Linf(TEXT_EPS),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(TEXT_EPS),
 ) -> Attack:
     """CMLA on bags of words `(B, D)` in [0, 1]: values between 0 and 1 that no text has; `attacks/words.py` changes words.
 

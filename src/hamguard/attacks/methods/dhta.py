@@ -27,7 +27,7 @@ def dhta(
     n_anchors: int = 9,
     steps: int | None = None,
     preset: Literal["default", "paper", "code"] = "default",
-    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """DHTA: approach the code that nine pictures of the target label vote for.
 
@@ -51,7 +51,8 @@ def dhta(
 
 
 @register("p2p", direction="toward")
-def p2p(*, steps: int | None = None, preset: Literal["default", "paper", "code"] = "default",
-        threat: Threat = Linf(8 / 255)) -> Attack:  # noqa: B008  # fmt: skip
+def p2p(
+    *, steps: int | None = None, preset: Literal["default", "paper", "code"] = "default", threat: Threat = Linf(8 / 255)
+) -> Attack:
     """P2P: approach the code of a single picture of the target label (DHTA with one voter)."""
     return dhta(n_anchors=1, steps=steps, preset=preset, threat=threat)

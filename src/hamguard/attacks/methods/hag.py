@@ -28,7 +28,7 @@ def hag(
     t: float = 0.5,
     schedule: bool = True,
     preset: Literal["default", "paper", "code"] = "default",
-    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """HAG: leave the own code, without labels.
 

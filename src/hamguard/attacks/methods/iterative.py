@@ -86,7 +86,13 @@ def mifgsm(
     """
     size = min(2 * threat.eps, max(threat.eps / 2, 1 / 255))
     search = SignSteps(
-        steps, size, "cosine", momentum=1.0, nesterov=nesterov, random_start=True, translation=translation,
+        steps,
+        size,
+        "cosine",
+        momentum=1.0,
+        nesterov=nesterov,
+        random_start=True,
+        translation=translation,
         views=(Diverse(diversity),) if diversity else PLAIN,
-    )  # fmt: skip
+    )
     return _attack(search, guide, loss, toward, threat)

@@ -29,7 +29,7 @@ def center(
     *,
     steps: int = 100,
     toward: bool = False,
-    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """Center attack: leave, or approach, the center code with the inner product, PGD.
 
@@ -49,7 +49,7 @@ def mainstay(
     toward: bool = False,
     printed: bool = False,
     preset: Literal["default", "code"] = "default",
-    threat: Threat = Linf(8 / 255),  # noqa: B008
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """Mainstay attack: leave, or approach, the mainstay code with a masked quadratic, PGD with the slope schedule.
 

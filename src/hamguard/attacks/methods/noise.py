@@ -9,7 +9,7 @@ from hamguard.attacks.threat import Linf, Threat
 
 
 @register("noise", direction="none")
-def noise(*, threat: Threat = Linf(8 / 255), full: bool = False) -> Attack:  # noqa: B008 - a frozen value
+def noise(*, threat: Threat = Linf(8 / 255), full: bool = False) -> Attack:
     """Uniform noise in the ball, the control of every table.
 
     Args:

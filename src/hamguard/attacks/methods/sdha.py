@@ -24,7 +24,7 @@ def sdha(
     steps: int | None = None,
     toward: bool = False,
     preset: Literal["default", "code"] = "default",
-    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """SDHA: leave, or approach, all relevant codes together, near ones first.
 

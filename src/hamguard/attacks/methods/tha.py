@@ -28,7 +28,7 @@ def tha(
     steps: int = 100,
     training_steps: int | None = None,
     preset: Literal["default", "paper"] = "default",
-    threat: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """THA: approach the code that a prototype net learned for the target label.
 

@@ -157,9 +157,14 @@ def run_words(ground: CrossGround, edits: WordEdits) -> CrossAttacked:
     changed = np.array([len(done) for done in found.edits], np.float64)
     passes = (int(found.forwards.double().mean().ceil()), int(found.backwards.double().mean().ceil()))
     return CrossAttacked(
-        "text", {edits.most: again.numpy()}, {edits.most: changed}, {edits.most: passes},
-        time.perf_counter() - begun, found.texts, found.edits,
-    )  # fmt: skip
+        "text",
+        {edits.most: again.numpy()},
+        {edits.most: changed},
+        {edits.most: passes},
+        time.perf_counter() - begun,
+        found.texts,
+        found.edits,
+    )
 
 
 def _clean(ground: CrossGround, side: Modality, rows: slice) -> Tensor:
@@ -179,10 +184,19 @@ def codes_of(ground: CrossGround, side: Modality, made: Any) -> CodeBank:
 
 
 def attacked_rows(
-    ground: CrossGround, side: Modality, made: Any, *, attack: dict[str, Any], threat: dict[str, Any],
-    distance: Floats, name: str = "D", passes: tuple[int, int] = (0, 0), seconds: float | None = None,
-    metrics: Sequence[str] = ("map",), convention: Convention = EXACT,
-) -> list[Row]:  # fmt: skip
+    ground: CrossGround,
+    side: Modality,
+    made: Any,
+    *,
+    attack: dict[str, Any],
+    threat: dict[str, Any],
+    distance: Floats,
+    name: str = "D",
+    passes: tuple[int, int] = (0, 0),
+    seconds: float | None = None,
+    metrics: Sequence[str] = ("map",),
+    convention: Convention = EXACT,
+) -> list[Row]:
     """Rows of both searches of the changed side, then how far codes and items moved.
 
     Args:
@@ -206,7 +220,7 @@ def attacked_rows(
         hashes = {**base.hashes, "query_codes": bank.digest}
         base = replace(
             base, attack=attack, threat=threat, forwards=passes[0], backwards=passes[1], seconds=seconds, hashes=hashes
-        )  # fmt: skip
+        )
         table = distance_histograms(bank, ground.database[searched])
         for text in metrics:
             name_at = parse_metric(text)
@@ -220,9 +234,15 @@ def attacked_rows(
 
 
 def cmla_rows(
-    ground: CrossGround, attack: Attack, side: Modality, *, marks: Sequence[int], noise: bool = False, progress: Any = None,
+    ground: CrossGround,
+    attack: Attack,
+    side: Modality,
+    *,
+    marks: Sequence[int],
+    noise: bool = False,
+    progress: Any = None,
     **scores: Any,
-) -> tuple[CrossAttacked, list[Row]]:  # fmt: skip
+) -> tuple[CrossAttacked, list[Row]]:
     """CMLA on one side, carried out and measured.
 
     Args:
@@ -245,15 +265,26 @@ def cmla_rows(
     if noise:
         control = noise_like(ground, attack, side)
         rows += attacked_rows(
-            ground, side, control.made[0], attack={**facts, "method": "noise", "values": {}},
-            threat=cmla_threat(attack, 0, side), distance=control.distance[0], **scores,
-        )  # fmt: skip
+            ground,
+            side,
+            control.made[0],
+            attack={**facts, "method": "noise", "values": {}},
+            threat=cmla_threat(attack, 0, side),
+            distance=control.distance[0],
+            **scores,
+        )
     for mark in marks:
         rows += attacked_rows(
-            ground, side, found.made[mark], attack=facts, threat=cmla_threat(attack, mark, side),
-            distance=found.distance[mark], passes=found.passes[mark],
-            seconds=round(found.seconds * mark / max(marks), 3), **scores,
-        )  # fmt: skip
+            ground,
+            side,
+            found.made[mark],
+            attack=facts,
+            threat=cmla_threat(attack, mark, side),
+            distance=found.distance[mark],
+            passes=found.passes[mark],
+            seconds=round(found.seconds * mark / max(marks), 3),
+            **scores,
+        )
     return found, rows
 
 
@@ -262,9 +293,17 @@ def word_rows(ground: CrossGround, edits: WordEdits, **scores: Any) -> tuple[Cro
     found = run_words(ground, edits)
     attack, threat = word_facts(edits)
     rows = attacked_rows(
-        ground, "text", found.made[edits.most], attack=attack, threat=threat, distance=found.distance[edits.most],
-        name="edits", passes=found.passes[edits.most], seconds=round(found.seconds, 3), **scores,
-    )  # fmt: skip
+        ground,
+        "text",
+        found.made[edits.most],
+        attack=attack,
+        threat=threat,
+        distance=found.distance[edits.most],
+        name="edits",
+        passes=found.passes[edits.most],
+        seconds=round(found.seconds, 3),
+        **scores,
+    )
     return found, rows
 
 
@@ -273,9 +312,15 @@ def cmla_facts(attack: Attack, side: Modality, made_on: str | None = None) -> di
     loss: Any = attack.loss
     published = ("paper" if loss.halved else "code") if attack.threat.one_sided else "default"
     facts = {
-        "method": "cmla", "preset": published, "side": side, "toward": False,
-        "labels": "aware", "guide": "pairs", "intra": loss.intra, "values": describe(attack),
-    }  # fmt: skip
+        "method": "cmla",
+        "preset": published,
+        "side": side,
+        "toward": False,
+        "labels": "aware",
+        "guide": "pairs",
+        "intra": loss.intra,
+        "values": describe(attack),
+    }
     return {**facts, "made_on": [made_on]} if made_on else facts
 
 
@@ -284,14 +329,24 @@ def cmla_threat(attack: Attack, steps: int, side: Modality) -> dict[str, Any]:
     ball = attack.threat
     grid = "8 bit" if side == "image" else "bag of words, real values"
     return {
-        "norm": ball.norm, "eps": ball.eps, "one_sided": ball.one_sided, "steps": steps, "restarts": 1, "grid": grid,
-    }  # fmt: skip
+        "norm": ball.norm,
+        "eps": ball.eps,
+        "one_sided": ball.one_sided,
+        "steps": steps,
+        "restarts": 1,
+        "grid": grid,
+    }
 
 
 def word_facts(edits: WordEdits) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attack and threat of a row of word edits."""
     attack = {
-        "method": "cmla-words", "preset": "default", "side": "text", "toward": False, "labels": "aware", "guide": "pairs",
+        "method": "cmla-words",
+        "preset": "default",
+        "side": "text",
+        "toward": False,
+        "labels": "aware",
+        "guide": "pairs",
         "values": describe(edits),
-    }  # fmt: skip
+    }
     return attack, {"norm": "words", "eps": edits.most, "steps": edits.most, "restarts": 1, "grid": "text"}

@@ -129,9 +129,15 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
         return {**facts.base.hashes, "query_codes": bank.digest}
 
     attacked = replace(
-        facts.base, attack=facts.attack, threat=facts.threat, hashes=hashed(sides.attacked),
-        seconds=facts.seconds, forwards=facts.forwards, backwards=facts.backwards, notes=(*facts.base.notes, *facts.notes),
-    )  # fmt: skip
+        facts.base,
+        attack=facts.attack,
+        threat=facts.threat,
+        hashes=hashed(sides.attacked),
+        seconds=facts.seconds,
+        forwards=facts.forwards,
+        backwards=facts.backwards,
+        notes=(*facts.base.notes, *facts.notes),
+    )
     if facts.attack["method"] == "noise":  # it has no guide, and is its own control
         return {"clean": facts.base, "random": bare, "attacked": attacked}
     return {
@@ -144,9 +150,14 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
 
 
 def _scores(
-    named: dict[str, Row], sides: Sides, database: CodeBank, targets: Bytes | None,
-    metrics: Sequence[str], convention: Convention, seed: int,
-) -> list[Row]:  # fmt: skip
+    named: dict[str, Row],
+    sides: Sides,
+    database: CodeBank,
+    targets: Bytes | None,
+    metrics: Sequence[str],
+    convention: Convention,
+    seed: int,
+) -> list[Row]:
     rows, first = [], {}
     for side, base in named.items():
         bank = random_bank(sides.clean, seed) if side == "random" else getattr(sides, side)
@@ -173,9 +184,7 @@ def _gain(base: Row, first: dict[str, Floats], like: Row, seed: int) -> Row:
     row = replace(base, task=like.task, metric=metric, ties=like.ties, n=len(got))
     if abs(float(could.mean())) < 1e-12:
         return replace(row, notes=(*row.notes, "the guide code scores as the clean picture does: no gain is defined"))
-    return replace(
-        row, value=float(got.mean() / could.mean()), ci95=ratio_interval(got, could, seed=seed)
-    )  # fmt: skip
+    return replace(row, value=float(got.mean() / could.mean()), ci95=ratio_interval(got, could, seed=seed))
 
 
 def _moved(base: Row, sides: Sides, database: CodeBank, distortion: Distortion, seed: int) -> list[Row]:

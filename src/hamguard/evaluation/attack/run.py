@@ -69,18 +69,28 @@ class Source:
 
 
 def run_key(
-    plan: AttackPlan, attack: Any, sources: Sequence[Source], dataset: Dataset, rows: Ints, labels: Bytes | None,
-    seed: int, batch_size: int,
-) -> str:  # fmt: skip
+    plan: AttackPlan,
+    attack: Any,
+    sources: Sequence[Source],
+    dataset: Dataset,
+    rows: Ints,
+    labels: Bytes | None,
+    seed: int,
+    batch_size: int,
+) -> str:
     """Content hash of everything that decides the pixels."""
     return digest_json(
         {
-            "attack": describe(attack), "combine": plan.combine, "fold": plan.fold, "seed": seed, "batch": batch_size,
+            "attack": describe(attack),
+            "combine": plan.combine,
+            "fold": plan.fold,
+            "seed": seed,
+            "batch": batch_size,
             "sources": [[source.model.digest, source.bank.digest] for source in sources],
             "pictures": [dataset.images.digest, digest_array(rows)],
             "labels": digest_array(labels) if labels is not None else None,
         }
-    )  # fmt: skip
+    )
 
 
 def run_attack(
@@ -182,9 +192,16 @@ def _place(path: Path) -> str:
 
 
 def _attack_batch(
-    plan: AttackPlan, sources: Sequence[Source], dataset: Dataset, rows: Ints, labels: Bytes | None,
-    numbers: Ints, part: slice, seed: int, device: torch.device | str,
-) -> dict[str, Any]:  # fmt: skip
+    plan: AttackPlan,
+    sources: Sequence[Source],
+    dataset: Dataset,
+    rows: Ints,
+    labels: Bytes | None,
+    numbers: Ints,
+    part: slice,
+    seed: int,
+    device: torch.device | str,
+) -> dict[str, Any]:
     begun = time.perf_counter()
     x = dataset.images.batch(rows[part]).to(device)  # (b, C, H, W)
     marks = None if labels is None else torch.from_numpy(labels[part]).float().to(device)

@@ -88,9 +88,14 @@ def measure_transfer(
         # saved pictures are read, not made again, so a run that was stopped goes on at the first source that has none
         made.append(
             measure_attack(
-                maker.ground, maker.plan, work=folder, save_images=folder, restart=restart, progress=told,
+                maker.ground,
+                maker.plan,
+                work=folder,
+                save_images=folder,
+                restart=restart,
+                progress=told,
             )
-        )  # fmt: skip
+        )
     targets = made[0].targets.labels if made[0].targets else None
     threat = plan.threat
     clean = {ground.name: ground.query for ground in scored}
@@ -132,9 +137,14 @@ def _check(makers: Sequence[Maker], scored: Sequence[Ground]) -> None:
 def _targets(ground: Ground, rule: str) -> str:
     split, labels = ground.split, ground.dataset.labels
     return choose_targets(
-        rule, ground.query.labels, ground.database.labels, reference=labels[split.train], ids=ground.query.ids,
-        class_names=ground.dataset.class_names, seed=ground.seed,
-    ).digest  # fmt: skip
+        rule,
+        ground.query.labels,
+        ground.database.labels,
+        reference=labels[split.train],
+        ids=ground.query.ids,
+        class_names=ground.dataset.class_names,
+        seed=ground.seed,
+    ).digest
 
 
 def _key(maker: Maker) -> str:
@@ -142,11 +152,15 @@ def _key(maker: Maker) -> str:
     ground = maker.ground
     return digest_json(
         {
-            "plan": maker.plan.model_dump(mode="json"), "model": ground.model.digest, "seed": ground.seed,
-            "pictures": ground.dataset.images.digest, "split": ground.split.digest, "queries": len(ground.query),
+            "plan": maker.plan.model_dump(mode="json"),
+            "model": ground.model.digest,
+            "seed": ground.seed,
+            "pictures": ground.dataset.images.digest,
+            "split": ground.split.digest,
+            "queries": len(ground.query),
             "batch": ground.batch_size,
         }
-    )  # fmt: skip
+    )
 
 
 def _scored(query: CodeBank, ground: Ground, targets: Bytes | None) -> Floats:
@@ -164,9 +178,7 @@ def _base(ground: Ground, made: Measured) -> Row:
     return row
 
 
-def _controls(
-    matrix: TransferMatrix, noise: Floats, facts: dict[str, Row], threat: Threat, seed: int
-) -> list[Row]:  # fmt: skip
+def _controls(matrix: TransferMatrix, noise: Floats, facts: dict[str, Row], threat: Threat, seed: int) -> list[Row]:
     """Rows of the clean and of the noisy pictures on every model."""
     named = {"method": "noise", "preset": "default", "toward": False, "labels": "free", "guide": None}
     budget = {"norm": threat.norm, "eps": threat.eps, "grid": "8 bit"}
@@ -180,9 +192,12 @@ def _controls(
 
 
 def _pairs(
-    matrix: TransferMatrix, makers: Sequence[Maker], made: Sequence[Measured],
-    attacked: dict[str, dict[str, CodeBank]], facts: dict[str, Row],
-) -> list[Row]:  # fmt: skip
+    matrix: TransferMatrix,
+    makers: Sequence[Maker],
+    made: Sequence[Measured],
+    attacked: dict[str, dict[str, CodeBank]],
+    facts: dict[str, Row],
+) -> list[Row]:
     """Rows of every pair, each with the attack that its source carried out and what that spent."""
     rows = transfer_rows(matrix, Row(), facts=facts, seed=makers[0].ground.seed)
     spent = {maker.ground.name: one.rows[-1] for maker, one in zip(makers, made, strict=True)}
@@ -201,9 +216,14 @@ def _pairs(
         hashes = {"made_on": digests[source], "query_codes": attacked[source][str(row.model)].digest}
         found.append(
             replace(
-                row, attack={**(ran.attack or {}), "made_on": [source]}, threat=ran.threat, seconds=ran.seconds,
-                forwards=ran.forwards, backwards=ran.backwards, hashes={**row.hashes, **hashes},
+                row,
+                attack={**(ran.attack or {}), "made_on": [source]},
+                threat=ran.threat,
+                seconds=ran.seconds,
+                forwards=ran.forwards,
+                backwards=ran.backwards,
+                hashes={**row.hashes, **hashes},
                 notes=tuple(dict.fromkeys((*row.notes, *source_notes[source]))),
             )
-        )  # fmt: skip
+        )
     return found

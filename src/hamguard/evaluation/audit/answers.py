@@ -64,9 +64,7 @@ class OwnSearch:
 
     def __call__(self, pixels: Bytes, k: int) -> Answers:
         """The k nearest items of each picture; -1 where the database has fewer."""
-        packed = packed_codes(
-            self.ground.model, ImageStore(pixels), np.arange(len(pixels)), device=self.ground.device
-        )  # fmt: skip
+        packed = packed_codes(self.ground.model, ImageStore(pixels), np.arange(len(pixels)), device=self.ground.device)
         found = self.index.search(packed, min(k, len(self.index)))
         return padded(found.ids.astype(np.int64), found.distances if self.told else None, k)
 
@@ -177,11 +175,12 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
                     f"stopped: {start:,} of {len(numbers):,} queries are attacked; the same command goes on from there"
                 ) from stopped
             found = {
-                "pixels": as_pixels(got.x_adv), "asked": got.asked.numpy(),
+                "pixels": as_pixels(got.x_adv),
+                "asked": got.asked.numpy(),
                 "snapshots": np.stack([as_pixels(got.snapshots[mark]) for mark in marks], axis=1),
                 "seconds": np.array(time.perf_counter() - begun),
                 "told": np.array(endpoint.ask.told),  # type: ignore[attr-defined]
-            }  # fmt: skip
+            }
             keep_batch(path, found)
         parts.append(found)
         if bench.progress:

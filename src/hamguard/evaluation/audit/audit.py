@@ -57,12 +57,17 @@ def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> s
     """Content hash of everything that decides the rows."""
     return digest_json(
         {
-            "plan": plan.model_dump(mode="json"), "battery": [cell.name for cell in BATTERY], "model": ground.model.digest,
-            "sources": [model.digest for model in sources], "split": ground.split.digest, "seed": ground.seed,
-            "pictures": [ground.dataset.images.digest, digest_array(ground.rows)], "batch": ground.batch_size,
+            "plan": plan.model_dump(mode="json"),
+            "battery": [cell.name for cell in BATTERY],
+            "model": ground.model.digest,
+            "sources": [model.digest for model in sources],
+            "split": ground.split.digest,
+            "seed": ground.seed,
+            "pictures": [ground.dataset.images.digest, digest_array(ground.rows)],
+            "batch": ground.batch_size,
             "labels": digest_array(ground.query.labels, ground.database.labels),
         }
-    )  # fmt: skip
+    )
 
 
 def run_audit(
@@ -145,16 +150,28 @@ def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> No
     """Rows and worst pictures first, `audit.json` last: a folder with it is complete."""
     write_rows(out / ROWS, done.rows)
     arrays: dict[str, Array] = {
-        "ids": bench.ground.query.ids, "clean_ap": worst.clean, "worst_ap": worst.ap, "floor_ap": worst.floor,
-        "by": worst.by, "pixels": worst.pixels,
-    }  # fmt: skip
+        "ids": bench.ground.query.ids,
+        "clean_ap": worst.clean,
+        "worst_ap": worst.ap,
+        "floor_ap": worst.floor,
+        "by": worst.by,
+        "pixels": worst.pixels,
+    }
     write_npz(out / WORST, arrays, compressed=True)
     facts: dict[str, Any] = {
-        "key": key, "model": bench.ground.name, "model_hash": bench.ground.model.digest,
-        "dataset": bench.ground.dataset.title, "eps": bench.plan.eps, "norm": bench.plan.norm,
-        "plan": bench.plan.model_dump(mode="json"), "verdict": asdict(done.verdict), "checks": [asdict(c) for c in done.checks],
-        "stages": done.stages, "curve": done.curve, "files": {name: digest_file(out / name) for name in (ROWS, WORST)},
-    }  # fmt: skip
+        "key": key,
+        "model": bench.ground.name,
+        "model_hash": bench.ground.model.digest,
+        "dataset": bench.ground.dataset.title,
+        "eps": bench.plan.eps,
+        "norm": bench.plan.norm,
+        "plan": bench.plan.model_dump(mode="json"),
+        "verdict": asdict(done.verdict),
+        "checks": [asdict(c) for c in done.checks],
+        "stages": done.stages,
+        "curve": done.curve,
+        "files": {name: digest_file(out / name) for name in (ROWS, WORST)},
+    }
     write_sealed(out / FACTS, facts)
 
 
@@ -187,10 +204,14 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
                 raise DamagedError(out / name, "it is not what the audit wrote")
         verdict, checks = facts["verdict"], facts["checks"]
         return Audited(
-            plan, rows, Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
-            tuple(Check(**check) for check in checks), tuple((n, c, v) for n, c, v in facts["stages"]),
-            (tuple(facts["curve"][0]), tuple(facts["curve"][1])), pixels,
-        )  # fmt: skip
+            plan,
+            rows,
+            Verdict(**{**verdict, "sentences": tuple(verdict["sentences"])}),
+            tuple(Check(**check) for check in checks),
+            tuple((n, c, v) for n, c, v in facts["stages"]),
+            (tuple(facts["curve"][0]), tuple(facts["curve"][1])),
+            pixels,
+        )
     except RequestError as error:
         raise RequestError(f"{error}; --restart makes it again") from error
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -170,10 +170,18 @@ class Bench:
         folder = f"{name or cell.name.replace(', ', '-').replace(' ', '-')}-{digest_array(numbers)[:12]}"
         seed = derive_seed(self.ground.seed, "turn", turn) if turn else self.ground.seed
         made = run_attack(
-            AttackPlan(method="adaptive", fold=False), [source], self.ground.dataset, self.ground.rows[numbers],
-            self.ground.query.labels[numbers], work=self.work / folder, numbers=numbers, seed=seed,
-            batch_size=self.ground.batch_size, device=self.ground.device, progress=self.progress,
-        )  # fmt: skip
+            AttackPlan(method="adaptive", fold=False),
+            [source],
+            self.ground.dataset,
+            self.ground.rows[numbers],
+            self.ground.query.labels[numbers],
+            work=self.work / folder,
+            numbers=numbers,
+            seed=seed,
+            batch_size=self.ground.batch_size,
+            device=self.ground.device,
+            progress=self.progress,
+        )
         return Outcome(made, self.ap(made.pixels, numbers))
 
     def sample(self) -> Ints:

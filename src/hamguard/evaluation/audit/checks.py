@@ -86,8 +86,16 @@ def zero_gradients(bench: Bench, worst: Worst) -> Check:
     for loss_name, words in LOSSES.items():
         loss, relaxation = loss_named(loss_name)
         problem = Problem(
-            ground.model, x, own, -1, loss, bench.plan.threat, numbers.tolist(), ground.seed, relaxed=relaxation == "tanh"
-        )  # fmt: skip
+            ground.model,
+            x,
+            own,
+            -1,
+            loss,
+            bench.plan.threat,
+            numbers.tolist(),
+            ground.seed,
+            relaxed=relaxation == "tanh",
+        )
         gradient = problem.gradient(x, torch.arange(len(x)), 1.0)[0]
         shares[words] = float(is_flat(gradient).float().mean())
     words = max(shares, key=lambda one: shares[one])
@@ -278,9 +286,14 @@ def _again(
     best = best_stage(worst, worst.open if len(worst.open) else sample)
     threat = bench.plan.threat if eps is None else Threat(bench.plan.norm, eps)
     got = bench.run(
-        Cell(best.guide, best.loss), sample, name=name, steps=steps, threat=threat, turn=turn,
+        Cell(best.guide, best.loss),
+        sample,
+        name=name,
+        steps=steps,
+        threat=threat,
+        turn=turn,
         gradients=best.gradients,
-    )  # fmt: skip
+    )
     return got.ap
 
 

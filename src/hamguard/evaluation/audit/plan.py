@@ -57,11 +57,20 @@ class Cell:
 BATTERY = tuple(
     Cell(guide, loss)
     for guide, loss in (
-        ("own", "inner"), ("optimal", "logarithm"), ("center", "mainstay"), ("mainstay", "inner"),
-        ("center", "inner"), ("optimal", "mainstay"), ("own", "logarithm"), ("mainstay", "mainstay"),
-        ("optimal", "inner"), ("center", "logarithm"), ("own", "mainstay"), ("mainstay", "logarithm"),
+        ("own", "inner"),
+        ("optimal", "logarithm"),
+        ("center", "mainstay"),
+        ("mainstay", "inner"),
+        ("center", "inner"),
+        ("optimal", "mainstay"),
+        ("own", "logarithm"),
+        ("mainstay", "mainstay"),
+        ("optimal", "inner"),
+        ("center", "logarithm"),
+        ("own", "mainstay"),
+        ("mainstay", "logarithm"),
     )
-)  # fmt: skip
+)
 """Four guides times three losses. The label-free one comes first, so that all queries see it and its figure stands alone; the first
 four show every guide and every loss, so that what one of them misses is found soon."""
 

@@ -34,8 +34,10 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
         base_row(
             ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), seed
         ),
-        task="query->database", metric="map", ties="expected",
-    )  # fmt: skip
+        task="query->database",
+        metric="map",
+        ties="expected",
+    )
     threat = {"norm": plan.norm, "eps": plan.eps, "grid": "8 bit"}
 
     def scored(ap: Floats, row: Row = base, **more: Any) -> Row:
@@ -55,8 +57,9 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     forwards, backwards = spent_by(worst.stages, bench.count)
     spent: dict[str, Any] = {
         "seconds": round(sum(stage.seconds for stage in worst.stages), 3),
-        "forwards": int(np.ceil(forwards.mean())), "backwards": int(np.ceil(backwards.mean())),
-    }  # fmt: skip
+        "forwards": int(np.ceil(forwards.mean())),
+        "backwards": int(np.ceil(backwards.mean())),
+    }
     facts = {"method": "audit", "labels": "aware", "stages": len(worst.stages), "held": len(worst.open)}
     result = scored(worst.ap, attack=facts, threat=threat, **spent)
     rows.append(result)
@@ -69,25 +72,39 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     for check in checks:
         rows.append(
             replace(
-                base, attack={"method": "self-check", "check": check.name, "passed": check.passed}, threat=threat,
-                task="audit", metric="check", ties=None, value=check.value, n=len(bench.sample()),
+                base,
+                attack={"method": "self-check", "check": check.name, "passed": check.passed},
+                threat=threat,
+                task="audit",
+                metric="check",
+                ties=None,
+                value=check.value,
+                n=len(bench.sample()),
                 notes=(check.sentence,),
             )
-        )  # fmt: skip
+        )
     return rows
 
 
 def _stage_row(scored: Any, stage: Stage, threat: dict[str, Any]) -> Row:
     facts: dict[str, Any] = {
         "method": {"gradient": "adaptive", "transfer": "transfer", "answers": "query-only"}[stage.kind],
-        "stage": stage.name, "guide": stage.guide or None, "loss": LOSSES.get(stage.loss),
-        "labels": "free" if stage.guide in ("", "own") else "aware", "worst_map_after": stage.after,
-    }  # fmt: skip
+        "stage": stage.name,
+        "guide": stage.guide or None,
+        "loss": LOSSES.get(stage.loss),
+        "labels": "free" if stage.guide in ("", "own") else "aware",
+        "worst_map_after": stage.after,
+    }
     budget = {**threat, "steps": stage.steps, "restarts": stage.restarts}
     made: Row = scored(
-        stage.ap, attack=facts, threat=budget, metric="map-of-those-attacked", seconds=round(stage.seconds, 3),
-        forwards=int(np.ceil(stage.forwards.mean())), backwards=int(np.ceil(stage.backwards.mean())),
-    )  # fmt: skip
+        stage.ap,
+        attack=facts,
+        threat=budget,
+        metric="map-of-those-attacked",
+        seconds=round(stage.seconds, 3),
+        forwards=int(np.ceil(stage.forwards.mean())),
+        backwards=int(np.ceil(stage.backwards.mean())),
+    )
     return made
 
 
@@ -97,8 +114,12 @@ def _moved(bench: Bench, worst: Worst, base: Row, seed: int) -> list[Row]:
     distortion = measure_distortion(bench.clean_pixels, worst.pixels)
     values: dict[str, Floats] = {
         "bits-moved": hamming_pairs(codes.packed, bench.ground.query.packed).astype(np.float64),
-        "rmse": distortion.rmse, "linf": distortion.linf, "l2": distortion.l2, "ssim": distortion.ssim, "psnr": distortion.psnr,
-    }  # fmt: skip
+        "rmse": distortion.rmse,
+        "linf": distortion.linf,
+        "l2": distortion.l2,
+        "ssim": distortion.ssim,
+        "psnr": distortion.psnr,
+    }
     rows = []
     for metric, each in values.items():
         kept = each[np.isfinite(each)]

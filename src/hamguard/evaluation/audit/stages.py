@@ -38,9 +38,15 @@ def gradient_stages(bench: Bench, worst: Worst, told: Told) -> None:
     if len(worst.open):
         best = best_stage(worst, worst.open)
         _gradient(
-            bench, worst, Cell(best.guide, best.loss), f"{best.name}, longer", told,
-            steps=LONG * bench.plan.steps, restarts=2, gradients=best.gradients,
-        )  # fmt: skip
+            bench,
+            worst,
+            Cell(best.guide, best.loss),
+            f"{best.name}, longer",
+            told,
+            steps=LONG * bench.plan.steps,
+            restarts=2,
+            gradients=best.gradients,
+        )
 
 
 def best_stage(worst: Worst, numbers: Ints) -> Stage:
@@ -58,9 +64,16 @@ def best_stage(worst: Worst, numbers: Ints) -> Stage:
 
 
 def _gradient(
-    bench: Bench, worst: Worst, cell: Cell, name: str, told: Told, *,
-    steps: int | None = None, restarts: int = 1, gradients: Gradients = "rescaled",
-) -> None:  # fmt: skip
+    bench: Bench,
+    worst: Worst,
+    cell: Cell,
+    name: str,
+    told: Told,
+    *,
+    steps: int | None = None,
+    restarts: int = 1,
+    gradients: Gradients = "rescaled",
+) -> None:
     numbers, steps = worst.open, steps or bench.plan.steps
     if len(numbers) == 0:
         if worst.stages:
@@ -74,9 +87,17 @@ def _gradient(
     )
     worst.offer(numbers, got.made.pixels, got.ap)
     worst.note(
-        name, "gradient", numbers, got.ap, got.spent,
-        guide=cell.guide, loss=cell.loss, steps=steps, restarts=restarts, gradients=gradients,
-    )  # fmt: skip
+        name,
+        "gradient",
+        numbers,
+        got.ap,
+        got.spent,
+        guide=cell.guide,
+        loss=cell.loss,
+        steps=steps,
+        restarts=restarts,
+        gradients=gradients,
+    )
 
 
 def transfer_stages(bench: Bench, worst: Worst, sources: Sequence[AnyModel], told: Told) -> None:
@@ -98,6 +119,13 @@ def transfer_stages(bench: Bench, worst: Worst, sources: Sequence[AnyModel], tol
         )
         worst.offer(numbers, got.made.pixels, got.ap)
         worst.note(
-            f"made on {name}", "transfer", numbers, got.ap, got.spent,
-            guide=TRANSFER.guide, loss=TRANSFER.loss, steps=bench.plan.steps, restarts=1,
-        )  # fmt: skip
+            f"made on {name}",
+            "transfer",
+            numbers,
+            got.ap,
+            got.spent,
+            guide=TRANSFER.guide,
+            loss=TRANSFER.loss,
+            steps=bench.plan.steps,
+            restarts=1,
+        )

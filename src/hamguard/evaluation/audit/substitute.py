@@ -92,18 +92,27 @@ def train_substitute(bench: Bench) -> HashModel:
     picked = np.linspace(0, len(train) - 1, most).astype(np.int64)
     mean, std = pixel_statistics(images, train)
     model = HashModel(
-        backbone_for(images.size), ground.model.bits, channels=images.channels, size=images.size, mean=mean, std=std,
+        backbone_for(images.size),
+        ground.model.bits,
+        channels=images.channels,
+        size=images.size,
+        mean=mean,
+        std=std,
         generator=torch_generator(ground.seed, "substitute"),
-    ).to(ground.device)  # fmt: skip
+    ).to(ground.device)
     model.to(memory_format=torch.channels_last)
     task = Imitation(model, images, train[picked], ground.reference.select(picked).codes)
     recipe = RECIPE.model_copy(update={"batch_size": min(100, max(2, most // 10))})
     folder = bench.work / "substitute"
     folder.mkdir(parents=True, exist_ok=True)
     fit(
-        task, recipe, seed=ground.seed, folder=folder, run=digest_json([ground.model.digest, ground.split.digest, most]),
+        task,
+        recipe,
+        seed=ground.seed,
+        folder=folder,
+        run=digest_json([ground.model.digest, ground.split.digest, most]),
         progress=bench.progress,
-    )  # fmt: skip
+    )
     return model.eval().requires_grad_(False)
 
 

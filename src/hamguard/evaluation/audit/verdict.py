@@ -39,17 +39,20 @@ def judge(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Sequenc
     lost = (clean - found) / (clean - floor) if clean - floor > 1e-9 else 0.0
     grade = "broken" if lost >= BROKEN else "weakened" if lost >= WEAKENED else "holds"
     return Verdict(
-        grade, lost, all(check.passed is not False for check in checks),
+        grade,
+        lost,
+        all(check.passed is not False for check in checks),
         (_what(bench, grade, clean, found, floor, lost), _who(worst, curve, clean), _trust(checks)),
-    )  # fmt: skip
+    )
 
 
 def _what(bench: Bench, grade: str, clean: float, found: float, floor: float, lost: float) -> str:
     eps, norm = bench.plan.eps, bench.plan.norm
     budget = (
         f"no pixel of the query picture moves by more than {size_text(norm, eps)} of its range"
-        if norm == "linf" else f"the query picture moves by at most {eps:g} in Euclidean length"
-    )  # fmt: skip
+        if norm == "linf"
+        else f"the query picture moves by at most {eps:g} in Euclidean length"
+    )
     word = {
         "broken": "This search can be broken",
         "weakened": "This search can be weakened",

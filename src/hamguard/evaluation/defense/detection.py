@@ -140,9 +140,13 @@ class Bench:
         return cls(ground, detector, own, replace(ground.database, labels=near.T.astype(np.uint8)))
 
     def judge(
-        self, name: str, pixels: Bytes, aware: bool | None = None, facts: dict[str, Any] | None = None,
+        self,
+        name: str,
+        pixels: Bytes,
+        aware: bool | None = None,
+        facts: dict[str, Any] | None = None,
         made: AttackedPictures | None = None,
-    ) -> Judged:  # fmt: skip
+    ) -> Judged:
         """Detector and search on pictures of all queries, in their order."""
         values = self.detector.measure(self.ground.model, pixels, device=self.ground.device)
         codes = replace(self.ground.codes_of(pixels), labels=self.labels)
@@ -191,9 +195,15 @@ def calibrated(ground: Ground, plan: DetectPlan) -> Detector:
     if not apart.any():
         raise RequestError("no training picture is left to be a neighbor: all are validation pictures or queries, too")
     return calibrate(
-        ground.model, ground.dataset.images, validation, ground.reference.select(apart), rate=plan.rate, k=plan.neighbors,
-        seed=ground.seed, device=ground.device,
-    )  # fmt: skip
+        ground.model,
+        ground.dataset.images,
+        validation,
+        ground.reference.select(apart),
+        rate=plan.rate,
+        k=plan.neighbors,
+        seed=ground.seed,
+        device=ground.device,
+    )
 
 
 def measure_detection(
@@ -237,14 +247,20 @@ def measure_detection(
         told(name)
         source = Source(each, ground.model, ground.reference)
         labels = ground.query.labels if labeled else None
-        key = run_key(
-            unaware, each, [source], ground.dataset, ground.rows, labels, ground.seed, ground.batch_size
-        )  # fmt: skip
+        key = run_key(unaware, each, [source], ground.dataset, ground.rows, labels, ground.seed, ground.batch_size)
         folders.append(work / (f"{key}-{detector.digest}" if aware else key))
         made = run_attack(
-            unaware, [source], ground.dataset, ground.rows, labels, work=folders[-1], seed=ground.seed,
-            batch_size=ground.batch_size, device=ground.device, progress=progress,
-        )  # fmt: skip
+            unaware,
+            [source],
+            ground.dataset,
+            ground.rows,
+            labels,
+            work=folders[-1],
+            seed=ground.seed,
+            batch_size=ground.batch_size,
+            device=ground.device,
+            progress=progress,
+        )
         tried.append(bench.judge(name, made.pixels, aware, {**facts, "adaptive": aware}, made))
     judged = (clean, *tried, worst_of(tried))
     metric = "map" if labeled else "map-of-first-answers"
@@ -261,14 +277,19 @@ def worst_of(tried: Sequence[Judged]) -> Judged:
     at = np.arange(ap.shape[1])
     made = [one.made for one in tried if one.made is not None]
     passes = AttackedPictures(
-        np.stack([one.pixels for one in made])[pick, at], np.stack([one.forwards for one in made]).sum(0),
-        np.stack([one.backwards for one in made]).sum(0), sum(one.seconds for one in made),
-    )  # fmt: skip
+        np.stack([one.pixels for one in made])[pick, at],
+        np.stack([one.forwards for one in made]).sum(0),
+        np.stack([one.backwards for one in made]).sum(0),
+        sum(one.seconds for one in made),
+    )
     values, score = np.stack([one.values for one in tried])[pick, at], np.stack([one.score for one in tried])[pick, at]
     facts = {
-        "method": "detector-aware", "labels": (tried[0].facts or {}).get("labels"), "adaptive": True,
-        "tried": [one.name for one in tried], "kept_of_each": np.bincount(pick, minlength=len(tried)).tolist(),
-    }  # fmt: skip
+        "method": "detector-aware",
+        "labels": (tried[0].facts or {}).get("labels"),
+        "adaptive": True,
+        "tried": [one.name for one in tried],
+        "kept_of_each": np.bincount(pick, minlength=len(tried)).tolist(),
+    }
     return Judged(AWARE, True, values, score, alarms[pick, at], ap[pick, at], facts, passes)
 
 
@@ -292,12 +313,23 @@ def detection_rows(
 ) -> list[Row]:
     """False alarms and clean MAP, then for each attack detection rate, MAP, evaded and broken, and AUROCs."""
     base = base_row(
-        ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), ground.seed
-    )  # fmt: skip
+        ground.name,
+        ground.model,
+        ground.card,
+        ground.dataset,
+        ground.split,
+        (ground.query, ground.database),
+        ground.seed,
+    )
     defense: dict[str, Any] = {
-        "method": "detect", "criteria": list(detector.names), "rate": plan.rate, "neighbors": plan.neighbors,
-        "threshold": detector.threshold, "validation": detector.clean.shape[1], "model": base.defense,
-    }  # fmt: skip
+        "method": "detect",
+        "criteria": list(detector.names),
+        "rate": plan.rate,
+        "neighbors": plan.neighbors,
+        "threshold": detector.threshold,
+        "validation": detector.clean.shape[1],
+        "model": base.defense,
+    }
     base = replace(base, defense=defense, hashes={**base.hashes, "detector": detector.digest})
     threat = {"norm": plan.norm, "eps": plan.eps, "steps": plan.steps, "restarts": 1, "grid": "8 bit"}
     clean, rows = judged[0], []
@@ -313,9 +345,13 @@ def detection_rows(
         row = base
         if one.made is not None:
             row = replace(
-                base, attack=one.facts, threat=threat, seconds=round(one.made.seconds, 3),
-                forwards=int(np.ceil(one.made.forwards.mean())), backwards=int(np.ceil(one.made.backwards.mean())),
-            )  # fmt: skip
+                base,
+                attack=one.facts,
+                threat=threat,
+                seconds=round(one.made.seconds, 3),
+                forwards=int(np.ceil(one.made.forwards.mean())),
+                backwards=int(np.ceil(one.made.backwards.mean())),
+            )
         rows += [share(row, "false-alarms" if one.aware is None else "detected", one.alarms), mean(row, one.ap)]
         if one.aware is None:
             continue

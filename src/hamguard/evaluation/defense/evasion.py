@@ -220,9 +220,18 @@ class Evasion:
         others = torch.from_numpy(self.detector.bank.labels).float() if self.labeled else None
         other = dissimilar((own.shape[1] - own @ near.codes.T) / 2, labels, others)  # (B, N)
         problem = EvadingProblem(
-            model, x, target, side, loss, self.threat, numbers, seed,
-            detector=self.detector, other=other, weight=self.weight,
-        )  # fmt: skip
+            model,
+            x,
+            target,
+            side,
+            loss,
+            self.threat,
+            numbers,
+            seed,
+            detector=self.detector,
+            other=other,
+            weight=self.weight,
+        )
         problem.spent.forwards += 1  # the own code
         x_adv = AdaptiveSteps(self.steps, early_stop=False)(problem).detach()
         return Attacked(self.threat.on_grid(x_adv, x), target, problem.spent)

@@ -67,9 +67,14 @@ def can_target(dataset: Dataset, split: Split, queries: int | None, seed: int) -
     rows = split.query[:queries]
     try:
         choose_targets(
-            "no-overlap", dataset.labels[rows], dataset.labels[split.database], reference=dataset.labels[split.train],
-            ids=dataset.ids[rows], class_names=dataset.class_names, seed=seed,
-        )  # fmt: skip
+            "no-overlap",
+            dataset.labels[rows],
+            dataset.labels[split.database],
+            reference=dataset.labels[split.train],
+            ids=dataset.ids[rows],
+            class_names=dataset.class_names,
+            seed=seed,
+        )
     except RequestError:
         return False
     return True

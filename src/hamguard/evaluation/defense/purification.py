@@ -108,9 +108,7 @@ def measure_purifiers(
         Purified(ground.model, one, draws=plan.draws, seed=ground.seed).to(ground.device) for one in purifiers
     ]
     labeled = bool(ground.query.labels.any() and ground.database.labels.any())
-    attack = AttackPlan(
-        method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps
-    )  # fmt: skip
+    attack = AttackPlan(method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps)
     told(f"{attack.method} on the plain model")
     own = measure_attack(ground, attack, work=work, progress=progress)
     lines = [_line(NONE, attack.method, own.rows, own.rows, None)]
@@ -126,12 +124,13 @@ def measure_purifiers(
         defense = _facts(model, chain, ground)
         lines.append(
             _line(
-                chain.word, attack.method,
+                chain.word,
+                attack.method,
                 [_told(row, attack.method, defense, model.draws, adaptive=False) for row in unaware.rows],
                 [_told(row, attack.method, defense, model.draws, adaptive=True) for row in adaptive.rows],
                 (each.min(0) if labeled else each.max(0)),
             )
-        )  # fmt: skip
+        )
     return lines
 
 
@@ -146,11 +145,18 @@ def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Groun
     """The purified model on the same data, with codes of its own."""
     banks = model_banks(
         model, ground.dataset, ground.split, queries=len(ground.query), device=ground.device, progress=progress
-    )  # fmt: skip
+    )
     return Ground(
-        ground.name, model, ground.card, ground.dataset, ground.split, *banks,
-        seed=ground.seed, batch_size=ground.batch_size, device=ground.device,
-    )  # fmt: skip
+        ground.name,
+        model,
+        ground.card,
+        ground.dataset,
+        ground.split,
+        *banks,
+        seed=ground.seed,
+        batch_size=ground.batch_size,
+        device=ground.device,
+    )
 
 
 def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:
@@ -178,9 +184,7 @@ def _told(row: Row, method: str, defense: dict[str, Any], draws: int, *, adaptiv
     return replace(row, attack={**facts, "draws": draws}, notes=notes)
 
 
-def _line(
-    word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None
-) -> Line:  # fmt: skip
+def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None) -> Line:
     """The cells of one purifier; rows that both attacks share stand once. `each` is the worse score of every query."""
 
     def find(rows: Sequence[Row], metric: str, by: str | None) -> Row | None:
@@ -202,6 +206,12 @@ def _line(
         rows = (*rows, worst)
     assert worst.value is not None
     return Line(
-        word, metric, clean.value if clean else None, cells[0].value, cells[1].value, worst.value,
-        cells[1].seconds or 0.0, rows,
-    )  # fmt: skip
+        word,
+        metric,
+        clean.value if clean else None,
+        cells[0].value,
+        cells[1].value,
+        worst.value,
+        cells[1].seconds or 0.0,
+        rows,
+    )

@@ -192,9 +192,15 @@ def over_models(lines: Sequence[Line | None], audits: Sequence[AuditOf]) -> Row 
     names = ", ".join(str(line.row.model) for line, _ in pairs)
     same = first.row
     row = Row(
-        protocol=same.protocol, dataset=same.dataset, model=names, task="query", seed=same.seed, n=n,
-        metric=f"spearman-models[{first.name}]", value=rho if np.isfinite(rho) else None,
-    )  # fmt: skip
+        protocol=same.protocol,
+        dataset=same.dataset,
+        model=names,
+        task="query",
+        seed=same.seed,
+        n=n,
+        metric=f"spearman-models[{first.name}]",
+        value=rho if np.isfinite(rho) else None,
+    )
     return noted(row, f"spearman-models: {n} models; few models say little")
 
 

@@ -178,9 +178,17 @@ def minimal_perturbation(
     radius[unsolved], below[unsolved] = np.inf, most
     each = [int(np.ceil(one.mean())) for one in spent]
     return MinimalPerturbation(
-        radius, below, distance, norm, most, cell, criterion.name, criterion.at, rounding,
+        radius,
+        below,
+        distance,
+        norm,
+        most,
+        cell,
+        criterion.name,
+        criterion.at,
+        rounding,
         Cost(each[0], each[1], time.perf_counter() - started),
-    )  # fmt: skip
+    )
 
 
 def _checked(attack: Attack, eps: float) -> Attack:
@@ -190,9 +198,15 @@ def _checked(attack: Attack, eps: float) -> Attack:
 
 
 def _attack(
-    attack: Attack, model: Victim, x: Tensor, labels: Tensor | None, bank: CodeBank | None,
-    numbers: list[int], rows: Ints, seed: int,
-) -> Attacked:  # fmt: skip
+    attack: Attack,
+    model: Victim,
+    x: Tensor,
+    labels: Tensor | None,
+    bank: CodeBank | None,
+    numbers: list[int],
+    rows: Ints,
+    seed: int,
+) -> Attacked:
     marks = None if labels is None else labels[rows]
     return attack(model, x[rows], marks, bank, index=[numbers[row] for row in rows], seed=seed)
 
@@ -310,9 +324,12 @@ def flip_curve(
                 spent += (int(attacked.spent.forwards.sum()) + len(now), int(attacked.spent.backwards.sum()))
     each = np.ceil(spent / len(x)).astype(int)
     return FlipCurve(
-        np.asarray(eps, dtype=np.float64), flipped, first.threat.norm, first.rounding,
+        np.asarray(eps, dtype=np.float64),
+        flipped,
+        first.threat.norm,
+        first.rounding,
         Cost(int(each[0]) + 1, int(each[1]), time.perf_counter() - started),
-    )  # fmt: skip
+    )
 
 
 def flip_rows(found: FlipCurve, base: Row, *, seed: int = 0) -> list[Row]:

@@ -215,14 +215,25 @@ def minimal(bench: Bench) -> Found:
     rows = minimal_rows(found, _said(bench, "pgd", make(bench.plan.eps)), seed=ground.seed)
     radius = np.where(found.failed, np.nan, found.radius)
     lines = [
-        Line(f"least eps, {name}", f"least budget that turns half of the bits, {text}", "higher", "eps",
-             pick(rows, f"min-eps-{name}"), radius if name == "median" else None)
+        Line(
+            f"least eps, {name}",
+            f"least budget that turns half of the bits, {text}",
+            "higher",
+            "eps",
+            pick(rows, f"min-eps-{name}"),
+            radius if name == "median" else None,
+        )
         for name, text in (("median", "median"), ("p10", "most fragile tenth"), ("p90", "sturdiest tenth"))
-    ]  # fmt: skip
+    ]
     lines.append(
-        Line("least eps, unsolved", f"pictures that no budget up to {MOST * 255:g}/255 turns", "higher", "share",
-             pick(rows, "min-eps-unsolved"))
-    )  # fmt: skip
+        Line(
+            "least eps, unsolved",
+            f"pictures that no budget up to {MOST * 255:g}/255 turns",
+            "higher",
+            "share",
+            pick(rows, "min-eps-unsolved"),
+        )
+    )
     eps = np.linspace(0, MOST, 257)
     curves = {"solved": (eps, found.rate(eps.tolist()))} if len(found.values) else {}
     return Found(rows, lines, curves)
@@ -235,14 +246,26 @@ def radius(bench: Bench) -> Found:
     found = flip_radius(ground.model, bench.x)
     rows = radius_rows(found, bench.base, seed=ground.seed)
     lines = [
-        Line(f"flip radius, {name}", f"estimated budget that turns {name}, median", "higher", "eps",
-             pick(rows, "flip-radius-median", m), found.at_least(m))
+        Line(
+            f"flip radius, {name}",
+            f"estimated budget that turns {name}, median",
+            "higher",
+            "eps",
+            pick(rows, "flip-radius-median", m),
+            found.at_least(m),
+        )
         for name, m in _fractions(bench.clean.bits).items()
-    ]  # fmt: skip
+    ]
     lines.append(
-        Line("flip radius, reached", "budget of a change that was found to turn a bit, median", "higher", "eps",
-             pick(rows, "flip-reached-median"), found.reached)
-    )  # fmt: skip
+        Line(
+            "flip radius, reached",
+            "budget of a change that was found to turn a bit, median",
+            "higher",
+            "eps",
+            pick(rows, "flip-reached-median"),
+            found.reached,
+        )
+    )
     return Found(rows, lines)
 
 
@@ -313,10 +336,16 @@ def _drawn(bench: Bench) -> str:
 def _clever_lines(found: Clever, rows: Sequence[Row], counts: dict[str, int], what: str) -> list[Line]:
     name = f"clever[{found.what}]"
     lines = [
-        Line(f"CLEVER{what}, {text}", f"estimated lower bound of the budget that {_does(what, text)}, mean", "higher", "eps",
-             pick(rows, name, m), found.at_least(m))
+        Line(
+            f"CLEVER{what}, {text}",
+            f"estimated lower bound of the budget that {_does(what, text)}, mean",
+            "higher",
+            "eps",
+            pick(rows, name, m),
+            found.at_least(m),
+        )
         for text, m in counts.items()
-    ]  # fmt: skip
+    ]
     capped = pick(rows, f"{name}-capped", 1)
     poor = pick(rows, f"{name}-poor-fit")
     ball = f"{found.radius * 255:g}/255"

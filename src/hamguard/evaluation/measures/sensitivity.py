@@ -134,7 +134,7 @@ def local_lipschitz(
     model: Victim,
     x: Tensor,
     *,
-    ball: Threat = Linf(8 / 255),  # noqa: B008 - a frozen value
+    ball: Threat = Linf(8 / 255),
     alpha: float = 1.0,
     draws: int = 16,
     steps: int = 2,

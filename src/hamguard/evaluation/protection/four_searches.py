@@ -91,11 +91,16 @@ def cell_digest(sides: Sides, party: Party) -> str:
     """Hash of everything that a cell's rows depend on."""
     return digest_json(
         {
-            "request": party.request.model_dump(mode="json"), "ratio": party.ratio, "adversarial": party.adversarial,
-            "adversarial_eps": party.adversarial_eps, "split": sides.split.digest, "queries": sides.queries,
-            "protection": sides.protection.digest, "data": sides.clean.digest,
+            "request": party.request.model_dump(mode="json"),
+            "ratio": party.ratio,
+            "adversarial": party.adversarial,
+            "adversarial_eps": party.adversarial_eps,
+            "split": sides.split.digest,
+            "queries": sides.queries,
+            "protection": sides.protection.digest,
+            "data": sides.clean.digest,
         }
-    )  # fmt: skip
+    )
 
 
 def run_cell(
@@ -162,9 +167,13 @@ def _harden(
 ) -> Path:
     eps = party.adversarial_eps or sides.protection.eps
     flags = {
-        "method": "saat", "seed": party.request.seed, "eps": eps, "training.epochs": party.adversarial,
-        "data.source": party.request.data.source, "data.protocol": party.request.data.protocol,
-    }  # fmt: skip
+        "method": "saat",
+        "seed": party.request.seed,
+        "eps": eps,
+        "training.epochs": party.adversarial,
+        "data.source": party.request.data.source,
+        "data.protocol": party.request.data.protocol,
+    }
     place = start.with_name(f"{start.name}-saat-{party.adversarial}-{eps:.4f}")
     harden(build_harden_request(flags), start, data, sides.split, place, device=device, progress=progress)
     return place
@@ -203,9 +212,13 @@ def four_rows(
         pair = banks[query, "query"], banks[database, "database"]
         facts = base_row(place.name, model, card, sides.clean, sides.split, pair, seed)
         facts = replace(
-            facts, train=party.trained_on, attack=attack, task=f"{query}->{database}", seed=party.request.seed,
+            facts,
+            train=party.trained_on,
+            attack=attack,
+            task=f"{query}->{database}",
+            seed=party.request.seed,
             threat={"norm": "linf", "eps": round(protection.eps, 6)},
-        )  # fmt: skip
+        )
         rows += score_rows(*pair, metrics=["map"], facts=facts, seed=seed, reference=False)
         if learned is not None and database == "C":  # once for each kind of query
             other = replace(facts, task=f"{query}->learned", hashes={**facts.hashes, "database_codes": learned.digest})

@@ -68,9 +68,14 @@ def table1(found: Found, scale: Scale) -> Comparison:
             continue
         data = names.get(str(row.dataset), "ImageNet-13" if scale == "paper" else "")
         printed = figure(
-            SOURCE, "Table 1", dataset=data, method=str(row.method).upper(), bits=row.bits, train=row.train,
+            SOURCE,
+            "Table 1",
+            dataset=data,
+            method=str(row.method).upper(),
+            bits=row.bits,
+            train=row.train,
             metric=row.task,
-        )  # fmt: skip
+        )
         where = f"{row.dataset}, {str(row.method).upper()}, {row.bits} bits, trained on {row.train}, {row.task}"
         lines.append(Line(where, printed, row))
     noise = [
@@ -142,9 +147,13 @@ def fig6(found: Found, scale: Scale) -> Comparison:
     """Over eps: searches across domains fall, the search inside the protected domain stays."""
     rows = sorted(found.all(attack="ppl", metric="map"), key=lambda row: float((row.threat or {}).get("eps", 0)))
     lines = [
-        Line(f"eps {(row.threat or {}).get('eps'):g}, {str(row.method).upper()}, trained on {row.train}, {row.task}", None, row)
+        Line(
+            f"eps {(row.threat or {}).get('eps'):g}, {str(row.method).upper()}, trained on {row.train}, {row.task}",
+            None,
+            row,
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     relations = []
     for method in dict.fromkeys(str(row.method) for row in rows):
         for task in BETWEEN:

@@ -45,16 +45,26 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
     """Tables 1 and 4: seven rows a code length, and what the text says of them."""
     lines: list[Line] = []
     wanted = (
-        ("Original", "dhta", None), ("Noise", "dhta", "noise"), ("P2P", "p2p", "p2p"), ("DHTA", "dhta", "dhta"),
-        ("ProS-GAN", "prosgan", "prosgan"), ("Anchor code", "dhta", "ideal-code"),
+        ("Original", "dhta", None),
+        ("Noise", "dhta", "noise"),
+        ("P2P", "p2p", "p2p"),
+        ("DHTA", "dhta", "dhta"),
+        ("ProS-GAN", "prosgan", "prosgan"),
+        ("Anchor code", "dhta", "ideal-code"),
         ("Prototype code", "prosgan", "ideal-code"),
-    )  # fmt: skip
+    )
     for model in found.models:
         bits = _bits(found, model)
         for name, attack, method in wanted:
             printed = figure(
-                SOURCE, table, dataset=_data(found, model), method=name, bits=bits, metric="t-MAP", network=network(model)
-            )  # fmt: skip
+                SOURCE,
+                table,
+                dataset=_data(found, model),
+                method=name,
+                bits=bits,
+                metric="t-MAP",
+                network=network(model),
+            )
             lines.append(Line(f"{model}, {bits} bits, {name}, t-MAP", printed, _t(found, model, attack, method)))
         printed = figure(
             SOURCE, table, dataset=DATA, method="Original", bits=bits, metric="MAP", network=network(model)
@@ -73,7 +83,8 @@ def _targeted(found: Found) -> list[Relation]:
     return [
         near(
             "Noise changes the t-MAP of the clean picture by almost nothing",
-            [(_t(found, model, "dhta", None), _t(found, model, "dhta", "noise")) for model in models], NOISE,
+            [(_t(found, model, "dhta", None), _t(found, model, "dhta", "noise")) for model in models],
+            NOISE,
         ),
         above("DHTA reaches more than P2P", pairs(("dhta", "dhta"), ("p2p", "p2p"))),
         above("ProS-GAN reaches more than DHTA", pairs(("prosgan", "prosgan"), ("dhta", "dhta"))),
@@ -82,7 +93,7 @@ def _targeted(found: Found) -> list[Relation]:
             pairs(("prosgan", "ideal-code"), ("dhta", "ideal-code")),
         ),
         _budget(found, models),
-    ]  # fmt: skip
+    ]
 
 
 def _budget(found: Found, models: Sequence[str]) -> Relation:
@@ -109,9 +120,11 @@ def table2(found: Found, scale: Scale) -> Comparison:
     """Seconds a picture, perceptibility and t-MAP of one-step and many-step attacks."""
     lines: list[Line] = []
     names = {
-        "fgsm": "DHTA+FGSM (1 iter)", "ifgsm": "DHTA+I-FGSM (100 iter)", "dhta": "DHTA (2000 iter)",
+        "fgsm": "DHTA+FGSM (1 iter)",
+        "ifgsm": "DHTA+I-FGSM (100 iter)",
+        "dhta": "DHTA (2000 iter)",
         "prosgan": "ProS-GAN (1 iter)",
-    }  # fmt: skip
+    }
     seconds: dict[str, Row] = {}
     for model, (attack, name) in product(found.models, names.items()):
         cell = found.of(model, attack)
@@ -156,7 +169,7 @@ def table3(found: Found, scale: Scale) -> Comparison:
             source, target = (_printed(str(one)) for one in (made[0], row.model))
             printed = figure(
                 SOURCE, "Table 3", method=f"{name}: crafted on {source}", network=f"evaluated on DPSH/{target}"
-            )  # fmt: skip
+            )
         lines.append(Line(f"{name}, made on {made[0]}, asked of {row.model}, t-MAP", printed, row))
         if made[0] != row.model:
             across[str(method)].append(row)

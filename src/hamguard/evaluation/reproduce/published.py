@@ -46,10 +46,17 @@ def published() -> tuple[Published, ...]:
         percent = "%" in line["metric"]
         found.append(
             Published(
-                line["source"], line["table"], line["dataset"], line["method"], line["network"], int(line["bits"] or 0),
-                line["train"], line["metric"].replace("%", ""), round(float(line["value"]) / (100 if percent else 1), 6),
+                line["source"],
+                line["table"],
+                line["dataset"],
+                line["method"],
+                line["network"],
+                int(line["bits"] or 0),
+                line["train"],
+                line["metric"].replace("%", ""),
+                round(float(line["value"]) / (100 if percent else 1), 6),
             )
-        )  # fmt: skip
+        )
     return tuple(found)
 
 

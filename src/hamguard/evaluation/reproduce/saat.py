@@ -45,9 +45,7 @@ def table1(found: Found, scale: Scale) -> Comparison:
                 )
                 lines.append(Line(f"{model}, {bits} bits, clean MAP", printed, clean))
             for attack, name in table.items():
-                printed = figure(
-                    SOURCE, "Table I", dataset=_data(found, model), method=name, bits=bits, metric=row_of
-                )  # fmt: skip
+                printed = figure(SOURCE, "Table I", dataset=_data(found, model), method=name, bits=bits, metric=row_of)
                 what = "t-MAP" if metric == "t-map" else "MAP"
                 lines.append(
                     Line(f"{model}, {bits} bits, {name}, {what}", printed, _figure(found, model, attack, metric))

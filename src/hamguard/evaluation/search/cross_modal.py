@@ -144,9 +144,18 @@ class CrossGround:
 
 
 def open_ground(
-    name: str, model: CrossModel, card: Card, dataset: Dataset, split: Split, *, queries: int | None = None,
-    seed: int = 0, batch_size: int = 128, device: torch.device | str = "cpu", progress: Progress | None = None,
-) -> CrossGround:  # fmt: skip
+    name: str,
+    model: CrossModel,
+    card: Card,
+    dataset: Dataset,
+    split: Split,
+    *,
+    queries: int | None = None,
+    seed: int = 0,
+    batch_size: int = 128,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> CrossGround:
     """Encode queries and database of both modalities.
 
     Raises:
@@ -177,8 +186,12 @@ def task_row(ground: CrossGround, task: str) -> Row:
 
 
 def cross_rows(
-    ground: CrossGround, *, metrics: Sequence[str] = ("map",), convention: Convention = EXACT, tasks: Sequence[str] = TASKS
-) -> list[Row]:  # fmt: skip
+    ground: CrossGround,
+    *,
+    metrics: Sequence[str] = ("map",),
+    convention: Convention = EXACT,
+    tasks: Sequence[str] = TASKS,
+) -> list[Row]:
     """Clean rows of the searches, the floor of random codes beside each.
 
     Raises:
@@ -188,9 +201,13 @@ def cross_rows(
     for task in tasks:
         asks, searched = sides_of(task)
         rows += score_rows(
-            ground.query[asks], ground.database[searched], metrics=metrics, convention=convention,
-            facts=task_row(ground, task), seed=ground.seed,
-        )  # fmt: skip
+            ground.query[asks],
+            ground.database[searched],
+            metrics=metrics,
+            convention=convention,
+            facts=task_row(ground, task),
+            seed=ground.seed,
+        )
     return rows
 
 
@@ -203,8 +220,12 @@ def agreement_row(ground: CrossGround) -> Row:
 
 
 def cross_curves(
-    query: Mapping[Modality, CodeBank], database: Mapping[Modality, CodeBank], *, seed: int = 0, tasks: Sequence[str] = TASKS
-) -> tuple[dict[str, Curve], dict[str, Curve]]:  # fmt: skip
+    query: Mapping[Modality, CodeBank],
+    database: Mapping[Modality, CodeBank],
+    *,
+    seed: int = 0,
+    tasks: Sequence[str] = TASKS,
+) -> tuple[dict[str, Curve], dict[str, Curve]]:
     """Precision over recall, and precision over N up to 1,000, of each search."""
     recall: dict[str, Curve] = {}
     at: dict[str, Curve] = {}

@@ -84,8 +84,16 @@ def curve_rows(query: CodeBank, database: CodeBank, base: Row) -> list[Row]:
     ]
     return [
         replace(
-            base, metric=metric, at=at, value=float(value), ci95=None, n=len(query), bits=query.bits, ties="expected",
-            task=base.task or "query->database", seconds=None,
+            base,
+            metric=metric,
+            at=at,
+            value=float(value),
+            ci95=None,
+            n=len(query),
+            bits=query.bits,
+            ties="expected",
+            task=base.task or "query->database",
+            seconds=None,
         )
         for metric, at, value in found
-    ]  # fmt: skip
+    ]

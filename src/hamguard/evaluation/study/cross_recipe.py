@@ -106,10 +106,16 @@ class CrossRecipe(Section):
         """
         part = self.models[name]
         flags = {
-            "seed": self.seed, "data.source": self.data.source, "data.protocol": self.data.protocol,
-            "data.size": self.data.size, "data.split_seed": self.data.split_seed, "model.bits": part.bits, "preset": part.preset,
-            "data.drop_duplicates": self.data.drop_duplicates or None, "training.epochs": part.epochs,
-        }  # fmt: skip
+            "seed": self.seed,
+            "data.source": self.data.source,
+            "data.protocol": self.data.protocol,
+            "data.size": self.data.size,
+            "data.split_seed": self.data.split_seed,
+            "model.bits": part.bits,
+            "preset": part.preset,
+            "data.drop_duplicates": self.data.drop_duplicates or None,
+            "training.epochs": part.epochs,
+        }
         return build_cross_request(part.method or name, {}, flags, words_of(part.set))
 
     def hardening(self, kind: CrossDefense) -> CrossHardenRequest:
@@ -120,16 +126,25 @@ class CrossRecipe(Section):
         """
         assert self.defenses is not None
         flags = {
-            "method": kind, "seed": self.seed, "eps": self.defenses.eps, "training.epochs": self.defenses.epochs,
-            "data.source": self.data.source, "data.protocol": self.data.protocol,
-        }  # fmt: skip
+            "method": kind,
+            "seed": self.seed,
+            "eps": self.defenses.eps,
+            "training.epochs": self.defenses.epochs,
+            "data.source": self.data.source,
+            "data.protocol": self.data.protocol,
+        }
         return build_cross_harden(flags, words_of(self.defenses.set))
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "data": DataSection, "models": ModelPart, "attack": AttackPart, "words": WordsPart, "tradeoff": TradeoffPart,
-    "guided": GuidedPart, "defenses": DefensePart,
-}  # fmt: skip
+    "data": DataSection,
+    "models": ModelPart,
+    "attack": AttackPart,
+    "words": WordsPart,
+    "tradeoff": TradeoffPart,
+    "guided": GuidedPart,
+    "defenses": DefensePart,
+}
 
 
 def read_cross_recipe(path: Path | str) -> CrossRecipe:

@@ -79,7 +79,7 @@ class Study:
         asked = queries or self.recipe.queries
         return open_ground(
             name, model, card, self.dataset, self.split, queries=asked, seed=self.recipe.seed, device=self.device
-        )  # fmt: skip
+        )
 
 
 def open_study(
@@ -108,9 +108,13 @@ def run_chain(study: Study, name: str) -> list[Row]:
     request = recipe.training(name)
     cells.told(f"{name}: training")
     train_cross(
-        request, study.dataset, study.split, study.out / "models" / name, device=study.device,
+        request,
+        study.dataset,
+        study.split,
+        study.out / "models" / name,
+        device=study.device,
         progress=lambda share, text: cells.check(),
-    )  # fmt: skip
+    )
     ground = study.ground(name)
     rows = _searched(study, ground)
     rows += _cmla(study, ground, recipe.attack.steps, plain=True)
@@ -124,9 +128,14 @@ def run_chain(study: Study, name: str) -> list[Row]:
         hardened = f"{name}-{kind}"
         cells.told(f"{hardened}: training")
         harden_cross(
-            recipe.hardening(kind), study.out / "models" / name, study.dataset, study.split, study.out / "models" / hardened,
-            device=study.device, progress=lambda share, text: cells.check(),
-        )  # fmt: skip
+            recipe.hardening(kind),
+            study.out / "models" / name,
+            study.dataset,
+            study.split,
+            study.out / "models" / hardened,
+            device=study.device,
+            progress=lambda share, text: cells.check(),
+        )
         other = study.ground(hardened)
         rows += _searched(study, other)
         rows += _cmla(study, other, recipe.attack.defended_steps or recipe.attack.steps, plain=False)
@@ -161,10 +170,15 @@ def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
                     source: str = source,
                 ) -> list[Row]:
                     return attacked_rows(
-                        grounds[target], side, made["made"], attack=cmla_facts(attack, side, source),
-                        threat=cmla_threat(attack, last, side), distance=made["distance"], passes=(last + 1, last),
+                        grounds[target],
+                        side,
+                        made["made"],
+                        attack=cmla_facts(attack, side, source),
+                        threat=cmla_threat(attack, last, side),
+                        distance=made["distance"],
+                        passes=(last + 1, last),
                         metrics=METRICS,
-                    )  # fmt: skip
+                    )
 
                 rows += study.cells.rows(f"{source}-to-{target}-{side}-{attack.threat.eps:.3g}", facts, work)
     return rows
@@ -298,9 +312,18 @@ def _guided(study: Study, ground: CrossGround) -> list[Row]:
     assert part is not None
     image = ground.model.image
     plain = Ground(
-        ground.name, image, ground.card, ground.dataset, ground.split, ground.query["image"], ground.database["image"],
-        seed=ground.seed, batch_size=ground.batch_size, device=ground.device, cross={image.digest: ground.model},
-    )  # fmt: skip
+        ground.name,
+        image,
+        ground.card,
+        ground.dataset,
+        ground.split,
+        ground.query["image"],
+        ground.database["image"],
+        seed=ground.seed,
+        batch_size=ground.batch_size,
+        device=ground.device,
+        cross={image.digest: ground.model},
+    )
     for method in part.methods:
         plan = AttackPlan(method=method, eps=part.eps, steps=part.steps)
 

@@ -141,9 +141,14 @@ def train_cell(grid: Grid, cell: ModelCell) -> Ground:
     folder = grid.place("models", cell.name, [cell.request.digest, split.digest])
     validate = validation_map(dataset, grid.device) if cell.request.training.patience else None
     train(
-        cell.request, dataset, split, folder, device=grid.device, validate=validate,
+        cell.request,
+        dataset,
+        split,
+        folder,
+        device=grid.device,
+        validate=validate,
         progress=grid.watched(f"{cell.name}: training"),
-    )  # fmt: skip
+    )
     return _ground(grid, cell, str(folder), dataset, split)
 
 
@@ -199,13 +204,18 @@ def clean_cell(grid: Grid, ground: Ground, folder: Path | None = None) -> list[R
         banks = (ground.query, ground.database)
         place = str(folder) if folder else ground.name
         rows = model_rows(
-            place, ground.model, ground.card, ground.dataset, ground.split, banks, metrics=recipe.metrics, seed=ground.seed
-        )  # fmt: skip
+            place,
+            ground.model,
+            ground.card,
+            ground.dataset,
+            ground.split,
+            banks,
+            metrics=recipe.metrics,
+            seed=ground.seed,
+        )
         rows = [replace(row, model=ground.name) if row.model == place else row for row in rows]
         if recipe.curves:
-            base = base_row(
-                ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed
-            )  # fmt: skip
+            base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
             rows += curve_rows(*banks, base)
         return rows
 
@@ -228,9 +238,13 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
 
     def work() -> list[Row]:
         found = measure_attack(
-            ground, plan, work=grid.store / "work", metrics=recipe.metrics, process_group=process_group,
+            ground,
+            plan,
+            work=grid.store / "work",
+            metrics=recipe.metrics,
+            process_group=process_group,
             progress=lambda share, text: grid.cells.check(),
-        )  # fmt: skip
+        )
         if process_group.leads:
             _keep_values(kept, ground, found, recipe.metrics[0])
             if sheet.name and grid.drawn:
@@ -284,7 +298,7 @@ def audit_cell(grid: Grid, ground: Ground) -> list[Row]:
             return []
         return run_audit(
             few, plan, work=grid.store / "work", told=lambda text: None, progress=lambda share, text: grid.cells.check()
-        ).rows  # fmt: skip
+        ).rows
 
     return grid.cells.rows(f"{ground.name}-audit", facts_of(few, ground.name, plan.model_dump(mode="json")), work)
 
@@ -298,9 +312,15 @@ def generator_cell(grid: Grid, ground: Ground, cell: ModelCell, attack: AttackCe
     folder = grid.place("generators", f"{ground.name}-{attack.table}", [request.digest, ground.model.digest])
     if grid.cells.process_group.leads:
         train_generator(
-            request, ground.model, ground.name, ground.dataset, ground.split, folder, device=grid.device,
+            request,
+            ground.model,
+            ground.name,
+            ground.dataset,
+            ground.split,
+            folder,
+            device=grid.device,
             progress=grid.watched(f"{ground.name}: training the generator of {attack.table}"),
-        )  # fmt: skip
+        )
     wait(grid.cells.process_group)
     return folder
 
@@ -315,9 +335,14 @@ def harden_cell(grid: Grid, ground: Ground, cell: ModelCell, start: Path, name: 
     title = f"{cell.name}+{name}"
     folder = grid.place("models", title, [request.digest, ground.split.digest, ground.model.digest])
     done = harden(
-        request, start, ground.dataset, ground.split, folder, device=grid.device,
+        request,
+        start,
+        ground.dataset,
+        ground.split,
+        folder,
+        device=grid.device,
         progress=grid.watched(f"{title}: training"),
-    )  # fmt: skip
+    )
     done.model.requires_grad_(False)
     hardened = _ground(grid, cell, str(folder), ground.dataset, ground.split, title)
     return hardened, folder

@@ -152,10 +152,15 @@ def _at(table: str, work: Any, *words: Any) -> Any:
 def _flags(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
     """What all requests of a table share."""
     return {
-        "seed": seed, "data.source": data.source, "data.protocol": data.protocol, "data.size": data.size,
-        "data.split_seed": data.split_seed, "data.drop_duplicates": data.drop_duplicates or None,
-        "training.epochs": part.epochs, "training.batch_size": part.batch_size,
-    }  # fmt: skip
+        "seed": seed,
+        "data.source": data.source,
+        "data.protocol": data.protocol,
+        "data.size": data.size,
+        "data.split_seed": data.split_seed,
+        "data.drop_duplicates": data.drop_duplicates or None,
+        "training.epochs": part.epochs,
+        "training.batch_size": part.batch_size,
+    }
 
 
 def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[ModelCell]:
@@ -173,9 +178,13 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
             cells.append(ModelCell(title, name, where, seed, None, part.load))
             continue
         flags = {
-            **_flags(part, recipe.data[where], seed), "method": part.method or name, "model.bits": bits,
-            "model.backbone": backbone, "model.weights": part.weights, "preset": part.preset,
-        }  # fmt: skip
+            **_flags(part, recipe.data[where], seed),
+            "method": part.method or name,
+            "model.bits": bits,
+            "model.backbone": backbone,
+            "model.weights": part.weights,
+            "preset": part.preset,
+        }
         cells.append(ModelCell(title, name, where, seed, build_request({}, flags, words_of(part.set))))
     return cells
 
@@ -194,9 +203,12 @@ def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> HardenRequ
     """
     part = recipe.defenses[name]
     flags = {
-        **_flags(part, recipe.data[data], seed), "method": part.method or name, "eps": part.eps, "norm": part.norm,
+        **_flags(part, recipe.data[data], seed),
+        "method": part.method or name,
+        "eps": part.eps,
+        "norm": part.norm,
         "preset": part.preset,
-    }  # fmt: skip
+    }
     return build_harden_request(flags, words_of(part.set))
 
 
@@ -229,8 +241,11 @@ def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[T
     found = []
     for method, backbone, bits, share in product(asked.method, asked.backbone, asked.bits, asked.share):
         flags = {
-            **_flags(asked, data, seed), "method": method, "model.bits": bits, "model.backbone": backbone,
+            **_flags(asked, data, seed),
+            "method": method,
+            "model.bits": bits,
+            "model.backbone": backbone,
             "preset": asked.preset,
-        }  # fmt: skip
+        }
         found.append((build_request({}, flags, words_of(asked.set)), share))
     return found

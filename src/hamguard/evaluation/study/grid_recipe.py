@@ -90,12 +90,20 @@ class AttacksPart(Section):
         }
         plans = [
             AttackPlan(
-                method=method, eps=None if eps == "own" else eps, norm=self.norm, steps=steps, restarts=self.restarts,
-                preset=self.preset, guide=self.guide, targets=self.targets, reference=self.reference, options=options,
+                method=method,
+                eps=None if eps == "own" else eps,
+                norm=self.norm,
+                steps=steps,
+                restarts=self.restarts,
+                preset=self.preset,
+                guide=self.guide,
+                targets=self.targets,
+                reference=self.reference,
+                options=options,
             )
             for eps in self.eps
             for steps in self.steps
-        ]  # fmt: skip
+        ]
         for plan in plans:
             build_attack(plan)
         return plans
@@ -186,10 +194,17 @@ class GridRecipe(Section):
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "data": DataSection, "models": ModelsPart, "attacks": AttacksPart, "defenses": DefensesPart, "audit": AuditPart,
-    "transfer": TransferPart, "protections": ProtectionsPart, "compare": ComparePart,
-    "attacks.generator": TrainingPart, "protections.parties": PartiesPart,
-}  # fmt: skip
+    "data": DataSection,
+    "models": ModelsPart,
+    "attacks": AttacksPart,
+    "defenses": DefensesPart,
+    "audit": AuditPart,
+    "transfer": TransferPart,
+    "protections": ProtectionsPart,
+    "compare": ComparePart,
+    "attacks.generator": TrainingPart,
+    "protections.parties": PartiesPart,
+}
 
 
 def read_grid_recipe(path: Path | str) -> GridRecipe:

@@ -164,9 +164,13 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
 
         def work(target: Ground = target) -> list[Row]:
             return measure_attack(
-                target, plan, sources=[known[name].model for name in names], work=grid.store / "work",
-                metrics=grid.recipe.metrics, process_group=grid.cells.process_group,
-            ).rows  # fmt: skip
+                target,
+                plan,
+                sources=[known[name].model for name in names],
+                work=grid.store / "work",
+                metrics=grid.recipe.metrics,
+                process_group=grid.cells.process_group,
+            ).rows
 
         facts = [
             facts_of(target, target.name),
@@ -212,9 +216,13 @@ def _searches(
 
         def work(party: Party = party) -> list[Row]:
             return run_cell(
-                sides(), party, grid.store / f"privacy-{__version__}", seed=0, device=grid.device,
+                sides(),
+                party,
+                grid.store / f"privacy-{__version__}",
+                seed=0,
+                device=grid.device,
                 progress=lambda share, text: grid.cells.check(),
-            )  # fmt: skip
+            )
 
         net = f"{request.model.backbone or 'default'}-" if len({one.model.backbone for one, _ in asked}) > 1 else ""
         title = f"{name}-{request.method}-{net}{request.model.bits}-{party.trained_on}".replace(" ", "-")
@@ -239,9 +247,14 @@ def _protection(grid: Grid, name: str, part: ProtectionsPart, data: str, eps: fl
     request = protector_request(part, grid.recipe.data[learned_on], eps, seed)
     folder = grid.place("protectors", f"{name}-{learned_on}-{eps:.4g}", [request.digest, split.digest])
     train_protector(
-        request, [], dataset, split, folder, device=grid.device,
+        request,
+        [],
+        dataset,
+        split,
+        folder,
+        device=grid.device,
         progress=grid.watched(f"{name} at {eps:.4g}: training the protector on {learned_on}"),
-    )  # fmt: skip
+    )
     return by_protector(load_protector(folder)[0].to(grid.device), eps)
 
 
@@ -270,7 +283,14 @@ def _difference(grid: Grid, first: tuple[str, str], second: tuple[str, str], see
     versus = second[1] if first[0] == second[0] else second[0]
     note = "difference of the means over the same queries, interval of the paired bootstrap"
     return replace(
-        one.row, attack={**(one.row.attack or {}), "versus": versus}, metric=f"{one.row.metric}-difference",
-        value=gap.value, ci95=(gap.low, gap.high), n=gap.n, seconds=None, forwards=None, backwards=None,
+        one.row,
+        attack={**(one.row.attack or {}), "versus": versus},
+        metric=f"{one.row.metric}-difference",
+        value=gap.value,
+        ci95=(gap.low, gap.high),
+        n=gap.n,
+        seconds=None,
+        forwards=None,
+        backwards=None,
         notes=(*one.row.notes, note),
-    )  # fmt: skip
+    )

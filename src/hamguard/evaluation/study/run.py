@@ -42,7 +42,7 @@ def _chain(path: str, out: str, root: str | None, name: str, parent: int) -> lis
     """One chain, in a process of its own."""
     study = open_study(
         read_cross_recipe(path), Path(out), root=Path(root) if root else None, told=_QUEUE.put, parent=parent
-    )  # fmt: skip
+    )
     return run_chain(study, name)
 
 
