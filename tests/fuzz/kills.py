@@ -131,17 +131,17 @@ def _verify(world: World, place: Path) -> Sequence[object]:
     return ("verify", place / "in", place / "out", "--matcher", "shipped:digits", "--cards", 2, "--out", place / "v")
 
 
-def reproduce(recipe: Path, out: Path) -> None:
+def reproduce(recipe: Path, out: Path, *more: str) -> None:
     """`hamguard reproduce saat-table2` with a small recipe in the place of its own."""
     from hamguard.cli import main
     from hamguard.evaluation.reproduce import run
 
     run.recipe_of = lambda experiment, scale: recipe
-    sys.argv = ["hamguard", "reproduce", "saat-table2", "--out", str(out)]
+    sys.argv = ["hamguard", "reproduce", "saat-table2", "--out", str(out), *more]
     main.run()
 
 
-def small_demo(out: Path) -> None:
+def small_demo(out: Path, *more: str) -> None:
     """`hamguard demo` with every stage and least numbers."""
     from hamguard.cli import attack_sheet, demo, demo_harden, demo_protect, main
     from hamguard.data.dataset import Dataset, ImageStore
@@ -158,7 +158,7 @@ def small_demo(out: Path) -> None:
     demo.STEPS, demo.AUDITED, demo.SHOWN, attack_sheet.ANSWERS, demo_harden.CHECKED = 1, 6, 2, 2, 4
     demo_harden.HARDENING, demo_protect.FILES = ("distill", 1, "steps=1"), 5
     demo_protect.GAME = ("warmup=1", "batch_size=32", "epochs=1")
-    sys.argv = ["hamguard", "demo", "--out", str(out)]
+    sys.argv = ["hamguard", "demo", "--out", str(out), *more]
     main.run()
 
 
