@@ -85,7 +85,7 @@ def read_label_array(
     Raises:
         RequestError: the array is none of the four.
     """
-    array = _as_array(labels)
+    array = as_array(labels)
     shape, kind = tuple(array.shape), array.dtype.kind
     if array.ndim not in (1, 2):
         raise RequestError(f"{name} must be class numbers (N,) or multi-hot (N, C), got {_called(shape)}")
@@ -119,7 +119,7 @@ def label_rows(labels: Any, classes: int | None = None, name: str = "labels") ->
     Raises:
         RequestError: labels that are neither, or of another number of classes; names, whose number nobody else knows.
     """
-    array = _as_array(labels)
+    array = as_array(labels)
     if array.ndim == 2 and array.shape[1] == 0 and not classes:
         return array.astype(np.uint8)
     read = read_label_array(array, name, classes=classes if classes is not None else 1)
@@ -130,7 +130,8 @@ def label_rows(labels: Any, classes: int | None = None, name: str = "labels") ->
     return read.multi_hot(classes)
 
 
-def _as_array(labels: Any) -> Array:
+def as_array(labels: Any) -> Array:
+    """Labels that are a tensor on any device, an array or a list, as an array."""
     if is_tensor(labels):
         tensor = labels.detach().cpu()
         return np.asarray((tensor.double() if tensor.is_floating_point() else tensor).numpy())

@@ -178,7 +178,7 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
         for name, value in (("ids", ids), ("texts", texts)):
             if value is not None and len(value) != N:
                 raise RequestError(f"{name} must match the pictures: {N:,} pictures, {len(value):,} {name}")
-        native = _native(arrays, N)
+        native = stored_parts(arrays["split"], N) if "split" in arrays else None
         if offsets is None:
             images = ImageStore(fit_array(arrays["images"], size))
         else:
@@ -197,12 +197,17 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
         )
 
 
-def _native(arrays: dict[str, Array], N: int) -> Bytes | None:
-    if "split" not in arrays:
-        return None
-    split = arrays["split"]
-    if split.shape != (N,) or split.dtype.kind not in "iu" or (split.size and not 0 <= split.min() <= split.max() <= 3):
-        raise RequestError(f"split must hold one of 0, 1, 2, 3 a picture ({N:,} of them), got {split.shape}")
-    if not (split == 2).any() or (split == 2).all():
+def stored_parts(parts: Array, N: int) -> Bytes:
+    """Which part each picture plays, `(N,)` uint8: 0 train, 1 validation, 2 query, 3 rest of the database.
+
+    Raises:
+        RequestError: another shape or another number, or no query, or no database.
+    """
+    if parts.shape != (N,) or parts.dtype.kind not in "iu" or (parts.size and not 0 <= parts.min() <= parts.max() <= 3):
+        held = f" with numbers from {parts.min()} to {parts.max()}" if parts.size and parts.dtype.kind in "iu" else ""
+        raise RequestError(
+            f"split must hold one of 0, 1, 2, 3 a picture ({N:,} of them), got {parts.dtype} {parts.shape}{held}"
+        )
+    if not (parts == 2).any() or (parts == 2).all():
         raise RequestError("split must hold queries (2) and database pictures (0, 1 or 3)")
-    return split.astype(np.uint8)
+    return parts.astype(np.uint8)

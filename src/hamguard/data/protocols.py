@@ -79,6 +79,17 @@ def make_split(dataset: Dataset, name: str, seed: int = 0) -> Split:
     return PROTOCOLS[name].rule(dataset, seed)
 
 
+def usual_protocol(dataset: Dataset) -> str:
+    """The protocol of data that name none: `stored` where they hold their parts, else `seeded`.
+
+    `copies` where nothing is relevant to anything else, or where there is too little to part: only copies can be asked for.
+    """
+    if dataset.native is not None:
+        return "stored"
+    alone = len(dataset) < 4 or (dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1)
+    return "copies" if alone else "seeded"
+
+
 def _native(dataset: Dataset, name: str) -> tuple[Ints, Ints]:
     """Query rows and database rows as the set itself parts them."""
     if dataset.native is None:

@@ -18,7 +18,7 @@ from hamguard.data.cache import Progress, cache_folder
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset, Opened
 from hamguard.data.list_files import find_lists
-from hamguard.data.protocols import make_split
+from hamguard.data.protocols import make_split, usual_protocol
 from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
 
@@ -107,10 +107,7 @@ def open_source(
     else:
         assert source.read is not None  # a source has one of the two
         dataset = source.read(place, size=size, progress=progress)
-        # nothing is relevant to anything else, or there is too little to part: only copies can be asked for
-        alone = len(dataset) < 4 or (dataset.labels.size and int(dataset.labels.sum(0).max()) <= 1)
-        kept = "stored" if dataset.native is not None else "copies" if alone else "seeded"
-        split = make_split(dataset, protocol or source.protocol or kept, seed)
+        split = make_split(dataset, protocol or source.protocol or usual_protocol(dataset), seed)
     if drop_duplicates:
         split = without_duplicates(dataset, split)
     opened = Opened(text, protocol, seed, size, drop_duplicates, dataset.digest, split.digest)
