@@ -213,7 +213,7 @@ def test_the_norm_term_is_the_mean_of_absolute_changes() -> None:
     rows, M = torch.arange(12), x[0].numel()
 
     def gradient(**options: Any) -> tuple[Tensor, Tensor]:
-        problem = Attack(CrossCodes(), CmlaLoss(), **options).problem(model, x, labels, bank)  # type: ignore[arg-type]
+        problem = Attack(CrossCodes(), CmlaLoss(), **options).problem(model, x, labels, bank)
         slope, loss, _ = problem.gradient(at, rows, 1.0)
         return slope, loss
 

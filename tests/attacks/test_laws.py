@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamguard.attacks.attack import Attack, GuideMaker, fitted_guide, guide_for
+from hamguard.attacks.attack import Attack, fitted_guide, guide_for
 from hamguard.attacks.generated import Generated, GeneratedAttack
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.registry import guide_named, guide_names, guide_title
@@ -24,6 +24,7 @@ from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import Made, attack_named, attack_names, method_facts
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
+from hamguard.attacks.types import GuideMaker
 from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.errors import RequestError, RunError
@@ -124,17 +125,15 @@ def test_attacks_leave_the_model_alone(name: str) -> None:
 def test_spent_counts_gradients() -> None:
     model, x, labels, bank = world()
     search = SignSteps(7, early_stop=False)
-    result = Attack(SignedMean(), inner_product, search, Linf(0.05))(model, x, labels, bank)  # type: ignore[arg-type]
+    result = Attack(SignedMean(), inner_product, search, Linf(0.05))(model, x, labels, bank)
     assert result.spent.backwards.tolist() == [7] * len(x)
     assert result.spent.forwards.tolist() == [1 + 7 + 1] * len(x), "own code, gradients, and the last picture"
 
 
 def test_early_stop_computes_only_what_is_left() -> None:
     model, x, labels, bank = world()
-    stop = Attack(SignedMean(), inner_product, SignSteps(60), Linf(0.5))(model, x, labels, bank)  # type: ignore[arg-type]
-    through = Attack(SignedMean(), inner_product, SignSteps(60, early_stop=False), Linf(0.5))(  # type: ignore[arg-type]
-        model, x, labels, bank
-    )
+    stop = Attack(SignedMean(), inner_product, SignSteps(60), Linf(0.5))(model, x, labels, bank)
+    through = Attack(SignedMean(), inner_product, SignSteps(60, early_stop=False), Linf(0.5))(model, x, labels, bank)
     assert int(stop.spent.backwards.sum()) < int(through.spent.backwards.sum())
 
     def wrong(found: Any) -> float:

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hamguard.attacks.attack import Attack, LearningGuide
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides import optimal
 from hamguard.attacks.guides.optimal import FittedOptimal, OptimalCode
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.guides.vote import AnchorCode, SignedMean
+from hamguard.attacks.types import LearningGuide
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
 from hamguard.codes.labeled import Codes
@@ -190,15 +191,15 @@ def test_where_every_code_scores_alike_it_is_the_mainstay(toward: bool) -> None:
         assert torch.equal(row, SignedMean()(torch.ones(1, 8), wanted, bank, [0], 0)[0])
 
 
-def test_it_faces_the_side_of_its_attack() -> None:
+def test_it_takes_the_direction_of_its_attack() -> None:
     bank = bank_of(2, n=120, bits=16)
     guide = OptimalCode()
-    assert guide.facing(False) is guide and guide.facing(True) == OptimalCode(toward=True)
+    assert guide.with_direction(False) is guide and guide.with_direction(True) == OptimalCode(toward=True)
     fitted = guide.fit(bank)
-    assert fitted.facing(False) is fitted and fitted.facing(True).search.toward
+    assert fitted.with_direction(False) is fitted and fitted.with_direction(True).search.toward
     label = np.array([[1, 0, 0, 0]], dtype=np.uint8)
     away = codes_of(fitted, label, bank)
-    toward = codes_of(fitted.facing(True), label, bank)
+    toward = codes_of(fitted.with_direction(True), label, bank)
     assert torch.equal(toward, codes_of(OptimalCode(toward=True), label, bank))
     assert torch.equal(away, codes_of(fitted, label, bank)), "each keeps its own codes"
     high, low = scores(toward, label[0], bank)[0], scores(-away, label[0], bank)[0]

@@ -43,7 +43,7 @@ def problem_of(threat: Threat, part: slice = slice(None), seed: int = 0) -> Prob
     model, x, labels, bank = world()
     guide = SignedMean("center")(model.code(x), labels, bank, range(len(x)), seed)
     index = list(range(len(x)))[part]
-    return Problem(model, x[part], guide[part], -1, inner_product, threat, index, seed)  # type: ignore[arg-type]
+    return Problem(model, x[part], guide[part], -1, inner_product, threat, index, seed)
 
 
 def bits(problem: Problem, x_adv: Tensor) -> Tensor:
@@ -215,8 +215,8 @@ class MadeLoss:
 
     values: Iterator[float]
 
-    def __call__(self, u: Tensor, target: Tensor, side: int) -> Tensor:
-        real = inner_product(u, target, side)
+    def __call__(self, u: Tensor, target: Tensor, direction: int) -> Tensor:
+        real = inner_product(u, target, direction)
         return real - real.detach() + next(self.values)
 
 

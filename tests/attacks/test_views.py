@@ -35,7 +35,7 @@ def pictures(n: int = 6) -> Tensor:
 def problem_of(side: int = -1, n: int = 12) -> Problem:
     model, x, labels, bank = world()
     guide = SignedMean()(model.code(x), labels, bank, range(len(x)), 0)
-    return Problem(model, x[:n], guide[:n], side, inner_product, Linf(0.1), range(n), 3)  # type: ignore[arg-type]
+    return Problem(model, x[:n], guide[:n], side, inner_product, Linf(0.1), range(n), 3)
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=repr)
@@ -144,7 +144,7 @@ def test_searches_hand_step_and_picture_to_their_views(kind: type[SignSteps] | t
     model, x, labels, bank = world()
     seen: list[tuple[int, tuple[int, ...]]] = []
     search = kind(steps=3, restarts=2, random_start=True, early_stop=False, views=(Recorder(seen),))
-    Attack(SignedMean(), inner_product, search, Linf(0.05))(model, x[:2], labels[:2], bank, index=[7, 9])  # type: ignore[arg-type]
+    Attack(SignedMean(), inner_product, search, Linf(0.05))(model, x[:2], labels[:2], bank, index=[7, 9])
     assert seen == [(step, (7, 9)) for step in range(6)], "restarts draw anew"
 
 
@@ -154,11 +154,11 @@ def test_searches_with_views_do_not_depend_on_the_batch(
     kind: type[SignSteps] | type[AdaptiveSteps], views: tuple[View, ...]
 ) -> None:
     model, x, labels, bank = world()
-    attack = Attack(SignedMean(), inner_product, kind(steps=5, views=views, translation=3), Linf(0.1))  # type: ignore[arg-type]
+    attack = Attack(SignedMean(), inner_product, kind(steps=5, views=views, translation=3), Linf(0.1))
     whole = attack(model, x, labels, bank).x_adv
     parts = [attack(model, x[p], labels[p], bank, index=range(12)[p]).x_adv for p in (slice(0, 5), slice(5, 12))]
     assert float(((whole - torch.cat(parts)).abs() > 1e-6).float().mean()) < 0.01
-    plain = Attack(SignedMean(), inner_product, kind(steps=5), Linf(0.1))(model, x, labels, bank)  # type: ignore[arg-type]
+    plain = Attack(SignedMean(), inner_product, kind(steps=5), Linf(0.1))(model, x, labels, bank)
     assert not torch.equal(whole, plain.x_adv)
     assert float((whole - x).abs().max()) <= 0.1 + 1e-6
 

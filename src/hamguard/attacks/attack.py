@@ -4,78 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Generic, Literal
 
 import torch
 from torch import Tensor
 
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.problem import Guide, Loss, Problem, Spent, Victim
+from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import Attacked, G, Guide, GuideMaker, LearningGuide, Loss, Search, SearchProblem, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.models.foreign import check_face
-
-
-class GuideMaker(Protocol):
-    """Makes guides of a batch."""
-
-    @property
-    def name(self) -> str:
-        """What tables and command lines call it, see `guides.registry`."""
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether it looks at the labels of the pictures; False for the own code only."""
-
-    def __call__(
-        self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
-    ) -> Guide:
-        """Guides of B pictures.
-
-        Args:
-            own: their clean codes, `(B, K)` in {-1, +1}.
-            labels: their labels, or the target labels of a targeted attack, `(B, C)`; None for label-free guides.
-            bank: reference codes of the training part with labels.
-            index: numbers of the pictures in the run.
-            seed: seed of the attack.
-        """
-
-
-@runtime_checkable
-class LearningGuide(Protocol):
-    """A guide that is trained on reference codes before it says anything."""
-
-    def fit(self, bank: CodeBank | None, seed: int = 0) -> GuideMaker:
-        """The trained guide."""
-
-
-class Search(Protocol):
-    """Moves the pixels of a problem."""
-
-    def __call__(self, problem: Problem) -> Tensor:
-        """Attacked pictures inside the threat, `(B, C, H, W)`."""
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """What an attack leaves.
-
-    Attributes:
-        x_adv: attacked pictures as 8-bit files hold them, `(B, C, H, W)` in [0, 1].
-        target: the guides; those for the first model where several are attacked.
-        spent: forward and backward passes of each picture, `(B,)` each, summed over models.
-        targets: the guides for each model where several are attacked, else empty.
-    """
-
-    x_adv: Tensor
-    target: Guide
-    spent: Spent
-    targets: tuple[Guide, ...] = ()
 
 
 def clean_code(model: Victim, x: Tensor) -> Tensor:
@@ -116,19 +60,24 @@ def guide_for(loss: Loss, guide: Guide) -> Guide:
     return guide if isinstance(guide, Tensor) or getattr(loss, "takes_sets", False) else guide.vote
 
 
-def facing(guide: GuideMaker, toward: bool) -> GuideMaker:
+def with_direction(guide: GuideMaker[G], toward: bool) -> GuideMaker[G]:
     """A guide whose code depends on the direction (optimal), turned to it; any other as it is."""
-    turn: Callable[[bool], GuideMaker] | None = getattr(guide, "facing", None)
+    turn: Callable[[bool], GuideMaker[G]] | None = getattr(guide, "with_direction", None)
     return guide if turn is None else turn(toward)
 
 
-def fitted_guide(guide: GuideMaker, bank: CodeBank | None, seed: int) -> GuideMaker:
+def fitted_guide(guide: GuideMaker[G], bank: CodeBank | None, seed: int) -> GuideMaker[G]:
     """A guide that learns, trained on `bank`; any other as it is."""
     return guide.fit(bank, seed) if isinstance(guide, LearningGuide) else guide
 
 
+def own_code() -> GuideMaker[Any]:
+    """The guide of an attack that is given none; of any kind, because what follows it reads plain codes."""
+    return OwnCode()
+
+
 @dataclass(frozen=True)
-class Attack:
+class Attack(Generic[G]):
     """Four values.
 
     Attributes:
@@ -144,8 +93,8 @@ class Attack:
         rounding: return pictures on the 8-bit grid; bags of words have none, and tests of the search itself turn it off.
     """
 
-    guide: GuideMaker = field(default_factory=OwnCode)
-    loss: Loss = inner_product  # type: ignore[assignment]
+    guide: GuideMaker[G] = field(default_factory=own_code)
+    loss: Loss[G] | Loss[Tensor] = inner_product
     search: Search = field(default_factory=SignSteps)
     threat: Threat = field(default_factory=lambda: Linf(8 / 255))
     toward: bool = False
@@ -157,7 +106,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
-        object.__setattr__(self, "guide", facing(self.guide, self.toward))
+        object.__setattr__(self, "guide", with_direction(self.guide, self.toward))
 
     def __call__(
         self,
@@ -187,7 +136,7 @@ class Attack:
         problem = self.problem(model, x, labels, bank, index=index, seed=seed)
         return Attacked(self.solve(problem), problem.target, problem.spent)
 
-    def prepared(self, bank: CodeBank | None, seed: int = 0) -> Attack:
+    def prepared(self, bank: CodeBank | None, seed: int = 0) -> Attack[G]:
         """The same attack with a guide that learns trained on `bank`; `self` where there is nothing to learn.
 
         An attack on many batches is prepared once. Not prepared, it trains for every batch, with the same result where bank and
@@ -224,7 +173,7 @@ class Attack:
         problem.spent.forwards += 1  # the own code
         return problem
 
-    def solve(self, problem: Problem) -> Tensor:
+    def solve(self, problem: SearchProblem) -> Tensor:
         """Search and round: attacked pictures inside the threat, `(B, C, H, W)`."""
         x_adv = self.search(problem).detach()
         return self.threat.on_grid(x_adv, problem.x) if self.rounding else x_adv

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attack, Attacked
-from hamguard.attacks.problem import Problem, Spent, Victim
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.problem import Problem
+from hamguard.attacks.search.views import PLAIN, View
 from hamguard.attacks.threat import Threat
+from hamguard.attacks.types import Attacked, Spent, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
@@ -73,12 +75,14 @@ class JointProblem:
         """Passes through all models together."""
         return add_spent([part.spent for part in self.parts])
 
-    def gradient(self, x_adv: Tensor, rows: Tensor, alpha: float, **more: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def gradient(
+        self, x_adv: Tensor, rows: Tensor, alpha: float, views: Sequence[View] = PLAIN, step: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient of the mean of the models' losses, that mean `(b,)`, and wrong bits of all models together `(b,)`.
 
-        Arguments and errors as in `Problem.gradient`; `more` goes through to it.
+        Arguments and errors as in `Problem.gradient`.
         """
-        found = [part.gradient(x_adv, rows, alpha, **more) for part in self.parts]
+        found = [part.gradient(x_adv, rows, alpha, views, step) for part in self.parts]
         gradient, loss = (torch.stack([one[k] for one in found]).mean(0) for k in (0, 1))  # (b, C, H, W), (b,)
         return gradient, loss, self._total([wrong for _, _, wrong in found])
 
@@ -147,7 +151,7 @@ def attack_jointly(
             for one, model, bank in zip(attacks, models, banks, strict=True)
         )
     )
-    x_adv = attacks[0].solve(joint)  # type: ignore[arg-type]  # it offers all that searches touch of a Problem
+    x_adv = attacks[0].solve(joint)
     targets = tuple(part.target for part in joint.parts)
     return Attacked(x_adv, targets[0], joint.spent, targets)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker, check_pictures
+from hamguard.attacks.attack import check_pictures
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.supervised import SupervisedPrototype
 from hamguard.attacks.guides.vote import labeled
-from hamguard.attacks.problem import Spent, Victim
 from hamguard.attacks.prosgan_game import made_picture
 from hamguard.attacks.threat import Threat
+from hamguard.attacks.types import Attacked, GuideMaker, Spent, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
 from hamguard.models.prosgan import Generator, PrototypeNet

@@ -6,45 +6,21 @@ summed over pictures, so that no picture's step depends on its neighbors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hamguard.attacks.guides.pairs import PairCodes
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.search.views import PLAIN, Plain, View
 from hamguard.attacks.threat import Threat
+from hamguard.attacks.types import Guide, Loss, Spent, Victim
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
 from hamguard.models.trial import is_flat, pixel_gradient, with_gradient
-
-Guide: TypeAlias = Tensor | CodeSet | PairCodes
-Loss: TypeAlias = Callable[[Tensor, Guide, int], Tensor]
-
-
-class Victim(Protocol):
-    """What an attack needs of a model."""
-
-    bits: int
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Pixels `(B, C, H, W)` in [0, 1] to `(B, K)` real numbers."""
-
-
-@dataclass
-class Spent:
-    """Budget per picture, `(B,)` each: forward passes, backward passes, and how many of the latter gave nothing but zeros."""
-
-    forwards: Tensor
-    backwards: Tensor
-    flat: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-
-    def __post_init__(self) -> None:
-        self.flat = self.flat.expand_as(self.backwards).clone()
 
 
 @dataclass
@@ -54,9 +30,9 @@ class Problem:
     Attributes:
         model: the victim.
         x: clean pictures, `(B, C, H, W)` in [0, 1].
-        target: guide codes `(B, K)`, or sets of codes, or codes of both modalities.
-        side: +1 toward the guide, -1 away from it.
-        loss: relaxed codes (or logits), guide, side to `(B,)`.
+        target: guide codes `(B, K)`, or several of each picture.
+        direction: +1 toward the guide, -1 away from it.
+        loss: relaxed codes (or logits), guide, direction to `(B,)`.
         threat: the allowed set.
         index: number of each picture in the run, for its random numbers.
         seed: seed of the attack.
@@ -72,7 +48,7 @@ class Problem:
     model: Victim
     x: Tensor
     target: Guide
-    side: int
+    direction: int
     loss: Loss
     threat: Threat
     index: Sequence[int]
@@ -124,7 +100,7 @@ class Problem:
                 seen = x_adv if plain else view(x_adv, index, step, derive_seed(self.seed, "view", number))
                 z = with_gradient(self._logits(seen), "the attacked model")
                 u = relax(z, alpha) if self.relaxed else z
-                total = total + view.weight * self.loss(u, guides, self.side)  # (b,)
+                total = total + view.weight * self.loss(u, guides, self.direction)  # (b,)
                 if plain:
                     wrong = self.wrong(z.detach(), rows)
             if self.fidelity:
@@ -151,16 +127,14 @@ class Problem:
         return self.wrong(self._logits(x_adv), rows)
 
     def wrong(self, z: Tensor, rows: Tensor) -> Tensor:
-        """Hamming distance of sign(z) to `side * guide`; for a set, the mean over its codes, `(b,)`."""
+        """Hamming distance of sign(z) to `direction * guide`; for a set, the mean over its codes, `(b,)`."""
         hard = torch.where(z < 0, -1.0, 1.0).to(z)
         guide = self.guides(rows)
-        if isinstance(guide, PairCodes):
-            guide = guide.vote
         if isinstance(guide, CodeSet):
             inner = (guide.member * (hard @ guide.codes.T)).sum(1) / guide.member.sum(1).clamp(min=1)
         else:
-            inner = (hard * guide).sum(1)
-        return (z.shape[1] - self.side * inner) / 2
+            inner = (hard * (guide if isinstance(guide, Tensor) else guide.vote)).sum(1)
+        return (z.shape[1] - self.direction * inner) / 2
 
     def _logits(self, x: Tensor) -> Tensor:
         z = self.model.logits(x)

@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Norm, Threat
+from hamguard.attacks.types import Victim
 from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError

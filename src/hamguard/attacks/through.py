@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from hamguard.attacks.problem import Victim
+from hamguard.attacks.types import Victim
 
 F = torch.nn.functional
 STEPS = frozenset(

@@ -18,13 +18,13 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker, clean_code, facing, fitted_guide, guide_for
-from hamguard.attacks.guides.own import OwnCode
+from hamguard.attacks.attack import clean_code, fitted_guide, guide_for, own_code, with_direction
 from hamguard.attacks.guides.vote import class_numbers
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.problem import Guide, Loss, Problem, Spent, Victim
+from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import slope
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import Attacked, Guide, GuideMaker, Loss, Spent, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
@@ -51,8 +51,8 @@ class Universal:
         alpha: slope of the relaxation, `constant` or `published`.
     """
 
-    guide: GuideMaker = field(default_factory=OwnCode)
-    loss: Loss = inner_product  # type: ignore[assignment]
+    guide: GuideMaker = field(default_factory=own_code)
+    loss: Loss = inner_product
     threat: Threat = field(default_factory=lambda: Linf(8 / 255))
     toward: bool = False
     relaxation: Literal["tanh", "none"] = "tanh"
@@ -63,7 +63,7 @@ class Universal:
     alpha: Literal["constant", "published"] = "constant"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "guide", facing(self.guide, self.toward))
+        object.__setattr__(self, "guide", with_direction(self.guide, self.toward))
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
         check_choice("alpha schedule", self.alpha, ("constant", "published"))
         check_range("steps", self.steps, 1)

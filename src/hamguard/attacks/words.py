@@ -17,7 +17,7 @@ from torch import Tensor
 from hamguard.attacks.attack import clean_code
 from hamguard.attacks.guides.pairs import CrossCodes, PairCodes
 from hamguard.attacks.losses.cmla import CmlaLoss
-from hamguard.attacks.problem import Loss
+from hamguard.attacks.types import Loss
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import relax
 from hamguard.core.checks import check_range
@@ -104,7 +104,7 @@ class WordEdits:
 
     most: int = 2
     candidates: int = 16
-    loss: Loss = field(default_factory=CmlaLoss)  # type: ignore[assignment]
+    loss: Loss[PairCodes] = field(default_factory=CmlaLoss)
     guide: CrossCodes = field(default_factory=CrossCodes)
 
     def __post_init__(self) -> None:

@@ -220,7 +220,7 @@ def inner_cross(task: CrossTask, request: CrossHardenRequest) -> InnerCross:
 
     def pgd(eps: float) -> Attack:
         search = SignSteps(ask.steps, max(0.25, 1 / ask.steps) * eps, random_start=True, keep="last")
-        return Attack(loss=loss, search=search, threat=Linf(eps), rounding=False)  # type: ignore[arg-type]
+        return Attack(loss=loss, search=search, threat=Linf(eps), rounding=False)
 
     return InnerCross(task, pgd(request.eps), pgd(ask.text_eps), request.seed)
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
-from hamguard.attacks.problem import Guide, Problem, Victim
+from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Threat
+from hamguard.attacks.types import Guide, Victim
 from hamguard.core.checks import check_choice
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel

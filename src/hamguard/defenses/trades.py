@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.problem import Guide
 from hamguard.attacks.threat import Threat
+from hamguard.attacks.types import Guide
 from hamguard.codes.binary import relax
 from hamguard.defenses.inner import inner_attack
 from hamguard.defenses.registry import register
@@ -37,10 +37,10 @@ def coin_divergence(z: Tensor, other: Tensor) -> Tensor:
     return (heads * up + (1 - heads) * down).mean(1)
 
 
-def leave_coins(z: Tensor, target: Guide, side: int) -> Tensor:
+def leave_coins(z: Tensor, target: Guide, direction: int) -> Tensor:
     """Loss of the inner attack, `(B,)`: the more the coins of `z` differ from those of the logits `target`, the lower."""
     assert isinstance(target, Tensor)
-    return side * coin_divergence(target, z)
+    return direction * coin_divergence(target, z)
 
 
 class TradesSettings(AdversarySettings):

@@ -39,7 +39,7 @@ def weakest(u: Tensor, target: Tensor, side: int) -> Tensor:
 
 def one_bit(eps: float, norm: str = "linf", *, rounding: bool = False) -> Attack:
     search = SignSteps(20)
-    return Attack(loss=weakest, search=search, threat=Threat(norm, eps), relaxation="none", rounding=rounding)  # type: ignore[arg-type]
+    return Attack(loss=weakest, search=search, threat=Threat(norm, eps), relaxation="none", rounding=rounding)
 
 
 def codes(model: LinearHash, x: Tensor) -> CodeBank:

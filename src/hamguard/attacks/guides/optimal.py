@@ -46,7 +46,7 @@ class OptimalCode:
     """Guide whose own code (toward), or whose opposite (away), is the best that a local search finds.
 
     Attributes:
-        toward: the code is to find the labels; else its opposite is to miss them. `facing` sets it.
+        toward: the code is to find the labels; else its opposite is to miss them. `with_direction` sets it.
         pair_bits: pairs are tried among that many bits whose single flips cost least; fewer than 2 for no pairs.
         restarts: times that the best code is kicked, by flips of a quarter of its bits, and climbs again.
         stray: share of the reference codes that are scored as stray, see `retrieval.flips`.
@@ -64,7 +64,7 @@ class OptimalCode:
         check_range("restarts", self.restarts, 0)
         check_range("stray share", self.stray, 0.0, 1.0)
 
-    def facing(self, toward: bool) -> OptimalCode:
+    def with_direction(self, toward: bool) -> OptimalCode:
         """The same guide for an attack that approaches its guide, or leaves it."""
         return self if toward == self.toward else replace(self, toward=toward)
 
@@ -123,9 +123,9 @@ class FittedOptimal:
         """`optimal`."""
         return self.search.name
 
-    def facing(self, toward: bool) -> FittedOptimal:
+    def with_direction(self, toward: bool) -> FittedOptimal:
         """The same guide for an attack that approaches its guide, or leaves it."""
-        search = self.search.facing(toward)
+        search = self.search.with_direction(toward)
         return self if search is self.search else replace(self, search=search)
 
     def __call__(

@@ -11,7 +11,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.plugins import load_files, load_plugins
 
 if TYPE_CHECKING:  # the attack itself imports a guide
-    from hamguard.attacks.attack import GuideMaker
+    from hamguard.attacks.types import GuideMaker
 
 GUIDES: dict[str, Callable[..., GuideMaker]] = {}
 """Name to what makes the guide; full once `guide_names` was asked."""

@@ -51,9 +51,9 @@ class CmlaLoss:
     def __post_init__(self) -> None:
         check_range("intra", self.intra, 0.0)
 
-    def __call__(self, u: Tensor, target: PairCodes, side: int) -> Tensor:
+    def __call__(self, u: Tensor, target: PairCodes, direction: int) -> Tensor:
         """Loss of relaxed codes `(B, K)`, `(B,)`; there is one direction only, away from the other modality."""
-        del side
+        del direction
         scale = 0.5 if self.halved else 1.0
         inter = inter_term(scale * (u @ target.other.T), target.similar, squared=self.squared).mean(1)  # (B, N) to (B,)
         if self.intra == 0:

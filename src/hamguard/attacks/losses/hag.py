@@ -29,9 +29,9 @@ class HagLoss:
     t: float = 0.5
     balance_weight: float = 0.0
 
-    def __call__(self, u: Tensor, target: Tensor, side: int) -> Tensor:
-        """Loss `(B,)`; `target` is the own code and `side` -1, or a code to approach with +1."""
-        code = -side * target  # the code to leave
+    def __call__(self, u: Tensor, target: Tensor, direction: int) -> Tensor:
+        """Loss `(B,)`; `target` is the own code and `direction` -1, or a code to approach with +1."""
+        code = -direction * target  # the code to leave
         mask = ((u.detach() - code).abs() < 1 + self.t).to(u.dtype)  # (B, K)
         kept = mask.sum(1)  # (B,)
         inner = (mask * code * u).sum(1) / kept.clamp(min=1)

@@ -29,9 +29,9 @@ class MainstayLoss:
     edge: float = 0.5
     printed: bool = False
 
-    def __call__(self, u: Tensor, target: Tensor, side: int) -> Tensor:
-        """Loss `(B,)`; 0 without gradient where no bit is kept. `u`, `target` `(B, K)`, side +1 toward, -1 away."""
+    def __call__(self, u: Tensor, target: Tensor, direction: int) -> Tensor:
+        """Loss `(B,)`; 0 without gradient where no bit is kept. `u`, `target` `(B, K)`, direction +1 toward, -1 away."""
         q = u * target  # (B, K)
-        kept = (-side * q.detach() > -self.edge).to(u.dtype)  # (B, K)
-        value = (q + 2) * q if side < 0 else -(q + 2) * q if self.printed else -(2 - q) * q
+        kept = (-direction * q.detach() > -self.edge).to(u.dtype)  # (B, K)
+        value = (q + 2) * q if direction < 0 else -(q + 2) * q if self.printed else -(2 - q) * q
         return (kept * value).sum(1) / kept.sum(1).clamp(min=1)  # (B,)

@@ -7,18 +7,18 @@ from typing import Literal, TypeAlias
 from hamguard.attacks.losses.hag import HagLoss
 from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
 from hamguard.attacks.losses.mainstay import MainstayLoss
-from hamguard.attacks.problem import Loss
+from hamguard.attacks.types import Loss
 from hamguard.core.checks import check_choice
 
 Relaxation: TypeAlias = Literal["tanh", "none"]
 
 LOSSES: dict[str, tuple[Loss, Relaxation]] = {
-    "inner": (inner_product, "tanh"),  # type: ignore[dict-item]
-    "cosine": (cosine, "tanh"),  # type: ignore[dict-item]
-    "margin": (margin, "none"),  # type: ignore[dict-item]
-    "logarithm": (logarithm, "none"),  # type: ignore[dict-item]
-    "hag": (HagLoss(), "tanh"),  # type: ignore[dict-item]
-    "mainstay": (MainstayLoss(), "tanh"),  # type: ignore[dict-item]
+    "inner": (inner_product, "tanh"),
+    "cosine": (cosine, "tanh"),
+    "margin": (margin, "none"),
+    "logarithm": (logarithm, "none"),
+    "hag": (HagLoss(), "tanh"),
+    "mainstay": (MainstayLoss(), "tanh"),
 }
 """Each with what it wants to be given: relaxed codes, or raw logits."""
 

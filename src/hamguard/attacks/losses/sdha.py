@@ -71,13 +71,13 @@ class SdhaLoss:
     scale: float = 25.0
     takes_sets: ClassVar[bool] = True
 
-    def __call__(self, u: Tensor, target: CodeSet, side: int) -> Tensor:
+    def __call__(self, u: Tensor, target: CodeSet, direction: int) -> Tensor:
         """Loss `(B,)`; an image without relevant codes has its own code as its only one."""
         codes, member = target.codes.to(u), target.member.to(u)  # (R, K), (B, R)
         hard = torch.where(u.detach() < 0, -1.0, 1.0).to(u)
         dist = (u.shape[1] - hard @ codes.T) / 2  # (B, R), in bits
-        weight = dist.clamp(min=1) ** -(self.z_away if side < 0 else self.z_toward) * member
-        if side < 0:
+        weight = dist.clamp(min=1) ** -(self.z_away if direction < 0 else self.z_toward) * member
+        if direction < 0:
             value = -(weight * surrogate_distance(u, codes, self.sigma_away)).sum(1)
         else:
             value = (weight * toward_distance(u, codes, self.sigma_toward)).sum(1)

@@ -5,12 +5,13 @@ Paper: F. Croce, M. Hein, ICML 2020 (APGD), after which the search goes; see `se
 
 from __future__ import annotations
 
-from hamguard.attacks.attack import Attack, GuideMaker
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import GuideMaker
 
 
 @register("adaptive")

@@ -63,7 +63,7 @@ def _cmla(
     return Attack(
         CrossCodes("batch" if published else "train"),
         loss,
-        search,  # type: ignore[arg-type]
+        search,
         replace(threat, one_sided=True) if published else threat,
         fidelity=scale * weight,
         fidelity_norm="l1",

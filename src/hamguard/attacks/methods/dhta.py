@@ -44,10 +44,10 @@ def dhta(
     guide = AnchorCode(n_anchors, replacement=preset == "code")
     if preset == "default":
         signs = SignSteps(steps or 100)
-        return Attack(guide, inner_product, signs, threat, toward=True)  # type: ignore[arg-type]
+        return Attack(guide, inner_product, signs, threat, toward=True)
     rule: Literal["raw", "normalized"] = "normalized" if preset == "paper" else "raw"
     search = GradientSteps(rule, 1.0, steps or 2000, alpha="published", keep="last")
-    return Attack(guide, inner_product, search, threat, toward=True)  # type: ignore[arg-type]
+    return Attack(guide, inner_product, search, threat, toward=True)
 
 
 @register("p2p", direction="toward")

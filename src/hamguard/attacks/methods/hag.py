@@ -46,9 +46,9 @@ def hag(
     slope: Literal["published", "constant"] = "published" if schedule else "constant"
     if preset == "paper":
         search = GradientSteps("raw", 1.0, steps or 2000, alpha=slope, keep="last")
-        return Attack(loss=HagLoss(t), search=search, threat=threat)  # type: ignore[arg-type]
+        return Attack(loss=HagLoss(t), search=search, threat=threat)
     if preset == "code":
         search = GradientSteps("sgd", 100.0, steps or 2000, momentum=0.9, alpha=slope, keep="last")
-        return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)  # type: ignore[arg-type]
+        return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)
     signs = SignSteps(steps or 100, alpha=slope, random_start=True)
-    return Attack(loss=HagLoss(t), search=signs, threat=threat)  # type: ignore[arg-type]
+    return Attack(loss=HagLoss(t), search=signs, threat=threat)

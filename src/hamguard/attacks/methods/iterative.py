@@ -11,13 +11,14 @@ ProS-GAN's rows "DHTA + FGSM" and "DHTA + I-FGSM" are these with `AnchorCode()` 
 
 from __future__ import annotations
 
-from hamguard.attacks.attack import Attack, GuideMaker
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.search.views import PLAIN, Diverse
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import GuideMaker
 
 OWN = OwnCode()
 BALL = Linf(8 / 255)

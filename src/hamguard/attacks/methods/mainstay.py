@@ -39,7 +39,7 @@ def center(
         threat: the allowed set.
     """
     search = SignSteps(steps, random_start=True)
-    return Attack(SignedMean("center"), inner_product, search, threat, toward=toward)  # type: ignore[arg-type]
+    return Attack(SignedMean("center"), inner_product, search, threat, toward=toward)
 
 
 @register("mainstay", direction="either")
@@ -66,4 +66,4 @@ def mainstay(
     check_choice("preset", preset, ("default", "code"))
     code = preset == "code"
     search = SignSteps(steps, random_start=True, alpha="published", keep="last" if code else "best")
-    return Attack(SignedMean(), MainstayLoss(printed=printed or code), search, threat, toward=toward)  # type: ignore[arg-type]
+    return Attack(SignedMean(), MainstayLoss(printed=printed or code), search, threat, toward=toward)

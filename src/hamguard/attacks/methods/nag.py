@@ -61,4 +61,4 @@ def nag(
         steps or (32 if paper else 50), 1 / 255, momentum=momentum, keep="last", views=(first, Noisy(radius, weight))
     )
     ball = threat or Linf((32 if paper else 8) / 255)
-    return Attack(AnchorCode(n=1), inner_product, search, ball, toward=True)  # type: ignore[arg-type]
+    return Attack(AnchorCode(n=1), inner_product, search, ball, toward=True)

@@ -41,4 +41,4 @@ def sdha(
     keep: Literal["best", "last"] = "last" if preset == "code" else "best"
     count = steps or (1500 if preset == "code" else 200)
     search = GradientSteps("adam", 0.01, count, alpha="published", keep=keep)
-    return Attack(RelevantSet(), SdhaLoss(), search, threat, toward=toward, fidelity=1.0)  # type: ignore[arg-type]
+    return Attack(RelevantSet(), SdhaLoss(), search, threat, toward=toward, fidelity=1.0)

@@ -48,4 +48,4 @@ def tha(
     if training_steps is not None:
         guide = replace(guide, steps=training_steps)
     search = SignSteps(steps, 1 / 255, keep="last" if preset == "paper" else "best")
-    return Attack(guide, inner_product, search, threat, toward=True)  # type: ignore[arg-type]
+    return Attack(guide, inner_product, search, threat, toward=True)

@@ -6,11 +6,11 @@ Paper of the idea: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Uni
 
 from __future__ import annotations
 
-from hamguard.attacks.attack import GuideMaker
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import GuideMaker
 from hamguard.attacks.universal import Universal
 
 OWN = OwnCode()
@@ -39,4 +39,4 @@ def universal(
         What `fit` makes the attack of.
     """
     loss = inner_product
-    return Universal(guide, loss, threat, toward, steps=steps, batch_size=batch_size)  # type: ignore[arg-type]
+    return Universal(guide, loss, threat, toward, steps=steps, batch_size=batch_size)

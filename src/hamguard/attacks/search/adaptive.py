@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import slope
 from hamguard.attacks.search.best import Best, best_of, check_starts
 from hamguard.attacks.search.signs import mean_size
 from hamguard.attacks.search.views import PLAIN, View, blur, check_views
+from hamguard.attacks.types import SearchProblem
 from hamguard.core.checks import check_range
 
 MEMORY = 0.75
@@ -126,11 +126,11 @@ class AdaptiveSteps:
         check_starts(self.restarts, self.random_start)
         check_views(self.views, self.translation)
 
-    def __call__(self, problem: Problem) -> Tensor:
+    def __call__(self, problem: SearchProblem) -> Tensor:
         """Attacked pictures, `(B, C, H, W)`, inside the threat."""
         return best_of(self._search, problem, self.restarts, self.early_stop)
 
-    def _search(self, problem: Problem, best: Best, live: Tensor, turn: int) -> None:
+    def _search(self, problem: SearchProblem, best: Best, live: Tensor, turn: int) -> None:
         x, threat, marks = problem.x, problem.threat, checkpoints(self.steps)
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
         memory, pace, before = torch.zeros_like(x), Pace(at, START * threat.eps), slope("rising", 0, self.steps)

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hamguard.attacks.problem import Problem
+from hamguard.attacks.types import SearchProblem
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
 
@@ -21,7 +21,7 @@ class Best:
         wrong: their wrong bits, `(B,)`; infinite before.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: SearchProblem) -> None:
         self.x = problem.x.clone()
         self.wrong = torch.full((len(self.x),), math.inf, dtype=self.x.dtype, device=self.x.device)
 
@@ -45,11 +45,11 @@ class Best:
 class Turn(Protocol):
     """One start of a search."""
 
-    def __call__(self, problem: Problem, best: Best, live: Tensor, turn: int) -> None:
+    def __call__(self, problem: SearchProblem, best: Best, live: Tensor, turn: int) -> None:
         """Search the pictures of `live` `(b,)` and offer points to `best`; `turn` is the number of the start."""
 
 
-def best_of(search: Turn, problem: Problem, restarts: int, early_stop: bool) -> Tensor:
+def best_of(search: Turn, problem: SearchProblem, restarts: int, early_stop: bool) -> Tensor:
     """The best pictures of several starts, `(B, C, H, W)`; with early stop a solved picture is not started again."""
     best = Best(problem)
     for turn in range(restarts):

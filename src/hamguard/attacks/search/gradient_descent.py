@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import SCHEDULES, slope
+from hamguard.attacks.types import SearchProblem
 from hamguard.core.checks import check_choice, check_range
 
 BETAS, TINY = (0.9, 0.999), 1e-8  # Adam's own
@@ -53,7 +53,7 @@ class GradientSteps:
         check_range("steps", self.steps, 1)
         check_range("rate", self.rate, 0.0)
 
-    def __call__(self, problem: Problem) -> Tensor:
+    def __call__(self, problem: SearchProblem) -> Tensor:
         """Attacked pictures, `(B, C, H, W)`, inside the threat."""
         x, threat = problem.x, problem.threat
         rows = torch.arange(len(x), device=x.device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hamguard.attacks.problem import Problem
+from hamguard.attacks.types import SearchProblem
 from hamguard.core.seeds import torch_generator
 
 
@@ -21,7 +21,7 @@ class RandomNoise:
 
     full: bool = False
 
-    def __call__(self, problem: Problem) -> Tensor:
+    def __call__(self, problem: SearchProblem) -> Tensor:
         """Noisy pictures, `(B, C, H, W)`; no pass through the model."""
         x, threat = problem.x, problem.threat
         if not self.full:

@@ -19,10 +19,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import SCHEDULES, slope
 from hamguard.attacks.search.best import Best, best_of, check_starts
 from hamguard.attacks.search.views import PLAIN, View, blur, check_views
+from hamguard.attacks.types import SearchProblem
 from hamguard.core.checks import check_choice, check_range
 
 
@@ -74,7 +74,7 @@ class SignSteps:
             return self.step_size
         return eps if self.steps == 1 else max(1 / 255, 2.5 * eps / self.steps)
 
-    def __call__(self, problem: Problem) -> Tensor:
+    def __call__(self, problem: SearchProblem) -> Tensor:
         """Attacked pictures, `(B, C, H, W)`, inside the threat."""
         return best_of(self._search, problem, self.restarts, self._stops)
 
@@ -82,7 +82,7 @@ class SignSteps:
     def _stops(self) -> bool:
         return self.early_stop and self.keep == "best"
 
-    def _search(self, problem: Problem, best: Best, live: Tensor, turn: int) -> None:
+    def _search(self, problem: SearchProblem, best: Best, live: Tensor, turn: int) -> None:
         x, threat = problem.x, problem.threat
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
         memory = torch.zeros_like(x)

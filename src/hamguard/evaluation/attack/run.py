@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamguard.attacks.attack import Attacked
 from hamguard.attacks.ensemble import add_spent, attack_jointly, combine
+from hamguard.attacks.types import Attacked
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
 from hamguard.core.context import ProcessGroup

@@ -24,16 +24,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hamguard.attacks.attack import Attacked, GuideMaker, clean_code
+from hamguard.attacks.attack import clean_code
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.hag import HagLoss
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.losses.mainstay import MainstayLoss
-from hamguard.attacks.problem import Loss, Problem
+from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.search.views import PLAIN, View
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.types import Attacked, GuideMaker, Loss
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RunError
@@ -123,7 +124,7 @@ class EvadingProblem(Problem):
             z, z_denoised = (
                 with_gradient(self._logits(one), "the attacked model") for one in (at, denoise(at))
             )  # (b, K) each
-            first, second = (self.loss(relax(scale * one, alpha), guides, self.side) for one in (z, z_denoised))
+            first, second = (self.loss(relax(scale * one, alpha), guides, self.direction) for one in (z, z_denoised))
             total = (first + second) / 2 + self.weight * self.excess(z, z_denoised, rows, scale * max(alpha, 1.0))
             found = pixel_gradient(total.sum(), at, "the attacked model")
         if not bool(found.sum().isfinite()):
@@ -195,7 +196,7 @@ class Evasion:
 
     @cached_property
     def _leaving(self) -> tuple[GuideMaker, Loss]:
-        return (SignedMean(), MainstayLoss()) if self.labeled else (OwnCode(), HagLoss())  # type: ignore[return-value]
+        return (SignedMean(), MainstayLoss()) if self.labeled else (OwnCode(), HagLoss())
 
     def __call__(
         self,
@@ -213,9 +214,9 @@ class Evasion:
         labels = labels if self.labeled else None
         if self.goal == "leave":
             guide, loss = self._leaving
-            target, side = guide(own, labels, bank, numbers, seed), -1
+            target, direction = guide(own, labels, bank, numbers, seed), -1
         else:
-            target, side, loss = self.decoys.nearest(own, labels), 1, inner_product  # type: ignore[assignment]
+            target, direction, loss = self.decoys.nearest(own, labels), 1, inner_product
         near = self.detector.neighbors.to(own)
         others = torch.from_numpy(self.detector.bank.labels).float() if self.labeled else None
         other = dissimilar((own.shape[1] - own @ near.codes.T) / 2, labels, others)  # (B, N)
@@ -223,7 +224,7 @@ class Evasion:
             model,
             x,
             target,
-            side,
+            direction,
             loss,
             self.threat,
             numbers,

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.attack import clean_code
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Linf, Norm, Threat
+from hamguard.attacks.types import Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import relax
 from hamguard.core.checks import check_choice, check_range

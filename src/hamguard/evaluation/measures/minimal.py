@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attack, Attacked, clean_code
+from hamguard.attacks.attack import Attack, clean_code
 from hamguard.attacks.methods.iterative import pgd
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Linf, Norm
+from hamguard.attacks.types import Attacked, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs, pack, sign
 from hamguard.core.checks import check_range

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.attack import clean_code
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Norm, Threat
+from hamguard.attacks.types import Victim
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.rows import Row

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from hamguard.attacks.attack import clean_code
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Linf, Norm, Threat
+from hamguard.attacks.types import Victim
 from hamguard.codes.binary import relax
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError

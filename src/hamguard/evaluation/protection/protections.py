@@ -16,8 +16,8 @@ from torch import Tensor
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.methods.iterative import mifgsm
-from hamguard.attacks.problem import Victim
 from hamguard.attacks.threat import Linf
+from hamguard.attacks.types import Victim
 from hamguard.core.archives import map_array, seal_array
 from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError
