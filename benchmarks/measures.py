@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.cli.grounds import Asked, open_grounds
 from hamguard.cli.measure_table import by_name, figure
@@ -23,7 +24,8 @@ from hamguard.core.files import write_text
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
-from hamguard.evaluation.measures.plan import Line, MeasurePlan, clever_settings
+from hamguard.evaluation.measures.extreme import Draws
+from hamguard.evaluation.measures.registry import Line
 from hamguard.evaluation.measures.run import measure_model
 from hamguard.evaluation.search.same_queries import short_names
 
@@ -80,11 +82,8 @@ def main() -> int:
     try:
         if options.audit and len(options.audit) != len(options.models):
             raise RequestError(f"{len(options.models)} models and {len(options.audit)} audits: give one audit a model")
-        batches, points, all_bits = clever_settings(options.clever)
-        plan = MeasurePlan(
-            measures=tuple(options.measure), eps=parse_eps(options.eps), steps=options.steps,
-            batches=batches, points=points, all_bits=all_bits,
-        )  # fmt: skip
+        draws, budget = Draws.read(options.clever), Budget(Linf(parse_eps(options.eps)), steps=options.steps)
+        own = {"clever": {"draws": draws}, "clever-guide": {"draws": draws}}
         grounds = open_grounds(options.models, Asked(data=options.data, queries=options.queries))
         audits = [
             read_audit(folder, ground) for folder, ground in zip(options.audit, grounds, strict=bool(options.audit))
@@ -92,7 +91,7 @@ def main() -> int:
         lines, rows, within = {}, [], []
         for number, (name, ground) in enumerate(zip(short_names(options.models), grounds, strict=True)):
             begun = time.process_time()
-            found = measure_model(ground, plan, work=cache_folder() / "attacks")
+            found = measure_model(ground, budget, options.measure, options=own, work=cache_folder() / "attacks")
             print(f"{name}: {time.process_time() - begun:.0f} core-seconds", flush=True)
             lines[name] = by_name(found)
             rows += [row for one in found.values() for row in one.rows]
@@ -105,9 +104,8 @@ def main() -> int:
         write_rows(options.out, [*rows, *(row for one in within for row in one), *told])
         data = grounds[0].dataset.title
         page = [f"# Measures, {data}, {len(grounds[0].query)} queries, linf {options.eps}, {options.steps} gradients\n"]
-        page += [
-            f"CLEVER: {batches} batches of {points} points, {'all bits' if all_bits else 'nearer half of the bits'}.\n"
-        ]
+        bits = "all bits" if draws.all_bits else "nearer half of the bits"
+        page += [f"CLEVER: {draws.batches} batches of {draws.points} points, {bits}.\n"]
         page += measures_table(lines)
         if audits:
             page += ["\nSpearman's rank correlation with the audits, sign turned so that +1 ranks as the audit does. Queries: "

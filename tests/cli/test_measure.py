@@ -12,7 +12,7 @@ from PIL import Image
 
 from hamguard.core.digests import digest_file
 from hamguard.core.files import write_npz, write_sealed
-from hamguard.evaluation.measures.plan import measure_names
+from hamguard.evaluation.measures.registry import measure_names
 from hamguard.models.store import load_folder
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays

@@ -84,7 +84,8 @@ def measure(
 
     hamguard measure models/a models/b --audit audits/a --audit audits/b
     """
-    from hamguard.attacks.threat import Linf, parse_eps
+    from hamguard.attacks.budget import Budget, Linf
+    from hamguard.attacks.threat import parse_eps
     from hamguard.cli.measure_table import (
         CURVED,
         by_name,
@@ -94,7 +95,8 @@ def measure(
         print_measures,
     )
     from hamguard.core.rows import Rows, write_rows
-    from hamguard.evaluation.measures.plan import QUERIES, MeasurePlan, check_measures, clever_settings
+    from hamguard.evaluation.measures.extreme import Draws
+    from hamguard.evaluation.measures.registry import check_measures
 
     if listed:
         list_measures(as_json=as_json)
@@ -109,11 +111,7 @@ def measure(
         raise RequestError(
             f"--audit is given once for each model, in their order: {len(models)} models, {len(audit)} folders"
         )
-    Linf(parse_eps(eps))  # a wrong word costs no work
-    batches, points, all_bits = clever_settings(clever)
-    plan = MeasurePlan(
-        measures=tuple(names or ()), eps=parse_eps(eps), steps=steps, batches=batches, points=points, all_bits=all_bits
-    )
+    budget, draws = Budget(Linf(parse_eps(eps)), steps=steps), Draws.read(clever)
 
     from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.data.cache import cache_folder
@@ -121,13 +119,20 @@ def measure(
     from hamguard.evaluation.measures.run import measure_model
     from hamguard.evaluation.search.same_queries import short_names
 
-    grounds = open_grounds(models, Asked(data, data_root, protocol, queries or QUERIES, seed, batch_size, device))
+    grounds = open_grounds(models, Asked(data, data_root, protocol, queries or 20, seed, batch_size, device))
     audits = [read_audit(folder, ground) for folder, ground in zip(audit or (), grounds, strict=bool(audit))]
     short = dict(zip(short_names(models), models, strict=True))
     found = {}
     for name, ground in zip(short, grounds, strict=True):
         with Bar(f"measuring {name}") as bar:
-            found[name] = measure_model(ground, plan, work=cache_folder() / "attacks", progress=bar)
+            found[name] = measure_model(
+                ground,
+                budget,
+                names or (),
+                options={"clever": {"draws": draws}, "clever-guide": {"draws": draws}},
+                work=cache_folder() / "attacks",
+                progress=bar,
+            )
     every = (row for one in found.values() for measured in one.values() for row in measured.rows)
     rows = Rows(every).once()  # two attacks of a model share their clean figures
     lines = {name: by_name(one) for name, one in found.items()}

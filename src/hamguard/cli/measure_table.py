@@ -10,7 +10,7 @@ from hamguard.cli.common import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.measures.plan import Found, Line
+    from hamguard.evaluation.measures.registry import Found, Line
 
 Models = Mapping[str, Mapping[str, "Found"]]
 """By model, by measure."""
@@ -53,7 +53,7 @@ def figure(line: Line) -> str:
     """A figure with its interval, as people write it.
 
     >>> from hamguard.core.rows import Row
-    >>> from hamguard.evaluation.measures.plan import Line
+    >>> from hamguard.evaluation.measures.registry import Line
     >>> figure(Line("least eps", "", "higher", "eps", Row(value=2 / 255, ci95=(1 / 255, 2.5 / 255))))
     '2.00/255 (1.00 .. 2.50)'
     """
@@ -129,18 +129,17 @@ def draw_measures(found: Models, path: Path, title: str) -> None:
 
 def list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
-    from hamguard.evaluation.measures.plan import MEASURES, measure_names
-    from hamguard.evaluation.measures.run import default_measures
+    from hamguard.evaluation.measures.registry import MEASURES, measure_names
 
-    facts, default = [MEASURES[name] for name in measure_names()], default_measures(labeled=True)
+    facts = {name: MEASURES.facts(name) for name in measure_names()}
     if as_json:
         print_json(
-            {"measure": one.name, "title": one.title, "labels": one.labeled, "default": one.name in default}
-            for one in facts
+            {"measure": name, "title": MEASURES.title(name), "labels": of["labeled"], "default": of["default"]}
+            for name, of in facts.items()
         )
         return
     lines = [
-        (one.name, "yes" if one.name in default else "by name", "yes" if one.labeled else "no", one.title)
-        for one in facts
+        (name, "yes" if of["default"] else "by name", "yes" if of["labeled"] else "no", MEASURES.title(name))
+        for name, of in facts.items()
     ]
     print_table("", ("measure", "default", "labels", "what it asks"), lines)

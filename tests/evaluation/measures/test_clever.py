@@ -5,26 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.stats import weibull_max
 
 from hamguard.attacks.threat import L2, Linf, Threat
-from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
-from hamguard.evaluation.measures.clever import (
-    Clever,
-    Sampling,
-    bit_clever,
-    clever_rows,
-    end_point,
-    guide_clever,
-    rival_codes,
-)
+from hamguard.evaluation.measures.clever import bit_clever
+from hamguard.evaluation.measures.clever_guide import guide_clever, rival_codes
+from hamguard.evaluation.measures.extreme import Clever, Sampling, clever_rows, end_point
 from hamguard.evaluation.measures.gradients import draw_in_ball
 from hamguard.evaluation.measures.rows import Cost
 from tests.attacks.test_laws import world
-from tests.evaluation.measures.test_measures import LinearHash, pictures
+from tests.evaluation.measures.linear import LinearHash, pictures
 
 
 @pytest.mark.parametrize("ball", [Linf(0.3), L2(2.0)], ids=repr)
@@ -49,23 +41,6 @@ def test_a_score_is_never_more_than_the_radius() -> None:
     found = bit_clever(model, x, Sampling(Linf(radius), 2, 2))
     assert np.allclose(found.score, np.minimum(model.exact(x, "linf"), radius), rtol=1e-4)
     assert 0 < (found.score == radius).mean() < 1
-
-
-def test_guides_of_a_linear_function_are_exact() -> None:
-    model, x = LinearHash(), pictures(4)
-    generator = torch_generator(0, "codes")
-    own = torch.where(model.logits(x) < 0, -1.0, 1.0)
-    rivals = torch.where(torch.rand(4, 3, 6, generator=generator) < 0.5, -1.0, 1.0)
-    rivals[0, 0] = -own[0]
-    found = guide_clever(model, x, own, rivals, Sampling(Linf(0.5), 3, 4), relaxation="none")
-    away = (own[:, None] - rivals) / 6  # (n, J, K)
-    margin = torch.einsum("njk,nk->nj", away, model.logits(x))
-    size = (away @ model.W).abs().sum(-1)
-    assert np.allclose(found.score, (margin / size).numpy(), rtol=1e-3) and found.score.shape == (4, 3)
-    swapped = guide_clever(model, x, rivals[:, 0], own[:, None], Sampling(Linf(0.5), 2, 2), relaxation="none")
-    assert (swapped.score[:, 0] == 0).all() and swapped.margin[0, 0] < 0  # nearer to the rival already
-    tanh = guide_clever(model, x, own, rivals, Sampling(Linf(0.01), 4, 8))
-    assert tanh.what == "guide, tanh" and ((tanh.score >= 0) & (tanh.score <= 0.01)).all()
 
 
 def test_constants_equal_a_slow_transcription() -> None:
@@ -103,33 +78,6 @@ def test_scores_depend_on_seed_and_number_only() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_end_points_of_known_distributions() -> None:
-    for shape, wide in ((2.5, 0.15), (5.0, 0.4)):
-        ends = []
-        for seed in range(4):
-            sample = weibull_max.rvs(shape, loc=7, scale=1, size=100, random_state=np.random.default_rng(seed))
-            a, p = end_point(sample)
-            assert a >= sample.max() and p > 0.05
-            ends.append(a)
-        assert np.mean(ends) == pytest.approx(7, abs=wide)
-    a, _ = end_point(3 * sample)
-    assert a == pytest.approx(3 * ends[-1], rel=0.02)  # the scale of gradients plays no role
-
-
-def test_end_points_of_degenerate_samples() -> None:
-    assert end_point(np.full(50, 2.5)) == (2.5, 1.0) and end_point(np.zeros(3)) == (0.0, 1.0)
-    assert end_point(np.array([2.5, 2.5 * (1 + 1e-7)]))[1] == 1  # float32 rounding
-    two = np.array([1.0] * 30 + [2.0] * 30)  # no continuous distribution
-    a, p = end_point(two)
-    assert a >= 2 and np.isfinite(a) and p < 0.05
-    for sample in (np.array([1.0, 2.0]), np.array([1.0, 1.0, 5.0])):
-        a, _ = end_point(sample)
-        assert sample.max() <= a < 100
-    for wrong in (np.array([1.0]), np.array([1.0, np.nan]), np.array([1.0, -2.0]), np.zeros((2, 2))):
-        with pytest.raises(RequestError, match="at least two finite maxima"):
-            end_point(wrong)
-
-
 def test_a_constant_function_is_beyond_the_radius() -> None:
     class Saturated:
         bits = 2
@@ -139,22 +87,6 @@ def test_a_constant_function_is_beyond_the_radius() -> None:
 
     found = bit_clever(Saturated(), pictures(2), Sampling(batches=2, points=2))
     assert (found.score == 8 / 255).all() and (found.constant == 0).all()
-
-
-def test_rival_codes_are_votes_of_the_classes() -> None:
-    codes = torch.tensor([[1, 1, -1], [1, -1, -1], [1, 1, 1], [-1, -1, -1], [-1, -1, 1]])
-    bank = CodeBank.of(codes, np.eye(4, dtype=np.uint8)[[0, 0, 0, 1, 3]])  # nothing of class 2
-    own, rivals = rival_codes(bank, np.eye(4, dtype=np.uint8)[[3, 0]])
-    assert own.tolist() == [[-1, -1, 1], [1, 1, -1]]
-    assert rivals.tolist() == [[[1, 1, -1], [-1, -1, -1]], [[-1, -1, -1], [-1, -1, 1]]]
-    with pytest.raises(RequestError, match="exactly one of 4 labels a picture"):
-        rival_codes(bank, np.array([[1, 1, 0, 0]]))
-    with pytest.raises(RequestError, match="exactly one of 4 labels a picture"):
-        rival_codes(bank, np.eye(3, dtype=np.uint8))
-    with pytest.raises(RequestError, match="know 3 classes; rivals need two, and each picture's own"):
-        rival_codes(bank, np.eye(4, dtype=np.uint8)[[2]])
-    with pytest.raises(RequestError, match="know 1 classes"):
-        rival_codes(bank.select(np.arange(3)), np.eye(4, dtype=np.uint8)[[0]])
 
 
 def test_clever_on_a_tiny_model_and_its_rows() -> None:
@@ -185,7 +117,6 @@ def test_clever_on_a_tiny_model_and_its_rows() -> None:
 
 def test_clever_refuses_wrong_input() -> None:
     model, x = LinearHash(), pictures(2)
-    own = torch.ones(2, 6)
     with pytest.raises(RequestError, match="nearest must be between 1 and 6, got 7"):
         bit_clever(model, x, nearest=7)
     with pytest.raises(RequestError, match="batches must be at least 2, got 1"):
@@ -196,11 +127,3 @@ def test_clever_refuses_wrong_input() -> None:
         bit_clever(model, 255 * x)
     with pytest.raises(RequestError, match="index must have a number for each of 2"):
         bit_clever(model, x, index=[0])
-    with pytest.raises(
-        RequestError, match=r"guide codes must be \(2, 6\) and rivals \(2, J, 6\), got \(2, 6\) and \(2, 6\)"
-    ):
-        guide_clever(model, x, own, own)
-    with pytest.raises(RequestError, match=r"rivals \(2, J, 6\), got \(2, 6\) and \(2, 0, 6\)"):
-        guide_clever(model, x, own, torch.ones(2, 0, 6))
-    with pytest.raises(RequestError, match="unknown relaxation 'sigmoid'; allowed: tanh, none"):
-        guide_clever(model, x, own, -own[:, None], relaxation="sigmoid")

@@ -1,67 +1,20 @@
-"""The table of measures on a model whose answers are known, and rank correlation with an audit."""
+"""All measures on a model whose answers are known."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from scipy.stats import spearmanr
 
-from hamguard.core.digests import digest_file
-from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import read_sealed, write_npz, write_sealed
-from hamguard.core.rows import Row
+from hamguard.attacks.budget import L2, Budget, Linf
+from hamguard.core.errors import RequestError
 from hamguard.evaluation.attack.measure import Ground
-from hamguard.evaluation.measures.audit import over_models, over_queries, rank_correlation, read_audit
-from hamguard.evaluation.measures.plan import MEASURES, Line, MeasurePlan, check_measures, measure_names, register
-from hamguard.evaluation.measures.run import default_measures, measure_model
-from hamguard.evaluation.search.model_rows import model_banks
-from hamguard.models.foreign import ForeignModel
-from tests.training.conftest import make_blobs, make_split
-
-
-class Linear(torch.nn.Module):
-    """`z = W x + b` with weights of known size, every picture inside the pixel range by far."""
-
-    size, channels = (16, 16), 1
-
-    def __init__(self, K: int = 8) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(1)
-        self.W = torch.nn.Parameter(torch.randn(K, 256, generator=generator) / 256)
-        self.b = torch.nn.Parameter(torch.randn(K, generator=generator) * 0.01)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x.flatten(1) - 0.4) @ self.W.T + self.b
-
-
-@pytest.fixture(scope="module")
-def ground() -> Ground:
-    dataset = make_blobs(60)
-    images = replace(dataset.images, array=(dataset.images.array // 2 + 50).astype(np.uint8), known_digest="")
-    dataset = replace(dataset, images=images)  # far from the ends of the pixel range
-    split = make_split(dataset)
-    model = ForeignModel(Linear().eval(), "linear", (16, 16), 1)
-    model.requires_grad_(False)
-    return Ground("linear", model, None, dataset, split, *model_banks(model, dataset, split, queries=6), batch_size=4)
-
-
-@pytest.fixture(scope="module")
-def lines(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Line]:
-    plan = MeasurePlan(measures=tuple(measure_names()), steps=10, batches=2, points=2, all_bits=True)
-    found = measure_model(ground, plan, work=tmp_path_factory.mktemp("work"))
-    assert list(found) == measure_names()
-    return {line.name: line for one in found.values() for line in one.lines}
-
-
-def ratios(ground: Ground) -> np.ndarray:
-    """`|z_k| / ||w_k||_1`, exact for a linear function."""
-    x = ground.dataset.images.batch(ground.rows)
-    weights = next(p for p in ground.model.parameters() if p.ndim == 2)
-    return (ground.model.logits(x).abs() / weights.abs().sum(1)).detach().double().numpy()
+from hamguard.evaluation.measures.registry import (
+    Line,
+)
+from hamguard.evaluation.measures.run import measure_model
+from tests.evaluation.measures.conftest import ratios
 
 
 def test_lines_are_exact_on_a_linear_function(ground: Ground, lines: dict[str, Line]) -> None:
@@ -86,96 +39,12 @@ def test_every_line_explains_itself(ground: Ground, lines: dict[str, Line]) -> N
     assert lines["flips, pgd"].row.value >= lines["flips, noise"].row.value
 
 
-def test_default_measures_are_those_that_the_data_allow() -> None:
-    assert default_measures(labeled=True) == [name for name in measure_names() if name != "clever-guide"]
-    assert set(default_measures(labeled=True)) - set(default_measures(labeled=False)) == {"toward"}
-    assert all(facts.title for facts in MEASURES.values())
-
-
-def test_names_are_checked(ground: Ground, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="measure 'radius' is registered twice"):
-        register("radius")(lambda bench: None)  # type: ignore[arg-type, return-value]
-    with pytest.raises(RequestError, match="unknown measure 'radios'; allowed: success.* did you mean radius"):
-        check_measures(["radios"])
-    with pytest.raises(RequestError, match=r"eps must be in \(0, 1\], got 2"):
-        measure_model(ground, MeasurePlan(eps=2), work=tmp_path)
-
-
-def test_rank_correlation_is_spearmans() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.random(30), rng.random(30)
-    rho, ends, n = rank_correlation(a, b + a)
-    assert rho == pytest.approx(spearmanr(a, b + a).statistic) and n == 30
-    assert ends is not None and -1 <= ends[0] < rho < ends[1] <= 1
-    assert rank_correlation(a, np.exp(a))[0] == pytest.approx(1)
-    assert rank_correlation(a, b + a) == rank_correlation(a, b + a), "the interval is a function of the seed"
-    holes = a.copy()
-    holes[:5], holes[5] = np.nan, np.inf
-    rho, _, n = rank_correlation(holes, b)
-    assert n == 25 and rho == pytest.approx(spearmanr(np.where(np.isinf(holes), 9, holes)[5:], b[5:]).statistic)
-    for few, other in ((a[:2], b[:2]), (np.ones(9), a[:9]), (a[:9], np.ones(9))):
-        assert np.isnan(rank_correlation(few, other)[0]) and rank_correlation(few, other)[1] is None
-    with pytest.raises(RequestError, match="needs two sides"):
-        rank_correlation(a, b[:3])
-
-
-def make_audit(folder: Path, ground: Ground, worst: np.ndarray, clean: np.ndarray) -> Path:
-    folder.mkdir()
-    ids = ground.dataset.ids[ground.split.query][::-1]  # another order, and more queries than are measured
-    place = {str(item): row for row, item in enumerate(ground.dataset.ids[ground.split.query])}
-    order = np.array([place[str(item)] for item in ids])
-    arrays = {"ids": ids.astype(str), "clean_ap": clean[order], "worst_ap": worst[order], "floor_ap": 0 * worst}
-    write_npz(folder / "worst.npz", arrays)
-    facts = {"model_hash": ground.model.digest, "dataset": ground.dataset.title, "eps": 0.1, "norm": "linf"}
-    write_sealed(folder / "audit.json", facts | {"files": {"worst.npz": digest_file(folder / "worst.npz")}})
-    return folder
-
-
-def test_audits_are_matched_by_id_and_signs_are_turned(ground: Ground, lines: dict[str, Line], tmp_path: Path) -> None:
-    count = len(ground.split.query)
-    rng = np.random.default_rng(2)
-    clean, lost = 0.5 + 0.4 * rng.random(count), np.zeros(count)
-    radius = lines["flip radius, 1 bit"].values
-    lost[:6] = 0.4 / (1 + np.argsort(np.argsort(radius)))  # the smaller the radius, the more is lost
-    audit = read_audit(make_audit(tmp_path / "audit", ground, clean - lost, clean), ground)
-    assert audit.drop == pytest.approx(lost[:6]) and audit.map == pytest.approx((clean - lost)[:6].mean())
-    drop, worst = over_queries(lines["flip radius, 1 bit"], audit)
-    assert drop.value == pytest.approx(1) and drop.metric == "spearman-drop[flip radius, 1 bit]" and drop.n == 6
-    assert worst.metric == "spearman-worst-ap[flip radius, 1 bit]"
-    assert worst.value == pytest.approx(spearmanr(radius, audit.worst).statistic)
-    turned = replace(lines["flip radius, 1 bit"], robust="lower")
-    assert over_queries(turned, audit)[0].value == pytest.approx(-1), "lower is more robust: the sign is turned"
-    assert over_queries(lines["least eps, p10"], audit) == []
-    same = replace(lines["flip radius, 1 bit"], values=np.ones(6))
-    assert over_queries(same, audit)[0].value is None
-
-
-def test_over_models_needs_three(ground: Ground, tmp_path: Path) -> None:
-    count = len(ground.split.query)
-    audits = []
-    for number, level in enumerate((0.2, 0.3, 0.1)):
-        folder = make_audit(tmp_path / str(number), ground, np.full(count, level), np.ones(count))
-        audits.append(read_audit(folder, ground))
-
-    def line(value: float | None, model: str) -> Line:
-        return Line("least eps", "", "higher", "eps", Row(model=model, value=value))
-
-    three = [line(0.5, "a"), line(None, "b"), line(0.1, "c")]  # none found: the largest
-    row = over_models(three, audits)
-    assert (
-        row is not None and row.value == pytest.approx(1) and row.n == 3 and row.model == "a, b, c" and row.ci95 is None
-    )
-    pair = over_models([three[0], None, three[2]], audits)
-    assert pair is not None and pair.value is None and pair.n == 2
-    assert over_models([None] * 3, audits) is None
-
-
-def test_an_audit_of_another_model_is_refused(ground: Ground, tmp_path: Path) -> None:
-    count = len(ground.split.query)
-    folder = make_audit(tmp_path / "audit", ground, np.zeros(count), np.ones(count))
-    facts = read_sealed(folder / "audit.json", "audit")
-    write_sealed(folder / "audit.json", {**facts, "model_hash": "0" * 16})
+def test_wrong_requests_cost_no_work(ground: Ground, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="robustness measures take a linf budget, got l2"):
+        measure_model(ground, Budget(L2(1.0)), work=tmp_path)
     with pytest.raises(
-        StaleError, match="is the audit of another model: its hash is 0000000000000000, that of linear is"
+        RequestError, match="unknown option of measure minimal 'mots'; allowed: most, tolerance; did you mean most"
     ):
-        read_audit(folder, ground)
+        measure_model(ground, Budget(Linf(0.1)), options={"minimal": {"mots": 1}}, work=tmp_path)
+    with pytest.raises(RequestError, match="measure success has no options, got most"):
+        measure_model(ground, Budget(Linf(0.1)), options={"success": {"most": 1}}, work=tmp_path)

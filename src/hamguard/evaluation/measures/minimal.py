@@ -1,4 +1,4 @@
-"""The least budget at which a fixed attack succeeds, found by bisection, and bits flipped as a function of the budget (H.3; ours).
+"""The least budget at which a fixed attack succeeds, found by bisection (H.3; ours).
 
 Each picture has its own bracket. Midpoints lie on one grid, so pictures with the same midpoint are attacked together; because
 an attack's result does not depend on its batch, neither does the answer. Bisection takes success to grow with the budget.
@@ -13,38 +13,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hamguard.attacks.attack import Attack, clean_code
-from hamguard.attacks.methods.iterative import pgd
-from hamguard.attacks.threat import Linf, Norm
-from hamguard.attacks.types import Attacked, Victim
-from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import hamming_pairs, pack, sign
+from hamguard.attacks.threat import Norm
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row
-from hamguard.core.seeds import derive_seed
-from hamguard.core.types import Array, Bytes, Floats, Ints
-from hamguard.evaluation.measures.rows import Cost, mean_row, noted, picture_numbers, quantile_rows
-from hamguard.evaluation.measures.success import LIKELY, Criterion
+from hamguard.core.rows import Row, Rows
+from hamguard.core.types import Array, Floats, Ints
+from hamguard.evaluation.measures.budgets import CURVE, AttackMaker, Pictures, base_of, plain_pgd
+from hamguard.evaluation.measures.criteria import LIKELY, BitsMoved, Criterion
+from hamguard.evaluation.measures.registry import Found, Line, Subject, register
+from hamguard.evaluation.measures.rows import Cost, mean_row, noted, quantile_rows
 
 MOST, TOLERANCE = 64 / 255, 0.25 / 255
-CURVE = tuple(level / 255 for level in (1, 2, 4, 8, 16, 32, 64))
-"""Budgets of a printed curve."""
-
-AttackMaker = Callable[[float], Attack]
-"""An attack of a budget. A guide that learns must come fitted (`Attack.prepared`), else it is trained for every batch."""
-
-
-def plain_pgd(eps: float) -> Attack:
-    """The attack of the specification: PGD on the own code, 50 gradients, linf, without rounding."""
-    return replace(pgd(steps=50, threat=Linf(eps)), rounding=False)
 
 
 @dataclass(frozen=True)
@@ -103,122 +88,83 @@ class MinimalPerturbation:
 
 
 def minimal_perturbation(
-    model: Victim,
-    x: Tensor,
+    pictures: Pictures,
     criterion: Criterion,
     make: AttackMaker = plain_pgd,
     *,
-    labels: Tensor | None = None,
-    bank: CodeBank | None = None,
-    index: Sequence[int] | None = None,
-    seed: int = 0,
     most: float = MOST,
     tolerance: float = TOLERANCE,
-    batch_size: int = 64,
 ) -> MinimalPerturbation:
     """Bisect the budget of every picture.
 
     Args:
-        model: frozen, in evaluation mode.
-        x: clean pictures, `(n, C, H, W)` in [0, 1].
+        pictures: clean pictures and what the attack is told of them.
         criterion: what success means for picture 0..n - 1; met in at least half of the orders of ties.
         make: the attack of a budget; its norm is that of the radius.
-        labels: as the attack wants them, `(n, C)`.
-        bank: reference codes of the attack.
-        index: numbers of the pictures in the run.
-        seed: of the attack.
         most: largest budget, in pixel units.
         tolerance: bisection ends when brackets are no wider.
-        batch_size: pictures attacked at once.
 
     Raises:
         RequestError: budgets that are no bracket, a criterion for other pictures, an attack of another budget than asked for,
             or what the attack itself refuses.
     """
     started = time.perf_counter()
-    numbers = picture_numbers(index, len(x))
     if not 0 < tolerance <= most:
         raise RequestError(f"tolerance must be above 0 and at most {most:g}, got {tolerance:g}")
-    if criterion.count != len(x):
-        raise RequestError(f"{criterion.name} knows {criterion.count} pictures, got {len(x)}")
-    check_range("batch_size", batch_size, 1)
+    if criterion.count != len(pictures):
+        raise RequestError(f"{criterion.name} knows {criterion.count} pictures, got {len(pictures)}")
+    first = make(most)
+    trial = _Trial(pictures, criterion, make)
     halvings = math.ceil(math.log2(most / tolerance) - 1e-9)
     cell = most / 2**halvings  # brackets are whole numbers of cells, so equal midpoints are equal numbers
-    low, high = np.zeros(len(x), np.int64), np.full(len(x), 2**halvings)
-    distance, spent = np.full(len(x), np.inf), np.zeros((2, len(x)), np.int64)
-    own = pack(_codes(model, x, batch_size))  # (n, bytes)
-    spent[0] += 1
-    failed = criterion(own, np.arange(len(x))) >= LIKELY
-    rounding, norm = make(most).rounding, make(most).threat.norm
-
-    def solved(rows: Ints, eps: float) -> Array:
-        attack = _checked(make(eps), eps)
-        found = np.zeros(len(rows), dtype=bool)
-        for part in _parts(len(rows), batch_size):
-            now = rows[part]
-            attacked = _attack(attack, model, x, labels, bank, numbers, now, seed)
-            spent[0, now] += attacked.spent.forwards.numpy() + 1  # its code
-            spent[1, now] += attacked.spent.backwards.numpy()
-            found[part] = criterion(pack(_codes(model, attacked.x_adv, batch_size)), now) >= LIKELY
-            length = attack.threat.length(attacked.x_adv - x[now]).flatten().double().cpu().numpy()
-            distance[now] = np.where(found[part], np.minimum(distance[now], length), distance[now])
-        return found
-
-    rows = np.flatnonzero(~failed)
-    open_ = rows[solved(rows, most)] if len(rows) else rows
+    low, high = np.zeros(len(pictures), np.int64), np.full(len(pictures), 2**halvings)
+    rows = np.flatnonzero(~trial.failed)
+    open_ = rows[trial(rows, most)] if len(rows) else rows
     unsolved = np.setdiff1d(rows, open_)
     for _ in range(halvings):
         middle = (low + high) // 2
         for cells in np.unique(middle[open_]):
             now = open_[middle[open_] == cells]
-            hit = solved(now, float(cells * cell))
+            hit = trial(now, float(cells * cell))
             high[now[hit]], low[now[~hit]] = cells, cells
-    radius, below = high * cell, low * cell
-    radius[failed], below[failed], distance[failed] = 0.0, 0.0, 0.0
+    radius, below, distance = high * cell, low * cell, trial.distance
+    radius[trial.failed], below[trial.failed], distance[trial.failed] = 0.0, 0.0, 0.0
     radius[unsolved], below[unsolved] = np.inf, most
-    each = [int(np.ceil(one.mean())) for one in spent]
+    forwards, backwards = (int(np.ceil(passes.mean())) for passes in trial.spent)
+    cost = Cost(forwards, backwards, time.perf_counter() - started)
     return MinimalPerturbation(
-        radius,
-        below,
-        distance,
-        norm,
-        most,
-        cell,
-        criterion.name,
-        criterion.at,
-        rounding,
-        Cost(each[0], each[1], time.perf_counter() - started),
+        radius, below, distance, first.threat.norm, most, cell, criterion.name, criterion.at, first.rounding, cost
     )
 
 
-def _checked(attack: Attack, eps: float) -> Attack:
-    if abs(attack.threat.eps - eps) > 1e-9:
-        raise RequestError(f"the attack's budget is {attack.threat.eps:g}, it was made for {eps:g}: use the argument")
-    return attack
+class _Trial:
+    """Attacks some pictures at a budget and says which meet the criterion.
 
+    Attributes:
+        failed: pictures that meet it when clean, `(n,)` bool.
+        distance: least norm of any successful picture so far, `(n,)`.
+        spent: forward and backward passes, `(2, n)`.
+    """
 
-def _attack(
-    attack: Attack,
-    model: Victim,
-    x: Tensor,
-    labels: Tensor | None,
-    bank: CodeBank | None,
-    numbers: list[int],
-    rows: Ints,
-    seed: int,
-) -> Attacked:
-    marks = None if labels is None else labels[rows]
-    return attack(model, x[rows], marks, bank, index=[numbers[row] for row in rows], seed=seed)
+    def __init__(self, pictures: Pictures, criterion: Criterion, make: AttackMaker) -> None:
+        count = len(pictures)
+        self.pictures, self.criterion, self.make = pictures, criterion, make
+        self.distance, self.spent = np.full(count, np.inf), np.zeros((2, count), np.int64)
+        self.failed = criterion(pictures.codes(), np.arange(count)) >= LIKELY
+        self.spent[0] += 1
 
-
-@torch.no_grad()
-def _codes(model: Victim, x: Tensor, batch_size: int) -> Tensor:
-    return torch.cat([clean_code(model, x[part]) for part in _parts(len(x), batch_size)])
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
+    def __call__(self, rows: Ints, eps: float) -> Array:
+        pictures, found = self.pictures, np.zeros(len(rows), dtype=bool)
+        for part in pictures.parts(len(rows)):
+            now = rows[part]
+            attacked = pictures.attacked(self.make, eps, now)
+            self.spent[0, now] += attacked.spent.forwards.numpy() + 1  # its code
+            self.spent[1, now] += attacked.spent.backwards.numpy()
+            found[part] = self.criterion(pictures.codes(attacked.x_adv), now) >= LIKELY
+            delta = attacked.x_adv - pictures.x[now]
+            length = self.make(eps).threat.length(delta).flatten().double().cpu().numpy()
+            self.distance[now] = np.where(found[part], np.minimum(self.distance[now], length), self.distance[now])
+        return found
 
 
 def minimal_rows(found: MinimalPerturbation, base: Row, *, curve: Sequence[float] = CURVE, seed: int = 0) -> list[Row]:
@@ -249,94 +195,27 @@ def minimal_rows(found: MinimalPerturbation, base: Row, *, curve: Sequence[float
     return rows
 
 
-@dataclass(frozen=True)
-class FlipCurve:
-    """Bits flipped at each budget.
-
-    Attributes:
-        eps: budgets, `(E,)`.
-        flipped: bits that differ from the clean code, mean over draws, `(E, n)`.
-        norm: of the budget.
-        rounding: whether pictures were on the 8-bit grid.
-        cost: what was spent.
-    """
-
-    eps: Floats
-    flipped: Floats
-    norm: Norm
-    rounding: bool
-    cost: Cost = field(compare=False)
-
-    @property
-    def means(self) -> Floats:
-        """Expected number of flipped bits, `(E,)`."""
-        return np.asarray(self.flipped.mean(1))
-
-
-def flip_curve(
-    model: Victim,
-    x: Tensor,
-    make: AttackMaker,
-    eps: Sequence[float] = CURVE,
-    *,
-    labels: Tensor | None = None,
-    bank: CodeBank | None = None,
-    index: Sequence[int] | None = None,
-    seed: int = 0,
-    draws: int = 1,
-    batch_size: int = 64,
-) -> FlipCurve:
-    """Flipped bits as a function of the budget, under noise or under a gradient attack, whichever `make` makes.
-
-    Args:
-        model: frozen, in evaluation mode.
-        x: clean pictures, `(n, C, H, W)` in [0, 1].
-        make: the attack of a budget, e.g. `lambda eps: noise(threat=Linf(eps))` or `plain_pgd`.
-        eps: budgets.
-        labels: as the attack wants them.
-        bank: reference codes of the attack.
-        index: numbers of the pictures in the run.
-        seed: of the attack.
-        draws: attacks of each picture that the number is a mean over, each with its own seed.
-        batch_size: pictures attacked at once.
-
-    Raises:
-        RequestError: no budgets, fewer than one draw, an attack of another budget than asked for, or what it refuses.
-    """
-    started = time.perf_counter()
-    numbers = picture_numbers(index, len(x))
-    check_range("number of budgets", len(eps), 1)
-    check_range("draws", draws, 1)
-    check_range("batch_size", batch_size, 1)
-    own: Bytes = pack(_codes(model, x, batch_size))
-    flipped, spent = np.zeros((len(eps), len(x))), np.zeros(2)
-    first = make(eps[0])
-    for e, budget in enumerate(eps):
-        attack = _checked(make(budget), budget)
-        for draw in range(draws):
-            turn = seed if draw == 0 else derive_seed(seed, "draw", draw)
-            for part in _parts(len(x), batch_size):
-                now = np.arange(part.start, part.stop)
-                attacked = _attack(attack, model, x, labels, bank, numbers, now, turn)
-                with torch.no_grad():
-                    code = pack(sign(model.logits(attacked.x_adv)))
-                flipped[e, part] += hamming_pairs(code, own[part]) / draws
-                spent += (int(attacked.spent.forwards.sum()) + len(now), int(attacked.spent.backwards.sum()))
-    each = np.ceil(spent / len(x)).astype(int)
-    return FlipCurve(
-        np.asarray(eps, dtype=np.float64),
-        flipped,
-        first.threat.norm,
-        first.rounding,
-        Cost(int(each[0]) + 1, int(each[1]), time.perf_counter() - started),
-    )
-
-
-def flip_rows(found: FlipCurve, base: Row, *, seed: int = 0) -> list[Row]:
-    """One row `bits-moved` a budget, with its interval over pictures; `base` says which attack it was."""
-    grid = {"norm": found.norm, "grid": "8 bit" if found.rounding else "none"}
-    rows = []
-    for eps, flipped in zip(found.eps, found.flipped, strict=True):
-        row = replace(base, threat={**(base.threat or {}), **grid, "eps": float(eps)}, task="query")
-        rows.append(mean_row(found.cost.on(row), "bits-moved", flipped, seed=seed))
-    return rows
+@register("minimal", place=3)
+def minimal(subject: Subject, *, most: float = MOST, tolerance: float = TOLERANCE) -> Found:
+    """Least budget at which PGD turns half of the bits, by bisection for every picture."""
+    make = partial(plain_pgd, steps=subject.steps)
+    found = minimal_perturbation(Pictures.of(subject), BitsMoved(subject.clean), make, most=most, tolerance=tolerance)
+    base = base_of(subject, "pgd", make(subject.eps))
+    rows = Rows(minimal_rows(found, base, seed=subject.ground.seed))
+    radius = np.where(found.failed, np.nan, found.radius)
+    lines = [
+        Line(
+            f"least eps, {name}",
+            f"least budget that turns half of the bits, {text}",
+            "higher",
+            "eps",
+            rows.one(f"min-eps-{name}"),
+            radius if name == "median" else None,
+        )
+        for name, text in (("median", "median"), ("p10", "most fragile tenth"), ("p90", "sturdiest tenth"))
+    ]
+    row, text = rows.one("min-eps-unsolved"), f"pictures that no budget up to {most * 255:g}/255 turns"
+    lines.append(Line("least eps, unsolved", text, "higher", "share", row))
+    eps = np.linspace(0, most, 257)
+    curves = {"solved": (eps, found.rate(eps.tolist()))} if len(found.values) else {}
+    return Found(rows, lines, curves)

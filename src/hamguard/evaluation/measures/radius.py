@@ -25,11 +25,13 @@ from hamguard.attacks.threat import Norm, Threat
 from hamguard.attacks.types import Victim
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
 from hamguard.evaluation.measures.gradients import blocks, dual_norm, jacobian
-from hamguard.evaluation.measures.rows import Cost, noted, picture_numbers, quantile_rows
+from hamguard.evaluation.measures.registry import Found, Line, Subject, register
+from hamguard.evaluation.measures.rows import Cost, eighths, fractions, noted, picture_numbers, quantile_rows
 
+STEPS = 20  # linearizations at most
 OVERSHOOT = 0.02  # DeepFool's
 NUDGE = 1e-6  # beyond it, so that an output of exactly 0 moves, too
 HALVINGS = 12  # of the way back: the point is within 1/4096 of the border on the line
@@ -71,7 +73,7 @@ def border_distance(z: Tensor, size: Tensor) -> Tensor:
     return torch.where(size > 0, z.abs() / size, torch.inf)
 
 
-def flip_radius(model: Victim, x: Tensor, *, norm: Norm = "linf", steps: int = 20) -> FlipRadius:
+def flip_radius(model: Victim, x: Tensor, *, norm: Norm = "linf", steps: int = STEPS) -> FlipRadius:
     """First-bit-flip radii of pictures; nothing is drawn.
 
     Args:
@@ -173,10 +175,21 @@ def radius_rows(found: FlipRadius, base: Row, *, bits: tuple[int, ...] | None = 
     return rows + quantile_rows(base, "flip-reached", found.reached, seed=seed, at=1)
 
 
-def eighths(bits: int) -> tuple[int, ...]:
-    """Numbers of bits that are printed: 1, K/8, K/4, K/2, without repetition.
-
-    >>> eighths(32), eighths(12), eighths(1)
-    ((1, 4, 8, 16), (1, 3, 6), (1,))
-    """
-    return tuple(sorted({max(1, bits // part) for part in (bits, 8, 4, 2)}))
+@register("radius", place=4)
+def radius(subject: Subject, *, steps: int = STEPS) -> Found:
+    """Distance to the nearest border of a bit, linear estimates for several bits, and a flip that was reached."""
+    found = flip_radius(subject.ground.model, subject.x, steps=steps)
+    rows = Rows(radius_rows(found, subject.base, seed=subject.ground.seed))
+    lines = [
+        Line(
+            f"flip radius, {name}",
+            f"estimated budget that turns {name}, median",
+            "higher",
+            "eps",
+            rows.where(metric="flip-radius-median", at=m)[-1],
+            found.at_least(m),
+        )
+        for name, m in fractions(subject.clean.bits).items()
+    ]
+    reached, text = rows.one("flip-reached-median"), "budget of a change that was found to turn a bit, median"
+    return Found(rows, [*lines, Line("flip radius, reached", text, "higher", "eps", reached, found.reached)])

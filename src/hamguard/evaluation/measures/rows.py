@@ -166,3 +166,17 @@ def quantile_rows(base: Row, metric: str, values: Array, *, seed: int, at: int |
 def noted(row: Row, *notes: str) -> Row:
     """A row with more notes."""
     return replace(row, notes=tuple(dict.fromkeys((*row.notes, *notes))))
+
+
+def eighths(bits: int) -> tuple[int, ...]:
+    """Numbers of bits that are printed: 1, K/8, K/4, K/2, without repetition.
+
+    >>> eighths(32), eighths(12), eighths(1)
+    ((1, 4, 8, 16), (1, 3, 6), (1,))
+    """
+    return tuple(sorted({max(1, bits // part) for part in (bits, 8, 4, 2)}))
+
+
+def fractions(bits: int) -> dict[str, int]:
+    """Numbers of bits by the names that tables use for any length of code."""
+    return {"1 bit": 1, **{f"K/{part} bits": max(1, bits // part) for part in (8, 4, 2)}}
