@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 BELOW_EVALUATION = set(MAY_IMPORT) - {"report"}
 MAY_IMPORT["evaluation"] = BELOW_EVALUATION
+MAY_IMPORT["api"] = {*MAY_IMPORT}
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 
 

@@ -1,3 +1,112 @@
-"""hamguard: the robustness workbench for hash-based image retrieval."""
+"""hamguard: the robustness workbench for hash-based image retrieval.
+
+What a person calls in Python is listed in `__all__` and is read with `import hamguard as hg`; everything else may change. Each name
+is loaded when it is first asked for, so that the import itself takes no time.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "L2",
+    "Attack",
+    "CodeBank",
+    "Context",
+    "Data",
+    "HamguardError",
+    "Linf",
+    "__version__",
+    "attacks",
+    "codes",
+    "data",
+    "encode",
+    "load",
+    "metrics",
+    "register_attack",
+    "register_defense",
+    "register_guide",
+    "register_objective",
+    "register_source",
+    "wrap",
+]
+
+if TYPE_CHECKING:
+    from hamguard import attacks
+    from hamguard.api import metrics
+    from hamguard.api.codes import codes
+    from hamguard.api.data import data
+    from hamguard.api.encode import encode
+    from hamguard.api.wrap import load, wrap
+    from hamguard.attacks.attack import Attack
+    from hamguard.attacks.guides.registry import register_guide
+    from hamguard.attacks.methods.registry import register as register_attack
+    from hamguard.attacks.threat import L2, Linf
+    from hamguard.codes.bank import CodeBank
+    from hamguard.core.context import Context
+    from hamguard.core.errors import HamguardError
+    from hamguard.data.opened import Data
+    from hamguard.data.registry import source as register_source
+    from hamguard.defenses.registry import register as register_defense
+    from hamguard.hashing.objective import register as register_objective
+
+_PLACES = {
+    "Attack": "attacks.attack:Attack",
+    "CodeBank": "codes.bank:CodeBank",
+    "Context": "core.context:Context",
+    "Data": "data.opened:Data",
+    "HamguardError": "core.errors:HamguardError",
+    "L2": "attacks.threat:L2",
+    "Linf": "attacks.threat:Linf",
+    "attacks": "attacks",
+    "codes": "codes",
+    "data": "data",
+    "encode": "api.encode:encode",
+    "load": "api.wrap:load",
+    "metrics": "api.metrics",
+    "register_attack": "attacks.methods.registry:register",
+    "register_defense": "defenses.registry:register",
+    "register_guide": "attacks.guides.registry:register_guide",
+    "register_objective": "hashing.objective:register",
+    "register_source": "data.registry:source",
+    "wrap": "api.wrap:wrap",
+}
+"""Where each name of the door stands: a module, or `module:name`."""
+
+_CALLED = ("codes", "data")
+"""Packages whose name is a function of the door, too: `hg.data("digits")` opens data, `hamguard.data.split` is a module."""
+
+
+class _CalledModule(ModuleType):
+    """A package that is called: the function of the same name in `hamguard.api`."""
+
+    def __call__(self, *args: Any, **rest: Any) -> Any:
+        return self.__wrapped__(*args, **rest)
+
+    @property
+    def __wrapped__(self) -> Any:  # what signatures and help are read from
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(f"hamguard.api.{name}"), name)
+
+
+for _name in _CALLED:  # a docstring each, nothing heavy
+    import_module(f"hamguard.{_name}").__class__ = _CalledModule
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and know which names there are not
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module 'hamguard' has no attribute {name!r}")
+        place, _, attribute = _PLACES[name].partition(":")
+        found = import_module(f"hamguard.{place}")
+        found = getattr(found, attribute) if attribute else found
+        setattr(sys.modules[__name__], name, found)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

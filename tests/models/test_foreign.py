@@ -408,7 +408,7 @@ def test_bare_modules_and_pixels_out_of_range_are_told_apart() -> None:
         lambda: codes_of((pictures()[:, 0] * 255).byte().numpy(), net),  # type: ignore[arg-type]
         lambda: packed_codes(net, None, None),  # type: ignore[arg-type]
     ):
-        with pytest.raises(RequestError, match=r"got a bare Net; wrap a torch.nn.Module: ForeignModel\(module"):
+        with pytest.raises(RequestError, match=r"a bare nn.Module: wrap it with hg.wrap\("):
             call()
     with pytest.raises(RequestError, match=r"with values from -?[\d.e-]+ to 2\d\d.*; divide pixels by 255"):
         clean_code(foreign(), pictures() * 255)

@@ -1,24 +1,21 @@
-"""What the verbs share: options with one name and one meaning everywhere, JSON rows, tables, the progress bar."""
+"""What the verbs share: options with one name and one meaning everywhere, JSON rows, tables."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hamguard.api.running import Bar as Bar  # noqa: PLC0414
+from hamguard.api.running import choose_device as choose_device  # noqa: PLC0414
 from hamguard.core.errors import RequestError
 from hamguard.core.shown import json_line, shown
 
 if TYPE_CHECKING:
-    import torch
-    from rich.progress import Progress, TaskID
-
     from hamguard.core.rows import Row
     from hamguard.models.store import Card
 
@@ -45,27 +42,6 @@ BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures 
 
 
 DRAWN = (".png", ".svg", ".pdf")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
-
-    Raises:
-        RequestError: no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise RequestError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise RequestError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RequestError(f"device {name} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 def require_source(data: str | None, card: Card | None) -> None:
@@ -163,46 +139,3 @@ def print_rows(rows: Sequence[Row], title: str, *, as_json: bool) -> None:
     print_table(title, ("task", "model", "metric", "ties", "value", "95% interval", "queries"), lines)
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         tell(f"Note: {note}")
-
-
-class Bar:
-    """A progress bar on standard error, on a terminal only, and only once the work has lasted two seconds.
-
-    Use as a context manager; the object itself is the callback `(share, text)`.
-    """
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._started = time.monotonic()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._wanted = sys.stderr.isatty()
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __call__(self, share: float, text: str = "") -> None:
-        """Show that `share` of the work is done."""
-        if not self._wanted or (self._bar is None and time.monotonic() - self._started < 2):
-            return
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-            times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
-            self._bar = Progress(*columns, *times, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(self.what, total=1.0, text="")
-        if self._task is not None:
-            self._bar.update(self._task, completed=share, text=text)
-
-    def count(self, done: int, total: int) -> None:
-        """Show that `done` of `total` things are done."""
-        self(done / max(1, total), f"{done:,} of {total:,}")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()

@@ -186,10 +186,11 @@ def check_face(model: object) -> None:
     Raises:
         RequestError: it is a bare module, or nothing of that sort.
     """
-    if not callable(getattr(model, "logits", None)):
-        what = f"a bare {type(model).__name__}" if isinstance(model, nn.Module) else type(model).__name__
-        how = "ForeignModel(module, name, size=(height, width), channels=3)"
-        raise RequestError(f"a model must be a HashModel or a ForeignModel, got {what}; wrap a torch.nn.Module: {how}")
+    if callable(getattr(model, "logits", None)):
+        return
+    if isinstance(model, nn.Module):
+        raise RequestError("a bare nn.Module: wrap it with hg.wrap(module, size=(height, width)), see `hamguard.wrap`")
+    raise RequestError(f"a model must be trained, loaded or wrapped with hg.wrap, got {type(model).__name__}")
 
 
 def _inside(module: nn.Module) -> nn.Module:
@@ -221,42 +222,59 @@ def _is_channels(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) in (1, 3)
 
 
+def wrapped(
+    module: nn.Module, name: str, *, size: int | tuple[int, int] | None = None, channels: int | None = None
+) -> ForeignModel:
+    """A module as a model; what is not said of its pictures is asked of it.
+
+    Its attributes `size` and `channels` are taken for the pictures' where they can be that. Without `channels`, or where it is the
+    width of a layer, 3 and 1 are tried. What is a `ForeignModel` already is only asked whether it is what is said of it.
+
+    Raises:
+        RequestError: as `ForeignModel`.
+    """
+    if isinstance(module, ForeignModel):
+        return module
+    if not isinstance(module, nn.Module):
+        raise RequestError(f"model {name} must be a torch.nn.Module, got {type(module).__name__}")
+    module = _inside(module)
+    said = _said(module, "channels") if channels is None else channels
+    if size is not None:
+        sides = picture_size(size, f"size of model {name}")
+    else:
+        own = _said(module, "size")
+        sides = USUAL if own is None else picture_size(own, f"attribute `size` of model {name}")
+    if channels is not None or _is_channels(said):
+        return ForeignModel(module, name, sides, said)
+    try:
+        model = ForeignModel(module, name, sides, 3)
+    except FailsError as error:
+        try:
+            model = ForeignModel(module, name, sides, 1)
+        except FailsError:
+            if said is None:
+                raise error from error.__cause__
+            raise RequestError(
+                f"{error}; its attribute `channels` is {said!r}, which is neither 1 nor 3, and both were tried"
+            ) from error
+    if said is not None:
+        model.notes = (
+            f"attribute `channels` of the model is {said!r}, which no picture has; it takes pictures with {model.channels}, "
+            "so these are used",
+            *model.notes,
+        )
+    return model
+
+
 def foreign_from_factory(text: str) -> ForeignModel:
     """Build a model from `package.module:factory`; the factory takes no argument. This runs the named code.
-
-    What the module's attributes `size` and `channels` say is taken for the pictures' where it can be that. Without `channels`, or
-    where it is the width of a layer, 3 and 1 are tried.
 
     Raises:
         RequestError: no such module or factory, it fails, what it returns is not a `torch.nn.Module`, or as `ForeignModel`.
     """
     with redirect_stdout(sys.stderr):
         module = _made(text)
-    if isinstance(module, ForeignModel):
-        return module
-    module = _inside(module)
-    size, channels = _said(module, "size"), _said(module, "channels")
-    sides = USUAL if size is None else picture_size(size, f"attribute `size` of model {text}")
-    if _is_channels(channels):
-        return ForeignModel(module, text, sides, int(channels))
-    try:
-        model = ForeignModel(module, text, sides, 3)
-    except FailsError as error:
-        try:
-            model = ForeignModel(module, text, sides, 1)
-        except FailsError:
-            if channels is None:
-                raise error from error.__cause__
-            raise RequestError(
-                f"{error}; its attribute `channels` is {channels!r}, which is neither 1 nor 3, and both were tried"
-            ) from error
-    if channels is not None:
-        model.notes = (
-            f"attribute `channels` of the model is {channels!r}, which no picture has; it takes pictures with {model.channels}, "
-            "so these are used",
-            *model.notes,
-        )
-    return model
+    return wrapped(module, text)
 
 
 def _made(text: str) -> nn.Module:

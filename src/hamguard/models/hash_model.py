@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,8 @@ class HashModel(nn.Module):
 
     mean: Tensor
     std: Tensor
+    card: Any = None
+    """The card (`store.Card`) of a model that was loaded or trained; None for one that was built."""
 
     def __init__(
         self,

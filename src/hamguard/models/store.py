@@ -168,6 +168,7 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
         folder,
     )
     check_weights(model.digest, card.weights_hash, folder)
+    model.card = card
     return model.eval(), card
 
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import bytes_of, check_packed, pack
+from hamguard.codes.given import ORDERS, BitOrder, ids_of, lowest_first, packed_of
 from hamguard.codes.labeled import ClassNumbers, as_array
 from hamguard.core.archives import read_npz
 from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import LabelArray, read_label_array
 from hamguard.core.types import Array, Bytes, Ints
 
-BitOrder = Literal["little", "big"]
-ORDERS: tuple[BitOrder, ...] = ("little", "big")
 READ = {"codes", "bits", "labels", "ids"}
 OURS = {"packed", "model_hash", "split_hash"}
 """A file with one of these arrays was written as a bank of hamguard."""
@@ -66,7 +64,7 @@ class ForeignCodes:
 
     def packed(self, order: BitOrder = "little") -> Bytes:
         """Packed codes, first bit lowest, `(N, ceil(K / 8))`."""
-        return _lowest_first(self.codes, order) if self.orders else self.codes
+        return lowest_first(self.codes, order) if self.orders else self.codes
 
     def first(self, n: int) -> ForeignCodes:
         """The first `n` items."""
@@ -121,11 +119,11 @@ def read_codes(path: Path | str, name: str = "labels", what: str = "codes") -> F
             f"codes {codes.shape} seem to lie on their side: transpose them to {codes.shape[::-1]}"
         )
     try:
-        codes, bits, orders = _pack(codes, arrays.get("bits"))
+        codes, bits, orders = packed_of(codes, arrays.get("bits"))
         if len(codes) == 0:
             raise RequestError("holds no codes")
         found = None if labels is None else read_label_array(labels, name, items=len(codes))
-        ids = None if "ids" not in arrays else _ids(arrays["ids"], len(codes))
+        ids = None if "ids" not in arrays else ids_of(arrays["ids"], len(codes))
     except RequestError as error:
         raise type(error)(f"{path}: {error}") from error
     unread = sorted(arrays.keys() - READ)
@@ -221,39 +219,6 @@ def _read_ours(path: Path, arrays: tuple[str, ...]) -> ForeignCodes:
     return ForeignCodes(path, bank.packed, bank.bits, labels, bank.ids, bank=bank, arrays=arrays)
 
 
-def _pack(codes: Array, bits: Array | None) -> tuple[Bytes, int, tuple[BitOrder, ...]]:
-    """Packed codes of any of the encodings, their length, and the orders that their bits may stand in."""
-    if bits is None:
-        return pack(codes), int(codes.shape[1]), ()
-    if bits.size != 1 or bits.dtype.kind not in "iuf" or not np.isfinite(bits).all() or int(bits.item()) != bits.item():
-        raise RequestError(f"bits must be one whole number, got {bits.tolist()}")
-    length = int(bits.item())
-    if codes.ndim == 2 and codes.shape[1] == length and not _only_packed(codes, length):  # bits says K once more
-        return pack(codes), length, ()
-    orders: list[BitOrder] = []
-    refusals = []
-    for order in ORDERS:
-        try:
-            check_packed(_lowest_first(codes, order), length)
-            orders.append(order)
-        except RequestError as error:
-            refusals.append(error)
-    if not orders:
-        raise refusals[0]
-    return codes, length, tuple(orders)
-
-
-def _only_packed(codes: Array, length: int) -> bool:
-    """Whether codes `(N, length)` must be packed: one bit a byte and a bit that is not the lowest."""
-    return bytes_of(length) == length and codes.dtype == np.uint8 and int(codes.max(initial=0)) > 1
-
-
-def _lowest_first(codes: Array, order: BitOrder) -> Array:
-    if order == "little" or codes.dtype != np.uint8 or codes.ndim != 2:
-        return codes
-    return np.packbits(np.unpackbits(codes, axis=-1, bitorder="big"), axis=-1, bitorder="little")
-
-
 def _order_notes(side: ForeignCodes) -> list[str]:
     """What is to be said about packed codes that meet others whose order is known."""
     if len(side.orders) > 1:
@@ -264,15 +229,6 @@ def _order_notes(side: ForeignCodes) -> list[str]:
     return [f"the packed bits of {side.path.name} were taken highest first: its padding says so"] * (
         "big" in side.orders
     )
-
-
-def _ids(ids: Array, items: int) -> Array:
-    if ids.shape != (items,) or ids.dtype.kind not in "iuUS":
-        raise RequestError(f"ids must be ({items},) strings or whole numbers, got {ids.shape} {ids.dtype}")
-    try:
-        return np.asarray(np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str))
-    except UnicodeDecodeError as error:
-        raise RequestError(f"ids hold a name that is no UTF-8: {error.object!r}") from error
 
 
 Labels = Bytes | ClassNumbers
