@@ -38,7 +38,7 @@ TARGETED = [
     name
     for name in NAMES
     if method_facts(name).direction in ("toward", "either") and not method_facts(name).needs_generator
-]  # a generator must be trained before it comes nearer to anything: tests/attacks/test_prosgan.py
+]  # a generator must be trained before it comes nearer to anything: tests/attacks/methods/test_prosgan.py
 
 
 def world(bits: int = 8, n: int = 12) -> tuple[HashModel, torch.Tensor, torch.Tensor, PairBank]:
@@ -250,18 +250,6 @@ def test_a_set_of_codes_goes_to_a_loss_of_single_codes_as_its_vote() -> None:
     found = attack_named("pgd")(steps=3, guide=RelevantSet())(model, x, labels, bank)
     assert torch.equal(found.target, RelevantSet()(model.code(x), labels, bank, range(12), 0).vote)
     assert isinstance(attack_named("sdha")(steps=3)(model, x, labels, bank).target, CodeSet)
-
-
-def test_a_prepared_attack_is_fitted_once_and_does_the_same() -> None:
-    model, x, labels, bank = world()
-    plain = attack_named("mainstay")(steps=3)
-    assert plain.prepared(bank) is plain
-    raw = attack_named("tha")(steps=3, training_steps=5)
-    fitted = raw.prepared(bank, 2)
-    assert isinstance(fitted.guide, FittedPrototype) and fitted.prepared(bank, 3) is fitted
-    assert torch.equal(fitted(model, x, labels, None, seed=2).x_adv, raw(model, x, labels, bank, seed=2).x_adv)
-    with pytest.raises(RequestError, match="the prototype code needs reference codes with labels"):
-        raw.prepared(None)
 
 
 def test_projection_is_the_nearest_point_and_idempotent() -> None:

@@ -15,13 +15,9 @@ from torch import Tensor
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.losses.mainstay import MainstayLoss
-from hamguard.attacks.methods.adaptive import adaptive
-from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps, checkpoints
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.search.views import Diverse
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError
@@ -248,32 +244,6 @@ def test_checkpoints_are_those_of_apgd() -> None:
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert checkpoints(10) == [3, 5, 6, 7, 8, 9] and checkpoints(5) == [2, 3, 4] and checkpoints(1) == []
     assert all(0 < mark < steps for steps in range(1, 200) for mark in checkpoints(steps))
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 5])
-def test_adaptive_takes_few_steps(steps: int) -> None:
-    model, x, labels, bank = world()
-    found = adaptive(steps=steps, guide=SignedMean(), threat=Linf(0.3))(model, x, labels, bank)
-    assert int(found.spent.backwards.max()) == steps
-    assert float((model.code(found.x_adv) != model.code(x)).float().sum(1).mean()) > 2
-
-
-def test_ten_adaptive_steps_do_what_a_hundred_constant_ones_do() -> None:
-    few, many = problem_of(Linf(0.06)), problem_of(Linf(0.06))
-    ten = bits(few, AdaptiveSteps(10)(few)).mean()
-    hundred = bits(many, SignSteps(100, 0.06 / 8, random_start=True)(many)).mean()
-    assert float(ten) <= float(hundred) + 0.25
-
-
-def test_options_reach_the_search() -> None:
-    attack = adaptive(steps=7, restarts=2, loss="mainstay", toward=True)
-    assert attack.search == AdaptiveSteps(7, restarts=2) and attack.loss == MainstayLoss() and attack.toward
-    search = mifgsm(steps=5, nesterov=True, diversity=0.5, translation=7).search
-    assert isinstance(search, SignSteps) and (search.steps, search.nesterov, search.translation) == (5, True, 7)
-    assert search.views == (Diverse(0.5),)
-    assert adaptive(loss="margin").relaxation == "none"
-    with pytest.raises(RequestError, match="unknown loss 'inne'; .*did you mean inner?"):
-        adaptive(loss="inne")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.guides.vote import AnchorCode, SignedMean
+from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.methods.nag import nag
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.search.signs import SignSteps
@@ -161,38 +160,6 @@ def test_searches_with_views_do_not_depend_on_the_batch(
     plain = Attack(SignedMean(), inner_product, kind(steps=5), Linf(0.1))(model, x, labels, bank)
     assert not torch.equal(whole, plain.x_adv)
     assert float((whole - x).abs().max()) <= 0.1 + 1e-6
-
-
-def test_nag_lowers_the_published_objective() -> None:
-    model, x, labels, bank = world()
-    target = labels.roll(1, dims=1)
-    attack = nag(threat=Linf(0.2), radius=0.1, steps=12)
-    assert attack.toward and attack.guide == AnchorCode(n=1) and attack.search.views == (Plain(), Noisy(0.1))  # type: ignore[attr-defined]
-    found = attack(model, x, target, bank)
-    assert found.spent.backwards.tolist() == [24] * 12 and found.spent.forwards.tolist() == [1 + 24 + 1] * 12
-
-    def objective(at: Tensor) -> float:
-        noisy = Noisy(0.1)(at, range(12), 99, 1)
-        return sum((float((model.relaxed(seen) - found.target).abs().mean()) for seen in (at, noisy)), 0.0)  # type: ignore[operator]
-
-    assert objective(found.x_adv) < objective(x) - 0.2
-
-
-def test_nag_gradient_is_that_of_the_l1_distance() -> None:
-    problem = problem_of(side=1)
-    at = problem.x.clone().requires_grad_()
-    distance = (relax(problem.model.logits(at)) - problem.target).abs().mean(1).sum()  # type: ignore[operator]
-    literal = torch.autograd.grad(distance, at)[0]
-    assert torch.allclose(problem.gradient(problem.x, torch.arange(12), 1.0)[0], literal, atol=1e-7)
-
-
-def test_nag_presets() -> None:
-    assert nag(preset="paper").threat == Linf(32 / 255) and nag().threat == Linf(8 / 255)
-    paper = nag(preset="paper").search
-    assert isinstance(paper, SignSteps) and paper.steps == 32 and paper.step_size == 1 / 255 and paper.keep == "last"
-    assert nag(diverse=True).search.views[0] == Diverse()  # type: ignore[attr-defined]
-    with pytest.raises(RequestError, match="unknown preset 'papr'"):
-        nag(preset="papr")  # type: ignore[arg-type]
 
 
 def test_wrong_views_explain_themselves() -> None:

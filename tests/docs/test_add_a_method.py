@@ -18,10 +18,11 @@ PAGE = ROOT / "docs" / "add-a-method.md"
 FILES = dict(re.findall(r"`([\w/]+\.py)`:?\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL))
 GUIDE, ATTACK = "src/hamguard/attacks/guides/medoid.py", "src/hamguard/attacks/methods/medoid.py"
 OBJECTIVE = "src/hamguard/hashing/ksh.py"
-TESTS = ("tests/attacks/test_medoid.py", "tests/hashing/test_ksh.py")
+TESTS = ("tests/attacks/guides/test_medoid.py", "tests/attacks/methods/test_medoid.py", "tests/hashing/test_ksh.py")
 COMMON = ("tests/attacks/test_laws.py", "tests/hashing/test_methods.py", "tests/docs/tutorial_commands.py")
 SHARED = (
     "tests/__init__.py", "tests/conftest.py", "tests/attacks/__init__.py", "tests/docs/__init__.py",
+    "tests/attacks/guides/__init__.py", "tests/attacks/methods/__init__.py", "tests/hashing/__init__.py",
     "tests/cli/__init__.py", "tests/cli/helpers.py", "pyproject.toml", "README.md",
 )  # fmt: skip
 
@@ -86,7 +87,8 @@ def test_what_the_page_says_is_true(copy: Path) -> None:
         "test_laws.py::test_an_attack_that_takes_any_guide_follows_it[medoid]",
         "test_methods.py::test_facts_of_a_method[ksh]",
         "test_methods.py::test_equal_seeds_make_equal_losses[ksh]",
-        "test_medoid.py::test_the_medoid_has_the_least_sum_of_distances",
+        "methods/test_medoid.py::test_most_codes_are_the_medoid_of_the_target_label",
+        "guides/test_medoid.py::test_the_medoid_has_the_least_sum_of_distances",
         "test_ksh.py::test_the_loss_is_that_of_the_equation[True]",
         "tutorial_commands.py::test_commands_of_the_page",
         "tutorial_commands.py::test_cards_and_tables_have_the_new_names",

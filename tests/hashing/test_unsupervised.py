@@ -29,23 +29,6 @@ def test_seed_changes_the_head(fit):
     assert not torch.equal(fit(features(), 8, 0).weight, fit(features(), 8, 1).weight)
 
 
-def test_lsh_takes_more_bits_than_dimensions():
-    assert fit_lsh(features(), 64, 0).weight.shape == (64, 20)
-
-
-def test_itq_rotates_the_components_and_lowers_the_error():
-    x = features()
-    pca, start, end = fit_pca(x, 8, 0), fit_itq(x, 8, 0, steps=0), fit_itq(x, 8, 0)
-
-    def error(head):
-        v = head(x)
-        return float((torch.where(v < 0, -1.0, 1.0) - v).square().sum())
-
-    assert error(end) < error(start)
-    torch.testing.assert_close(end.weight @ end.weight.T, torch.eye(8), atol=1e-5, rtol=0)
-    torch.testing.assert_close(end.weight.T @ end.weight, pca.weight.T @ pca.weight, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("fit", [fit_pca, fit_itq])
 def test_too_many_bits(fit):
     with pytest.raises(RequestError, match="at most the 20 dimensions"):

@@ -1,0 +1,12 @@
+"""SAAT: a step is the printed one."""
+
+from __future__ import annotations
+
+from tests.defenses.conftest import Place
+from tests.defenses.steps import (
+    assert_adversarial_step,
+)
+
+
+def test_a_step_is_the_printed_one(place: Place) -> None:
+    assert_adversarial_step(place, "saat", weighted=True, lam=2.0, mu=0.5)
