@@ -4,7 +4,8 @@
 all else is compared, whatever the order of keys. Processors differ in how they round, and what is computed from rounded numbers
 differs with them. Beside the rows stands therefore a probe, a digest of some sums, products, transforms and coded pictures: where
 this machine computes the same digest, floats are compared to the last digit; where it does not, a warning says so, and numbers are
-compared in kind alone, while keys, words, names and how many rows there are stay as they were.
+compared in kind alone, and words that quote them or name the best of several not at all, while keys, other words, names and how
+many rows there are stay as they were.
 """
 
 from __future__ import annotations
