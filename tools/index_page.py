@@ -103,7 +103,14 @@ def index(folder: Path) -> str:
             text = path.read_text(encoding="utf-8")
             title = text.partition("\n")[0].removeprefix("# ")
             lines.append(f"| [{cell(title)}]({path.name}) | {cell(first_sentence(text))} |")
-    lines += ["", "## Hash methods", "", *method_table("methods/")]
+    lines += [
+        "",
+        "## From Python",
+        "",
+        "Every command is a function, too: the [Python reference](api/README.md) has them all.",
+        "",
+    ]
+    lines += ["## Hash methods", "", *method_table("methods/")]
     lines += ["", "For pictures and texts:", "", *cross_method_table("methods/")]
     lines += ["", "## Attacks", "", *attack_table("attacks/")]
     lines += ["", "Guides, which say what code an attack leaves or approaches:", "", *guide_table()]
