@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, write_sealed
 from hamguard.core.seeds import torch_generator
@@ -21,12 +22,12 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.defenses.comdefend import ComDefendTask, build_comdefend_request, train_comdefend
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, PurifyPlan, measure_purifiers
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.comdefend import CARD, WEIGHTS, ComDefend, load_comdefend, save_comdefend
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel
@@ -388,7 +389,7 @@ def test_presets() -> None:
 def make_ground() -> Ground:
     dataset, split = make_dataset()
     model = make_model(dataset).requires_grad_(False)
-    return Ground("plain", model, None, dataset, split, *model_banks(model, dataset, split))
+    return Ground.open(Loaded("plain", model), (dataset, split))
 
 
 @pytest.fixture(scope="module")
@@ -449,11 +450,11 @@ def test_a_purified_model_is_a_model(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert same.digest == guarded.digest and len({guarded.digest, *(other.digest for other in others)}) == 7
     assert Purified(model, parse_purifier("jpeg:50"), draws=5).draws == 1, "nothing to average"
-    banks = [model_banks(guarded, dataset, split, batch_size=size) for size in (5, 256)]
-    assert all(np.array_equal(a.packed, b.packed) for a, b in zip(*banks, strict=True))
+    few, many = (Ground.open(Loaded("b", guarded), (dataset, split), batch_size=size) for size in (5, 256))
+    assert all(np.array_equal(a.packed, b.packed) for a, b in zip(few.search(), many.search(), strict=True))
     plan = AttackPlan(method="center", eps=0.1, steps=2)
     cuts = [
-        measure_attack(Ground("b", guarded, None, dataset, split, *banks[0], batch_size=size), plan, work=tmp_path).pixels
+        measure_attack(replace(few, context=Context(batch_size=size)), plan, work=tmp_path).pixels
         for size in (5, 64)
     ]  # fmt: skip
     assert float(np.mean(cuts[0] == cuts[1])) > 0.99, "up to rounding, cuts of the batch change nothing"
@@ -474,8 +475,7 @@ class Dither:
 def test_an_audit_takes_a_random_purifier(tmp_path: Path) -> None:
     ground = make_ground()
     guarded = Purified(ground.model, Chain((parse_purifier("bits:5").parts[0], Dither())), draws=2)
-    banks = model_banks(guarded, ground.dataset, ground.split)
-    behind = Ground("behind", guarded, None, ground.dataset, ground.split, *banks)
+    behind = Ground.open(Loaded("behind", guarded), (ground.dataset, ground.split))
     audit = AuditPlan(eps=0.1, steps=2, answers=0, sample=4, substitute=False)
     found = run_audit(behind, audit, work=tmp_path)
     name, count, clean = found.stages[0]
@@ -505,7 +505,7 @@ def test_without_labels_bits_are_counted(tmp_path: Path) -> None:
         seed=0, content=bare.digest,
     )  # fmt: skip
     model: HashModel = make_model(dataset).requires_grad_(False)
-    ground = Ground("plain", model, None, bare, parts, *model_banks(model, bare, parts))
+    ground = Ground.open(Loaded("plain", model), (bare, parts))
     found = measure_purifiers(ground, [parse_purifier("resize:0.5")], PurifyPlan(0.1, steps=3), work=tmp_path)
     assert [line.metric for line in found] == ["bits-moved"] * 2 and found[1].clean is None
     assert found[1].worst >= max(found[1].adaptive, found[1].unaware) > 0 and found[0].worst == found[0].adaptive

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from hamguard.attacks.threat import Linf
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.generators import noise_like
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.generator_request import GeneratorRequest, build_generator_request
 from hamguard.evaluation.generator_training import train_generator
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.generator_store import CARD, WEIGHTS, load_generator
 from hamguard.models.hash_model import HashModel
 
@@ -187,7 +188,7 @@ def test_presets_and_what_wins_over_them() -> None:
 
 def ground_of(place: Place) -> Ground:
     model, dataset, split = place
-    return Ground("victim", model, None, dataset, split, *model_banks(model, dataset, split), batch_size=5)
+    return Ground.open(Loaded("victim", model), (dataset, split), context=Context(batch_size=5))
 
 
 def plan_of(folder: Path, **more: Any) -> AttackPlan:

@@ -18,9 +18,8 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     check_suffix,
-    choose_device,
+    context_of,
     key_value,
-    require_source,
     say,
 )
 from hamguard.core.errors import RequestError
@@ -225,44 +224,28 @@ def attack(
     if len(plans) > 1 and (save_images or sheet):
         raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(plans)} attacks")
 
-    from hamguard.cli.attack_texts import open_texts
-    from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack.generators import check_generator, with_generator
-    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.plan import check_gradients
     from hamguard.evaluation.attack.targets import save_targets
-    from hamguard.evaluation.search.model_rows import model_banks
-    from hamguard.models.store import load_any
+    from hamguard.evaluation.ground import Ground, Loaded
+    from hamguard.evaluation.model_data import open_for_model
 
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    sources = [load_any(name, chosen)[0] for name in source_model or ()]
+    context = context_of(device, seed, batch_size)
+    loaded = Loaded.open(model, texts="any", device=context.device)
+    sources = [Loaded.open(name, texts="any", device=context.device) for name in source_model or ()]
+    makers = [one.model for one in sources]
     for plan in plans:
-        check_gradients(plan.method, sources or [loaded])  # no gradient costs no encoding
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+        check_gradients(plan.method, makers or [loaded.model])  # no gradient costs no encoding
+    dataset, split = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
     if dataset.labels.any():
         for text in metrics:
             check_defined(text, convention, len(split.database))
     for plan in plans:
         if plan.generator is not None:  # one for another model or size costs no encoding
-            check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded, sources)
-    with Bar("encoding") as bar:
-        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
-    named = {model: loaded, **dict(zip(source_model or (), sources, strict=True))}
-    ground = Ground(
-        model,
-        loaded,
-        card,
-        dataset,
-        split,
-        *banks,
-        seed=seed,
-        batch_size=batch_size,
-        device=chosen,
-        cross=open_texts(named, dataset),
-    )
+            check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded.model, makers)
+    ground = Ground.open(loaded, (dataset, split), queries=queries, context=context)
     found = []
     for plan in plans:
         with Bar(_name(plan)) as bar:

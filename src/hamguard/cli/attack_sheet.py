@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hamguard.core.types import Bytes
-    from hamguard.evaluation.attack.measure import Ground, Measured
+    from hamguard.evaluation.attack.measure import Measured
+    from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.protection.four_searches import Sides
 
 SHOWN, ANSWERS = 4, 10

@@ -7,28 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamguard.cli.common import Bar, choose_device, print_table, require_source, say, tell
+from hamguard.cli.common import Bar, context_of, print_table, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.data.dataset import Dataset
     from hamguard.evaluation.attack.cross_modal import CrossAttacked
-    from hamguard.evaluation.search.cross_modal import CrossGround
+    from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.score import Convention
-    from hamguard.models.cross_modal import CrossModel
-    from hamguard.models.store import AnyModel
 
 SHOWN = 8  # edited texts that are printed
-
-
-def open_texts(named: Mapping[str, AnyModel], dataset: Dataset) -> dict[str, CrossModel]:
-    """The cross-modal models among model folders, by the hash of their image side; none where the data have no texts."""
-    from hamguard.models.cross_modal import has_texts, load_cross
-
-    if dataset.texts is None:
-        return {}
-    return {model.digest: load_cross(name)[0].freeze() for name, model in named.items() if has_texts(name)}
 
 
 def attack_texts(
@@ -64,29 +52,21 @@ def attack_texts(
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")
     from hamguard.cli.attack_table import print_json_rows
-    from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
     from hamguard.evaluation.attack.cross_modal import cmla_rows, word_rows
-    from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
-    from hamguard.models.cross_modal import load_cross
+    from hamguard.evaluation.ground import Ground
+    from hamguard.evaluation.search.cross_modal import cross_rows
 
     made = _edits(words, options, eps, steps, preset) if side == "words" else _bags(eps, steps, preset, options)
-    loaded, card, _ = load_cross(model)
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded.image, data, data_root, protocol)
-    with Bar("encoding") as bar:
-        ground = open_ground(
-            model,
-            loaded,
-            card,
-            dataset,
-            split,
-            queries=queries,
-            seed=seed,
-            batch_size=batch_size,
-            device=choose_device(device),
-            progress=bar,
-        )
+    ground = Ground.open(
+        model,
+        data,
+        protocol=protocol,
+        root=data_root,
+        queries=queries,
+        texts="needed",
+        context=context_of(device, seed, batch_size),
+    )
     scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
     rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
     if side == "words":
@@ -129,7 +109,7 @@ def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: in
     return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]
 
 
-def _print(rows: Sequence[Row], ground: CrossGround, found: CrossAttacked) -> None:
+def _print(rows: Sequence[Row], ground: Ground, found: CrossAttacked) -> None:
     lines = []
     for row in rows:
         what = (row.attack or {}).get("method") or ("random codes" if str(row.metric).startswith("random") else "clean")

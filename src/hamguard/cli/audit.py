@@ -19,9 +19,8 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     check_suffix,
-    choose_device,
+    context_of,
     print_table,
-    require_source,
     say,
     tell,
 )
@@ -109,21 +108,14 @@ def audit(
     )
     _ = plan.threat  # a wrong eps costs no work
 
-    from hamguard.cli.source import open_for_model
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.audit.audit import run_audit
-    from hamguard.evaluation.search.model_rows import model_banks
+    from hamguard.evaluation.ground import Ground
     from hamguard.models.store import load_any
 
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    sources = [load_any(name, chosen)[0] for name in source_model or ()]
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
-    with Bar("encoding") as bar:
-        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
-    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    context = context_of(device, seed, batch_size)
+    sources = [load_any(name, context.device)[0] for name in source_model or ()]
+    ground = Ground.open(model, data, protocol=protocol, root=data_root, queries=queries, context=context)
     with Stages() as stages:
         done = run_audit(
             ground,

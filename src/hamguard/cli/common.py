@@ -12,12 +12,13 @@ import typer
 
 from hamguard.api.running import Bar as Bar  # noqa: PLC0414
 from hamguard.api.running import choose_device as choose_device  # noqa: PLC0414
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import RequestError, RunError
 from hamguard.core.shown import json_line, shown
 
 if TYPE_CHECKING:
+    from hamguard.core.context import Context
     from hamguard.core.rows import Row
-    from hamguard.models.store import Card
+    from hamguard.data.dataset import Dataset
 
 DataOption = Annotated[
     str | None,
@@ -42,22 +43,18 @@ BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures 
 
 
 DRAWN = (".png", ".svg", ".pdf")
+SAID = 20  # broken pictures that are named
 
 
-def require_source(data: str | None, card: Card | None) -> None:
-    """Check that a model's data can be found: by the flag, or by its card.
+def context_of(device: str, seed: int = 0, batch_size: int = 64, *, restart: bool = False) -> Context:
+    """How a command's run is carried out.
 
     Raises:
-        RequestError: neither says where, or the card says that they were made in Python.
+        RequestError: no such device here.
     """
-    if data is not None or (card is not None and card.data.get("source")):
-        return
-    if card is not None and card.data.get("name"):
-        raise RequestError(
-            f"the model was trained on data made in Python ({shown(card.data['name'])}), which are found under no name; "
-            "give --data SOURCE"
-        )
-    raise RequestError("this model has no card that names its data; give --data SOURCE")
+    from hamguard.core.context import Context
+
+    return Context(choose_device(device), seed, batch_size, restart, stage=Bar, tell=say)
 
 
 def check_suffix(option: str, path: Path | None) -> None:
@@ -98,6 +95,22 @@ def say_notes(*models: object) -> None:
 
     for note in dict.fromkeys(note for model in models for note in notes_of(model)):
         say(f"Note: {note}")
+
+
+def name_unread(*datasets: Dataset) -> None:
+    """Name pictures that could not be read, once the rest is done.
+
+    Raises:
+        RunError: there are some, so that a script notices.
+    """
+    lines = [line for dataset in datasets for line in dataset.unread]
+    for line in lines[:SAID]:
+        say(line)
+    if len(lines) > SAID:
+        say(f"and {len(lines) - SAID:,} more")
+    if lines:
+        what = "picture" if len(lines) == 1 else "pictures"
+        raise RunError(f"{len(lines):,} {what} could not be read; the rest is done")
 
 
 def print_json(values: Iterable[Any]) -> None:

@@ -8,31 +8,26 @@ from typing import TYPE_CHECKING
 from hamguard.cli.common import Bar
 
 if TYPE_CHECKING:
-    import torch
-
     from hamguard.codes.bank import CodeBank
+    from hamguard.core.context import Context
     from hamguard.core.rows import Row
     from hamguard.core.types import Ints
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
+    from hamguard.evaluation.ground import Loaded
     from hamguard.evaluation.search.copies import CopySearch
-    from hamguard.models.store import AnyModel, Card
 
 SHOWN = 3  # copies a view on the sheet, the last of them the hardest
 
 
 def evaluate_copies(
-    name: str,
-    model: AnyModel,
-    card: Card | None,
+    loaded: Loaded,
     dataset: Dataset,
     split: Split,
     views: list[str],
     *,
     queries: int | None,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
+    context: Context,
     sheet: Path | None,
 ) -> tuple[list[Row], CodeBank]:
     """Search all pictures of a data set for the originals of changed copies of its query part.
@@ -47,22 +42,33 @@ def evaluate_copies(
 
     from hamguard.data.split import Part
     from hamguard.evaluation.encode import encode
+    from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.copies import search_copies
-    from hamguard.evaluation.search.model_rows import base_row
     from hamguard.images.named_views import parse_view
 
     for view in views:
         parse_view(view)
     everything = Part("database", np.arange(len(dataset)))
     with Bar("encoding") as bar:
-        bank = encode(model, dataset, split, everything, batch_size=batch_size, device=device, progress=bar)
-    facts = base_row(name, model, card, dataset, split, (bank, bank), seed)
+        model, at = loaded.model, context.batch_size
+        bank = encode(model, dataset, split, everything, batch_size=at, device=context.device, progress=bar)
+    facts = Ground(loaded.name, model, loaded.card, dataset, split, bank, bank, context).base
     rows = split.part("query").first(queries).index
     found = []
     for view in views:
         with Bar(view) as bar:
             found.append(
-                search_copies(model, dataset, rows, bank, view, facts=facts, seed=seed, device=device, progress=bar)
+                search_copies(
+                    model,
+                    dataset,
+                    rows,
+                    bank,
+                    view,
+                    facts=facts,
+                    seed=context.seed,
+                    device=context.device,
+                    progress=bar,
+                )
             )
     if sheet:
         _draw(sheet, views, found, rows, bank, dataset)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DropOption, JsonOption, ProtocolOption, RootOption, print_json, print_table
+from hamguard.cli.common import (
+    Bar,
+    DropOption,
+    JsonOption,
+    ProtocolOption,
+    RootOption,
+    name_unread,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from hamguard.data.check import CheckReport
@@ -50,7 +59,6 @@ def check(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")] = None,
 ) -> None:
     """Count overlap, copies, repeated lines and missing labels; say chance level and MAP ceiling. Findings exit 0."""
-    from hamguard.cli.source import name_unread
     from hamguard.core.files import write_json
     from hamguard.data.check import check_dataset
     from hamguard.data.sources import expand, open_source

@@ -13,7 +13,7 @@ import typer
 from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, say, tell
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.ground import Ground
     from hamguard.retrieval.index import Index
 
 BITS = 32
@@ -45,14 +45,16 @@ def demo(
     from hamguard.cli.demo_protect import protect_digits, verify_digits
     from hamguard.cli.demo_summary import summary
     from hamguard.cli.index import write_origin
+    from hamguard.core.context import Context
     from hamguard.data.sources import open_source
-    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.plan import AttackPlan
     from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
     from hamguard.evaluation.audit.plan import AuditPlan
+    from hamguard.evaluation.ground import Ground, Loaded
     from hamguard.evaluation.search.curves import measure_curves
-    from hamguard.evaluation.search.model_rows import model_banks, model_rows
+    from hamguard.evaluation.search.model_rows import model_rows
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves
     from hamguard.retrieval.index import build_index, open_index
@@ -73,14 +75,15 @@ def demo(
         f"-> {model_folder}"
     )
 
-    banks = model_banks(result.model, dataset, split, device=chosen)
+    result.model.requires_grad_(False)
+    loaded = Loaded(str(model_folder), result.model, card)
+    ground = Ground.open(loaded, (dataset, split), context=Context(chosen, seed))
+    banks = ground.search()
     build_index(banks[1]).save(index_folder)
     write_origin(index_folder, str(model_folder), card, None, None, None, everything=False)
     index = open_index(index_folder, model_hash=result.model.digest)
-    result.model.requires_grad_(False)
-    ground = Ground(str(model_folder), result.model, card, dataset, split, *banks, seed=seed, device=chosen)
     _draw_answers(out / "sheet.png", ground, index, f"digits, {card.title}, {BITS} bits")
-    rows = model_rows(str(model_folder), result.model, card, dataset, split, banks, seed=seed)
+    rows = model_rows(ground)
     curves = measure_curves(*banks, name=f"csq, {BITS} bits", seed=seed)
     draw_curves(
         curves.precision_recall,

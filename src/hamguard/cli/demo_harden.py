@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ from hamguard.cli.common import Bar, say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack.measure import Ground, Measured
+    from hamguard.evaluation.attack.measure import Measured
     from hamguard.evaluation.audit.audit import Audited
+    from hamguard.evaluation.ground import Ground
 
 HARDENING = (
     "distill",
@@ -33,18 +33,16 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     Raises:
         RunError: something could not be written, or the loss became NaN.
     """
-    import numpy as np
-
     from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.audit import Stages
     from hamguard.cli.demo_page import points
     from hamguard.defenses.harden import harden
     from hamguard.defenses.request import build_harden_request
-    from hamguard.evaluation.attack.measure import Ground, measure_attack
+    from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
     from hamguard.evaluation.audit.sanity import SanityPlan, marked, run_sanity
-    from hamguard.evaluation.search.model_rows import model_banks
+    from hamguard.evaluation.ground import Ground, Loaded
 
     method, epochs, *sets = HARDENING
     eps, seed = attacked.plan.eps, before.seed
@@ -62,14 +60,12 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
             progress=bar,
         )
     done.model.requires_grad_(False)
-    banks = model_banks(done.model, before.dataset, before.split, device=before.device)
-    ground = Ground(
-        str(folder), done.model, done.card, before.dataset, before.split, *banks, seed=seed, device=before.device
-    )
+    hardened = Loaded(str(folder), done.model, done.card)
+    ground = Ground.open(hardened, (before.dataset, before.split), context=before.context)
     with Bar("attacking it") as bar:
         found = measure_attack(ground, attacked.plan, work=out / "work", progress=bar)
     draw_attack(out / "hardened.png", ground, found, shown=2)
-    few = replace(ground, query=ground.query.select(np.arange(audited.rows[0].n or 0)))
+    few = ground.first(audited.rows[0].n or 0)
     asked = audited.plan.model_copy(update={"answers": 0, "checks": ("none",)})
     with Stages() as stages:
         worst = run_audit(few, asked, work=out / "work", told=stages.told, progress=stages)

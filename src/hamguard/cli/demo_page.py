@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack.measure import Ground, Measured
+    from hamguard.evaluation.attack.measure import Measured
+    from hamguard.evaluation.ground import Ground
     from hamguard.privacy.effect import Measured as Effect
     from hamguard.report.pictures import Picture
 
@@ -29,11 +30,9 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
 def points(ground: Ground, found: Sequence[Measured] = ()) -> list[Row]:
     """Curves of a model's clean queries and of those that attacks away from a code have changed, as rows."""
     from hamguard.evaluation.search.curves import curve_rows
-    from hamguard.evaluation.search.model_rows import base_row
 
-    banks = (ground.query, ground.database)
-    base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
-    rows = curve_rows(*banks, base)
+    base = ground.base
+    rows = curve_rows(*ground.search(), base)
     for one in found:
         if one.targets is None:
             bank: CodeBank = one.sides.attacked

@@ -11,7 +11,7 @@ from hamguard.cli.common import Bar, say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack.measure import Ground
+    from hamguard.evaluation.ground import Ground
 
 EPS = 0.3  # published for Fashion-MNIST, pictures of the same kind; plain to see
 GAME = ("warmup=100", "batch_size=32", "epochs=6")

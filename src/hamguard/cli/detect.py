@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -18,9 +17,8 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     ThreatOption,
-    choose_device,
+    context_of,
     print_table,
-    require_source,
     say,
     tell,
 )
@@ -79,22 +77,17 @@ def detect(
     _ = plan.threat  # a wrong eps costs no work
 
     from hamguard.cli.audit import Stages
-    from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.defense.detection import check_validation, measure_detection
-    from hamguard.evaluation.search.model_rows import model_banks
-    from hamguard.models.store import load_any
+    from hamguard.evaluation.ground import Ground, Loaded
+    from hamguard.evaluation.model_data import open_for_model
 
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
-    check_validation(split, plan, queries)
-    with Bar("encoding") as bar:
-        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
-    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    context = context_of(device, seed, batch_size)
+    loaded = Loaded.open(model, device=context.device)
+    opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
+    check_validation(opened[1], plan, queries)
+    ground = Ground.open(loaded, opened, queries=queries, context=context)
     with Stages() as stages:
         done = measure_detection(ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages)
     if out is not None:

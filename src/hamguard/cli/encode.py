@@ -18,8 +18,9 @@ from hamguard.cli.common import (
     QueriesOption,
     RootOption,
     choose_device,
+    context_of,
+    name_unread,
     print_json,
-    require_source,
     say_notes,
     tell,
 )
@@ -43,14 +44,13 @@ def encode(
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
     from hamguard.cli.index import write_origin
-    from hamguard.cli.source import name_unread, open_for_model
     from hamguard.evaluation.encode import encode as run
+    from hamguard.evaluation.model_data import open_for_model
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+    dataset, split = open_for_model(card, loaded, data, root=data_root, protocol=protocol, context=context_of(device))
     facts = []
     for role in PARTS:
         part = split.part("query").first(queries) if role == "query" else split.part("database")

@@ -18,9 +18,9 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     check_suffix,
-    choose_device,
+    context_of,
+    name_unread,
     print_rows,
-    require_source,
 )
 from hamguard.core.errors import RequestError
 
@@ -176,15 +176,15 @@ def evaluate(
         if exclude_self:
             raise RequestError("--exclude-self goes with --query-codes and --database-codes")
         own = None
-        from hamguard.cli.source import name_unread, open_for_model
-        from hamguard.evaluation.search.model_rows import model_banks, model_rows
-        from hamguard.models.cross_modal import has_texts
-        from hamguard.models.store import load_any
+        from hamguard.evaluation.ground import Ground, Loaded
+        from hamguard.evaluation.model_data import open_for_model
+        from hamguard.evaluation.search.model_rows import model_rows
 
-        chosen = choose_device(device)
-        loaded, card = load_any(model, chosen)
-        require_source(data, card)
-        dataset, split = open_for_model(card, loaded, data, data_root, protocol)
+        context = context_of(device, seed, batch_size)
+        loaded = Loaded.open(model, texts="any", device=context.device)
+        dataset, split = open_for_model(
+            loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context
+        )
         for text in () if view else metrics:
             check_defined(text, convention, len(split.database))
         if not view and not dataset.labels.any():
@@ -193,20 +193,10 @@ def evaluate(
             from hamguard.cli.copies import evaluate_copies
 
             rows, database = evaluate_copies(
-                model,
-                loaded,
-                card,
-                dataset,
-                split,
-                view,
-                queries=queries,
-                batch_size=batch_size,
-                seed=seed,
-                device=chosen,
-                sheet=sheet,
+                loaded, dataset, split, view, queries=queries, context=context, sheet=sheet
             )
             query = database
-        elif has_texts(model) and dataset.texts is not None:
+        elif loaded.cross and dataset.texts is not None:
             from hamguard.cli.evaluate_cross import evaluate_cross
 
             if learned:
@@ -214,37 +204,22 @@ def evaluate(
                     f"{model} has no learned codes; only ADSH learns codes of its training pictures directly"
                 )
             evaluate_cross(
-                model,
+                loaded,
                 dataset,
                 split,
                 metrics=metrics,
                 convention=convention,
                 queries=queries,
-                seed=seed,
-                device=chosen,
+                context=context,
                 out=out,
                 curves=curves,
                 as_json=as_json,
             )
             return
         else:
-            with Bar("encoding") as bar:
-                banks = model_banks(
-                    loaded, dataset, split, queries=queries, batch_size=batch_size, device=chosen, progress=bar
-                )
-            query, database = banks
-            rows = model_rows(
-                model,
-                loaded,
-                card,
-                dataset,
-                split,
-                banks,
-                metrics=metrics,
-                convention=convention,
-                seed=seed,
-                learned=learned,
-            )
+            ground = Ground.open(loaded, (dataset, split), queries=queries, batch_size=batch_size, context=context)
+            query, database = ground.search()
+            rows = model_rows(ground, metrics=metrics, convention=convention, learned=learned)
     if out:
         write_rows(out, rows)
     if curves:

@@ -22,8 +22,8 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     choose_device,
+    context_of,
     print_table,
-    require_source,
     say,
     tell,
 )
@@ -31,16 +31,14 @@ from hamguard.core.errors import RequestError
 from hamguard.core.plugins import registered_names
 
 if TYPE_CHECKING:
-    import torch
-
     from hamguard.core.rows import Row
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
     from hamguard.defenses.harden import Hardened
     from hamguard.defenses.request import HardenRequest
-    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.audit.sanity import Sane
     from hamguard.evaluation.defense.hardening import ComparePlan, Line
+    from hamguard.evaluation.ground import Ground
     from hamguard.models.store import Card
 
 
@@ -124,8 +122,10 @@ def harden(
     from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.audit.sanity import marked
     from hamguard.evaluation.defense.hardening import ComparePlan, can_target
+    from hamguard.evaluation.ground import Ground
+    from hamguard.evaluation.model_data import require_source
     from hamguard.models.cross_modal import has_texts
-    from hamguard.models.store import load_any, read_card
+    from hamguard.models.store import read_card
     from hamguard.training.distributed import join_processes, leave_processes
 
     if has_texts(model):
@@ -184,8 +184,8 @@ def harden(
     rows: tuple[list[Row], list[Row]] = ([], [])
     sane = None
     if measure:
-        sides = ((str(model), *load_any(model, chosen)), (str(out), *load_any(out, chosen)))
-        grounds = [_ground(*side, dataset, split, queries, seed, chosen) for side in sides]
+        context = context_of(device, seed, 128).but(device=chosen)
+        grounds = [Ground.open(place, (dataset, split), queries=queries, context=context) for place in (model, out)]
         before, after = (_measured(ground, plan) for ground in grounds)
         if sanity >= 2 and dataset.labels[split.query].any():
             sane = _checked(grounds, plan, sanity)
@@ -208,8 +208,8 @@ def _open(
     epochs: int | None,
 ) -> tuple[HardenRequest, Dataset, Split]:
     """The request with its data, and the data."""
-    from hamguard.cli.source import absolute_source, open_for_model
     from hamguard.defenses.request import build_harden_request, epochs_of_budget
+    from hamguard.evaluation.model_data import absolute_source, open_for_model
     from hamguard.models.store import load_folder
 
     named = str(card.data.get("source") or "")
@@ -226,26 +226,10 @@ def _open(
         normal = card.recipe.get("epochs") if not card.defense else None
         flags["training.epochs"] = epochs_of_budget(budget, build_harden_request(flags, sets), normal)
         sets = [word for word in sets if not word.startswith(("epochs", "training.epochs"))]
-    dataset, split = open_for_model(card, load_folder(model)[0], data, data_root, protocol)
+    dataset, split = open_for_model(
+        card, load_folder(model)[0], data, root=data_root, protocol=protocol, context=context_of("cpu")
+    )
     return build_harden_request(flags, sets), dataset, split
-
-
-def _ground(
-    name: str,
-    model: Any,
-    card: Card | None,
-    dataset: Dataset,
-    split: Split,
-    queries: int | None,
-    seed: int,
-    device: torch.device,
-) -> Ground:
-    from hamguard.evaluation.attack.measure import Ground
-    from hamguard.evaluation.search.model_rows import model_banks
-
-    with Bar(f"encoding by {name}") as bar:
-        banks = model_banks(model, dataset, split, queries=queries, device=device, progress=bar)
-    return Ground(name, model, card, dataset, split, *banks, seed=seed, batch_size=128, device=device)
 
 
 def _measured(ground: Ground, plan: ComparePlan) -> list[Row]:

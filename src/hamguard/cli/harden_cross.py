@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, choose_device, print_table, require_source, say, tell
+from hamguard.cli.common import Bar, choose_device, context_of, print_table, say, tell
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 
@@ -47,11 +47,11 @@ def harden_cross(
     """
     from hamguard.attacks.threat import parse_eps
     from hamguard.cli.attack_table import print_json_rows
-    from hamguard.cli.source import absolute_source, open_for_model
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.defenses.cross_modal import CROSS_DEFENSES, build_cross_harden
     from hamguard.defenses.cross_modal import harden_cross as run
+    from hamguard.evaluation.model_data import absolute_source, open_for_model, require_source
     from hamguard.models.cross_modal import load_cross
     from hamguard.models.store import read_card
 
@@ -75,7 +75,9 @@ def harden_cross(
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
     request = build_cross_harden(flags, list(sets))
-    dataset, split = open_for_model(card, load_cross(model)[0].image, data, data_root, protocol)
+    dataset, split = open_for_model(
+        card, load_cross(model)[0].image, data, root=data_root, protocol=protocol, context=context_of(device)
+    )
     chosen = choose_device(device)
     with Bar(f"hardening by {method}") as bar:
         done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=bar)
@@ -120,14 +122,11 @@ def _measured(
     from hamguard.attacks.methods.cmla import cmla, cmla_text
     from hamguard.attacks.threat import Linf
     from hamguard.evaluation.attack.cross_modal import cmla_rows
-    from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
-    from hamguard.models.cross_modal import load_cross
+    from hamguard.evaluation.ground import Ground
+    from hamguard.evaluation.search.cross_modal import cross_rows
 
-    loaded, card, _ = load_cross(name)
-    with Bar(f"encoding by {name}") as bar:
-        ground = open_ground(
-            name, loaded, card, dataset, split, queries=queries, seed=seed, device=device, progress=bar
-        )
+    context = context_of("cpu", seed, 128).but(device=device)
+    ground = Ground.open(name, (dataset, split), queries=queries, texts="needed", context=context)
     rows = cross_rows(ground)
     for intra in (1.0, 0.0):
         for side, attack in (

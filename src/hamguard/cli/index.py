@@ -20,11 +20,13 @@ from hamguard.cli.common import (
     OwnProtocolOption,
     RootOption,
     choose_device,
+    context_of,
+    name_unread,
     print_json,
     say,
+    say_notes,
     tell,
 )
-from hamguard.cli.source import absolute_source, name_unread
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, read_text, updating, write_sealed
 
@@ -77,6 +79,8 @@ def write_origin(
     path = Path(model)
     own = str(card.data.get("source") or "") if card else ""
     facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() and not is_shipped(model) else model}
+    from hamguard.evaluation.model_data import absolute_source
+
     facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
     facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
     write_sealed(folder / ORIGIN, facts | {"everything": everything, "modality": modality})
@@ -162,19 +166,17 @@ def _encode(
 ) -> tuple[CodeBank, Card | None, Dataset]:
     import numpy as np
 
-    from hamguard.cli.common import require_source, say_notes
-    from hamguard.cli.source import open_for_model
     from hamguard.data.split import Part
     from hamguard.evaluation.encode import encode
+    from hamguard.evaluation.model_data import open_for_model
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, root, protocol)
+    dataset, split = open_for_model(card, loaded, data, root=root, protocol=protocol, context=context_of(device))
     part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
     if modality == "text":
-        from hamguard.evaluation.search.cross_modal import text_bank
+        from hamguard.evaluation.encode import text_bank
         from hamguard.models.cross_modal import load_cross
 
         return text_bank(load_cross(model)[0].freeze(), dataset, split, part), card, dataset

@@ -16,6 +16,7 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     check_suffix,
+    context_of,
     say,
 )
 from hamguard.core.errors import RequestError
@@ -113,13 +114,19 @@ def measure(
         )
     budget, draws = Budget(Linf(parse_eps(eps)), steps=steps), Draws.read(clever)
 
-    from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
     from hamguard.evaluation.measures.run import measure_model
-    from hamguard.evaluation.search.same_queries import short_names
+    from hamguard.evaluation.search.same_queries import open_grounds, short_names
 
-    grounds = open_grounds(models, Asked(data, data_root, protocol, queries or 20, seed, batch_size, device))
+    grounds = open_grounds(
+        models,
+        data,
+        protocol=protocol,
+        root=data_root,
+        queries=queries or 20,
+        context=context_of(device, seed, batch_size),
+    )
     audits = [read_audit(folder, ground) for folder, ground in zip(audit or (), grounds, strict=bool(audit))]
     short = dict(zip(short_names(models), models, strict=True))
     found = {}

@@ -19,7 +19,6 @@ from hamguard.cli.common import (
     choose_device,
     print_json,
     print_table,
-    require_source,
     tell,
 )
 from hamguard.core.errors import RequestError
@@ -108,6 +107,7 @@ def privacy(
     """
     from hamguard.attacks.threat import parse_eps
     from hamguard.data.sources import open_source
+    from hamguard.evaluation.model_data import require_source
     from hamguard.evaluation.protection.four_searches import Party, Sides, needed, run_cell
     from hamguard.evaluation.protection.protections import protected_pictures
 

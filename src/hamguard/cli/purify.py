@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -18,9 +17,8 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     ThreatOption,
-    choose_device,
+    context_of,
     print_table,
-    require_source,
     say,
     tell,
 )
@@ -76,24 +74,17 @@ def purify(
     """
     from hamguard.attacks.threat import Threat, parse_eps
     from hamguard.cli.audit import Stages
-    from hamguard.cli.source import open_for_model
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
     from hamguard.defenses.purify import parse_purifier
-    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.defense.purification import PurifyPlan, measure_purifiers
-    from hamguard.evaluation.search.model_rows import model_banks
-    from hamguard.models.store import load_any
+    from hamguard.evaluation.ground import Ground
 
     ball = Threat(threat, parse_eps(eps))  # type: ignore[arg-type]  # a wrong word costs no work
     chains = [parse_purifier(word) for word in purifiers or DEFAULT]
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
-    with Bar("encoding") as bar:
-        banks = model_banks(loaded, dataset, split, queries=queries, device=chosen, progress=bar)
-    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, batch_size=batch_size, device=chosen)
+    ground = Ground.open(
+        model, data, protocol=protocol, root=data_root, queries=queries, context=context_of(device, seed, batch_size)
+    )
     plan = PurifyPlan(ball.eps, ball.norm, steps, draws)
     with Stages() as stages:
         lines = measure_purifiers(

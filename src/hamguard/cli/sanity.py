@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -17,8 +16,7 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     ThreatOption,
-    choose_device,
-    require_source,
+    context_of,
     say,
     say_notes,
     tell,
@@ -59,26 +57,19 @@ def sanity(
     hamguard sanity models/digits-saat --start models/digits --eps 0.2
     """
     from hamguard.attacks.threat import parse_eps
-    from hamguard.cli.source import open_for_model
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack.measure import Ground
     from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
-    from hamguard.evaluation.search.model_rows import model_banks
+    from hamguard.evaluation.ground import Ground
     from hamguard.models.store import load_any
 
     check_choice("threat", threat, ("linf", "l2"))
     plan = SanityPlan(eps=parse_eps(eps), norm=threat, steps=steps, sample=sample, answers=answers)
     _ = plan.threat  # a wrong eps costs no work
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    before = load_any(start, chosen)[0] if start else None
-    require_source(data, card)
-    dataset, split = open_for_model(card, loaded, data, data_root, protocol)
-    with Bar("encoding") as bar:
-        banks = model_banks(loaded, dataset, split, queries=sample, device=chosen, progress=bar)
-    ground = Ground(model, loaded, card, dataset, split, *banks, seed=seed, device=chosen)
+    context = context_of(device, seed)
+    before = load_any(start, context.device)[0] if start else None
+    ground = Ground.open(model, data, protocol=protocol, root=data_root, queries=sample, context=context)
     from hamguard.cli.audit import Stages
 
     with Stages() as stages:
@@ -86,7 +77,7 @@ def sanity(
     if out:
         write_rows(out, done.rows)
     print_sanity(done, as_json=as_json)
-    say_notes(loaded)
+    say_notes(ground.model)
     if out and not as_json:
         say(f"wrote {out}")
     if done.failed:

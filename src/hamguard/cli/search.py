@@ -13,9 +13,10 @@ from hamguard.cli.common import (
     JsonOption,
     RootOption,
     choose_device,
+    context_of,
+    name_unread,
     print_json,
     print_table,
-    require_source,
     say,
     tell,
 )
@@ -73,8 +74,8 @@ def search(
 
     from hamguard.cli.common import check_suffix, say_notes
     from hamguard.cli.index import read_origin
-    from hamguard.cli.source import name_unread, open_for_model
     from hamguard.codes.binary import pack
+    from hamguard.evaluation.model_data import open_for_model, require_source
     from hamguard.evaluation.search.pictures import read_picture
     from hamguard.models.encode import codes_of
     from hamguard.models.shipped import is_shipped
@@ -105,7 +106,15 @@ def search(
         data = data or origin.get("data")
         require_source(data, card)
         place = origin.get("own_data") or ""
-        dataset, split = open_for_model(card, loaded, data, root, origin.get("protocol"), place)
+        dataset, split = open_for_model(
+            card,
+            loaded,
+            data,
+            root=root,
+            protocol=origin.get("protocol"),
+            place=place,
+            context=context_of(device),
+        )
 
     given = set(asked)  # of the files of a folder, broken ones are named; a file that is asked for itself must be one
     asked = [name for query in asked for name in _files(query)]

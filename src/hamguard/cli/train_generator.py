@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes, tell
+from hamguard.cli.common import Bar, choose_device, context_of, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def train_generator(
         raise RequestError("prosgan is trained against a model; give --victim MODEL")
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; prosgan takes --set KEY=VALUE")
-    from hamguard.cli.common import require_source
-    from hamguard.cli.source import open_for_model
     from hamguard.evaluation.generator_request import build_generator_request
     from hamguard.evaluation.generator_training import train_generator as run
+    from hamguard.evaluation.model_data import open_for_model, require_source
     from hamguard.models.store import load_any
     from hamguard.training.distributed import join_processes
 
@@ -65,7 +64,7 @@ def train_generator(
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
     request = build_generator_request(flags, sets)
-    dataset, split = open_for_model(card, model, data, data_root, protocol)
+    dataset, split = open_for_model(card, model, data, root=data_root, protocol=protocol, context=context_of(device))
     with Bar(f"training {request.method}") as bar:
         result = run(request, model, victim, dataset, split, out, device=chosen, restart=restart, progress=bar)
     say_notes(model)

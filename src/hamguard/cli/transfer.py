@@ -19,6 +19,7 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     check_suffix,
+    context_of,
     key_value,
     say,
 )
@@ -108,12 +109,13 @@ def transfer(
         build_attack(plan)  # a wrong word costs no work
     made_by = {plan.method: _generators(plan.method, generator or [], models) for plan in plans}
 
-    from hamguard.cli.grounds import Asked, open_grounds
     from hamguard.cli.transfer_table import draw_transfer, print_transfer
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack.transfer import Maker, measure_transfer
+    from hamguard.evaluation.search.same_queries import open_grounds
 
-    scored = open_grounds(everyone, Asked(data, data_root, protocol, queries, seed, batch_size, device))
+    context = context_of(device, seed, batch_size)
+    scored = open_grounds(everyone, data, protocol=protocol, root=data_root, queries=queries, context=context)
     found = []
     for plan in plans:
         with Bar(plan.method) as bar:

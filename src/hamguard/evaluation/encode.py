@@ -1,8 +1,8 @@
-"""Pictures to code banks: batches through a model, signed, packed, with the hashes of model and split."""
+"""Pictures and texts to code banks: batches through a model, signed, packed, with the hashes of model and split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,10 +13,13 @@ from hamguard.core.errors import RequestError, RunError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Part, Split
+from hamguard.models.cross_modal import CrossModel
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel
+from hamguard.training.cross_train import texts_of
 
 Progress = Callable[[float, str], None]
+STEP = 4096  # texts at once
 
 
 def fits(model: AnyModel, images: ImageStore) -> bool:
@@ -79,3 +82,34 @@ def encode(
     return CodeBank(
         packed, model.bits, dataset.labels[part.index], dataset.ids[part.index].astype(str), model.digest, split.digest
     )
+
+
+@torch.no_grad()
+def text_codes(model: CrossModel, texts: Sequence[str], device: torch.device | str = "cpu") -> Bytes:
+    """Packed codes of texts, `(n, ceil(K / 8))`.
+
+    Raises:
+        RunError: the model returns NaN.
+    """
+    parts = []
+    for start in range(0, len(texts), STEP):
+        z = model.text.logits(model.vocabulary.bag(texts[start : start + STEP]).to(device))
+        if not bool(z.isfinite().all()):
+            raise RunError("the text side returns NaN or infinite numbers; its weights are broken")
+        parts.append(pack(sign(z)))
+    return np.concatenate(parts)
+
+
+def text_bank(
+    model: CrossModel, dataset: Dataset, split: Split, part: Part, device: torch.device | str = "cpu"
+) -> CodeBank:
+    """The code bank of the texts of one part.
+
+    Raises:
+        RequestError: the data set has no texts.
+        RunError: the model returns NaN.
+    """
+    texts = texts_of(dataset)
+    packed = text_codes(model, [texts[i] for i in part.index], device)
+    ids = dataset.ids[part.index].astype(str)
+    return CodeBank(packed, model.bits, dataset.labels[part.index], ids, model.text.digest, split.digest)

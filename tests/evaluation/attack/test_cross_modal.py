@@ -21,38 +21,33 @@ from hamguard.attacks.words import WordEdits
 from hamguard.cli.attack_table import by_task
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import pack, sign, unpack
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
+from hamguard.evaluation import encode
 from hamguard.evaluation.attack.cross_modal import (
     attacked_rows,
     cmla_facts,
     cmla_threat,
     codes_of,
     noise_like,
+    own_pairs,
     run_cross,
     run_words,
     word_facts,
 )
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan, build_attack, parsed_options, threat_facts
-from hamguard.evaluation.search import cross_modal
-from hamguard.evaluation.search.cross_modal import (
-    TASKS,
-    CrossGround,
-    cross_curves,
-    cross_rows,
-    open_ground,
-    sides_of,
-    text_bank,
-    text_codes,
-)
+from hamguard.evaluation.encode import text_bank, text_codes
+from hamguard.evaluation.ground import SEARCHES, Ground, Loaded, Modality, modalities_of
+from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows
 from hamguard.evaluation.search.score import Convention
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
-from hamguard.models.store import make_card
+from hamguard.models.store import Card, make_card
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 from hamguard.retrieval.metrics import mean_average_precision
@@ -112,13 +107,26 @@ def new_model() -> CrossModel:
     return CrossModel(image, text, model.vocabulary)
 
 
-def ground_of(**more: Any) -> CrossGround:
+def ground_of(**more: Any) -> Ground:
     model, dataset, split = fitted()
-    return open_ground("toy", model, make_card(model.image, method="dcmh"), dataset, split, batch_size=7, **more)
+    return opened(model, dataset, split, Context(batch_size=7), make_card(model.image, method="dcmh"), **more)
+
+
+def opened(
+    model: CrossModel,
+    dataset: Dataset,
+    split: Split,
+    context: Context | None = None,
+    card: Card | None = None,
+    **more: Any,
+) -> Ground:
+    """Both modalities of a model on its data."""
+    loaded = Loaded.open(model, name="toy", card=card or make_card(model.image))
+    return Ground.open(loaded, (dataset, split), texts="needed", context=context, **more)
 
 
 @pytest.fixture(scope="module")
-def ground() -> CrossGround:
+def ground() -> Ground:
     """The fitted model on its data; tests read it."""
     return ground_of()
 
@@ -129,11 +137,11 @@ def value(rows: list[Row], task: str, metric: str = "map") -> float:
     return found
 
 
-def scored(ground: CrossGround, asks: str, searched: str, code: Tensor | None = None) -> float:
+def scored(ground: Ground, asks: str, searched: str, code: Tensor | None = None) -> float:
     """MAP of one search by the metric itself, from codes that the nets give now."""
-    query = ground.query[asks]  # type: ignore[index]
+    query, database = ground.search(f"{asks}->{searched}")
     query = query if code is None else replace(query, packed=pack(code))
-    return mean_average_precision(query, ground.database[searched]).value  # type: ignore[index]
+    return mean_average_precision(query, database).value
 
 
 # The pairs of a bank
@@ -175,28 +183,30 @@ def test_banks_that_are_no_pairs_are_refused() -> None:
 # A model on its data
 
 
-def test_the_pairs_of_a_ground_are_those_of_its_split(ground: CrossGround) -> None:
+def test_the_pairs_of_a_ground_are_those_of_its_split(ground: Ground) -> None:
     model, dataset, split = fitted()
     texts = dataset.texts or ()
     image = model.image.code(dataset.images.batch(split.train))
     words = model.text.code(model.vocabulary.bag([texts[i] for i in split.train]))
-    for side, own, other in (("image", image, words), ("text", words, image)):
-        bank = ground.reference[side]  # type: ignore[index]
+    sides: tuple[tuple[Modality, Tensor, Tensor], ...] = (("image", image, words), ("text", words, image))
+    for side, own, other in sides:
+        bank = ground.reference_of(side)
+        assert isinstance(bank, PairBank)
         assert torch.equal(bank.codes, own) and torch.equal(bank.other_codes, other)
         assert np.array_equal(bank.labels, dataset.labels[split.train])
         assert bank.ids.tolist() == [f"pair{i}" for i in split.train]
-    asked = ground.own_pairs("text")
+    asked = own_pairs(ground, "text")
     assert torch.equal(asked.codes, model.text.code(ground.bags))
     assert torch.equal(asked.other_codes, model.image.code(dataset.images.batch(split.query)))
     few = ground_of(queries=5)
-    assert few.rows.tolist() == [0, 1, 2, 3, 4] and len(few.own_pairs("image")) == 5 == len(few.bags)
-    assert few.texts[4] == "nothing" and len(few.database["text"]) == 42
+    assert few.rows.tolist() == [0, 1, 2, 3, 4] and len(own_pairs(few, "image")) == 5 == len(few.bags)
+    assert few.texts[4] == "nothing" and len(few.text_database) == 42
 
 
-def test_four_searches_with_the_floor_beside_each(ground: CrossGround) -> None:
+def test_four_searches_with_the_floor_beside_each(ground: Ground) -> None:
     rows = cross_rows(ground, metrics=("map", "precision@5"))
     assert [(row.task, row.metric) for row in rows] == [
-        (task, metric) for task in TASKS for metric in ("map", "precision", "random_map")
+        (task, metric) for task in SEARCHES for metric in ("map", "precision", "random_map")
     ]
     for row in rows:
         assert row.n == 18 and row.bits == 12 and row.dataset == "colors" and "drawn" in row.notes
@@ -206,9 +216,9 @@ def test_four_searches_with_the_floor_beside_each(ground: CrossGround) -> None:
         if row.metric == "random_map":
             assert row.model == "random codes" and row.hashes == {} and abs(float(row.value or 0) - 1 / 3) < 0.15
         else:
-            assert row.hashes["model"] == ground.model.digest and row.method == "dcmh" and row.model == "toy"
-    for task in TASKS:
-        asks, searched = sides_of(task)
+            assert row.hashes["model"] == ground.both.digest and row.method == "dcmh" and row.model == "toy"
+    for task in SEARCHES:
+        asks, searched = modalities_of(task)
         assert value(rows, task) == scored(ground, asks, searched)
     model, dataset, split = fitted()
     texts = dataset.texts or ()
@@ -216,21 +226,21 @@ def test_four_searches_with_the_floor_beside_each(ground: CrossGround) -> None:
     found = CodeBank.of(model.image.code(dataset.images.batch(split.database)), dataset.labels[split.database])
     assert value(rows, "text->image") == mean_average_precision(asks, found).value > 0.7
     assert {row.hashes["query_codes"] for row in rows if row.task == "text->image" and row.hashes} == {
-        ground.query["text"].digest
+        ground.text_query.digest
     }
     only = cross_rows(ground, tasks=("image->text",))
     assert [row.metric for row in only] == ["map", "random_map"] and only[0].value == value(rows, "image->text")
 
 
-def test_wrong_metrics_are_refused(ground: CrossGround) -> None:
+def test_wrong_metrics_are_refused(ground: Ground) -> None:
     with pytest.raises(RequestError, match="unknown metric 'mop'"):
         cross_rows(ground, metrics=("mop",))
     with pytest.raises(RequestError, match="expected.*hits|hits.*expected"):
         cross_rows(ground, metrics=("map@5",), convention=Convention(norm="hits"))
 
 
-def test_curves_of_every_search(ground: CrossGround) -> None:
-    recall, at = cross_curves(ground.query, ground.database, tasks=("image->text", "text->text"))
+def test_curves_of_every_search(ground: Ground) -> None:
+    recall, at = cross_curves(ground, tasks=("image->text", "text->text"))
     assert list(recall) == list(at) == ["image->text", "text->text"]
     _, precision = at["image->text"]
     assert 0 <= float(np.min(precision)) and float(np.max(precision)) <= 1
@@ -240,7 +250,7 @@ def test_texts_are_encoded_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     model, dataset, split = fitted()
     texts = list(dataset.texts or ())
     whole = text_codes(model, texts)
-    monkeypatch.setattr(cross_modal, "STEP", 7)
+    monkeypatch.setattr(encode, "STEP", 7)
     assert np.array_equal(text_codes(model, texts), whole)
     assert np.array_equal(unpack(whole, 12), model.text.code(model.vocabulary.bag(texts)).numpy())
     bank = text_bank(model, dataset, split, split.part("query"))
@@ -250,32 +260,31 @@ def test_texts_are_encoded_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_data_that_do_not_fit_and_broken_sides_are_named() -> None:
     model, dataset, split = fitted()
-    card = make_card(model.image)
     mute = replace(dataset, texts=None)
     for texts in (mute, replace(dataset, texts=("",) * N)):
         with pytest.raises(RequestError, match="colors has no texts; cross-modal work needs one a picture"):
-            open_ground("toy", model, card, texts, split)
+            opened(model, texts, split)
     with pytest.raises(RequestError, match="colors has no texts"):
         text_bank(model, mute, split, split.part("query"))
     small = replace(dataset, images=ImageStore(dataset.images.array[:, :12, :12]))
     with pytest.raises(RequestError, match="the model takes pictures of 16x16 pixels, the data have 12x12"):
-        open_ground("toy", model, card, small, split)
+        opened(model, small, split)
     broken = new_model()
     broken.text.head.weight.data[0] = float("nan")
     with pytest.raises(RunError, match="the text side returns NaN or infinite numbers; its weights are broken"):
-        open_ground("toy", broken, card, dataset, split)
+        opened(broken, dataset, split)
     with pytest.raises(RunError, match="the text side returns NaN"):
         text_bank(broken, dataset, split, split.part("query"))
     blind = new_model()
     blind.image.head.weight.data[0] = float("nan")
     with pytest.raises(RunError, match="the model returns NaN or infinite numbers"):
-        open_ground("toy", blind, card, dataset, split)
+        opened(blind, dataset, split)
 
 
 # Changed items, measured
 
 
-def test_rows_come_from_8_bit_pictures_encoded_again(ground: CrossGround) -> None:
+def test_rows_come_from_8_bit_pictures_encoded_again(ground: Ground) -> None:
     model, dataset, _ = fitted()
     made = np.random.default_rng(5).integers(0, 256, (18, 16, 16)).astype(np.uint8)
     distance = np.linspace(0, 0.1, 18)
@@ -289,14 +298,14 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: CrossGround) -> Non
         ("image", "bits-moved"), ("image", "D"),
     ]  # fmt: skip
     for task in ("image->text", "image->image"):
-        assert value(rows, task) == scored(ground, *sides_of(task), code)
+        assert value(rows, task) == scored(ground, *modalities_of(task), code)
     clean = model.image.code(dataset.images.batch(np.arange(18)))
     assert value(rows, "image", "bits-moved") == pytest.approx(float((code != clean).float().sum(1).mean()))
     assert value(rows, "image", "D") == pytest.approx(0.05)
     for row in rows:
         assert row.attack == facts["attack"] and row.threat == facts["threat"] and row.n == 18
         assert (row.forwards, row.backwards, row.seconds) == (4, 3, 2.5) and row.defense is None
-        assert row.hashes["query_codes"] == replace(ground.query["image"], packed=pack(code)).digest
+        assert row.hashes["query_codes"] == replace(ground.query, packed=pack(code)).digest
         assert row.ci95 is not None and row.ci95[0] <= float(row.value or 0) <= row.ci95[1]
     hard = attacked_rows(ground, "image", made, distance=distance, name="far", **facts)
     assert hard[-1].metric == "far" and hard[-1].value == rows[-1].value
@@ -305,15 +314,15 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: CrossGround) -> Non
     assert value(texts, "text->image") == scored(ground, "text", "image", model.text.code(torch.from_numpy(bags)))
     assert [row.task for row in texts] == ["text->image", "text->text", "text", "text"]
     assert any("no known word" in note for note in texts[0].notes)
-    assert codes_of(ground, "text", bags).ids.tolist() == ground.query["text"].ids.tolist()
+    assert codes_of(ground, "text", bags).ids.tolist() == ground.text_query.ids.tolist()
 
 
-def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: CrossGround) -> None:
+def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: Ground) -> None:
     model, dataset, _ = fitted()
     attack = cmla(steps=6, norm=0.0, threat=Linf(20 / 255))
     told: list[tuple[float, str]] = []
     found = run_cross(ground, attack, "image", marks=(2, 6), progress=lambda *facts: told.append(facts))
-    whole = run_cross(replace(ground, batch_size=18), attack, "image", marks=(6,))
+    whole = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(6,))
     changed = (found.made[6].astype(int) != whole.made[6].astype(int)).mean()
     assert changed < 0.01, "rounding of another batch size may turn a few values"
     short = run_cross(ground, replace(attack, search=replace(attack.search, steps=2)), "image", marks=(2,))  # type: ignore[type-var]
@@ -329,29 +338,29 @@ def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: C
     assert [text for _, text in told] == ["7 of 18 images", "14 of 18 images", "18 of 18 images"] and told[-1][0] == 1
     exact = attack(
         model.image, dataset.images.batch(np.arange(18)), torch.from_numpy(dataset.labels[QUERY]).float(),
-        ground.reference["image"],
+        ground.reference,
     ).x_adv  # fmt: skip
     assert (np.abs(exact[:, 0].numpy() * 255 - whole.made[6]) > 0.5).mean() < 0.01, (
         "the folded copy is the same function"
     )
 
 
-def test_bags_are_scored_as_they_are(ground: CrossGround) -> None:
+def test_bags_are_scored_as_they_are(ground: Ground) -> None:
     attack = cmla_text(steps=4, threat=Linf(0.3))
     found = run_cross(ground, attack, "text", marks=(4,))
     made = found.made[4]
     assert made.dtype == np.float32 and made.shape == tuple(ground.bags.shape)
-    labels = torch.from_numpy(ground.query["text"].labels).float()
-    exact = attack(ground.model.text, ground.bags, labels, ground.reference["text"]).x_adv
+    labels = torch.from_numpy(ground.text_query.labels).float()
+    exact = attack(ground.both.text, ground.bags, labels, ground.text_reference).x_adv
     assert np.allclose(made, exact.numpy(), atol=1e-6)
     assert found.distance[4] == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
 
 
-def test_the_published_form_compares_a_batch_with_itself(ground: CrossGround) -> None:
+def test_the_published_form_compares_a_batch_with_itself(ground: Ground) -> None:
     attack = cmla(steps=5, preset="paper", norm=0.0)
     found = run_cross(ground, attack, "image", marks=(5,)).made[5]
     model, dataset, _ = fitted()
-    labels, pairs = torch.from_numpy(dataset.labels).float(), ground.own_pairs("image")
+    labels, pairs = torch.from_numpy(dataset.labels).float(), own_pairs(ground, "image")
     by_hand = []
     for start in (0, 7, 14):
         rows = np.arange(start, min(start + 7, 18))
@@ -360,11 +369,11 @@ def test_the_published_form_compares_a_batch_with_itself(ground: CrossGround) ->
     assert (np.abs(torch.cat(by_hand)[:, 0].numpy() * 255 - found) > 0.5).mean() < 0.01
     grown = found.astype(int) - dataset.images.array[QUERY]
     assert grown.min() == 0 and 0 < grown.max() <= 10
-    other = run_cross(replace(ground, batch_size=18), attack, "image", marks=(5,)).made[5]
+    other = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(5,)).made[5]
     assert (found != other).mean() > 0.01, "so another batch is another attack"
 
 
-def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: CrossGround) -> None:
+def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: Ground) -> None:
     clean = cross_rows(ground)
     for side, attack, task in (
         ("image", cmla(steps=40, intra=0.0, threat=Linf(0.15)), "image->text"),
@@ -381,7 +390,7 @@ def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: 
 
 
 @pytest.mark.parametrize("one_sided", [False, True])
-def test_noise_has_the_size_of_the_attack(ground: CrossGround, one_sided: bool) -> None:
+def test_noise_has_the_size_of_the_attack(ground: Ground, one_sided: bool) -> None:
     ball = Threat("linf", 0.2, one_sided)
     image = noise_like(ground, replace(cmla(), threat=ball), "image")
     delta = (image.made[0].astype(float) - ground.dataset.images.array[QUERY]) / 255
@@ -399,7 +408,7 @@ def test_noise_has_the_size_of_the_attack(ground: CrossGround, one_sided: bool) 
     assert image.passes == {0: (0, 0)}
 
 
-def test_marks_that_mean_nothing_are_refused(ground: CrossGround) -> None:
+def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
     for wrong in ((0, 5), (5, 6)):
         with pytest.raises(
             RequestError, match=f"steps to look after must lie between 1 and 5, got {wrong[0]}, {wrong[1]}"
@@ -417,11 +426,11 @@ def test_marks_that_mean_nothing_are_refused(ground: CrossGround) -> None:
     assert list(found.made) == [5] and found.made[5].shape == (18, 16, 16)
 
 
-def test_what_an_attack_misses_is_said(ground: CrossGround) -> None:
+def test_what_an_attack_misses_is_said(ground: Ground) -> None:
     _, dataset, split = fitted()
     bare = replace(dataset, labels=np.zeros((N, 0), np.uint8), class_names=())
     model = fitted()[0]
-    unlabeled = open_ground("toy", model, make_card(model.image), bare, split)
+    unlabeled = opened(model, bare, split)
     words = "cmla needs labels of the pictures and of the reference pairs"
     for side, attack in (("image", cmla(steps=1)), ("text", cmla_text(steps=1))):
         with pytest.raises(RequestError, match=words):
@@ -438,23 +447,23 @@ def test_gradients_that_are_not_finite_are_named() -> None:
 
     broken.text.logits = MethodType(rooted, broken.text)  # type: ignore[method-assign]
     _, dataset, split = fitted()
-    ground = open_ground("toy", broken, make_card(broken.image), dataset, split)
+    ground = opened(broken, dataset, split)
     with pytest.raises(RunError, match="the gradient to the picture is NaN or infinite"):
         run_cross(ground, cmla_text(steps=1), "text", marks=(1,))
     with pytest.raises(RunError, match="the gradient to the text is NaN or infinite"):
         run_words(ground, WordEdits())
 
 
-def test_edited_texts_are_scored_as_read_again(ground: CrossGround) -> None:
+def test_edited_texts_are_scored_as_read_again(ground: Ground) -> None:
     found = run_words(ground, WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
-    assert np.array_equal(found.made[2], ground.model.vocabulary.bag(found.texts).numpy())
+    assert np.array_equal(found.made[2], ground.both.vocabulary.bag(found.texts).numpy())
     assert found.distance[2].tolist() == [len(done) for done in found.edits] and found.distance[2].max() == 2
     assert found.texts[4] == "nothing" and found.texts[9] == "" and found.distance[2][[4, 9]].tolist() == [0, 0]
     forwards, backwards = found.passes[2]
     assert 1 < backwards <= 2 and forwards > backwards and found.side == "text"
     facts: dict[str, Any] = {"attack": {}, "threat": {}, "name": "edits"}
     rows = attacked_rows(ground, "text", found.made[2], distance=found.distance[2], **facts)
-    code = ground.model.text.code(ground.model.vocabulary.bag(found.texts))
+    code = ground.both.text.code(ground.both.vocabulary.bag(found.texts))
     assert value(rows, "text->image") == scored(ground, "text", "image", code)
     assert value(rows, "text->image") < value(cross_rows(ground), "text->image") - 0.1
     assert value(rows, "text", "edits") == found.distance[2].mean()
@@ -511,28 +520,21 @@ def test_options_as_text_become_values() -> None:
 
 def whole_ground(cross: bool = True) -> Ground:
     """The image side as `hamguard attack` sees it."""
-    model, dataset, split = fitted()
-    ground = ground_of()
-    return Ground(
-        "toy", model.image, make_card(model.image), dataset, split, ground.query["image"], ground.database["image"],
-        cross={model.image.digest: model} if cross else {},
-    )  # fmt: skip
+    return replace(ground_of(), context=Context(), cross=fitted()[0] if cross else None)
 
 
 def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp_path: Any) -> None:
     ground, pairs = whole_ground(), ground_of()
-    assert (
-        list(ground.searched) == ["image->image", "image->text"] and ground.searched["image->image"] is ground.database
-    )
-    assert ground.searched["image->text"].digest == pairs.database["text"].digest
-    assert isinstance(ground.reference, PairBank) and ground.reference.digest == pairs.reference["image"].digest
-    assert ground.own_pairs(ground.model).digest == pairs.own_pairs("image").digest
+    assert ground.searches == SEARCHES and ground.search("image->image") == (ground.query, ground.database)
+    assert ground.search("image->text")[1].digest == pairs.text_database.digest
+    assert isinstance(ground.reference, PairBank) and ground.reference.digest == pairs.reference.digest
+    assert ground.codes_of_part("query").digest == own_pairs(pairs, "image").digest
     plan = AttackPlan(method="cmla", eps=0.1, steps=8, options={"norm": "0.01"})
     rows = measure_attack(ground, plan, work=tmp_path).rows
     attacked = {row.task: row for row in rows if row.metric == "map" and row.attack and row.attack["method"] == "cmla"}
     clean = {row.task: row.value for row in rows if row.metric == "map" and row.attack is None}
     assert clean == {task: value(cross_rows(pairs), task) for task in ("image->image", "image->text")}
-    made = run_cross(replace(pairs, batch_size=64), build_attack(plan), "image", marks=(8,)).made[8]
+    made = run_cross(replace(pairs, context=Context()), build_attack(plan), "image", marks=(8,)).made[8]
     again = attacked_rows(pairs, "image", made, attack={}, threat={}, distance=np.zeros(18))
     for task in ("image->image", "image->text"):
         assert attacked[task].value == value(again, task), "two roads to one number"
@@ -547,7 +549,7 @@ def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp
 
 def test_without_a_text_side_there_is_one_search_and_no_cmla(tmp_path: Any) -> None:
     ground = whole_ground(cross=False)
-    assert list(ground.searched) == [""] and not isinstance(ground.reference, PairBank)
+    assert ground.searches == ("",) and not isinstance(ground.reference, PairBank)
     for preset in ("default", "paper"):
         with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts; give a cross-modal model"):
             measure_attack(ground, AttackPlan(method="cmla", steps=1, preset=preset), work=tmp_path)

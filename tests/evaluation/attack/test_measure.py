@@ -16,8 +16,8 @@ from hamguard.core.rows import Row
 from hamguard.data.dataset import ImageStore
 from hamguard.data.split import Part
 from hamguard.evaluation.encode import encode, packed_codes
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.curves import measure_curves
-from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.evaluation.search.pictures import read_picture
 from hamguard.evaluation.search.score import Convention, check_defined, parse_metric, score_rows
 from hamguard.evaluation.search.validation import validation_map
@@ -105,7 +105,7 @@ def test_encode_is_sign_of_logits_whatever_the_batch() -> None:
         one.labels, dataset.labels[split.query]
     )
     assert (one.model_hash, one.split_hash) == (model.digest, split.digest)
-    query, database = model_banks(model, dataset, split, queries=3)
+    query, database = Ground.open(model, (dataset, split), queries=3).search()
     assert len(query) == 3 and len(database) == len(split.database) and np.array_equal(query.packed, one.packed[:3])
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.same_queries import check_same_queries, short_names
 from hamguard.models.hash_model import HashModel
 from tests.training.conftest import make_blobs, make_split
@@ -22,7 +21,7 @@ def make_ground(name: str, bits: int = 8) -> Ground:
     dataset = make_blobs(60)
     split = make_split(dataset)
     model = HashModel("conv2", bits, channels=1, size=(16, 16)).eval().requires_grad_(False)
-    return Ground(name, model, None, dataset, split, *model_banks(model, dataset, split, queries=4))
+    return Ground.open(Loaded(name, model), (dataset, split), queries=4)
 
 
 def test_same_queries_look_at_pixels_not_at_names() -> None:

@@ -11,9 +11,9 @@ import torch
 
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.binary import hamming
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.defenses.detect import denoise
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.run import AttackedPictures
 from hamguard.evaluation.defense.detection import (
     AWARE,
@@ -30,7 +30,7 @@ from hamguard.evaluation.defense.detection import (
     worst_of,
 )
 from hamguard.evaluation.defense.evasion import Decoys, EvadingProblem, Evasion, dissimilar
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from tests.defenses.conftest import make_dataset, make_model
 
 PLAN = DetectPlan(eps=0.2, steps=6, rate=0.1, neighbors=4, weights=(0.3,))
@@ -39,7 +39,7 @@ PLAN = DetectPlan(eps=0.2, steps=6, rate=0.1, neighbors=4, weights=(0.3,))
 def make_ground(*, labeled: bool = True, batch_size: int = 64) -> Ground:
     dataset, split = make_dataset(labeled=labeled)
     model = make_model(dataset).requires_grad_(False)
-    return Ground("toy", model, None, dataset, split, *model_banks(model, dataset, split), batch_size=batch_size)
+    return Ground.open(Loaded("toy", model), (dataset, split), context=Context(batch_size=batch_size))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from hamguard.attacks.budget import Budget, Linf
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.core.context import Context
+from hamguard.data.opened import Data
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.measures.extreme import Draws
 from hamguard.evaluation.measures.registry import (
     Found,
@@ -17,7 +19,6 @@ from hamguard.evaluation.measures.registry import (
     measure_names,
 )
 from hamguard.evaluation.measures.run import measure_model
-from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.foreign import ForeignModel
 from tests.training.conftest import make_blobs, make_split
 
@@ -45,7 +46,7 @@ def ground() -> Ground:
     split = make_split(dataset)
     model = ForeignModel(Linear().eval(), "linear", (16, 16), 1)
     model.requires_grad_(False)
-    return Ground("linear", model, None, dataset, split, *model_banks(model, dataset, split, queries=6), batch_size=4)
+    return Ground.open(Loaded("linear", model), Data(dataset, split), queries=6, context=Context(batch_size=4))
 
 
 @pytest.fixture(scope="package")

@@ -13,7 +13,7 @@ from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.audit import over_models, over_queries, rank_correlation, read_audit
 from hamguard.evaluation.measures.registry import (
     Line,

@@ -9,7 +9,7 @@ import pytest
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.registry import (
     MEASURES,
     Found,

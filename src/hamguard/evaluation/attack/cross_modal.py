@@ -20,17 +20,16 @@ from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.losses.cmla import distortion
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.words import EditedTexts, WordEdits
-from hamguard.codes.bank import CodeBank
+from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Floats
-from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.attack.plan import describe
-from hamguard.evaluation.encode import packed_codes
-from hamguard.evaluation.search.cross_modal import CrossGround, Modality, other_modality, task_row
+from hamguard.evaluation.ground import Ground, Modality, other_modality
+from hamguard.evaluation.search.cross_modal import task_row
 from hamguard.evaluation.search.score import EXACT, Convention, measure, parse_metric, score_row
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
@@ -61,7 +60,7 @@ class CrossAttacked:
 
 
 def run_cross(
-    ground: CrossGround, attack: Attack, side: Modality, *, marks: Sequence[int], progress: Any = None
+    ground: Ground, attack: Attack, side: Modality, *, marks: Sequence[int], progress: Any = None
 ) -> CrossAttacked:
     """Attack all queries of one side.
 
@@ -83,10 +82,10 @@ def run_cross(
     if any(mark < steps for mark in marks) and not _has_marks(attack.search):
         raise RequestError(f"only a search like cmla's can be looked at on its way; ask for all {steps} steps alone")
     inside = isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch"
-    bank = ground.own_pairs(side) if inside else ground.reference[side]
+    bank = own_pairs(ground, side) if inside else ground.reference_of(side)
     attack = attack.prepared(bank, ground.seed)
-    model: Any = folded(ground.model.image) if side == "image" else ground.model.text
-    labels = torch.from_numpy(ground.query[side].labels).float().to(ground.device)
+    model: Any = folded(ground.model) if side == "image" else ground.both.text
+    labels = torch.from_numpy(ground.query.labels).float().to(ground.device)
     parts: dict[int, list[Tensor]] = {mark: [] for mark in marks}
     distances: dict[int, list[Tensor]] = {mark: [] for mark in marks}
     begun = time.perf_counter()
@@ -116,12 +115,17 @@ def run_cross(
     )
 
 
+def own_pairs(ground: Ground, side: Modality) -> PairBank:
+    """Codes of the queries and of their other modality, as the published attack compares with."""
+    return PairBank.join(ground.query_of(side), ground.query_of(other_modality(side)))
+
+
 def _has_marks(search: Any) -> bool:
     """Whether a search keeps points on its way, and each is where a run of so many steps would end."""
     return isinstance(search, GradientSteps) and search.alpha == "constant" and search.keep == "last"
 
 
-def noise_like(ground: CrossGround, attack: Attack, side: Modality) -> CrossAttacked:
+def noise_like(ground: Ground, attack: Attack, side: Modality) -> CrossAttacked:
     """Uniform noise inside the attack's threat, the control."""
     made, distances = [], []
     for start in range(0, len(ground.rows), ground.batch_size):
@@ -141,7 +145,7 @@ def noise_like(ground: CrossGround, attack: Attack, side: Modality) -> CrossAtta
     return CrossAttacked(side, {0: found}, {0: torch.cat(distances).double().numpy()}, {0: (0, 0)}, 0.0)
 
 
-def run_words(ground: CrossGround, edits: WordEdits) -> CrossAttacked:
+def run_words(ground: Ground, edits: WordEdits) -> CrossAttacked:
     """Edit the words of all query texts.
 
     Raises:
@@ -149,11 +153,9 @@ def run_words(ground: CrossGround, edits: WordEdits) -> CrossAttacked:
         RunError: the gradient is not finite.
     """
     begun = time.perf_counter()
-    labels = torch.from_numpy(ground.query["text"].labels).float().to(ground.device)
-    found: EditedTexts = edits(
-        ground.model.text, ground.model.vocabulary, ground.texts, labels, ground.reference["text"]
-    )
-    again = ground.model.vocabulary.bag(found.texts)  # what is scored is the text that one would type
+    labels = torch.from_numpy(ground.query.labels).float().to(ground.device)
+    found: EditedTexts = edits(ground.both.text, ground.both.vocabulary, ground.texts, labels, ground.text_reference)
+    again = ground.both.vocabulary.bag(found.texts)  # what is scored is the text that one would type
     changed = np.array([len(done) for done in found.edits], np.float64)
     passes = (int(found.forwards.double().mean().ceil()), int(found.backwards.double().mean().ceil()))
     return CrossAttacked(
@@ -167,24 +169,23 @@ def run_words(ground: CrossGround, edits: WordEdits) -> CrossAttacked:
     )
 
 
-def _clean(ground: CrossGround, side: Modality, rows: slice) -> Tensor:
+def _clean(ground: Ground, side: Modality, rows: slice) -> Tensor:
     if side == "image":
         return ground.dataset.images.batch(ground.rows[rows]).to(ground.device)  # (b, C, H, W)
     return ground.bags[rows].to(ground.device)  # (b, D)
 
 
-def codes_of(ground: CrossGround, side: Modality, made: Any) -> CodeBank:
+def codes_of(ground: Ground, side: Modality, made: Any) -> CodeBank:
     """Codes of changed queries by the ground's model, which may be another than the one they were made on."""
     if side == "image":
-        packed = packed_codes(ground.model.image, ImageStore(made), np.arange(len(made)), device=ground.device)
-    else:
-        with torch.no_grad():
-            packed = pack(ground.model.text.code(torch.from_numpy(np.asarray(made)).to(ground.device)))
-    return replace(ground.query[side], packed=packed)
+        return ground.codes_of(made)
+    with torch.no_grad():
+        packed = pack(ground.both.text.code(torch.from_numpy(np.asarray(made)).to(ground.device)))
+    return replace(ground.text_query, packed=packed)
 
 
 def attacked_rows(
-    ground: CrossGround,
+    ground: Ground,
     side: Modality,
     made: Any,
     *,
@@ -221,12 +222,12 @@ def attacked_rows(
         base = replace(
             base, attack=attack, threat=threat, forwards=passes[0], backwards=passes[1], seconds=seconds, hashes=hashes
         )
-        table = distance_histograms(bank, ground.database[searched])
+        table = distance_histograms(bank, ground.database_of(searched))
         for text in metrics:
             name_at = parse_metric(text)
-            score = measure(*name_at, bank, ground.database[searched], table, convention)
+            score = measure(*name_at, bank, ground.database_of(searched), table, convention)
             rows.append(replace(score_row(score, base, name_at, 0.0, ground.seed, bank.bits), seconds=seconds))
-    moved = hamming_pairs(bank.packed, ground.query[side].packed).astype(np.float64)
+    moved = hamming_pairs(bank.packed, ground.query_of(side).packed).astype(np.float64)
     for metric, values in (("bits-moved", moved), (name, distance)):
         interval = bootstrap_interval(values, seed=ground.seed)
         rows.append(replace(base, task=side, metric=metric, value=float(values.mean()), ci95=interval, n=len(values)))
@@ -234,7 +235,7 @@ def attacked_rows(
 
 
 def cmla_rows(
-    ground: CrossGround,
+    ground: Ground,
     attack: Attack,
     side: Modality,
     *,
@@ -288,7 +289,7 @@ def cmla_rows(
     return found, rows
 
 
-def word_rows(ground: CrossGround, edits: WordEdits, **scores: Any) -> tuple[CrossAttacked, list[Row]]:
+def word_rows(ground: Ground, edits: WordEdits, **scores: Any) -> tuple[CrossAttacked, list[Row]]:
     """Word edits, carried out and measured; `scores` and errors as in `cmla_rows`."""
     found = run_words(ground, edits)
     attack, threat = word_facts(edits)

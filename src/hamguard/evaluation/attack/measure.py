@@ -3,129 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from hamguard.attacks.generated import GeneratedAttack
 from hamguard.attacks.guides.pairs import CrossCodes
-from hamguard.attacks.methods.registry import attack_named
-from hamguard.attacks.threat import Threat
 from hamguard.attacks.universal import Universal
-from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
-from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.split import Part, Split
 from hamguard.evaluation.attack.files import check_folder, read_pictures, write_manifest, write_pictures
 from hamguard.evaluation.attack.generators import check_generator, noise_like, with_generator
 from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_attack, check_gradients, threat_facts
 from hamguard.evaluation.attack.rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack.run import ALONE, AttackedPictures, Source, forget, run_attack, run_key
 from hamguard.evaluation.attack.targets import Targets, choose_targets, save_targets
-from hamguard.evaluation.encode import encode, fits, packed_codes
-from hamguard.evaluation.search.cross_modal import text_bank
-from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.encode import fits
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.score import EXACT, Convention
 from hamguard.images.distortion import Distortion, measure_distortion
-from hamguard.images.quantize import as_pixels
-from hamguard.models.cross_modal import CrossModel
-from hamguard.models.store import AnyModel, Card
 from hamguard.models.trial import ZERO_GRADIENT
 
 Progress = Callable[[float, str], None]
 
 FEW = 0.05
 """Share of the pictures, or bits, that may be out of order."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A model on its data, encoded once for all attacks on it.
-
-    Attributes:
-        name: what rows call the model.
-        model: the network.
-        card: its card, None for foreign models.
-        dataset: pictures.
-        split: their parts.
-        query: codes of the clean queries.
-        database: codes of the database.
-        seed: seed of attacks, targets and bootstrap.
-        batch_size: pictures attacked at once.
-        device: where to compute.
-        cross: cross-modal models, by the hash of their image side; where the scored model is one, it is asked for texts, too.
-    """
-
-    name: str
-    model: AnyModel
-    card: Card | None
-    dataset: Dataset
-    split: Split
-    query: CodeBank
-    database: CodeBank
-    seed: int = 0
-    batch_size: int = 64
-    device: torch.device | str = "cpu"
-    cross: Mapping[str, CrossModel] = field(default_factory=dict)
-    _noisy: dict[Threat, CodeBank] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @cached_property
-    def rows(self) -> Ints:
-        """Rows of the data set that are asked for, `(Q,)`."""
-        return self.split.query[: len(self.query)]
-
-    @cached_property
-    def reference(self) -> CodeBank:
-        """Codes of the training part, which guides are built from."""
-        return self.reference_of(self.model)
-
-    def reference_of(self, model: AnyModel, part: Literal["train", "database"] = "train") -> CodeBank:
-        """Codes of the training part (or, as in some published code, of the database) by any model."""
-        own = encode(model, self.dataset, self.split, self.split.part(part), device=self.device)
-        texts = self._texts(model, self.split.part(part))
-        return own if texts is None else PairBank.join(own, texts)
-
-    @cached_property
-    def searched(self) -> dict[str, CodeBank]:
-        """Database codes by search: `image->image` and `image->text` of a cross-modal model, else one search without a name."""
-        texts = self._texts(self.model, self.split.part("database"))
-        return {"": self.database} if texts is None else {"image->image": self.database, "image->text": texts}
-
-    def own_pairs(self, model: AnyModel) -> CodeBank:
-        """Codes of the queries by any model, with those of their texts beside them where it has a text side."""
-        part = self.split.part("query").first(len(self.query))
-        own = encode(model, self.dataset, self.split, part, device=self.device)
-        texts = self._texts(model, part)
-        return own if texts is None else PairBank.join(own, texts)
-
-    def _texts(self, model: AnyModel, part: Part) -> CodeBank | None:
-        cross = self.cross.get(model.digest) if self.cross else None
-        return text_bank(cross, self.dataset, self.split, part, self.device) if cross else None
-
-    def codes_of(self, pixels: Bytes, numbers: Ints | None = None) -> CodeBank:
-        """Codes of changed queries, `(n, H, W)` or `(n, H, W, 3)` uint8; `numbers` says which, all of them by default."""
-        packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
-        return replace(self.query if numbers is None else self.query.select(numbers), packed=packed)
-
-    def noisy(self, threat: Threat) -> CodeBank:
-        """Codes of the queries under noise of a threat; attacks on one ground share it."""
-        if threat not in self._noisy:
-            noise, parts = attack_named("noise")(threat=threat), []
-            for start in range(0, len(self.query), self.batch_size):
-                numbers = range(start, min(start + self.batch_size, len(self.query)))
-                x = self.dataset.images.batch(self.rows[numbers.start : numbers.stop]).to(self.device)
-                parts.append(as_pixels(noise(self.model, x, index=numbers, seed=self.seed).x_adv))
-            self._noisy[threat] = self.codes_of(np.concatenate(parts))
-        return self._noisy[threat]
 
 
 @dataclass(frozen=True)
@@ -153,7 +63,7 @@ def measure_attack(
     ground: Ground,
     plan: AttackPlan,
     *,
-    sources: Sequence[AnyModel] = (),
+    sources: Sequence[Loaded] = (),
     work: Path,
     save_images: Path | None = None,
     restart: bool = False,
@@ -183,17 +93,17 @@ def measure_attack(
     attack = with_generator(build_attack(plan), plan)
     aware = bool(attack.guide.needs_labels)
     _check_labels(ground, plan, aware)
-    check_gradients(plan.method, sources or (ground.model,))
+    check_gradients(plan.method, [one.model for one in sources] or [ground.model])
     targets = _targets(ground, plan)
     labels = targets.labels if targets else ground.query.labels if ground.query.labels.any() else None
     _check_sources(attack, plan, ground, sources)
     if aware and plan.reference == "train":
         _ = ground.reference  # encoded once for all guides, and no part of their time
     begun = time.perf_counter()
-    own = _source(attack, ground, plan, ground.model, labels)
+    own = _source(attack, ground, plan, ground.loaded, labels)
     ideal = _ideal(ground, own, plan, labels)  # before the attack, which would find the guide's codes kept
     guiding = None if isinstance(attack, Universal) else round(time.perf_counter() - begun, 3)
-    made_on = [_source(attack, ground, plan, model, labels) for model in sources] or [own]
+    made_on = [_source(attack, ground, plan, one, labels) for one in sources] or [own]
     key = run_key(
         plan, attack, made_on, ground.dataset, ground.rows, labels, ground.seed, ground.batch_size
     )  # fmt: skip
@@ -227,24 +137,24 @@ def measure_attack(
         round(found.seconds, 3), _mean_up(found.forwards), _mean_up(found.backwards), ball, guiding, _standing(found),
     )  # fmt: skip
     rows = attack_rows(
-        facts, sides, ground.searched, distortion, targets=targets.labels if targets else None,
+        facts, sides, _searched(ground), distortion, targets=targets.labels if targets else None,
         metrics=metrics, convention=convention, seed=ground.seed,
     )  # fmt: skip
     forget(folder if save_images else folder / key)
     return Measured(plan, rows, sides, found.pixels, targets, distortion)
 
 
-def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labels: Bytes | None) -> Source:
+def _source(attack: Any, ground: Ground, plan: AttackPlan, of: Loaded, labels: Bytes | None) -> Source:
     """The attack made ready on training data: guides that learn (prototype) and perturbations that are fitted (universal)."""
-    learns = isinstance(attack, Universal)
+    learns, model = isinstance(attack, Universal), of.model
     if not (attack.guide.needs_labels or learns):
         return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
     if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
-        bank = ground.own_pairs(model)
-    elif model is ground.model:
-        bank = ground.reference if plan.reference == "train" else ground.reference_of(model, "database")
+        bank = ground.codes_of_part("query", of)
+    elif model is ground.model and plan.reference == "train":
+        bank = ground.reference
     else:
-        bank = ground.reference_of(model, plan.reference)
+        bank = ground.codes_of_part(plan.reference, of)
     if isinstance(attack, GeneratedAttack) and model.digest != attack.victim:
         return Source(attack.against(bank, ground.seed), model, bank)
     if not learns:
@@ -263,22 +173,21 @@ def _source(attack: Any, ground: Ground, plan: AttackPlan, model: AnyModel, labe
     return Source(fitted, model, bank)
 
 
-def _check_sources(attack: Any, plan: AttackPlan, ground: Ground, sources: Sequence[AnyModel]) -> None:
+def _check_sources(attack: Any, plan: AttackPlan, ground: Ground, sources: Sequence[Loaded]) -> None:
     if isinstance(attack, GeneratedAttack):
-        check_generator(attack, plan, ground.dataset, ground.model, sources)
+        check_generator(attack, plan, ground.dataset, ground.model, [one.model for one in sources])
     if isinstance(attack, Universal) and len(sources) > 1 and plan.combine == "joint":
         raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
-    for name, model in zip(plan.sources, sources, strict=True):
-        if not fits(model, ground.dataset.images):
-            have, want = ground.dataset.images.size, tuple(model.size)
+    for one in sources:
+        if not fits(one.model, ground.dataset.images):
+            have, want = ground.dataset.images.size, tuple(one.model.size)
             raise RequestError(
-                f"{name} takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}"
+                f"{one.name} takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}"
             )
 
 
 def _check_labels(ground: Ground, plan: AttackPlan, aware: bool) -> None:
-    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
-    if not labeled and (aware or plan.toward):
+    if not ground.labeled and (aware or plan.toward):
         raise RequestError(
             f"{plan.method} needs labels, and {ground.dataset.name} has none; label-free: hag, or "
             "fgsm, ifgsm, pgd, mifgsm, adaptive with --guide own"
@@ -330,13 +239,16 @@ def _write_facts(
     write_manifest(folder, ground.query.ids, {**facts, **where}, each)
 
 
+def _searched(ground: Ground) -> dict[str, CodeBank]:
+    """Clean database codes by the name of each search with images."""
+    names = ("image->image", "image->text") if ground.cross else ("",)
+    return {name: ground.search(name)[1] for name in names}
+
+
 def _base(ground: Ground, targets: Targets | None) -> Row:
-    row = base_row(
-        ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), ground.seed
-    )  # fmt: skip
-    hashes = dict(row.hashes)
-    if whole := ground.cross.get(ground.model.digest):  # one model in all its rows, whichever side was attacked
-        hashes |= {"model": whole.digest, "image_side": ground.model.digest}
+    row, hashes = ground.base, dict(ground.base.hashes)
+    if ground.cross:  # one model in all its rows, whichever side was attacked
+        hashes |= {"model": ground.cross.digest, "image_side": ground.model.digest}
     notes = list(row.notes)
     if targets:
         hashes["targets"] = targets.digest

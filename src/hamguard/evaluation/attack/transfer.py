@@ -15,11 +15,11 @@ from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats
-from hamguard.evaluation.attack.measure import Ground, Measured, measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.targets import PROTOCOLS, choose_targets
 from hamguard.evaluation.attack.transfer_scores import TransferMatrix, transfer_matrix, transfer_rows
-from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.ground import Ground
 from hamguard.models.trial import ZERO_GRADIENT, notes_of
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision, with_labels
@@ -124,7 +124,7 @@ def _check(makers: Sequence[Maker], scored: Sequence[Ground]) -> None:
     if len({(plan.threat, plan.toward, plan.rule) for plan in plans}) > 1:
         raise RequestError("all sources of a matrix need one threat, one direction and one target rule")
     for ground in scored:
-        if not (ground.query.labels.any() and ground.database.labels.any()):
+        if not ground.labeled:
             raise RequestError(f"transfer is told in MAP, which needs labels, and {ground.dataset.name} has none")
     rule = str(plans[0].rule)
     if rule in PROTOCOLS and len({_targets(maker.ground, rule) for maker in makers}) > 1:
@@ -169,9 +169,7 @@ def _scored(query: CodeBank, ground: Ground, targets: Bytes | None) -> Floats:
 
 def _base(ground: Ground, made: Measured) -> Row:
     """Facts of a scored model's rows."""
-    banks = (ground.query, ground.database)
-    row = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
-    row = replace(row, task=TASK, ties="expected", n=len(ground.query))
+    row = replace(ground.base, task=TASK, ties="expected", n=len(ground.query))
     if made.targets:
         row = replace(row, hashes={**row.hashes, "targets": made.targets.digest})
         row = replace(row, notes=(*row.notes, *made.targets.notes))

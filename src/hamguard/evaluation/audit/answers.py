@@ -16,11 +16,11 @@ from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, RunError, StoppedError
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.run import keep_batch, kept_batch
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import packed_codes
+from hamguard.evaluation.ground import Ground
 from hamguard.images.quantize import as_pixels
 from hamguard.retrieval.index import build_index
 

@@ -13,7 +13,6 @@ from hamguard.core.errors import DamagedError, MissingFileError, RequestError, S
 from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.plan import check_gradients
 from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
@@ -25,6 +24,7 @@ from hamguard.evaluation.audit.stages import begin, gradient_stages, transfer_st
 from hamguard.evaluation.audit.verdict import Verdict, judge
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import fits
+from hamguard.evaluation.ground import Ground
 from hamguard.models.store import AnyModel
 
 ROWS, FACTS, WORST, WORK = "rows.jsonl", "audit.json", "worst.npz", ".work"

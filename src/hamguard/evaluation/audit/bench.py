@@ -20,10 +20,10 @@ from hamguard.codes.binary import pack
 from hamguard.core.digests import digest_array
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes, Floats, Ints
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.run import AttackedPictures, Source, run_attack
 from hamguard.evaluation.audit.plan import BATTERY, AuditPlan, Cell, Gradients
+from hamguard.evaluation.ground import Ground
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
 from hamguard.retrieval.metrics import average_precision

@@ -16,7 +16,6 @@ from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks import Check
 from hamguard.evaluation.audit.plan import LOSSES
 from hamguard.evaluation.audit.worst import Stage, Worst, spent_by
-from hamguard.evaluation.search.model_rows import base_row
 from hamguard.evaluation.search.score import random_bank
 from hamguard.images.distortion import measure_distortion
 from hamguard.retrieval.intervals import bootstrap_interval
@@ -31,9 +30,7 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     """
     ground, plan, seed = bench.ground, bench.plan, bench.ground.seed
     base = replace(
-        base_row(
-            ground.name, ground.model, ground.card, ground.dataset, ground.split, (ground.query, ground.database), seed
-        ),
+        ground.base,
         task="query->database",
         metric="map",
         ties="expected",

@@ -24,7 +24,7 @@ from hamguard.core.asked import Asked
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan, check_gradients
 from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.audit.answers import answer_stage
@@ -33,7 +33,7 @@ from hamguard.evaluation.audit.checks import SLACK, Check, judged, size_text
 from hamguard.evaluation.audit.plan import AuditPlan, Cell
 from hamguard.evaluation.audit.stages import begin
 from hamguard.evaluation.audit.substitute import train_substitute
-from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.score import random_bank
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
@@ -161,7 +161,7 @@ class Trial:
             return self.figures[key]
         cell = Cell(self.guide, "inner")
         on: Any = made_on or bench.ground.model
-        bank: CodeBank | None = bench.ground.reference_of(made_on) if made_on else None
+        bank: CodeBank | None = bench.ground.codes_of_part("train", made_on) if made_on else None
         if alpha is not None:
             on = Sloped(folded(bench.ground.model), alpha, f"{bench.ground.model.digest}-slope-{alpha:g}")
         got = bench.run(
@@ -361,15 +361,7 @@ def marked(rows: Sequence[Row], sane: Sane) -> list[Row]:
 
 def _rows(trial: Trial, plan: SanityPlan, checks: Sequence[Check]) -> list[Row]:
     ground = trial.bench.ground
-    base = base_row(
-        ground.name,
-        ground.model,
-        ground.card,
-        ground.dataset,
-        ground.split,
-        (ground.query, ground.database),
-        ground.seed,
-    )
+    base = ground.base
     threat = {"norm": plan.norm, "eps": plan.eps, "grid": "8 bit"}
     base = replace(base, task="sanity", threat=threat, n=len(ground.query))
     rows = [

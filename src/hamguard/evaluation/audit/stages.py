@@ -113,7 +113,7 @@ def transfer_stages(bench: Bench, worst: Worst, sources: Sequence[AnyModel], tol
     for name, model in made_on.items():
         numbers = np.union1d(worst.open, bench.sample())
         told(f"pictures made on {name}")
-        bank = bench.ground.reference_of(model)
+        bank = bench.ground.codes_of_part("train", model)
         got = bench.run(
             TRANSFER, numbers, name=f"{len(worst.stages):02d}", steps=bench.plan.steps, model=model, bank=bank
         )

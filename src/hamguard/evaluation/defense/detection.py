@@ -26,11 +26,10 @@ from hamguard.core.rows import Row
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.split import Split
 from hamguard.defenses.detect import Detector, calibrate, threshold_of
-from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_attack, describe
 from hamguard.evaluation.attack.run import AttackedPictures, Source, forget, run_attack, run_key
 from hamguard.evaluation.defense.evasion import Decoys, Evasion
-from hamguard.evaluation.search.model_rows import base_row
+from hamguard.evaluation.ground import Ground
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
 
@@ -133,7 +132,7 @@ class Bench:
     @classmethod
     def of(cls, ground: Ground, detector: Detector) -> Bench:
         """With the labels of the data, or without any with what clean queries find first."""
-        if is_labeled(ground):
+        if ground.labeled:
             return cls(ground, detector, ground.query.labels, ground.database)
         near = first_answers(ground.query.packed, ground.database.packed)
         own = np.eye(len(ground.query), dtype=np.uint8)
@@ -152,11 +151,6 @@ class Bench:
         codes = replace(self.ground.codes_of(pixels), labels=self.labels)
         ap = average_precision(codes, self.database)
         return Judged(name, aware, values, self.detector.scores(values), self.detector.alarms(values), ap, facts, made)
-
-
-def is_labeled(ground: Ground) -> bool:
-    """Whether queries and database have labels."""
-    return bool(ground.query.labels.any() and ground.database.labels.any())
 
 
 def first_answers(query: Bytes, database: Bytes) -> Array:
@@ -230,7 +224,7 @@ def measure_detection(
     """
     threat = plan.threat
     detector = calibrated(ground, plan)
-    bench, labeled = Bench.of(ground, detector), is_labeled(ground)
+    bench, labeled = Bench.of(ground, detector), ground.labeled
     method = "mainstay" if labeled else "hag"
     unaware = AttackPlan(method=method, eps=threat.eps, norm=threat.norm, steps=plan.steps)
     attack, decoys = build_attack(unaware), Decoys.drawn(detector, ground.seed)
@@ -312,15 +306,7 @@ def detection_rows(
     ground: Ground, plan: DetectPlan, detector: Detector, judged: Sequence[Judged], metric: str
 ) -> list[Row]:
     """False alarms and clean MAP, then for each attack detection rate, MAP, evaded and broken, and AUROCs."""
-    base = base_row(
-        ground.name,
-        ground.model,
-        ground.card,
-        ground.dataset,
-        ground.split,
-        (ground.query, ground.database),
-        ground.seed,
-    )
+    base = ground.base
     defense: dict[str, Any] = {
         "method": "detect",
         "criteria": list(detector.names),

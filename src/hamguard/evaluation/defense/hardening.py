@@ -6,21 +6,20 @@ The attacks know the model that they attack: codes that guides vote over are tho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.targets import choose_targets
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
+from hamguard.evaluation.ground import Ground
 
 Progress = Callable[[float, str], None]
 STEPS = 100  # of the mainstay attack, authors' code
@@ -98,7 +97,7 @@ def measure_side(
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
-    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    labeled = ground.labeled
     common: dict[str, Any] = {"eps": plan.eps, "norm": plan.norm, "steps": plan.steps}
     attacks = [AttackPlan(method="mainstay" if labeled else "hag", **common)]
     if labeled and plan.targeted:
@@ -108,7 +107,7 @@ def measure_side(
         told(f"{attack.method}{' toward targets' if attack.toward else ''}")
         rows += measure_attack(ground, attack, work=work, progress=progress).rows
     if labeled and plan.audit:
-        few = replace(ground, query=ground.query.select(np.arange(min(plan.audit, len(ground.query)))))
+        few = ground.first(plan.audit)
         steps = min(plan.steps, AuditPlan().steps)
         audit = AuditPlan(
             eps=plan.eps, norm=plan.norm, steps=steps, answers=0, substitute=False, checks=("none",)

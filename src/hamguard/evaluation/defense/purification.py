@@ -9,6 +9,7 @@ straight through a step may mislead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +21,9 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
 from hamguard.defenses.purify import DRAWS, Chain, Purified
-from hamguard.evaluation.attack.measure import Ground, Measured, measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
 
@@ -107,7 +108,7 @@ def measure_purifiers(
     guarded = [  # a misfit costs no work
         Purified(ground.model, one, draws=plan.draws, seed=ground.seed).to(ground.device) for one in purifiers
     ]
-    labeled = bool(ground.query.labels.any() and ground.database.labels.any())
+    labeled = ground.labeled
     attack = AttackPlan(method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps)
     told(f"{attack.method} on the plain model")
     own = measure_attack(ground, attack, work=work, progress=progress)
@@ -117,7 +118,7 @@ def measure_purifiers(
         behind = _behind(ground, model, progress)
         told(f"{attack.method} on the plain model, scored behind {chain.word}")
         made_on = attack.model_copy(update={"sources": (ground.name,)})
-        unaware = measure_attack(behind, made_on, sources=[ground.model], work=work, progress=progress)
+        unaware = measure_attack(behind, made_on, sources=[ground.loaded], work=work, progress=progress)
         told(f"{attack.method} through {chain.word}")
         adaptive = measure_attack(behind, attack, work=work, progress=progress)
         each = np.stack([_scores(behind, one, labeled=labeled) for one in (unaware, adaptive)])  # (2, Q)
@@ -143,20 +144,11 @@ def _scores(behind: Ground, attacked: Measured, *, labeled: bool) -> Floats:
 
 def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Ground:
     """The purified model on the same data, with codes of its own."""
-    banks = model_banks(
-        model, ground.dataset, ground.split, queries=len(ground.query), device=ground.device, progress=progress
-    )
-    return Ground(
-        ground.name,
-        model,
-        ground.card,
-        ground.dataset,
-        ground.split,
-        *banks,
-        seed=ground.seed,
-        batch_size=ground.batch_size,
-        device=ground.device,
-    )
+    data = (ground.dataset, ground.split)
+    context = ground.context
+    if progress:
+        context = context.but(stage=lambda what: nullcontext(progress))
+    return Ground.open(Loaded(ground.name, model, ground.card), data, queries=len(ground.query), context=context)
 
 
 def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:

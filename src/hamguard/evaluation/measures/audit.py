@@ -24,7 +24,7 @@ from hamguard.core.files import read_sealed
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Floats
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.registry import Line, Robust
 from hamguard.evaluation.measures.rows import noted
 

@@ -21,7 +21,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.registry import Registry
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.ground import Ground
 
 Robust = Literal["higher", "lower"]
 Unit = Literal["share", "eps", "bits", "number"]

@@ -16,9 +16,8 @@ from typing import Any
 from hamguard.attacks.budget import Budget
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.attack.measure import Ground
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.registry import MEASURES, Found, Subject, check_measures, default_measures
-from hamguard.evaluation.search.model_rows import base_row
 from hamguard.models.trial import ZERO_GRADIENT, gradient_kind
 
 Progress = Callable[[float, str], None]
@@ -57,8 +56,7 @@ def measure_model(
     if budget.threat.norm != "linf":
         raise RequestError(f"robustness measures take a linf budget, got {budget.threat.norm}")
     check_options(options or {})
-    banks = (ground.query, ground.database)
-    base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
+    base = ground.base
     if gradient_kind(ground.model) == "zero":
         base = replace(base, notes=(*base.notes, ZERO_GRADIENT))
     subject = Subject(ground, budget, work, base)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from hamguard.codes.bank import CodeBank
+from hamguard.core.context import Context
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import DamagedError, RequestError
 from hamguard.core.rows import Row, Rows, read_sealed_rows, write_rows
@@ -26,8 +27,8 @@ from hamguard.data.split import Split
 from hamguard.defenses.harden import harden
 from hamguard.defenses.request import build_harden_request
 from hamguard.evaluation.encode import encode
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.protection.protections import Protection, mixed
-from hamguard.evaluation.search.model_rows import base_row
 from hamguard.evaluation.search.score import score_rows
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import Card, load_any
@@ -210,9 +211,9 @@ def four_rows(
     learned = CodeBank.load(place / LEARNED, model_hash=model.digest) if (place / LEARNED).is_file() else None
     for query, database in SEARCHES:
         pair = banks[query, "query"], banks[database, "database"]
-        facts = base_row(place.name, model, card, sides.clean, sides.split, pair, seed)
+        ground = Ground(place.name, model, card, sides.clean, sides.split, *pair, Context(seed=seed))
         facts = replace(
-            facts,
+            ground.base,
             train=party.trained_on,
             attack=attack,
             task=f"{query}->{database}",

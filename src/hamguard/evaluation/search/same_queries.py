@@ -1,4 +1,4 @@
-"""Several models side by side: whether they are asked with the same pictures, and short names for tables."""
+"""Several models side by side: opened together, whether they are asked with the same pictures, and short names for tables."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.model_data import open_for_model
 
 
 def check_same_queries(
@@ -46,6 +49,36 @@ def check_same_queries(
             )
         if tuple(other.class_names) != tuple(dataset.class_names) or not np.array_equal(other.labels[theirs], labels):
             raise RequestError(f"the labels of the query pictures of {name} are not those of {first}; give one --data")
+
+
+def open_grounds(
+    models: Sequence[str],
+    data: str | None = None,
+    *,
+    protocol: str | None = None,
+    root: Path | None = None,
+    queries: int | None = None,
+    context: Context | None = None,
+) -> list[Ground]:
+    """Open several models that are asked with the same query images; arguments as of `Ground.open`.
+
+    Raises:
+        RequestError: a model or its data are not there, a model is named twice, or the models' query images differ.
+        RunError: a model returns NaN.
+    """
+    context = context or Context()
+    loaded: list[Loaded] = []
+    opened: list[tuple[Dataset, Split]] = []
+    for name in models:
+        one = Loaded.open(name, device=context.device)
+        dataset, split = open_for_model(one.card, one.model, data, root=root, protocol=protocol, context=context)
+        for other, parts in opened:  # models of one data set share it in memory
+            if other.digest == dataset.digest and parts.digest == split.digest:
+                dataset, split = other, parts
+        loaded.append(one)
+        opened.append((dataset, split))
+    check_same_queries(models, opened, queries=queries)
+    return [Ground.open(one, pair, queries=queries, context=context) for one, pair in zip(loaded, opened, strict=True)]
 
 
 def _said(dataset: Dataset, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:

@@ -7,7 +7,7 @@ goes on from its checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from hamguard.attacks.losses.cmla import CmlaLoss
 from hamguard.attacks.methods.cmla import cmla, cmla_text
 from hamguard.attacks.threat import Linf
 from hamguard.attacks.words import WordEdits
+from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
@@ -35,22 +37,16 @@ from hamguard.evaluation.attack.cross_modal import (
     codes_of,
     word_rows,
 )
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.search.cross_modal import (
-    CrossGround,
-    Modality,
-    agreement_row,
-    cross_curves,
-    cross_rows,
-    open_ground,
-)
+from hamguard.evaluation.ground import Ground, Loaded, Modality
+from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
 from hamguard.evaluation.study.cells import Cells, Told
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.models.cross_modal import load_cross
 from hamguard.training.cross_train import train_cross
 
 METRICS = ("map", "precision@1000")
+BATCH = 128  # images or texts attacked at once
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,12 @@ class Study:
     cells: Cells
     device: torch.device | str = "cpu"
 
-    def ground(self, name: str, queries: int | None = None) -> CrossGround:
+    def ground(self, name: str, queries: int | None = None) -> Ground:
         """A trained model of the study on its data."""
-        model, card, _ = load_cross(self.out / "models" / name)
+        loaded = Loaded.open(self.out / "models" / name, name=name, texts="needed", device=self.device)
+        context = Context(device=self.device, seed=self.recipe.seed, batch_size=BATCH)
         asked = queries or self.recipe.queries
-        return open_ground(
-            name, model, card, self.dataset, self.split, queries=asked, seed=self.recipe.seed, device=self.device
-        )
+        return Ground.open(loaded, (self.dataset, self.split), queries=asked, texts="needed", context=context)
 
 
 def open_study(
@@ -151,7 +146,7 @@ def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
         for side, attack in _attacks(study.recipe, study.recipe.attack.steps):
             made = read_npz(_kept(study, grounds[source], side, attack), "attacked items", sealed=True)
             for target in names:
-                own, other = (grounds[name].model.vocabulary.digest for name in (source, target))
+                own, other = (grounds[name].both.vocabulary.digest for name in (source, target))
                 if target == source or (side == "text" and own != other):
                     continue  # a bag of another vocabulary means something else
                 facts = [
@@ -191,24 +186,25 @@ def _attacks(recipe: CrossRecipe, steps: Sequence[int]) -> list[tuple[Modality, 
     return [("image", cmla(steps=most, threat=Linf(recipe.attack.eps))), *(("text", one) for one in texts)]
 
 
-def _facts(ground: CrossGround, *more: Any) -> list[Any]:
+def _facts(ground: Ground, *more: Any) -> list[Any]:
     """What decides a cell of a model."""
-    return [ground.model.digest, ground.split.digest, len(ground.rows), ground.seed, *more]
+    return [ground.both.digest, ground.split.digest, len(ground.rows), ground.seed, *more]
 
 
-def _searched(study: Study, ground: CrossGround) -> list[Row]:
+def _searched(study: Study, ground: Ground) -> list[Row]:
     """Clean rows of the four searches, and their curves beside."""
     path = study.cells.path(f"{ground.name}-curves", _facts(ground, "clean"), ".json")
     if _lacks(path):
-        write_sealed(path, {"cell": path.name, **_curves(ground, ground.query)})
+        write_sealed(path, {"cell": path.name, **_curves(ground, {})})
     rows = study.cells.rows(
         f"{ground.name}-clean", _facts(ground, METRICS), lambda: cross_rows(ground, metrics=METRICS)
     )
     return rows + study.cells.rows(f"{ground.name}-agreement", _facts(ground), lambda: [agreement_row(ground)])
 
 
-def _curves(ground: CrossGround, query: Any) -> dict[str, Any]:
-    recall, at = cross_curves(query, ground.database, seed=ground.seed)
+def _curves(ground: Ground, attacked: Mapping[Modality, CodeBank]) -> dict[str, Any]:
+    """Curves of the searches, of attacked queries where some are given."""
+    recall, at = cross_curves(ground, attacked)
 
     def plain(curves: Any) -> dict[str, list[list[float]]]:
         return {task: [np.round(x, 6).tolist(), np.round(y, 6).tolist()] for task, (x, y) in curves.items()}
@@ -216,11 +212,11 @@ def _curves(ground: CrossGround, query: Any) -> dict[str, Any]:
     return {"precision_recall": plain(recall), "precision_at": plain(at)}
 
 
-def _kept(study: Study, ground: CrossGround, side: Modality, attack: Any) -> Path:
+def _kept(study: Study, ground: Ground, side: Modality, attack: Any) -> Path:
     return study.cells.path(f"{ground.name}-{side}-{attack.threat.eps:.3g}", _facts(ground, side, repr(attack)), ".npz")
 
 
-def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: bool) -> list[Row]:
+def _cmla(study: Study, ground: Ground, steps: Sequence[int], *, plain: bool) -> list[Row]:
     """CMLA on both sides, with noise of the same size beside it; the last items are kept for transfer and curves."""
     recipe, rows = study.recipe, []
     wanted: list[tuple[Modality, Any, Sequence[int]]] = [(*one, steps) for one in _attacks(recipe, steps)]
@@ -246,11 +242,11 @@ def _cmla(study: Study, ground: CrossGround, steps: Sequence[int], *, plain: boo
     return rows
 
 
-def _attacked_curves(study: Study, ground: CrossGround, side: Modality, kept: Path) -> None:
+def _attacked_curves(study: Study, ground: Ground, side: Modality, kept: Path) -> None:
     path = kept.with_suffix(".json")
     if _lacks(path) and kept.is_file():
         bank = codes_of(ground, side, read_npz(kept, "attacked items", sealed=True)["made"])
-        write_sealed(path, {"cell": path.name, **_curves(ground, {**ground.query, side: bank})})
+        write_sealed(path, {"cell": path.name, **_curves(ground, {side: bank})})
 
 
 def _lacks(path: Path) -> bool:
@@ -265,7 +261,7 @@ def _keep(path: Path, found: CrossAttacked, mark: int) -> None:
     write_npz(path, {"made": found.made[mark], "distance": found.distance[mark]})
 
 
-def _words(study: Study, ground: CrossGround, edits: Sequence[int]) -> list[Row]:
+def _words(study: Study, ground: Ground, edits: Sequence[int]) -> list[Row]:
     rows: list[Row] = []
     for most in edits:
         asked = WordEdits(most)
@@ -306,29 +302,15 @@ def _marked(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, notes=(*row.notes, "trade-off over the weight of the intra term")) for row in rows]
 
 
-def _guided(study: Study, ground: CrossGround) -> list[Row]:
+def _guided(study: Study, ground: Ground) -> list[Row]:
     """Image-side attacks of one modality, with the search for texts beside."""
     part, rows = study.recipe.guided, []
     assert part is not None
-    image = ground.model.image
-    plain = Ground(
-        ground.name,
-        image,
-        ground.card,
-        ground.dataset,
-        ground.split,
-        ground.query["image"],
-        ground.database["image"],
-        seed=ground.seed,
-        batch_size=ground.batch_size,
-        device=ground.device,
-        cross={image.digest: ground.model},
-    )
     for method in part.methods:
         plan = AttackPlan(method=method, eps=part.eps, steps=part.steps)
 
         def work(plan: AttackPlan = plan) -> list[Row]:
-            return measure_attack(plain, plan, work=study.out / "work").rows
+            return measure_attack(ground, plan, work=study.out / "work").rows
 
         rows += study.cells.rows(f"{ground.name}-{method}", _facts(ground, plan.model_dump(mode="json")), work)
     return rows

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
+from hamguard.core.context import Context
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.files import write_npz
@@ -26,15 +26,16 @@ from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.defenses.harden import harden
-from hamguard.evaluation.attack.measure import Ground, Measured, measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.encode import packed_codes
 from hamguard.evaluation.generator_training import train_generator
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.protection.four_searches import Sides
 from hamguard.evaluation.search.curves import curve_rows
-from hamguard.evaluation.search.model_rows import base_row, model_banks, model_rows
+from hamguard.evaluation.search.model_rows import model_rows
 from hamguard.evaluation.search.score import measure, parse_metric
 from hamguard.evaluation.search.validation import validation_map
 from hamguard.evaluation.study.cells import Cells
@@ -186,9 +187,9 @@ def check_before(grid: Grid) -> None:
 
 
 def _ground(grid: Grid, cell: ModelCell, folder: str, dataset: Dataset, split: Split, name: str = "") -> Ground:
-    model, card = load_any(folder, torch.device(grid.device))
-    banks = model_banks(model, dataset, split, queries=grid.recipe.queries, device=grid.device)
-    return Ground(name or cell.name, model, card, dataset, split, *banks, seed=cell.seed, device=grid.device)
+    loaded = Loaded.open(folder, name=name or cell.name, device=torch.device(grid.device))
+    context = Context(device=grid.device, seed=cell.seed)
+    return Ground.open(loaded, (dataset, split), queries=grid.recipe.queries, context=context)
 
 
 def facts_of(ground: Ground, *more: Any) -> list[Any]:
@@ -201,22 +202,9 @@ def clean_cell(grid: Grid, ground: Ground, folder: Path | None = None) -> list[R
     recipe = grid.recipe
 
     def work() -> list[Row]:
-        banks = (ground.query, ground.database)
-        place = str(folder) if folder else ground.name
-        rows = model_rows(
-            place,
-            ground.model,
-            ground.card,
-            ground.dataset,
-            ground.split,
-            banks,
-            metrics=recipe.metrics,
-            seed=ground.seed,
-        )
-        rows = [replace(row, model=ground.name) if row.model == place else row for row in rows]
+        rows = model_rows(ground, metrics=recipe.metrics, folder=folder)
         if recipe.curves:
-            base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
-            rows += curve_rows(*banks, base)
+            rows += curve_rows(*ground.search(), ground.base)
         return rows
 
     facts = facts_of(ground, ground.name, recipe.metrics, recipe.curves)
@@ -288,7 +276,7 @@ def audit_cell(grid: Grid, ground: Ground) -> list[Row]:
     part = grid.recipe.audit
     if part is None:
         return []
-    few = replace(ground, query=ground.query.select(np.arange(min(part.queries, len(ground.query)))))
+    few = ground.first(part.queries)
     plan = AuditPlan(eps=part.eps, norm=part.norm, steps=part.steps, answers=part.answers, substitute=False)
     if not part.checks:
         plan = plan.model_copy(update={"checks": ("none",)})

@@ -12,8 +12,9 @@ from hamguard import __version__
 from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.protection.four_searches import Party, Sides, cell_digest, needed, run_cell
 from hamguard.evaluation.protection.protections import Protection, by_noise, by_protector, protected_pictures
 from hamguard.evaluation.protector_training import train_protector
@@ -166,7 +167,7 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
             return measure_attack(
                 target,
                 plan,
-                sources=[known[name].model for name in names],
+                sources=[known[name].loaded for name in names],
                 work=grid.store / "work",
                 metrics=grid.recipe.metrics,
                 process_group=grid.cells.process_group,

@@ -1,36 +1,32 @@
-"""Open the data that belong to a model: its card says which source, split and size."""
+"""The data that belong to a model: its card says which source, split and size."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, require_source, say
-from hamguard.core.errors import RequestError, RunError
-
-if TYPE_CHECKING:
-    from hamguard.data.dataset import Dataset
-    from hamguard.data.split import Split
-    from hamguard.models.store import AnyModel, Card
-
-
-SAID = 20  # broken pictures that are named
+from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.core.shown import shown
+from hamguard.data.dataset import Dataset
+from hamguard.data.sources import open_source
+from hamguard.data.split import Split
+from hamguard.models.store import AnyModel, Card
 
 
-def name_unread(*datasets: Dataset) -> None:
-    """Name pictures that could not be read, once the rest is done.
+def require_source(data: str | None, card: Card | None) -> None:
+    """Check that a model's data can be found: by what was asked for, or by its card.
 
     Raises:
-        RunError: there are some, so that a script notices.
+        RequestError: neither says where, or the card says that they were made in Python.
     """
-    lines = [line for dataset in datasets for line in dataset.unread]
-    for line in lines[:SAID]:
-        say(line)
-    if len(lines) > SAID:
-        say(f"and {len(lines) - SAID:,} more")
-    if lines:
-        what = "picture" if len(lines) == 1 else "pictures"
-        raise RunError(f"{len(lines):,} {what} could not be read; the rest is done")
+    if data is not None or (card is not None and card.data.get("source")):
+        return
+    if card is not None and card.data.get("name"):
+        raise RequestError(
+            f"the model was trained on data made in Python ({shown(card.data['name'])}), which are found under no name; "
+            "give --data SOURCE"
+        )
+    raise RequestError("this model has no card that names its data; give --data SOURCE")
 
 
 def source_path(source: str) -> Path:
@@ -52,7 +48,14 @@ def absolute_source(source: str) -> str:
 
 
 def open_for_model(
-    card: Card | None, model: AnyModel, data: str | None, root: Path | None, protocol: str | None, place: str = ""
+    card: Card | None,
+    model: AnyModel,
+    data: str | None = None,
+    *,
+    root: Path | None = None,
+    protocol: str | None = None,
+    place: str = "",
+    context: Context | None = None,
 ) -> tuple[Dataset, Split]:
     """Data set and split for a model: those it was trained on, or another source at the model's picture size.
 
@@ -63,12 +66,11 @@ def open_for_model(
         root: folder of the named data sets.
         protocol: named split; None for the model's own.
         place: where the model's own source lies, where that is known better than from the card.
+        context: how progress is shown.
 
     Raises:
-        RequestError: unknown source, or pictures that cannot be brought to the model's size.
+        RequestError: the model's data are found nowhere, unknown source, or pictures that cannot be brought to the model's size.
     """
-    from hamguard.data.sources import open_source
-
     facts = card.data if card else {}
     if not place:
         require_source(data, card)
@@ -82,7 +84,7 @@ def open_for_model(
         )
 
     def open_at(size: int | None) -> tuple[Dataset, Split]:
-        with Bar("reading pictures") as bar:
+        with (context or Context()).stage("reading pictures") as progress:
             return open_source(
                 source,
                 root=root,
@@ -90,7 +92,7 @@ def open_for_model(
                 protocol=protocol or own.get("protocol"),
                 drop_duplicates=bool(own.get("drop_duplicates", False)),
                 size=size,
-                progress=bar.count,
+                progress=lambda done, total: progress(done / max(1, total), f"{done:,} of {total:,}"),
             )
 
     dataset, split = open_at(own.get("size"))
