@@ -19,6 +19,7 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.defenses.comdefend import ComDefendTask, build_comdefend_request, train_comdefend
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
@@ -389,7 +390,7 @@ def test_presets() -> None:
 def make_ground() -> Ground:
     dataset, split = make_dataset()
     model = make_model(dataset).requires_grad_(False)
-    return Ground.open(Loaded("plain", model), (dataset, split))
+    return Ground.open(Loaded("plain", model), Data(dataset, split))
 
 
 @pytest.fixture(scope="module")
@@ -450,7 +451,7 @@ def test_a_purified_model_is_a_model(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert same.digest == guarded.digest and len({guarded.digest, *(other.digest for other in others)}) == 7
     assert Purified(model, parse_purifier("jpeg:50"), draws=5).draws == 1, "nothing to average"
-    few, many = (Ground.open(Loaded("b", guarded), (dataset, split), batch_size=size) for size in (5, 256))
+    few, many = (Ground.open(Loaded("b", guarded), Data(dataset, split), batch_size=size) for size in (5, 256))
     assert all(np.array_equal(a.packed, b.packed) for a, b in zip(few.search(), many.search(), strict=True))
     plan = AttackPlan(method="center", eps=0.1, steps=2)
     cuts = [
@@ -475,7 +476,7 @@ class Dither:
 def test_an_audit_takes_a_random_purifier(tmp_path: Path) -> None:
     ground = make_ground()
     guarded = Purified(ground.model, Chain((parse_purifier("bits:5").parts[0], Dither())), draws=2)
-    behind = Ground.open(Loaded("behind", guarded), (ground.dataset, ground.split))
+    behind = Ground.open(Loaded("behind", guarded), ground.data)
     audit = AuditPlan(eps=0.1, steps=2, answers=0, sample=4, substitute=False)
     found = run_audit(behind, audit, work=tmp_path)
     name, count, clean = found.stages[0]
@@ -505,7 +506,7 @@ def test_without_labels_bits_are_counted(tmp_path: Path) -> None:
         seed=0, content=bare.digest,
     )  # fmt: skip
     model: HashModel = make_model(dataset).requires_grad_(False)
-    ground = Ground.open(Loaded("plain", model), (bare, parts))
+    ground = Ground.open(Loaded("plain", model), Data(bare, parts))
     found = measure_purifiers(ground, [parse_purifier("resize:0.5")], PurifyPlan(0.1, steps=3), work=tmp_path)
     assert [line.metric for line in found] == ["bits-moved"] * 2 and found[1].clean is None
     assert found[1].worst >= max(found[1].adaptive, found[1].unaware) > 0 and found[0].worst == found[0].adaptive

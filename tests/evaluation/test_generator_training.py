@@ -15,6 +15,7 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.generators import noise_like
 from hamguard.evaluation.attack.measure import measure_attack
@@ -188,7 +189,7 @@ def test_presets_and_what_wins_over_them() -> None:
 
 def ground_of(place: Place) -> Ground:
     model, dataset, split = place
-    return Ground.open(Loaded("victim", model), (dataset, split), context=Context(batch_size=5))
+    return Ground.open(Loaded("victim", model), Data(dataset, split), context=Context(batch_size=5))
 
 
 def plan_of(folder: Path, **more: Any) -> AttackPlan:
@@ -226,14 +227,21 @@ def test_a_generator_of_another_victim_is_measured_as_transfer_only(
     ground = ground_of((other, dataset, split))
     with pytest.raises(StaleError, match="was trained against victims/a .*give --source-model victims/a"):
         measure_attack(ground, plan_of(folders["hard"]), work=tmp_path)
-    found = measure_attack(ground, plan_of(folders["hard"], sources=("a",)), sources=[model], work=tmp_path)
+    found = measure_attack(
+        ground, plan_of(folders["hard"], sources=("a",)), sources=[Loaded("a", model)], work=tmp_path
+    )
     white = measure_attack(ground_of(place), plan_of(folders["hard"]), work=tmp_path)
     assert np.array_equal(found.pixels, white.pixels), "the same pictures"
     assert found.sides.ideal.digest != white.sides.ideal.digest, "but the scored model's own prototype code"
     with pytest.raises(StaleError, match="not against this model"):
-        measure_attack(ground, plan_of(folders["hard"], sources=("b",)), sources=[other], work=tmp_path)
+        measure_attack(ground, plan_of(folders["hard"], sources=("b",)), sources=[Loaded("b", other)], work=tmp_path)
     with pytest.raises(RequestError, match="a generator is trained against one model; give one --source-model, got 2"):
-        measure_attack(ground, plan_of(folders["hard"], sources=("a", "b")), sources=[model, other], work=tmp_path)
+        measure_attack(
+            ground,
+            plan_of(folders["hard"], sources=("a", "b")),
+            sources=[Loaded("a", model), Loaded("b", other)],
+            work=tmp_path,
+        )
 
 
 def test_generators_that_do_not_belong_here(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:

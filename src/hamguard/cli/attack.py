@@ -238,14 +238,15 @@ def attack(
     makers = [one.model for one in sources]
     for plan in plans:
         check_gradients(plan.method, makers or [loaded.model])  # no gradient costs no encoding
-    dataset, split = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
+    opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
+    dataset, split = opened.dataset, opened.split
     if dataset.labels.any():
         for text in metrics:
             check_defined(text, convention, len(split.database))
     for plan in plans:
         if plan.generator is not None:  # one for another model or size costs no encoding
             check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded.model, makers)
-    ground = Ground.open(loaded, (dataset, split), queries=queries, context=context)
+    ground = Ground.open(loaded, opened, queries=queries, context=context)
     found = []
     for plan in plans:
         with Bar(_name(plan)) as bar:

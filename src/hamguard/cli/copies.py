@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hamguard.core.rows import Row
     from hamguard.core.types import Ints
     from hamguard.data.dataset import Dataset
-    from hamguard.data.split import Split
+    from hamguard.data.opened import Data
     from hamguard.evaluation.ground import Loaded
     from hamguard.evaluation.search.copies import CopySearch
 
@@ -22,8 +22,7 @@ SHOWN = 3  # copies a view on the sheet, the last of them the hardest
 
 def evaluate_copies(
     loaded: Loaded,
-    dataset: Dataset,
-    split: Split,
+    data: Data,
     views: list[str],
     *,
     queries: int | None,
@@ -46,13 +45,14 @@ def evaluate_copies(
     from hamguard.evaluation.search.copies import search_copies
     from hamguard.images.named_views import parse_view
 
+    dataset, split = data.dataset, data.split
     for view in views:
         parse_view(view)
     everything = Part("database", np.arange(len(dataset)))
     with Bar("encoding") as bar:
         model, at = loaded.model, context.batch_size
         bank = encode(model, dataset, split, everything, batch_size=at, device=context.device, progress=bar)
-    facts = Ground(loaded.name, model, loaded.card, dataset, split, bank, bank, context).base
+    facts = Ground(loaded.name, model, loaded.card, data, bank, bank, context).base
     rows = split.part("query").first(queries).index
     found = []
     for view in views:

@@ -46,6 +46,7 @@ def demo(
     from hamguard.cli.demo_summary import summary
     from hamguard.cli.index import write_origin
     from hamguard.core.context import Context
+    from hamguard.data.opened import Data
     from hamguard.data.sources import open_source
     from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.plan import AttackPlan
@@ -77,7 +78,7 @@ def demo(
 
     result.model.requires_grad_(False)
     loaded = Loaded(str(model_folder), result.model, card)
-    ground = Ground.open(loaded, (dataset, split), context=Context(chosen, seed))
+    ground = Ground.open(loaded, Data(dataset, split), context=Context(chosen, seed))
     banks = ground.search()
     build_index(banks[1]).save(index_folder)
     write_origin(index_folder, str(model_folder), card, None, None, None, everything=False)

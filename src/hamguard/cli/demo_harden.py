@@ -61,7 +61,7 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
         )
     done.model.requires_grad_(False)
     hardened = Loaded(str(folder), done.model, done.card)
-    ground = Ground.open(hardened, (before.dataset, before.split), context=before.context)
+    ground = Ground.open(hardened, before.data, context=before.context)
     with Bar("attacking it") as bar:
         found = measure_attack(ground, attacked.plan, work=out / "work", progress=bar)
     draw_attack(out / "hardened.png", ground, found, shown=2)

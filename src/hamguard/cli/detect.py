@@ -86,7 +86,7 @@ def detect(
     context = context_of(device, seed, batch_size)
     loaded = Loaded.open(model, device=context.device)
     opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
-    check_validation(opened[1], plan, queries)
+    check_validation(opened.split, plan, queries)
     ground = Ground.open(loaded, opened, queries=queries, context=context)
     with Stages() as stages:
         done = measure_detection(ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages)

@@ -50,7 +50,8 @@ def encode(
 
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)
-    dataset, split = open_for_model(card, loaded, data, root=data_root, protocol=protocol, context=context_of(device))
+    opened = open_for_model(card, loaded, data, root=data_root, protocol=protocol, context=context_of(device))
+    dataset, split = opened.dataset, opened.split
     facts = []
     for role in PARTS:
         part = split.part("query").first(queries) if role == "query" else split.part("database")

@@ -182,9 +182,8 @@ def evaluate(
 
         context = context_of(device, seed, batch_size)
         loaded = Loaded.open(model, texts="any", device=context.device)
-        dataset, split = open_for_model(
-            loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context
-        )
+        opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
+        dataset, split = opened.dataset, opened.split
         for text in () if view else metrics:
             check_defined(text, convention, len(split.database))
         if not view and not dataset.labels.any():
@@ -192,9 +191,7 @@ def evaluate(
         if view:
             from hamguard.cli.copies import evaluate_copies
 
-            rows, database = evaluate_copies(
-                loaded, dataset, split, view, queries=queries, context=context, sheet=sheet
-            )
+            rows, database = evaluate_copies(loaded, opened, view, queries=queries, context=context, sheet=sheet)
             query = database
         elif loaded.cross and dataset.texts is not None:
             from hamguard.cli.evaluate_cross import evaluate_cross
@@ -205,8 +202,7 @@ def evaluate(
                 )
             evaluate_cross(
                 loaded,
-                dataset,
-                split,
+                opened,
                 metrics=metrics,
                 convention=convention,
                 queries=queries,
@@ -217,7 +213,7 @@ def evaluate(
             )
             return
         else:
-            ground = Ground.open(loaded, (dataset, split), queries=queries, batch_size=batch_size, context=context)
+            ground = Ground.open(loaded, opened, queries=queries, batch_size=batch_size, context=context)
             query, database = ground.search()
             rows = model_rows(ground, metrics=metrics, convention=convention, learned=learned)
     if out:

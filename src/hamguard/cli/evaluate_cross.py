@@ -10,16 +10,14 @@ from hamguard.cli.common import print_rows
 
 if TYPE_CHECKING:
     from hamguard.core.context import Context
-    from hamguard.data.dataset import Dataset
-    from hamguard.data.split import Split
+    from hamguard.data.opened import Data
     from hamguard.evaluation.ground import Loaded
     from hamguard.evaluation.search.score import Convention
 
 
 def evaluate_cross(
     model: Loaded,
-    dataset: Dataset,
-    split: Split,
+    data: Data,
     *,
     metrics: Sequence[str],
     convention: Convention,
@@ -38,8 +36,9 @@ def evaluate_cross(
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows
 
-    ground = Ground.open(model, (dataset, split), queries=queries, texts="needed", context=context)
+    ground = Ground.open(model, data, queries=queries, texts="needed", context=context)
     bits = ground.model.bits
+    dataset = ground.dataset
     rows = cross_rows(ground, metrics=metrics, convention=convention)
     if out:
         write_rows(out, rows)

@@ -118,6 +118,7 @@ def harden(
         raise RequestError("--no-measure leaves no rows; leave out --out-rows")
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.rows import write_rows
+    from hamguard.data.opened import Data
     from hamguard.defenses.harden import harden as run
     from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.audit.sanity import marked
@@ -185,7 +186,7 @@ def harden(
     sane = None
     if measure:
         context = context_of(device, seed, 128).but(device=chosen)
-        grounds = [Ground.open(place, (dataset, split), queries=queries, context=context) for place in (model, out)]
+        grounds = [Ground.open(place, Data(dataset, split), queries=queries, context=context) for place in (model, out)]
         before, after = (_measured(ground, plan) for ground in grounds)
         if sanity >= 2 and dataset.labels[split.query].any():
             sane = _checked(grounds, plan, sanity)
@@ -226,9 +227,10 @@ def _open(
         normal = card.recipe.get("epochs") if not card.defense else None
         flags["training.epochs"] = epochs_of_budget(budget, build_harden_request(flags, sets), normal)
         sets = [word for word in sets if not word.startswith(("epochs", "training.epochs"))]
-    dataset, split = open_for_model(
+    opened = open_for_model(
         card, load_folder(model)[0], data, root=data_root, protocol=protocol, context=context_of("cpu")
     )
+    dataset, split = opened.dataset, opened.split
     return build_harden_request(flags, sets), dataset, split
 
 

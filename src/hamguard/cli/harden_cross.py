@@ -75,9 +75,10 @@ def harden_cross(
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
     request = build_cross_harden(flags, list(sets))
-    dataset, split = open_for_model(
+    opened = open_for_model(
         card, load_cross(model)[0].image, data, root=data_root, protocol=protocol, context=context_of(device)
     )
+    dataset, split = opened.dataset, opened.split
     chosen = choose_device(device)
     with Bar(f"hardening by {method}") as bar:
         done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=bar)
@@ -121,12 +122,13 @@ def _measured(
     """Clean and attacked searches across modalities; each attack knows the model that it attacks."""
     from hamguard.attacks.methods.cmla import cmla, cmla_text
     from hamguard.attacks.threat import Linf
+    from hamguard.data.opened import Data
     from hamguard.evaluation.attack.cross_modal import cmla_rows
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.cross_modal import cross_rows
 
     context = context_of("cpu", seed, 128).but(device=device)
-    ground = Ground.open(name, (dataset, split), queries=queries, texts="needed", context=context)
+    ground = Ground.open(name, Data(dataset, split), queries=queries, texts="needed", context=context)
     rows = cross_rows(ground)
     for intra in (1.0, 0.0):
         for side, attack in (

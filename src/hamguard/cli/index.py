@@ -173,7 +173,8 @@ def _encode(
 
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)
-    dataset, split = open_for_model(card, loaded, data, root=root, protocol=protocol, context=context_of(device))
+    opened = open_for_model(card, loaded, data, root=root, protocol=protocol, context=context_of(device))
+    dataset, split = opened.dataset, opened.split
     part = Part("database", np.arange(len(dataset))) if everything else split.part("database")
     if modality == "text":
         from hamguard.evaluation.encode import text_bank

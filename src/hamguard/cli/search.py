@@ -106,7 +106,7 @@ def search(
         data = data or origin.get("data")
         require_source(data, card)
         place = origin.get("own_data") or ""
-        dataset, split = open_for_model(
+        opened = open_for_model(
             card,
             loaded,
             data,
@@ -115,6 +115,7 @@ def search(
             place=place,
             context=context_of(device),
         )
+        dataset, split = opened.dataset, opened.split
 
     given = set(asked)  # of the files of a folder, broken ones are named; a file that is asked for itself must be one
     asked = [name for query in asked for name in _files(query)]

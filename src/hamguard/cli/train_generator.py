@@ -64,7 +64,8 @@ def train_generator(
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
     request = build_generator_request(flags, sets)
-    dataset, split = open_for_model(card, model, data, root=data_root, protocol=protocol, context=context_of(device))
+    opened = open_for_model(card, model, data, root=data_root, protocol=protocol, context=context_of(device))
+    dataset, split = opened.dataset, opened.split
     with Bar(f"training {request.method}") as bar:
         result = run(request, model, victim, dataset, split, out, device=chosen, restart=restart, progress=bar)
     say_notes(model)

@@ -19,6 +19,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
 from hamguard.evaluation.encode import encode, packed_codes, text_bank
 from hamguard.evaluation.model_data import open_for_model
@@ -34,7 +35,6 @@ SEARCHES = ("image->text", "text->image", "image->image", "text->text")
 """Searches of a cross-modal model; any other model has one, without a name."""
 Texts: TypeAlias = Literal["none", "any", "needed"]
 """Whether the text side of a cross-modal model is left alone, used where model and data have one, or needed."""
-Pair: TypeAlias = tuple[Dataset, Split]
 ENCODED = 256  # images that are encoded at once
 
 
@@ -113,8 +113,7 @@ class Ground:
         name: what rows call the model.
         model: the network; of a cross-modal model its image side.
         card: its card, None for foreign models.
-        dataset: images, and texts where there are any.
-        split: their parts.
+        data: images, texts where there are any, and their parts.
         query: codes of the clean queries.
         database: codes of the database.
         context: device, seed, batch size, and how progress is shown.
@@ -124,8 +123,7 @@ class Ground:
     name: str
     model: AnyModel
     card: Card | None
-    dataset: Dataset
-    split: Split
+    data: Data
     query: CodeBank
     database: CodeBank
     context: Context = field(default_factory=Context)
@@ -136,7 +134,7 @@ class Ground:
     def open(
         cls,
         model: str | Path | AnyModel | CrossModel | Loaded,
-        data: str | Pair | None = None,
+        data: str | Data | None = None,
         *,
         protocol: str | None = None,
         root: Path | None = None,
@@ -149,7 +147,7 @@ class Ground:
 
         Args:
             model: path, `package.module:factory`, a model, or what `Loaded.open` gave.
-            data: source, or data set and split; None for what the model's card says it was trained on.
+            data: source, or opened data; None for what the model's card says it was trained on.
             protocol: named split of a source; None for the model's own.
             root: folder of the named data sets.
             queries: the first so many of the query split; None for all.
@@ -164,11 +162,8 @@ class Ground:
         context = context or Context()
         loaded = Loaded.open(model, texts=texts, device=context.device)
         if data is None or isinstance(data, str):
-            dataset, split = open_for_model(
-                loaded.card, loaded.model, data, root=root, protocol=protocol, context=context
-            )
-        else:
-            dataset, split = data
+            data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+        dataset, split = data.dataset, data.split
         if texts == "needed":
             texts_of(dataset)
         cross = loaded.cross if dataset.texts is not None else None
@@ -177,7 +172,7 @@ class Ground:
         with context.stage(f"encoding with {loaded.name}") as progress:
             query = encode(loaded.model, dataset, split, asked, **at)
             database = encode(loaded.model, dataset, split, held, progress=progress, **at)
-        ground = cls(loaded.name, loaded.model, loaded.card, dataset, split, query, database, context, cross)
+        ground = cls(loaded.name, loaded.model, loaded.card, data, query, database, context, cross)
         if texts == "needed":
             _ = ground.text_query, ground.text_database
         return ground
@@ -186,6 +181,16 @@ class Ground:
     def loaded(self) -> Loaded:
         """The model alone."""
         return Loaded(self.name, self.model, self.card, self.cross)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Images, and texts where there are any."""
+        return self.data.dataset
+
+    @property
+    def split(self) -> Split:
+        """Their parts."""
+        return self.data.split
 
     @property
     def seed(self) -> int:

@@ -7,9 +7,7 @@ from pathlib import Path
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.shown import shown
-from hamguard.data.dataset import Dataset
-from hamguard.data.sources import open_source
-from hamguard.data.split import Split
+from hamguard.data.opened import Data
 from hamguard.models.store import AnyModel, Card
 
 
@@ -56,8 +54,8 @@ def open_for_model(
     protocol: str | None = None,
     place: str = "",
     context: Context | None = None,
-) -> tuple[Dataset, Split]:
-    """Data set and split for a model: those it was trained on, or another source at the model's picture size.
+) -> Data:
+    """Data for a model: those it was trained on, or another source at the model's picture size.
 
     Args:
         card: the model's card, if it has one.
@@ -83,20 +81,20 @@ def open_for_model(
             f"the model was trained on {named}, which is not there as seen from {Path.cwd()}; give --data SOURCE"
         )
 
-    def open_at(size: int | None) -> tuple[Dataset, Split]:
+    def open_at(size: int | None) -> Data:
         with (context or Context()).stage("reading pictures") as progress:
-            return open_source(
+            return Data.open(
                 source,
                 root=root,
-                seed=int(own.get("split_seed") or 0),
+                split_seed=int(own.get("split_seed") or 0),
                 protocol=protocol or own.get("protocol"),
                 drop_duplicates=bool(own.get("drop_duplicates", False)),
                 size=size,
                 progress=lambda done, total: progress(done / max(1, total), f"{done:,} of {total:,}"),
             )
 
-    dataset, split = open_at(own.get("size"))
+    opened = open_at(own.get("size"))
     height, width = model.size
-    if tuple(dataset.images.size) != (height, width) and height == width and "size" not in own:
-        dataset, split = open_at(height)
-    return dataset, split
+    if tuple(opened.dataset.images.size) != (height, width) and height == width and "size" not in own:
+        opened = open_at(height)
+    return opened

@@ -26,6 +26,7 @@ from hamguard.core.errors import RequestError, RunError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.evaluation import encode
 from hamguard.evaluation.attack.cross_modal import (
@@ -122,7 +123,7 @@ def opened(
 ) -> Ground:
     """Both modalities of a model on its data."""
     loaded = Loaded.open(model, name="toy", card=card or make_card(model.image))
-    return Ground.open(loaded, (dataset, split), texts="needed", context=context, **more)
+    return Ground.open(loaded, Data(dataset, split), texts="needed", context=context, **more)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from hamguard.codes.binary import pack
 from hamguard.core.errors import ImageError, RequestError, RunError
 from hamguard.core.rows import Row
 from hamguard.data.dataset import ImageStore
+from hamguard.data.opened import Data
 from hamguard.data.split import Part
 from hamguard.evaluation.encode import encode, packed_codes
 from hamguard.evaluation.ground import Ground
@@ -105,7 +106,7 @@ def test_encode_is_sign_of_logits_whatever_the_batch() -> None:
         one.labels, dataset.labels[split.query]
     )
     assert (one.model_hash, one.split_hash) == (model.digest, split.digest)
-    query, database = Ground.open(model, (dataset, split), queries=3).search()
+    query, database = Ground.open(model, Data(dataset, split), queries=3).search()
     assert len(query) == 3 and len(database) == len(split.database) and np.array_equal(query.packed, one.packed[:3])
 
 

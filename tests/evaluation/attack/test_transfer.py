@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
+from hamguard.data.opened import Data
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground, Loaded
@@ -21,26 +22,26 @@ def make_ground(name: str, bits: int = 8) -> Ground:
     dataset = make_blobs(60)
     split = make_split(dataset)
     model = HashModel("conv2", bits, channels=1, size=(16, 16)).eval().requires_grad_(False)
-    return Ground.open(Loaded(name, model), (dataset, split), queries=4)
+    return Ground.open(Loaded(name, model), Data(dataset, split), queries=4)
 
 
 def test_same_queries_look_at_pixels_not_at_names() -> None:
     dataset = make_blobs(60)
     split = make_split(dataset)
     renamed = replace(dataset, name="copy")
-    check_same_queries(["a", "b"], [(dataset, split), (renamed, split)])
+    check_same_queries(["a", "b"], [Data(dataset, split), Data(renamed, split)])
     pixels = dataset.images.array.copy()
     pixels[split.query[3]] ^= 255
     moved = replace(dataset, images=replace(dataset.images, array=pixels, known_digest=""))
-    check_same_queries(["a", "b"], [(dataset, split), (moved, split)], queries=3)
+    check_same_queries(["a", "b"], [Data(dataset, split), Data(moved, split)], queries=3)
     with pytest.raises(RequestError, match="the query pictures of b .* are not those of a"):
-        check_same_queries(["a", "b"], [(dataset, split), (moved, split)], queries=4)
+        check_same_queries(["a", "b"], [Data(dataset, split), Data(moved, split)], queries=4)
     labels = dataset.labels.copy()
     labels[split.query[0]] = np.roll(labels[split.query[0]], 1)
     with pytest.raises(RequestError, match="the labels of the query pictures of b are not those of a"):
-        check_same_queries(["a", "b"], [(dataset, split), (replace(dataset, labels=labels), split)])
+        check_same_queries(["a", "b"], [Data(dataset, split), Data(replace(dataset, labels=labels), split)])
     with pytest.raises(RequestError, match="a is given twice"):
-        check_same_queries(["a", "a"], [(dataset, split), (dataset, split)])
+        check_same_queries(["a", "a"], [Data(dataset, split), Data(dataset, split)])
 
 
 def test_short_names_tell_models_apart() -> None:
@@ -64,7 +65,7 @@ def test_a_matrix_refuses_sources_that_do_not_compare(tmp_path: Path) -> None:
 def test_targets_are_the_same_for_all_sources(tmp_path: Path) -> None:
     one, two = make_ground("a"), make_ground("b")
     kept = two.split.train[two.dataset.labels[two.split.train][:, 0] == 0]  # nobody of the first class was learned from
-    two = replace(two, split=replace(two.split, train=kept))
+    two = replace(two, data=Data(two.dataset, replace(two.split, train=kept)))
     plan = AttackPlan(method="dhta", steps=1)
     with pytest.raises(
         RequestError, match="the rule no-overlap draws other targets .* give a saved list or label:NAME"

@@ -13,6 +13,7 @@ from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.binary import hamming
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
+from hamguard.data.opened import Data
 from hamguard.defenses.detect import denoise
 from hamguard.evaluation.attack.run import AttackedPictures
 from hamguard.evaluation.defense.detection import (
@@ -39,7 +40,7 @@ PLAN = DetectPlan(eps=0.2, steps=6, rate=0.1, neighbors=4, weights=(0.3,))
 def make_ground(*, labeled: bool = True, batch_size: int = 64) -> Ground:
     dataset, split = make_dataset(labeled=labeled)
     model = make_model(dataset).requires_grad_(False)
-    return Ground.open(Loaded("toy", model), (dataset, split), context=Context(batch_size=batch_size))
+    return Ground.open(Loaded("toy", model), Data(dataset, split), context=Context(batch_size=batch_size))
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,11 @@ def test_pictures_stay_in_the_ball_on_the_grid_and_are_what_is_judged(ground: Gr
 def test_neighbors_are_neither_validation_pictures_nor_queries(ground: Ground) -> None:
     split = ground.split
     mixed = replace(split, train=np.concatenate([split.train, split.validation[:3], split.query[:2]]))
-    other = Ground("toy", ground.model, None, ground.dataset, mixed, ground.query, ground.database)
+    other = replace(ground, data=Data(ground.dataset, mixed))
     detector = calibrated(other, PLAN)
     assert set(detector.bank.ids) == {f"b{i}" for i in split.train}
     with pytest.raises(RequestError, match="no training picture is left to be a neighbor"):
-        calibrated(replace(other, split=replace(split, train=split.validation)), PLAN)
+        calibrated(replace(other, data=Data(ground.dataset, replace(split, train=split.validation))), PLAN)
     with pytest.raises(RequestError, match="needs at least 19 validation pictures, got 12"):
         check_validation(split, PLAN.model_copy(update={"rate": 0.05}))
     with pytest.raises(RequestError, match="all validation pictures are queries, too"):

@@ -144,11 +144,10 @@ def _scores(behind: Ground, attacked: Measured, *, labeled: bool) -> Floats:
 
 def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Ground:
     """The purified model on the same data, with codes of its own."""
-    data = (ground.dataset, ground.split)
     context = ground.context
     if progress:
         context = context.but(stage=lambda what: nullcontext(progress))
-    return Ground.open(Loaded(ground.name, model, ground.card), data, queries=len(ground.query), context=context)
+    return Ground.open(Loaded(ground.name, model, ground.card), ground.data, queries=len(ground.query), context=context)
 
 
 def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from hamguard.core.errors import DamagedError, RequestError
 from hamguard.core.rows import Row, Rows, read_sealed_rows, write_rows
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.defenses.harden import harden
 from hamguard.defenses.request import build_harden_request
@@ -211,7 +212,7 @@ def four_rows(
     learned = CodeBank.load(place / LEARNED, model_hash=model.digest) if (place / LEARNED).is_file() else None
     for query, database in SEARCHES:
         pair = banks[query, "query"], banks[database, "database"]
-        ground = Ground(place.name, model, card, sides.clean, sides.split, *pair, Context(seed=seed))
+        ground = Ground(place.name, model, card, Data(sides.clean, sides.split), *pair, Context(seed=seed))
         facts = replace(
             ground.base,
             train=party.trained_on,

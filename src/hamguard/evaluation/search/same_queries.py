@@ -10,19 +10,17 @@ import numpy as np
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.dataset import Dataset
-from hamguard.data.split import Split
+from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.model_data import open_for_model
 
 
-def check_same_queries(
-    names: Sequence[str], data: Sequence[tuple[Dataset, Split]], *, queries: int | None = None
-) -> None:
+def check_same_queries(names: Sequence[str], data: Sequence[Data], *, queries: int | None = None) -> None:
     """Check that models are asked with the same pictures under the same labels, as pixels, whatever their data are called.
 
     Args:
         names: how errors call the models.
-        data: data set and split of each.
+        data: those of each.
         queries: how many of the query split are asked; None for all.
 
     Raises:
@@ -31,10 +29,11 @@ def check_same_queries(
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if twice:
         raise RequestError(f"{twice[0]} is given twice; name each model once")
-    first, (dataset, split) = names[0], data[0]
+    first, dataset, split = names[0], data[0].dataset, data[0].split
     rows = split.query[:queries]
     pixels, labels = dataset.images.pixels(rows), dataset.labels[rows]
-    for name, (other, parts) in zip(names[1:], data[1:], strict=True):
+    for name, opened in zip(names[1:], data[1:], strict=True):
+        other, parts = opened.dataset, opened.split
         if other.images.size != dataset.images.size:
             have, want = other.images.size, dataset.images.size
             raise RequestError(
@@ -68,15 +67,15 @@ def open_grounds(
     """
     context = context or Context()
     loaded: list[Loaded] = []
-    opened: list[tuple[Dataset, Split]] = []
+    opened: list[Data] = []
     for name in models:
         one = Loaded.open(name, device=context.device)
-        dataset, split = open_for_model(one.card, one.model, data, root=root, protocol=protocol, context=context)
-        for other, parts in opened:  # models of one data set share it in memory
-            if other.digest == dataset.digest and parts.digest == split.digest:
-                dataset, split = other, parts
+        own = open_for_model(one.card, one.model, data, root=root, protocol=protocol, context=context)
+        for other in opened:  # models of one data set share it in memory
+            if other.dataset.digest == own.dataset.digest and other.split.digest == own.split.digest:
+                own = other
         loaded.append(one)
-        opened.append((dataset, split))
+        opened.append(own)
     check_same_queries(models, opened, queries=queries)
     return [Ground.open(one, pair, queries=queries, context=context) for one, pair in zip(loaded, opened, strict=True)]
 

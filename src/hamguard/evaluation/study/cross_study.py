@@ -26,6 +26,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.defenses.cross_modal import harden_cross
 from hamguard.evaluation.attack.cross_modal import (
@@ -74,7 +75,7 @@ class Study:
         loaded = Loaded.open(self.out / "models" / name, name=name, texts="needed", device=self.device)
         context = Context(device=self.device, seed=self.recipe.seed, batch_size=BATCH)
         asked = queries or self.recipe.queries
-        return Ground.open(loaded, (self.dataset, self.split), queries=asked, texts="needed", context=context)
+        return Ground.open(loaded, Data(self.dataset, self.split), queries=asked, texts="needed", context=context)
 
 
 def open_study(

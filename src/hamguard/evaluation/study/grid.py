@@ -24,6 +24,7 @@ from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.defenses.harden import harden
 from hamguard.evaluation.attack.measure import Measured, measure_attack
@@ -189,7 +190,7 @@ def check_before(grid: Grid) -> None:
 def _ground(grid: Grid, cell: ModelCell, folder: str, dataset: Dataset, split: Split, name: str = "") -> Ground:
     loaded = Loaded.open(folder, name=name or cell.name, device=torch.device(grid.device))
     context = Context(device=grid.device, seed=cell.seed)
-    return Ground.open(loaded, (dataset, split), queries=grid.recipe.queries, context=context)
+    return Ground.open(loaded, Data(dataset, split), queries=grid.recipe.queries, context=context)
 
 
 def facts_of(ground: Ground, *more: Any) -> list[Any]:
