@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hamguard.attacks.guides.optimal import OptimalCode
     from hamguard.attacks.guides.own import OwnCode
     from hamguard.attacks.guides.prototype import PrototypeCode
+    from hamguard.attacks.guides.relevant import RelevantSet
     from hamguard.attacks.guides.vote import AnchorCode, SignedMean
     from hamguard.attacks.losses.hag import HagLoss
     from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
@@ -46,6 +47,7 @@ __all__ = [
     "OwnCode",
     "PrototypeCode",
     "RandomNoise",
+    "RelevantSet",
     "SignSteps",
     "SignedMean",
     "adaptive",
@@ -75,6 +77,7 @@ _FILES = {
     "guides.optimal": ("OptimalCode",),
     "guides.own": ("OwnCode",),
     "guides.prototype": ("PrototypeCode",),
+    "guides.relevant": ("RelevantSet",),
     "guides.vote": ("AnchorCode", "SignedMean"),
     "losses.hag": ("HagLoss",),
     "losses.inner": ("cosine", "inner_product", "logarithm", "margin"),

@@ -1,0 +1,15 @@
+"""I-FGSM: many small steps from the clean image, away from its own code."""
+
+import hamguard as hg
+
+data = hg.data("digits")
+model = hg.load("shipped:digits")
+database = hg.encode(model, data.database)
+query = data.query.first(20)
+
+attack = hg.attacks.ifgsm(steps=10, threat=hg.Linf(0.2))
+adv = attack(model, query.images)
+
+clean = hg.metrics.mean_average_precision(hg.encode(model, query), database).value
+attacked = hg.metrics.mean_average_precision(hg.encode(model, adv.x_adv, query.labels), database).value
+print(f"ifgsm: MAP {clean:.3f} before, {attacked:.3f} after")

@@ -1,0 +1,15 @@
+"""MI-FGSM: momentum, here with the diverse inputs and the look-ahead that help it to reach other models."""
+
+import hamguard as hg
+
+data = hg.data("digits")
+model = hg.load("shipped:digits")
+database = hg.encode(model, data.database)
+query = data.query.first(20)
+
+attack = hg.attacks.mifgsm(steps=10, nesterov=True, diversity=0.5, threat=hg.Linf(0.2))
+adv = attack(model, query.images)
+
+clean = hg.metrics.mean_average_precision(hg.encode(model, query), database).value
+attacked = hg.metrics.mean_average_precision(hg.encode(model, adv.x_adv, query.labels), database).value
+print(f"mifgsm: MAP {clean:.3f} before, {attacked:.3f} after")

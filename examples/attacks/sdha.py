@@ -1,0 +1,18 @@
+"""SDHA: an image leaves all codes that share its label together, near ones first."""
+
+import hamguard as hg
+
+data = hg.data("digits")
+model = hg.load("shipped:digits")
+database = hg.encode(model, data.database)
+query = data.query.first(20)
+
+attack = hg.attacks.sdha(steps=20, threat=hg.Linf(0.2))
+reference = hg.encode(
+    model, data.train.first(300)
+)  # codes of images that the model learned from, never of the database
+adv = attack(model, query.images, query.labels, reference)
+
+clean = hg.metrics.mean_average_precision(hg.encode(model, query), database).value
+attacked = hg.metrics.mean_average_precision(hg.encode(model, adv.x_adv, query.labels), database).value
+print(f"sdha: MAP {clean:.3f} before, {attacked:.3f} after")
