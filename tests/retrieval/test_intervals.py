@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
+from hamguard.core.seeds import numpy_generator
 from hamguard.retrieval import intervals
 from hamguard.retrieval.intervals import bootstrap_interval, paired_difference, ratio_interval
 
@@ -79,3 +80,23 @@ def test_ratio_interval_holds_the_ratio_and_is_narrow_where_both_move_together()
         ratio_interval(top, bottom[:3], seed=0)
     with pytest.raises(RequestError, match="a bottom that is not 0"):
         ratio_interval(top, np.zeros(400), seed=0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_interval_is_the_percentile_interval_of_scipy(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(seed)
+    values, resamples = rng.random(rng.integers(2, 90)), int(rng.integers(2, 300))
+    monkeypatch.setattr(intervals, "BATCH_BYTES", 16 * len(values) * 37)
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=37,
+        method="percentile",
+        confidence_level=0.9,
+        rng=numpy_generator(seed, "bootstrap"),
+    ).confidence_interval
+    got = intervals.bootstrap_interval(values, seed=seed, level=0.9, resamples=resamples)
+    assert got == pytest.approx((found.low, found.high), rel=1e-12)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hamguard.core.digests import digest_array, digest_bytes
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.core.types import Array, Bytes, Ints
+from hamguard.core.types import Array, Bytes, Ints, is_tensor
 
-Index: TypeAlias = Ints | Tensor | Sequence[int] | slice
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Index: TypeAlias = "Ints | Tensor | Sequence[int] | slice"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class ImageStore:
             raise DataMissingError(self.missing)
         if isinstance(index, slice):
             return self.array[index].copy()
-        rows = index.cpu().numpy() if isinstance(index, Tensor) else np.asarray(index, dtype=np.int64)
+        rows = index.cpu().numpy() if is_tensor(index) else np.asarray(index, dtype=np.int64)
         try:
             return self.array.take(rows, axis=0)
         except IndexError as error:
@@ -95,6 +96,8 @@ class ImageStore:
             DataMissingError: this store has no pixels; the message says which files to put where.
             RequestError: an index is outside the store.
         """
+        import torch  # here, so that lists of data do not wait for it
+
         found = torch.from_numpy(self.pixels(index))
         # channels first while still one byte a value: a quarter of the memory traffic
         laid = found[:, None] if found.ndim == 3 else found.permute(0, 3, 1, 2).contiguous()  # (B, C, H, W)

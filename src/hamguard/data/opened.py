@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hamguard.core.label_arrays import as_array
 from hamguard.data.arrays import read_names, stored_parts
@@ -19,6 +17,9 @@ from hamguard.data.given import check_name, image_store, own_split, split_of_row
 from hamguard.data.protocols import make_split, usual_protocol
 from hamguard.data.sources import open_source
 from hamguard.data.split import Part, Role, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class DataPart:
     @property
     def labels(self) -> Tensor:
         """Multi-hot labels, `(n, C)` float32 in {0, 1}."""
+        import torch
+
         return torch.from_numpy(self.dataset.labels[self.part.index]).float()
 
     @property

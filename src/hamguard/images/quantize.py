@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def to_bytes(x: Tensor) -> Tensor:
@@ -22,6 +25,8 @@ def to_bytes(x: Tensor) -> Tensor:
     Raises:
         RequestError: `x` is not floating point, or holds NaN.
     """
+    import torch
+
     if not x.is_floating_point():
         raise RequestError(f"pictures in [0, 1] must be floating point, got {x.dtype}")
     if bool(torch.isnan(x).any()):
@@ -42,6 +47,8 @@ def from_bytes(pixels: Tensor) -> Tensor:
     Raises:
         RequestError: `pixels` is not uint8.
     """
+    import torch
+
     if pixels.dtype != torch.uint8:
         raise RequestError(f"pixels must be uint8, got {pixels.dtype}")
     return pixels.to(torch.float32).div_(255)
@@ -59,6 +66,7 @@ def round_8bit(x: Tensor) -> Tensor:
     Raises:
         RequestError: `x` is not floating point, or holds NaN.
 
+    >>> import torch
     >>> round_8bit(torch.tensor([0.5, 1.2]))
     tensor([0.5020, 1.0000])
     """

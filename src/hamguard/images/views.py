@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from hamguard.core.checks import check_range, check_shape
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes
 from hamguard.images.io import MAX_PIXELS, check_picture, decode, encode, encode_bytes
 from hamguard.images.quantize import from_bytes, to_bytes
+
+if TYPE_CHECKING:  # what reads files does not wait for torch
+    from torch import Tensor
 
 Kernel = Literal["nearest", "bilinear", "bicubic"]
 _PILLOW = {
@@ -48,6 +48,8 @@ def resize(x: Tensor, size: int | tuple[int, int], *, kernel: Kernel = "bilinear
     Raises:
         RequestError: `x` is not four-dimensional, or a size is below 1.
     """
+    from torch.nn import functional
+
     check_shape("x", tuple(x.shape), ("B", "C", "H", "W"))
     if kernel == "nearest":
         return functional.interpolate(x, _pair(size), mode="nearest-exact")
@@ -96,6 +98,8 @@ def jpeg(x: Tensor, quality: int = 75) -> Tensor:
     Raises:
         RequestError: wrong shape, NaN, or quality out of range.
     """
+    import torch
+
     check_shape("x", tuple(x.shape), ("B", "C", "H", "W"))
     if x.shape[1] not in {1, 3}:
         raise RequestError(f"pictures must have 1 or 3 channels, got {x.shape[1]}")

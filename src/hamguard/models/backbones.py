@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,7 +60,11 @@ def default_backbone(size: tuple[int, int]) -> str:
 
 
 def build_backbone(
-    name: str, channels: int, size: tuple[int, int], generator: torch.Generator
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> tuple[nn.Module, int]:
     """Build a backbone with seeded random weights.
 
@@ -69,6 +73,8 @@ def build_backbone(
         channels: channels of the pictures; torchvision's networks take 3, and gray pictures are repeated by `HashModel`.
         size: height and width in pixels, checked by one forward pass.
         generator: source of the initial weights.
+        weights: weights of the whole `HashModel` that it will be given, whose shapes tell D without a forward pass; one of shapes
+            alone (device meta) loads compilers, for seconds.
 
     Returns:
         The network and its number of features D.
@@ -87,9 +93,9 @@ def build_backbone(
         wanted = backbone_channels(name, channels)
         net.eval()
         if units:
-            inside = _features(net, base, wanted, size)
+            inside = _inputs(weights, "backbone.1") or count_features(net, base, wanted, size)
             net = nn.Sequential(net, nn.Linear(inside, units), nn.Tanh()).eval()
-    found = _features(net, name, wanted, size)
+    found = _inputs(weights, "head") or count_features(net, name, wanted, size)
     return net.train(), found
 
 
@@ -101,8 +107,18 @@ def _neck(name: str) -> tuple[str, int]:
     return base, int(units) if plus else 0
 
 
-def _features(net: nn.Module, name: str, wanted: int, size: tuple[int, int]) -> int:
-    """Number of features of a network in evaluation mode, from one forward pass."""
+def _inputs(weights: Mapping[str, Tensor] | None, layer: str) -> int | None:
+    """What a linear layer takes; None where its weights are not there."""
+    found = (weights or {}).get(f"{layer}.weight")
+    return int(found.shape[1]) if found is not None and found.ndim == 2 else None
+
+
+def count_features(net: nn.Module, name: str, wanted: int, size: tuple[int, int]) -> int:
+    """Number of features of a network in evaluation mode on pictures of a size, from one forward pass.
+
+    Raises:
+        RequestError: it cannot take such pictures, or what it gives are no features.
+    """
     try:
         with torch.no_grad():
             features = net(torch.zeros(1, wanted, *size))  # (1, D)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
-from hamguard.models.backbones import backbone_channels, build_backbone
+from hamguard.models.backbones import backbone_channels, build_backbone, count_features
 
+LARGE = 512  # pixels of a side
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 
 
@@ -36,6 +38,7 @@ class HashModel(nn.Module):
         mean: per-channel mean that is subtracted, one number or one a channel.
         std: per-channel standard deviation that divides.
         generator: source of the initial weights.
+        weights: weights that it will be given, see `build_backbone`; `check_size` is to be called once it has them.
 
     Raises:
         RequestError: `bits` below 1, unknown backbone, pictures too small for it.
@@ -56,6 +59,7 @@ class HashModel(nn.Module):
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         generator: torch.Generator | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         check_range("bits", bits, 1)
@@ -63,7 +67,7 @@ class HashModel(nn.Module):
         self.name, self.bits, self.size = name, bits, size
         self.channels = channels
         self.inside = backbone_channels(name, channels)  # what the backbone takes
-        self.backbone, self.features = build_backbone(name, channels, size, generator)
+        self.backbone, self.features = build_backbone(name, channels, size, generator, weights)
         self.head = nn.Linear(self.features, bits, device="meta")
         if not torch.empty(0).is_meta:  # inside `torch.device("meta")` only shapes are asked for
             self.head.to_empty(device="cpu")  # drawn below
@@ -85,6 +89,22 @@ class HashModel(nn.Module):
         from hamguard.models.store import load_folder
 
         return load_folder(folder)[0]
+
+    def check_size(self) -> None:
+        """Check, in evaluation mode, that the head takes what the backbone gives on pictures of `size`.
+
+        Raises:
+            RequestError: it does not, or the backbone cannot take such pictures.
+        """
+        if max(self.size) > LARGE:  # the shapes alone, for a wrong size may ask for more than the memory holds
+            with torch.device("meta"):
+                found = count_features(copy.deepcopy(self.backbone).to("meta"), self.name, self.inside, self.size)
+        else:
+            found = count_features(self.backbone, self.name, self.inside, self.size)
+        if found != self.features:
+            raise RequestError(
+                f"pictures of {self.size[0]}x{self.size[1]} pixels give {found} features, the hash head takes {self.features}"
+            )
 
     def normalize(self, x: Tensor) -> Tensor:
         """Pixels `(B, C, H, W)` in [0, 1] to backbone inputs `(B, inside, H, W)`; gray is repeated, color becomes luminance.

@@ -162,14 +162,25 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
     state = read_safetensors(model_place(folder) / WEIGHTS)
     model = with_weights(
         lambda: HashModel(
-            card.backbone, card.bits, channels=card.channels, size=card.size, mean=card.mean, std=card.std
+            card.backbone,
+            card.bits,
+            channels=card.channels,
+            size=card.size,
+            mean=card.mean,
+            std=card.std,
+            weights=state,
         ),
         state,
         folder,
     )
+    model.eval()
+    try:
+        model.check_size()
+    except RequestError as error:
+        raise RequestError(f"{folder}: weights and card do not fit: {error}") from error
     check_weights(model.digest, card.weights_hash, folder)
     model.card = card
-    return model.eval(), card
+    return model, card
 
 
 def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyModel, Card | None]:
