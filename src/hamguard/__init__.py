@@ -28,6 +28,7 @@ __all__ = [
     "encode",
     "load",
     "metrics",
+    "protect",
     "register_attack",
     "register_defense",
     "register_guide",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hamguard.api.codes import codes
     from hamguard.api.data import data
     from hamguard.api.encode import encode
+    from hamguard.api.protect import protect
     from hamguard.api.wrap import load, wrap
     from hamguard.attacks.attack import Attack
     from hamguard.attacks.guides.registry import register_guide
@@ -69,6 +71,7 @@ _PLACES = {
     "encode": "api.encode:encode",
     "load": "api.wrap:load",
     "metrics": "api.metrics",
+    "protect": "api.protect:protect",
     "register_attack": "attacks.methods.registry:register",
     "register_defense": "defenses.registry:register",
     "register_guide": "attacks.guides.registry:register_guide",

@@ -16,7 +16,7 @@ import hamguard as hg
 from hamguard import attacks
 
 VALUES = ["Attack", "CodeBank", "Context", "Data", "HamguardError", "L2", "Linf"]
-VERBS = ["codes", "data", "encode", "load", "wrap"]
+VERBS = ["codes", "data", "encode", "load", "protect", "wrap"]
 DECORATORS = ["register_attack", "register_defense", "register_guide", "register_objective", "register_source"]
 NAMES = [*VALUES, *VERBS, *DECORATORS, "attacks", "metrics"]
 

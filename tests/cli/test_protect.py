@@ -107,7 +107,7 @@ def test_one_picture(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> N
     assert "copy.png exists and was not written by hamguard protect" in line
     shell.done("protect", one, tmp_path / "new", "--protector", net)
     assert (tmp_path / "new" / "a.png").is_file() and len(list((tmp_path / "new").iterdir())) == 1
-    assert "--format jpeg does not go with b.png" in shell.fails(
+    assert "format jpeg does not go with b.png" in shell.fails(
         2, "protect", one, tmp_path / "b.png", "--format", "jpeg"
     )
     assert "written as .png, .jpg or .webp, got b.bmp" in shell.fails(2, "protect", one, tmp_path / "b.bmp")
@@ -143,8 +143,8 @@ def test_broken_files(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> 
 
 def test_refining_against_a_model(world: World, net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
     words = ("protect", photos, tmp_path / "out", "--protector", net)
-    assert "--refine 2 needs models to work against; give --matcher MODEL" in shell.fails(2, *words, "--refine", 2)
-    assert "--matcher belongs to --refine N" in shell.fails(2, *words, "--matcher", world.model)
+    assert "refine 2 needs models to work against; give a matcher" in shell.fails(2, *words, "--refine", 2)
+    assert "a matcher belongs to refine" in shell.fails(2, *words, "--matcher", world.model)
     answer = shell.done(*words, "--refine", 2, "--matcher", world.model)
     assert "2 gradient steps against model)" in answer.out and "largest change 8 of 255" in answer.out
     facts = json.loads((tmp_path / "out" / "protect.json").read_text())
@@ -167,7 +167,7 @@ def test_what_is_wrong_is_one_line(net: Path, photos: Path, shell: Shell, tmp_pa
     assert "eps must be in (0, 1], got 8; did you mean 8 / 255?" in line(photos, out, "--eps", "8")
     assert "unknown scale 'big'" in line(photos, out, "--scale", "big")
     assert "unknown picture format 'gif'; allowed: png, jpeg, webp" in line(photos, out, "--format", "gif")
-    assert "--quality 90 belongs to jpeg and webp" in line(photos, out, "--quality", "90")
+    assert "quality 90 belongs to jpeg and webp" in line(photos, out, "--quality", "90")
     assert "no model at" in line(photos, out, "--protector", net, "--refine", 1, "--matcher", tmp_path / "none")
     (tmp_path / "file").write_text("")
     assert "is a file; a folder" in line(photos, tmp_path / "file", "--protector", net)

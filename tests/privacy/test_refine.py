@@ -16,7 +16,7 @@ from hamguard.models.hash_model import HashModel, match_channels
 from hamguard.models.store import save_model
 from hamguard.privacy.folder_run import FolderRun
 from hamguard.privacy.manifest import Manifest, Named, Settings
-from hamguard.privacy.matchers import Matcher, fitted, load_matcher
+from hamguard.privacy.matchers import Matcher, fitted, matcher_of
 from hamguard.privacy.names import copy_names
 from hamguard.privacy.protect import as_tensor
 from hamguard.privacy.refine import Refine
@@ -128,7 +128,7 @@ def test_wrong_words(tmp_path: Path):
     with pytest.raises(RequestError, match="unknown fit 'squeeze'; allowed: crop, pad, stretch"):
         fitted(smooth(), (8, 8), "squeeze")
     with pytest.raises(RequestError, match="no model at"):
-        load_matcher(tmp_path / "none")
+        matcher_of(tmp_path / "none")
 
 
 def test_broken_matchers_are_one_error():
@@ -149,7 +149,7 @@ def test_broken_matchers_are_one_error():
 def test_a_matcher_is_named_without_its_folders(tmp_path: Path):
     one = HashModel("resnet20", 8, size=(32, 32))
     save_model(one, tmp_path / "secret" / "mine", fit="pad")
-    found = load_matcher(tmp_path / "secret" / "mine")
+    found = matcher_of(tmp_path / "secret" / "mine")
     assert (found.name, found.fit, found.hash) == ("mine", "pad", one.digest)
 
 

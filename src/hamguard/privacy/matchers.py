@@ -14,6 +14,7 @@ from hamguard.core.checks import check_choice
 from hamguard.images.io import MAX_PIXELS
 from hamguard.images.views import center_crop, resize
 from hamguard.models.folding import folded
+from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, load_any
 
 FITS = ("crop", "pad", "stretch")
@@ -40,15 +41,19 @@ class Matcher:
         return self.model.logits(fitted(x, self.model.size, self.fit))
 
 
-def load_matcher(text: str | Path, device: torch.device | str = "cpu") -> Matcher:
-    """Load whatever names a model.
+def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu") -> Matcher:
+    """A model, or whatever names one, as a matcher.
 
     Raises:
-        RequestError: it is no model.
+        RequestError: it is no model, or a bare module.
     """
-    model, card = load_any(text, device)
-    place = Path(text)
-    name = place.resolve().name if place.exists() else str(text)
+    if isinstance(model, (str, Path)):
+        place = Path(model)
+        name = place.resolve().name if place.exists() else str(model)
+        model, card = load_any(model, device)
+    else:
+        check_face(model)
+        name, card = str(getattr(model, "name", type(model).__name__)), getattr(model, "card", None)
     return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
 
 

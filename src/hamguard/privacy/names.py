@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.images.kinds import SUFFIXES, without_suffix
+from hamguard.core.files import open_ordinary
+from hamguard.images.folder import LeftOut, look_into, require_pictures
+from hamguard.images.io import READ
+from hamguard.images.kinds import CALLED, HEAD, SUFFIXES, read_format, without_suffix
 from hamguard.privacy.manifest import LINES, SETTINGS, inside
 
 SUFFIX: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -95,3 +100,38 @@ def no_name(path: Path) -> str:
     except OSError as error:
         return str(error.strerror) if error.errno in _NO_NAME else ""
     return ""
+
+
+def chosen_format(source: Path, out: Path, kind: str | None) -> Any:
+    """The format that is asked for, or that the suffix of `out` names; png where neither does.
+
+    Raises:
+        RequestError: they name different ones, or one that cannot be written.
+    """
+    if kind is not None:
+        check_choice("picture format", kind, SUFFIX)
+    if source.is_dir() or out.is_dir() or not out.suffix:
+        return kind or "png"
+    named = SUFFIXES.get(out.suffix.lower())
+    if named not in SUFFIX:
+        raise RequestError(f"a copy is written as .png, .jpg or .webp, got {out.name}")
+    if kind not in (None, named):
+        raise RequestError(f"format {kind} does not go with {out.name}; leave one of them out")
+    return named
+
+
+def places(source: Path, out: Path, form: str) -> tuple[Path, Path, dict[str, str], list[LeftOut]]:
+    """Folder of the originals, folder of the copies, the path of each copy by that of its original, and what is left out.
+
+    Raises:
+        RequestError: there is no picture.
+    """
+    if source.is_dir():
+        found = look_into(source)
+        return source, out, copy_names(require_pictures(source, found), form), found.left
+    with open_ordinary(source, "picture") as stream:
+        if source.suffix.lower() not in CALLED and not read_format(stream.read(HEAD)):
+            raise RequestError(f"{source} is no picture that can be read; {READ}")
+    if out.is_dir() or not out.suffix:
+        return source.parent, out, copy_names([source.name], form), []
+    return source.parent, out.parent, {source.name: out.name}, []

@@ -1,0 +1,28 @@
+"""Short pieces of HTML for notebooks: lines, and a table of facts. Everything in them is text, nothing is markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from hamguard.core.shown import shown
+
+
+def text_html(text: object) -> str:
+    """A text as it stands on a page."""
+    return escape(shown(text))
+
+
+def lines_html(lines: Iterable[str]) -> str:
+    """Lines below each other."""
+    return "<div>" + "<br>".join(map(text_html, lines)) + "</div>"
+
+
+def facts_html(title: str, facts: Mapping[str, Any]) -> str:
+    """A title, and a table with a line for each fact."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{text_html(name)}</th><td style='text-align:left'>{text_html(value)}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<div><b>{text_html(title)}</b><table>{cells}</table></div>"
