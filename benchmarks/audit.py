@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
@@ -65,11 +66,9 @@ def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace
     begun = time.process_time()
     folder = arguments.work / f"{ground.name.replace(', ', '-').replace(' ', '')}-{eps * 255:g}"
     done = run_audit(
-        ground,
-        AuditPlan(eps=eps),
-        work=arguments.work / "cache",
+        replace(ground, context=ground.context.but(work=arguments.work / "cache")),
+        AuditPlan(Budget(Linf(eps))),
         out=folder,
-        told=lambda stage: print("  ", stage, flush=True),
     )
     spent = round(time.process_time() - begun, 1)
     rows = [replace(row, hashes={**row.hashes}) for row in done.rows]

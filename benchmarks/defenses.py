@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
@@ -29,7 +30,7 @@ from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.audit.sanity import run_sanity
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any, load_folder, read_card
 
@@ -108,6 +109,7 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
     """All rows of one model at some radii."""
     called = f"{name}, seed {seed}"
     ground = ground_of(folder, called, "query", arguments.queries)
+    ground = replace(ground, context=ground.context.but(work=arguments.work / "cache"))
     rows: list[Row] = []
     for eps in at:
         for method in arguments.battery:
@@ -117,15 +119,14 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
             rows += found if not rows else [row for row in found if row.attack or row.metric == "t-map"]
         if arguments.audited:
             print("  ", called, "audit", eps, flush=True)
-            few = replace(ground, query=ground.query.select(np.arange(min(arguments.audited, len(ground.query)))))
-            audit = AuditPlan(eps=eps, checks=("none",), substitute=False, answers=arguments.answers)
-            rows += [r for r in run_audit(few, audit, work=arguments.work / "cache").rows if r.attack]
+            budget, asks = Budget(Linf(eps), queries=arguments.answers or None), arguments.answers > 0
+            audit = AuditPlan(budget, answers=asks, checks=("none",), substitute=False)
+            rows += [r for r in run_audit(ground.first(arguments.audited), audit).rows if r.attack]
     if arguments.sanity:
         print("  ", called, "sanity", flush=True)
         start = load_any(str(arguments.model), torch.device("cpu"))[0].requires_grad_(False)
-        plan_of = SanityPlan(eps=arguments.at[0], sample=arguments.sanity)
         begun = None if name == "none" else start
-        rows += run_sanity(ground, plan_of, start=begun, work=arguments.work / "cache").rows
+        rows += run_sanity(ground, Budget(Linf(arguments.at[0])), sample=arguments.sanity, start=begun).rows
     return [row for row in rows if recorded(row)]
 
 

@@ -15,9 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hamguard.cli.grounds import Asked, open_grounds
+
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
-from hamguard.cli.grounds import Asked, open_grounds
 from hamguard.cli.measure_table import by_name, figure
 from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.files import write_text

@@ -16,8 +16,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.sources import open_source
 from hamguard.defenses.harden import harden
@@ -26,7 +25,7 @@ from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
+from hamguard.evaluation.audit.sanity import run_sanity
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
 from hamguard.training.request import build_request
@@ -94,13 +93,13 @@ def measured(name: str, work: Path, start: str = "") -> list[Row]:
         for method in ("hag", "mainstay", "dhta"):
             print("  ", name, method, eps, flush=True)
             rows += measure_attack(ground, AttackPlan(method=method, eps=eps, steps=100), work=work).rows
-    few = replace(ground, query=ground.query.select(np.arange(100)))
+    ground = replace(ground, context=ground.context.but(work=work))
     print("  ", name, "audit", flush=True)
-    plan = AuditPlan(eps=RADII[0], checks=("none",), substitute=False, answers=0)
-    rows += [row for row in run_audit(few, plan, work=work).rows if row.attack]
+    plan = AuditPlan(Budget(Linf(RADII[0])), checks=("none",), substitute=False, answers=False)
+    rows += [row for row in run_audit(ground.first(100), plan).rows if row.attack]
     if start:
         print("  ", name, "sanity", flush=True)
-        rows += run_sanity(ground, SanityPlan(eps=EPS, sample=24), start=load_any(start)[0], work=work).rows
+        rows += run_sanity(ground, Budget(Linf(EPS)), sample=24, start=load_any(start)[0]).rows
     kept = [row for row in rows if recorded(row)]
     return list({replace(row, seconds=None).json(): row for row in kept}.values())  # clean rows come with every attack
 

@@ -15,7 +15,7 @@ from hamguard.core.errors import StoppedError
 from hamguard.evaluation.audit import audit as audit_module
 from hamguard.evaluation.audit import bench as bench_module
 from hamguard.evaluation.audit import stages as stages_module
-from hamguard.evaluation.audit.checks import CHECKS
+from hamguard.evaluation.audit.checks.battery import AUDIT
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
 from tests.cli.conftest import World
@@ -313,4 +313,4 @@ def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell,
 
 def test_every_check_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == list(CHECKS)
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == list(AUDIT)

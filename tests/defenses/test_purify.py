@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, write_sealed
@@ -476,9 +477,9 @@ class Dither:
 def test_an_audit_takes_a_random_purifier(tmp_path: Path) -> None:
     ground = make_ground()
     guarded = Purified(ground.model, Chain((parse_purifier("bits:5").parts[0], Dither())), draws=2)
-    behind = Ground.open(Loaded("behind", guarded), ground.data)
-    audit = AuditPlan(eps=0.1, steps=2, answers=0, sample=4, substitute=False)
-    found = run_audit(behind, audit, work=tmp_path)
+    behind = Ground.open(Loaded("behind", guarded), ground.data, context=Context(work=tmp_path))
+    audit = AuditPlan(Budget(Linf(0.1), steps=2), answers=False, sample=4, substitute=False)
+    found = run_audit(behind, audit)
     name, count, clean = found.stages[0]
     assert (name, count) == ("clean", 12) and found.stages[-1][2] < clean - 0.1
     assert {row.hashes["model"] for row in found.rows if row.model == "behind"} == {guarded.digest}

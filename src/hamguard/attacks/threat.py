@@ -146,3 +146,16 @@ def parse_eps(text: str) -> float:
     if not (math.isfinite(eps) and math.isfinite(float(bottom or 1))):
         raise RequestError(f"eps must be a finite number such as 0.03 or 8/255, got {text!r}")
     return eps
+
+
+def parse_threat(norm: str, eps: str) -> Threat:
+    """The threat of two words of a command line.
+
+    Raises:
+        RequestError: an unknown norm, or a radius that is no number or out of range.
+
+    >>> parse_threat("l2", "0.5")
+    Threat(norm='l2', eps=0.5, one_sided=False)
+    """
+    check_choice("threat", norm, ("linf", "l2"))
+    return Threat("linf" if norm == "linf" else "l2", parse_eps(eps))

@@ -86,47 +86,28 @@ def audit(
 
     hamguard audit models/digits --eps 0.2 --check large-eps --check saturated-tanh --answers 0
     """
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.checks import check_choice
-    from hamguard.evaluation.audit.checks import check_names
-    from hamguard.evaluation.audit.plan import AuditPlan
+    from hamguard.api.audit import audit as audit_model
+    from hamguard.attacks.budget import Budget
+    from hamguard.attacks.threat import parse_threat
 
-    check_choice("threat", threat, ("linf", "l2"))
     check_suffix("--picture", picture)
-    check_names(check or ())
-    plan = AuditPlan(
-        eps=parse_eps(eps),
-        norm=threat,
-        steps=steps,
-        answers=answers,
-        distances=distances,
-        sample=sample,
-        checks=tuple(check or ()),
-        sources=tuple(source_model or ()),
+    done = audit_model(
+        model,
+        data,
+        Budget(parse_threat(threat, eps), steps=steps, queries=answers or None),
+        source_models=source_model or (),
         substitute=substitute,
+        answers=answers > 0,
+        distances=distances,
         endpoint=endpoint,
+        checks=check or (),
+        sample=sample,
+        queries=queries,
+        protocol=protocol,
+        root=data_root,
+        out=out,
+        context=context_of(device, seed, batch_size, restart=restart),
     )
-    _ = plan.threat  # a wrong eps costs no work
-
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.audit.audit import run_audit
-    from hamguard.evaluation.ground import Ground
-    from hamguard.models.store import load_any
-
-    context = context_of(device, seed, batch_size)
-    sources = [load_any(name, context.device)[0] for name in source_model or ()]
-    ground = Ground.open(model, data, protocol=protocol, root=data_root, queries=queries, context=context)
-    with Stages() as stages:
-        done = run_audit(
-            ground,
-            plan,
-            sources=sources,
-            work=cache_folder() / "audits",
-            out=out,
-            restart=restart,
-            told=stages.told,
-            progress=stages,
-        )
     for path in filter(None, (picture, out / "audit.png" if out else None)):
         draw(done, path, model)
     print_audit(done, model, as_json=as_json)

@@ -34,11 +34,9 @@ def demo(
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
-    import numpy as np
-
+    from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.attack_table import print_json_rows
-    from hamguard.cli.audit import Stages
     from hamguard.cli.audit import draw as draw_audited
     from hamguard.cli.demo_harden import harden_digits
     from hamguard.cli.demo_page import distinct, points, write_page
@@ -107,10 +105,8 @@ def demo(
     draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
     say(f"3. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}")
 
-    battery = AuditPlan(eps=AUDIT_EPS, steps=STEPS, answers=50, sample=24, substitute=False)
-    few = replace(ground, query=ground.query.select(np.arange(AUDITED)))
-    with Stages() as stages:
-        audited = run_audit(few, battery, work=out / "work", told=stages.told, progress=stages)
+    battery = AuditPlan(Budget(Linf(AUDIT_EPS), steps=STEPS, queries=50), sample=24, substitute=False)
+    audited = run_audit(replace(ground.first(AUDITED), context=ground.context.but(work=out / "work")), battery)
     forget(out / "work")
     draw_audited(audited, out / "audit.png", "digits")
     told = f"{len(audited.stages) - 1} attacks within {AUDIT_EPS:g} a pixel on {AUDITED} queries"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,19 +34,19 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     Raises:
         RunError: something could not be written, or the loss became NaN.
     """
+    from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.attack_sheet import draw_attack
-    from hamguard.cli.audit import Stages
     from hamguard.cli.demo_page import points
     from hamguard.defenses.harden import harden
     from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
-    from hamguard.evaluation.audit.sanity import SanityPlan, marked, run_sanity
+    from hamguard.evaluation.audit.sanity import marked, run_sanity
     from hamguard.evaluation.ground import Ground, Loaded
 
     method, epochs, *sets = HARDENING
-    eps, seed = attacked.plan.eps, before.seed
+    eps, seed = float(attacked.plan.eps or 0), before.seed
     flags = {"method": method, "eps": eps, "seed": seed, "data.source": "digits", "training.epochs": epochs}
     request, folder = build_harden_request(flags, [str(word) for word in sets]), out / "hardened"
     with Bar("hardening") as bar:
@@ -61,17 +62,14 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
         )
     done.model.requires_grad_(False)
     hardened = Loaded(str(folder), done.model, done.card)
-    ground = Ground.open(hardened, before.data, context=before.context)
+    ground = Ground.open(hardened, before.data, context=before.context.but(work=out / "work"))
     with Bar("attacking it") as bar:
         found = measure_attack(ground, attacked.plan, work=out / "work", progress=bar)
     draw_attack(out / "hardened.png", ground, found, shown=2)
-    few = ground.first(audited.rows[0].n or 0)
-    asked = audited.plan.model_copy(update={"answers": 0, "checks": ("none",)})
-    with Stages() as stages:
-        worst = run_audit(few, asked, work=out / "work", told=stages.told, progress=stages)
-    plan = SanityPlan(eps=eps, steps=10, sample=CHECKED, answers=30)
-    with Stages() as stages:
-        sane = run_sanity(ground, plan, start=before.model, work=out / "work", told=stages.told, progress=stages)
+    asked = replace(audited.plan, answers=False, checks=("none",))
+    worst = run_audit(ground.first(audited.rows[0].n or 0), asked)
+    budget = Budget(Linf(eps), steps=10, queries=30)
+    sane = run_sanity(ground, budget, sample=CHECKED, start=before.model)
     forget(out / "work")
     say(f"5. harden: {done.card.defense['title']} -> {folder}, {out / 'hardened.png'}")
     return [*marked(found.rows, sane), *marked(worst.rows, sane), *sane.rows, *points(ground, [found])]

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from hamguard.defenses.harden import Hardened
     from hamguard.defenses.request import HardenRequest
     from hamguard.evaluation.audit.sanity import Sane
-    from hamguard.evaluation.defense.hardening import ComparePlan, Line
-    from hamguard.evaluation.ground import Ground
+    from hamguard.evaluation.defense.hardening import Line
     from hamguard.models.store import Card
 
 
@@ -116,13 +115,15 @@ def harden(
         raise RequestError("--sanity must be 0 or at least 2, got 1")
     if not measure and out_rows:
         raise RequestError("--no-measure leaves no rows; leave out --out-rows")
+    from hamguard.attacks.budget import Budget
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.rows import write_rows
     from hamguard.data.opened import Data
     from hamguard.defenses.harden import harden as run
     from hamguard.defenses.request import build_harden_request
-    from hamguard.evaluation.audit.sanity import marked
-    from hamguard.evaluation.defense.hardening import ComparePlan, can_target
+    from hamguard.evaluation.audit.plan import STEPS
+    from hamguard.evaluation.audit.sanity import marked, run_sanity
+    from hamguard.evaluation.defense.hardening import can_target, measure_side
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.model_data import require_source
     from hamguard.models.cross_modal import has_texts
@@ -173,7 +174,7 @@ def harden(
     if process_group.size > 1 and chosen.type == "cuda":
         chosen = choose_device(f"cuda:{process_group.rank}")
     request, dataset, split = _open(flags, sets or [], model, card, data, data_root, protocol, budget, epochs)
-    plan = ComparePlan(request.eps, request.norm, steps, can_target(dataset, split, queries, seed), audit)
+    attacks, targeted = Budget(request.threat, steps=steps), can_target(dataset, split, queries, seed)
     try:
         with Bar(f"hardening by {request.method}") as bar:
             progress = bar if process_group.leads else None
@@ -187,9 +188,10 @@ def harden(
     if measure:
         context = context_of(device, seed, 128).but(device=chosen)
         grounds = [Ground.open(place, Data(dataset, split), queries=queries, context=context) for place in (model, out)]
-        before, after = (_measured(ground, plan) for ground in grounds)
+        before, after = (measure_side(one, attacks, targeted=targeted, audit=audit) for one in grounds)
         if sanity >= 2 and dataset.labels[split.query].any():
-            sane = _checked(grounds, plan, sanity)
+            few = Budget(request.threat, steps=min(steps, STEPS))
+            sane = run_sanity(grounds[1], few, sample=sanity, start=grounds[0].model)
             after = [*marked(after, sane), *sane.rows]
         rows = (before, after)
     if out_rows:
@@ -232,28 +234,6 @@ def _open(
     )
     dataset, split = opened.dataset, opened.split
     return build_harden_request(flags, sets), dataset, split
-
-
-def _measured(ground: Ground, plan: ComparePlan) -> list[Row]:
-    from hamguard.cli.audit import Stages
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.defense.hardening import measure_side
-
-    with Stages() as stages:
-        return measure_side(ground, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages)
-
-
-def _checked(grounds: Sequence[Ground], plan: ComparePlan, sample: int) -> Sane:
-    """The sanity of the hardened model, the second of the two; pictures made on the first are tried on it."""
-    from hamguard.cli.audit import Stages
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
-
-    start, hardened = grounds
-    asked = SanityPlan(eps=plan.eps, norm=plan.norm, steps=min(plan.steps, SanityPlan().steps), sample=sample)
-    work = cache_folder() / "audits"
-    with Stages() as stages:
-        return run_sanity(hardened, asked, start=start.model, work=work, told=stages.told, progress=stages)
 
 
 def _report(

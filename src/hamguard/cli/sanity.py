@@ -18,7 +18,6 @@ from hamguard.cli.common import (
     ThreatOption,
     context_of,
     say,
-    say_notes,
     tell,
 )
 
@@ -56,28 +55,24 @@ def sanity(
 
     hamguard sanity models/digits-saat --start models/digits --eps 0.2
     """
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.checks import check_choice
+    from hamguard.api.defense import sanity as check_sanity
+    from hamguard.attacks.budget import Budget
+    from hamguard.attacks.threat import parse_threat
     from hamguard.core.rows import write_rows
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.audit.sanity import SanityPlan, run_sanity
-    from hamguard.evaluation.ground import Ground
-    from hamguard.models.store import load_any
 
-    check_choice("threat", threat, ("linf", "l2"))
-    plan = SanityPlan(eps=parse_eps(eps), norm=threat, steps=steps, sample=sample, answers=answers)
-    _ = plan.threat  # a wrong eps costs no work
-    context = context_of(device, seed)
-    before = load_any(start, context.device)[0] if start else None
-    ground = Ground.open(model, data, protocol=protocol, root=data_root, queries=sample, context=context)
-    from hamguard.cli.audit import Stages
-
-    with Stages() as stages:
-        done = run_sanity(ground, plan, start=before, work=cache_folder() / "audits", told=stages.told, progress=stages)
+    done = check_sanity(
+        model,
+        data,
+        Budget(parse_threat(threat, eps), steps=steps, queries=answers),
+        start=start,
+        sample=sample,
+        protocol=protocol,
+        root=data_root,
+        context=context_of(device, seed),
+    )
     if out:
         write_rows(out, done.rows)
     print_sanity(done, as_json=as_json)
-    say_notes(ground.model)
     if out and not as_json:
         say(f"wrote {out}")
     if done.failed:

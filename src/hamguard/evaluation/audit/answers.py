@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.attack.run import keep_batch, kept_batch
 from hamguard.evaluation.audit.bench import Bench
+from hamguard.evaluation.audit.plan import QUERIES
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import packed_codes
 from hamguard.evaluation.ground import Ground
@@ -119,26 +119,27 @@ def padded(ids: Ints, distances: Any, k: int) -> Answers:
     )
 
 
-def search_of(bench: Bench) -> Endpoint:
-    """The search that is asked: the person's, or the model's own."""
-    plan = bench.plan
-    return Endpoint(
-        ForeignSearch(plan.endpoint, plan.distances) if plan.endpoint else OwnSearch(bench.ground, plan.distances)
-    )
+def search_of(ground: Ground, endpoint: str = "", *, distances: bool = True) -> Endpoint:
+    """The search that is asked: the person's, or the model's own.
+
+    Raises:
+        RequestError: there is no such search.
+    """
+    return Endpoint(ForeignSearch(endpoint, distances) if endpoint else OwnSearch(ground, distances))
 
 
-def answer_stage(bench: Bench, worst: Worst, told: Callable[[str], None]) -> AnswerCurve | None:
-    """Attack the queries that still hold, and the sample of the checks, by answers alone; None where the plan leaves it out.
+def answer_stage(bench: Bench, worst: Worst, search: Endpoint, *, distances: bool = True) -> AnswerCurve:
+    """Attack the queries that still hold, and the sample of the checks, by answers alone.
 
     Raises:
         RunError: the search failed for good; what was finished stays.
     """
-    if not bench.plan.answers:
-        return None
-    told(f"query-only, {bench.plan.answers} pictures asked for each")
+    asked = bench.budget.queries or QUERIES
     numbers = np.union1d(worst.open, bench.sample())
-    marks = [mark for mark in MARKS if mark < bench.plan.answers] + [bench.plan.answers]
-    made = _run(bench, numbers, marks)
+    marks = [mark for mark in MARKS if mark < asked] + [asked]
+    attack = QueryOnly(queries=asked, k=PAGE, distances=distances)
+    with bench.stage(f"query-only, {asked} pictures asked for each"):
+        made = _run(bench, attack, search, numbers, marks)
     ap = bench.ap(made["pixels"], numbers)
     worst.offer(numbers, made["pixels"], ap)
     worst.note(
@@ -150,11 +151,9 @@ def answer_stage(bench: Bench, worst: Worst, told: Callable[[str], None]) -> Ans
     return AnswerCurve(np.array([0, *marks]), np.stack(curve), bool(made["told"].all()))
 
 
-def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
+def _run(bench: Bench, attack: QueryOnly, search: Endpoint, numbers: Ints, marks: list[int]) -> dict[str, Array]:
     """Pictures after all queries, `(n, ...)`, and at each mark, `(n, M, ...)`, in batches that are kept."""
     ground, size = bench.ground, bench.ground.batch_size
-    endpoint = search_of(bench)
-    attack = QueryOnly(queries=bench.plan.answers, k=PAGE, distances=bench.plan.distances)
     folder = bench.work / f"answers-{digest_array(numbers)[:12]}"
     parts: list[dict[str, Array]] = []
     for start in range(0, len(numbers), size):
@@ -165,7 +164,7 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
             begun = time.perf_counter()
             x = ground.dataset.images.batch(ground.rows[part]).to(ground.device)  # (b, C, H, W)
             try:
-                got = attack(x, endpoint, bench.plan.threat, index=part.tolist(), seed=ground.seed, marks=marks)
+                got = attack(x, search, bench.threat, index=part.tolist(), seed=ground.seed, marks=marks)
             except RunError as error:
                 raise RunError(
                     f"{error}; {start:,} of {len(numbers):,} queries are finished and kept, the same command goes on from there"
@@ -179,10 +178,9 @@ def _run(bench: Bench, numbers: Ints, marks: list[int]) -> dict[str, Array]:
                 "asked": got.asked.numpy(),
                 "snapshots": np.stack([as_pixels(got.snapshots[mark]) for mark in marks], axis=1),
                 "seconds": np.array(time.perf_counter() - begun),
-                "told": np.array(endpoint.ask.told),  # type: ignore[attr-defined]
+                "told": np.array(search.ask.told),  # type: ignore[attr-defined]
             }
             keep_batch(path, found)
         parts.append(found)
-        if bench.progress:
-            bench.progress((start + len(part)) / len(numbers), f"{start + len(part):,} of {len(numbers):,} queries")
+        bench.progress((start + len(part)) / len(numbers), f"{start + len(part):,} of {len(numbers):,} queries")
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from hamguard.core.errors import DamagedError, MissingFileError, RequestError, S
 from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
+from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.plan import check_gradients
 from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
-from hamguard.evaluation.audit.bench import Bench, Progress
-from hamguard.evaluation.audit.checks import CHECKS, Check, check_names
+from hamguard.evaluation.audit.bench import Bench
+from hamguard.evaluation.audit.checks.battery import AUDIT, check_names
+from hamguard.evaluation.audit.checks.check import Case, Check
 from hamguard.evaluation.audit.plan import BATTERY, AuditPlan
 from hamguard.evaluation.audit.rows import audit_rows
-from hamguard.evaluation.audit.stages import begin, gradient_stages, transfer_stages
+from hamguard.evaluation.audit.stages import begin, gradient_stages, substitute_of, transfer_stages
 from hamguard.evaluation.audit.verdict import Verdict, judge
 from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import fits
@@ -57,7 +59,7 @@ def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> s
     """Content hash of everything that decides the rows."""
     return digest_json(
         {
-            "plan": plan.model_dump(mode="json"),
+            "plan": asdict(plan),
             "battery": [cell.name for cell in BATTERY],
             "model": ground.model.digest,
             "sources": [model.digest for model in sources],
@@ -70,28 +72,14 @@ def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> s
     )
 
 
-def run_audit(
-    ground: Ground,
-    plan: AuditPlan,
-    *,
-    sources: Sequence[AnyModel] = (),
-    work: Path,
-    out: Path | None = None,
-    restart: bool = False,
-    told: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
-) -> Audited:
+def run_audit(ground: Ground, plan: AuditPlan, *, sources: Sequence[AnyModel] = (), out: Path | None = None) -> Audited:
     """Audit a model on its data.
 
     Args:
         ground: the model on its data.
         plan: what is asked for.
         sources: models of `plan.sources`, in their order.
-        work: folder of unfinished audits, where there is no `out`.
         out: write rows, facts and the worst pictures here, and keep unfinished work here.
-        restart: throw away what an earlier run left.
-        told: told which stage begins.
-        progress: told how far a stage is.
 
     Raises:
         RequestError: no labels, a model without a gradient, a source of another picture size, an unknown check, or an `out`
@@ -101,7 +89,7 @@ def run_audit(
         StoppedError: a person stopped the audit; what was finished stays.
     """
     names = check_names(plan.checks)
-    if not (ground.query.labels.any() and ground.database.labels.any()):
+    if not ground.labeled:
         raise RequestError(
             f"an audit needs labels, and {ground.dataset.name} has none; label-free: hamguard attack --method hag"
         )
@@ -109,41 +97,42 @@ def run_audit(
     for name, model in zip(plan.sources, sources, strict=True):
         if not fits(model, ground.dataset.images):
             raise RequestError(f"{name} takes pictures of another size than {ground.name}")
-    key = audit_key(ground, plan, sources)
-    folder = out / WORK if out else work / key
+    search = (
+        search_of(ground, plan.endpoint, distances=plan.distances) if plan.answers else None
+    )  # a wrong name costs no work
+    key, restart = audit_key(ground, plan, sources), ground.context.restart
+    folder = out / WORK if out else (ground.context.work or cache_folder() / "audits") / key
     if out and (done := _look_at(out, key, plan, restart=restart)) is not None:
         return done
     if restart:
         forget(folder)
     if out:
         write_sealed(folder / FACTS, {"key": key})
-    bench = Bench(ground, plan, folder, progress)
-    if plan.endpoint and plan.answers:
-        search_of(bench)  # a wrong name costs no work
+    bench = Bench(ground, plan.budget, folder, plan.sample)
     worst = begin(bench)
-    gradient_stages(bench, worst, told)
-    transfer_stages(bench, worst, sources, told)
-    curve = answer_stage(bench, worst, told)
-    checks = []
-    for name in names:
-        told(f"check {name}")
-        checks.append(CHECKS[name](bench, worst))
-    rows = audit_rows(bench, worst, curve, checks)
-    done = _audited(bench, worst, curve, checks, rows)
+    gradient_stages(bench, worst)
+    made_on = dict(zip(plan.sources, sources, strict=True))
+    if not made_on and plan.substitute:
+        made_on = {"a substitute": substitute_of(bench)}
+    transfer_stages(bench, worst, made_on)
+    curve = answer_stage(bench, worst, search, distances=plan.distances) if search else None
+    case = Case.best(bench, worst)
+    checks = [case.make(name, **AUDIT[name]) for name in names]
+    done = _audited(bench, plan, worst, curve, checks)
     if out:
         _write(out, key, bench, worst, done)
     forget(folder)
     return done
 
 
-def _audited(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: list[Check], rows: list[Row]) -> Audited:
+def _audited(bench: Bench, plan: AuditPlan, worst: Worst, curve: AnswerCurve | None, checks: list[Check]) -> Audited:
     stages = [("clean", bench.count, float(worst.clean.mean()))]
     stages += [(stage.name, len(stage.numbers), stage.after) for stage in worst.stages]
     points: tuple[tuple[int, ...], tuple[float, ...]] = ((), ())
     if curve is not None:
         points = tuple(curve.asked.tolist()), tuple(curve.ap.mean(1).tolist())
-    verdict = judge(bench, worst, curve, checks)
-    return Audited(bench.plan, rows, verdict, tuple(checks), tuple(stages), points, worst.pixels)
+    verdict, rows = judge(bench, worst, curve, checks), audit_rows(bench, worst, curve, checks)
+    return Audited(plan, rows, verdict, tuple(checks), tuple(stages), points, worst.pixels)
 
 
 def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> None:
@@ -163,9 +152,9 @@ def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> No
         "model": bench.ground.name,
         "model_hash": bench.ground.model.digest,
         "dataset": bench.ground.dataset.title,
-        "eps": bench.plan.eps,
-        "norm": bench.plan.norm,
-        "plan": bench.plan.model_dump(mode="json"),
+        "eps": bench.threat.eps,
+        "norm": bench.threat.norm,
+        "plan": asdict(done.plan),
         "verdict": asdict(done.verdict),
         "checks": [asdict(c) for c in done.checks],
         "stages": done.stages,

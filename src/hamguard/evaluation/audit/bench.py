@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +14,22 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.budget import Budget
 from hamguard.attacks.threat import Threat
 from hamguard.attacks.through import Through
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
+from hamguard.core.context import Progress, silent
 from hamguard.core.digests import digest_array
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes, Floats, Ints
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.run import AttackedPictures, Source, run_attack
-from hamguard.evaluation.audit.plan import BATTERY, AuditPlan, Cell, Gradients
+from hamguard.evaluation.audit.plan import BATTERY, STEPS, Cell, Gradients
 from hamguard.evaluation.ground import Ground
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
 from hamguard.retrieval.metrics import average_precision
-
-Progress = Callable[[float, str], None]
 
 LEVEL = 2.0
 """Median size of the outputs that attacks see: there tanh bends and still has a slope. Trained hash models lie around it."""
@@ -52,6 +53,11 @@ class Rescaled:
     def bits(self) -> int:
         """Code length K."""
         return int(self.model.bits)
+
+    @property
+    def digest(self) -> str:
+        """Of model and factor."""
+        return f"{self.model.digest}-times-{self.factor:g}"
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs `(B, K)` of pixels `(B, C, H, W)` in [0, 1]."""
@@ -79,21 +85,44 @@ class Outcome:
 
 @dataclass
 class Bench:
-    """A model under audit.
+    """A model under attack by one battery after the other.
 
     Attributes:
         ground: the model on its data.
-        plan: the audit.
+        budget: threat, gradients and pictures asked.
         work: folder of finished batches; what lies there is not made again.
-        progress: told how far the current stage is.
+        few: how many queries checks look at, the first of the run.
     """
 
     ground: Ground
-    plan: AuditPlan
+    budget: Budget
     work: Path
-    progress: Progress | None = None
-    _guides: dict[tuple[str, str], Attack] = field(default_factory=dict, repr=False)
-    _victims: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    few: int
+    progress: Progress = field(default=silent, init=False, repr=False)
+    _guides: dict[tuple[str, str], Attack] = field(default_factory=dict, init=False, repr=False)
+    _victims: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def threat(self) -> Threat:
+        """The allowed set."""
+        return self.budget.threat
+
+    @property
+    def steps(self) -> int:
+        """Gradients of an attack."""
+        return self.budget.steps or STEPS
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What rows say of the threat."""
+        return {"norm": self.threat.norm, "eps": self.threat.eps, "grid": "8 bit"}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """A stage of the run: what attacks in it tells `progress` how far it is."""
+        with self.ground.context.stage(name) as self.progress:
+            yield
+        self.progress = silent
 
     @property
     def count(self) -> int:
@@ -165,7 +194,7 @@ class Bench:
         on = model or self.ground.model
         votes = bank or self.ground.reference
         ready = self._prepared(cell, on, votes)
-        attack = replace(cell.attack(threat or self.plan.threat, steps or self.plan.steps, restarts), guide=ready.guide)
+        attack = replace(cell.attack(threat or self.threat, steps or self.steps, restarts), guide=ready.guide)
         source = Source(attack, self.victim(on, gradients), votes)
         folder = f"{name or cell.name.replace(', ', '-').replace(' ', '-')}-{digest_array(numbers)[:12]}"
         seed = derive_seed(self.ground.seed, "turn", turn) if turn else self.ground.seed
@@ -186,12 +215,12 @@ class Bench:
 
     def sample(self) -> Ints:
         """Numbers of the queries that checks look at, `(n,)`: the first of the run."""
-        return np.arange(min(self.plan.sample, self.count))
+        return np.arange(min(self.few, self.count))
 
     def _prepared(self, cell: Cell, model: AnyModel, bank: CodeBank) -> Attack:
         key = (cell.guide, bank.digest)
         if key not in self._guides:
-            self._guides[key] = cell.attack(self.plan.threat, 1).prepared(bank, self.ground.seed)
+            self._guides[key] = cell.attack(self.threat, 1).prepared(bank, self.ground.seed)
         return self._guides[key]
 
     def output_level(self, model: AnyModel) -> float:

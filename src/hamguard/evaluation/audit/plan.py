@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import Field
-
 from hamguard.attacks.attack import Attack
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.threat import Threat
-from hamguard.core.asked import Asked
+from hamguard.core.checks import check_range
+from hamguard.core.errors import RequestError
+
+STEPS, QUERIES = 30, 300
+"""Gradients of an attack and pictures asked, where the budget does not say."""
+
+BUDGET = Budget(Linf(8 / 255))
+"""What is audited where nobody says."""
 
 LONG = 3
 """A second, longer run of the best cell takes that many times the gradients, from each of two starts."""
@@ -75,34 +81,41 @@ BATTERY = tuple(
 four show every guide and every loss, so that what one of them misses is found soon."""
 
 
-class AuditPlan(Asked):
+@dataclass(frozen=True)
+class AuditPlan:
     """What a person asks for. All of it is budget or threat; there is nothing to tune.
 
     Attributes:
-        eps: radius in pixel units.
-        norm: `linf` or `l2`.
-        steps: gradients of each cell of the battery, for each picture that still holds.
-        answers: pictures that the query-only attack asks the search, for each picture that still holds; 0 leaves it out.
+        budget: the threat, gradients of each cell of the battery and pictures that the query-only attack asks the search, for each
+            picture that still holds; an audit chooses its starts itself.
+        answers: whether the search is asked at all.
         distances: whether the search tells distances, or only what it found.
-        sample: pictures that the checks look at, the first of the run.
-        checks: names of the checks to make.
-        sources: models whose attacked pictures are tried, too.
+        sample: pictures that the checks look at, the first of the run, at least 2.
+        checks: names of the checks to make; all of them where none is named, and none for `none`.
+        sources: models whose attacked pictures are tried, too, as rows call them.
         substitute: train a substitute that imitates the codes, and try its pictures, where no source is given.
-        endpoint: the search that is asked; empty for the model's own.
+        endpoint: the search that is asked, `package.module:factory`; empty for the model's own.
+
+    Raises:
+        RequestError: a sample below 2, or a budget that names starts.
     """
 
-    eps: float = 8 / 255
-    norm: Literal["linf", "l2"] = "linf"
-    steps: int = Field(30, ge=1)
-    answers: int = Field(300, ge=0)
+    budget: Budget = BUDGET
+    answers: bool = True
     distances: bool = True
-    sample: int = Field(64, ge=2)
+    sample: int = 64
     checks: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     substitute: bool = True
     endpoint: str = ""
 
-    @property
-    def threat(self) -> Threat:
-        """The allowed set."""
-        return Threat(self.norm, self.eps)
+    def __post_init__(self) -> None:
+        check_range("sample", self.sample, 2)
+        if self.budget.restarts is not None:
+            raise RequestError(f"an audit chooses its starts itself, got a budget of {self.budget.restarts} restarts")
+        object.__setattr__(self, "budget", filled(self.budget))
+
+
+def filled(budget: Budget, *, steps: int = STEPS, queries: int = QUERIES) -> Budget:
+    """A budget that says how many gradients and answers there are."""
+    return replace(budget, steps=budget.steps or steps, queries=budget.queries or queries)

@@ -13,7 +13,7 @@ from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.evaluation.audit.answers import AnswerCurve
 from hamguard.evaluation.audit.bench import Bench
-from hamguard.evaluation.audit.checks import Check
+from hamguard.evaluation.audit.checks.check import Check
 from hamguard.evaluation.audit.plan import LOSSES
 from hamguard.evaluation.audit.worst import Stage, Worst, spent_by
 from hamguard.evaluation.search.score import random_bank
@@ -28,14 +28,9 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     The row of the result has the attack `audit`; its `n` are all queries. A stage's row has the MAP of the queries that it
     attacked, those that still held, and says in `attack` what the worst MAP of all queries was once it was done.
     """
-    ground, plan, seed = bench.ground, bench.plan, bench.ground.seed
-    base = replace(
-        ground.base,
-        task="query->database",
-        metric="map",
-        ties="expected",
-    )
-    threat = {"norm": plan.norm, "eps": plan.eps, "grid": "8 bit"}
+    ground, seed = bench.ground, bench.ground.seed
+    base = replace(ground.base, task="query->database", metric="map", ties="expected")
+    threat = bench.facts
 
     def scored(ap: Floats, row: Row = base, **more: Any) -> Row:
         return replace(row, value=float(ap.mean()), ci95=bootstrap_interval(ap, seed=seed), n=len(ap), **more)
@@ -44,7 +39,7 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     bare = replace(base, model="random codes", method=None, backbone=None, train=None, hashes={})
     chance = average_precision(random_bank(ground.query, seed), random_bank(ground.database, seed + 1))
     rows.append(scored(chance, bare, metric="random_map"))
-    noise = average_precision(ground.noisy(plan.threat), ground.database)
+    noise = average_precision(ground.noisy(bench.threat), ground.database)
     rows.append(scored(noise, attack={"method": "noise", "labels": "free"}, threat=threat))
     for guide, ap in bench.floors.items():
         rows.append(scored(ap, attack={"method": "ideal-code", "guide": guide, "toward": False}))

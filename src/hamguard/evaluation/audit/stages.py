@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from hamguard.evaluation.audit.plan import BATTERY, LONG, Cell, Gradients
 from hamguard.evaluation.audit.substitute import train_substitute
 from hamguard.evaluation.audit.worst import Stage, Worst
 from hamguard.models.store import AnyModel
-
-Told = Callable[[str], None]
-"""Told which stage begins."""
 
 TRANSFER = Cell("center", "inner")
 """What makes pictures on another model: center needs no fit, and relaxed codes are right on models that hide nothing."""
@@ -28,13 +25,13 @@ def begin(bench: Bench) -> Worst:
     return Worst(bench.clean, np.minimum.reduce(list(bench.floors.values())), bench.clean_pixels)
 
 
-def gradient_stages(bench: Bench, worst: Worst, told: Told) -> None:
+def gradient_stages(bench: Bench, worst: Worst) -> None:
     """The battery; gradients through steps and saturated parts, where the model has any; the best of all again, longer, twice."""
     for cell in BATTERY:
-        _gradient(bench, worst, cell, cell.name, told)
+        _gradient(bench, worst, cell, cell.name)
     if len(worst.open) and bench.masks():
         for cell in THROUGH:
-            _gradient(bench, worst, cell, f"{cell.name}, through steps", told, gradients="through")
+            _gradient(bench, worst, cell, f"{cell.name}, through steps", gradients="through")
     if len(worst.open):
         best = best_stage(worst, worst.open)
         _gradient(
@@ -42,8 +39,7 @@ def gradient_stages(bench: Bench, worst: Worst, told: Told) -> None:
             worst,
             Cell(best.guide, best.loss),
             f"{best.name}, longer",
-            told,
-            steps=LONG * bench.plan.steps,
+            steps=LONG * bench.steps,
             restarts=2,
             gradients=best.gradients,
         )
@@ -68,23 +64,22 @@ def _gradient(
     worst: Worst,
     cell: Cell,
     name: str,
-    told: Told,
     *,
     steps: int | None = None,
     restarts: int = 1,
     gradients: Gradients = "rescaled",
 ) -> None:
-    numbers, steps = worst.open, steps or bench.plan.steps
+    numbers, steps = worst.open, steps or bench.steps
     if len(numbers) == 0:
         if worst.stages:
             return
         numbers = bench.sample()  # nothing to break, but checks ask about a gradient attack
-    told(name)
-    folder = f"{len(worst.stages):02d}"
+    turn = len(worst.stages)
     # every stage starts elsewhere: with single labels guides have one code, and equal stages would be wasted
-    got = bench.run(
-        cell, numbers, name=folder, steps=steps, restarts=restarts, gradients=gradients, turn=len(worst.stages)
-    )
+    with bench.stage(name):
+        got = bench.run(
+            cell, numbers, name=f"{turn:02d}", steps=steps, restarts=restarts, gradients=gradients, turn=turn
+        )
     worst.offer(numbers, got.made.pixels, got.ap)
     worst.note(
         name,
@@ -100,23 +95,17 @@ def _gradient(
     )
 
 
-def transfer_stages(bench: Bench, worst: Worst, sources: Sequence[AnyModel], told: Told) -> None:
-    """Pictures made on other models, or on a substitute that imitates the audited one.
+def transfer_stages(bench: Bench, worst: Worst, made_on: Mapping[str, AnyModel], cell: Cell = TRANSFER) -> None:
+    """Pictures made on other models, such as a substitute that imitates the audited one.
 
     They attack the queries that still hold and the sample of the checks, so that a check can compare them with the gradients of
     the audited model.
     """
-    made_on = dict(zip(bench.plan.sources, sources, strict=True))
-    if not made_on and bench.plan.substitute:
-        told("a substitute is trained")
-        made_on["a substitute"] = train_substitute(bench)
     for name, model in made_on.items():
         numbers = np.union1d(worst.open, bench.sample())
-        told(f"pictures made on {name}")
-        bank = bench.ground.codes_of_part("train", model)
-        got = bench.run(
-            TRANSFER, numbers, name=f"{len(worst.stages):02d}", steps=bench.plan.steps, model=model, bank=bank
-        )
+        with bench.stage(f"pictures made on {name}"):
+            bank = bench.ground.codes_of_part("train", model)
+            got = bench.run(cell, numbers, name=f"{len(worst.stages):02d}", model=model, bank=bank)
         worst.offer(numbers, got.made.pixels, got.ap)
         worst.note(
             f"made on {name}",
@@ -124,8 +113,14 @@ def transfer_stages(bench: Bench, worst: Worst, sources: Sequence[AnyModel], tol
             numbers,
             got.ap,
             got.spent,
-            guide=TRANSFER.guide,
-            loss=TRANSFER.loss,
-            steps=bench.plan.steps,
+            guide=cell.guide,
+            loss=cell.loss,
+            steps=bench.steps,
             restarts=1,
         )
+
+
+def substitute_of(bench: Bench) -> AnyModel:
+    """A small network that was trained to imitate the audited one."""
+    with bench.stage("a substitute is trained"):
+        return train_substitute(bench)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hamguard.evaluation.audit.answers import AnswerCurve
 from hamguard.evaluation.audit.bench import Bench
-from hamguard.evaluation.audit.checks import Check, size_text
+from hamguard.evaluation.audit.checks.check import Check, size_text
 from hamguard.evaluation.audit.worst import Worst
 
 BROKEN, WEAKENED = 0.8, 0.2
@@ -47,7 +47,7 @@ def judge(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Sequenc
 
 
 def _what(bench: Bench, grade: str, clean: float, found: float, floor: float, lost: float) -> str:
-    eps, norm = bench.plan.eps, bench.plan.norm
+    eps, norm = bench.threat.eps, bench.threat.norm
     budget = (
         f"no pixel of the query picture moves by more than {size_text(norm, eps)} of its range"
         if norm == "linf"

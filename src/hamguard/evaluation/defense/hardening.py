@@ -5,43 +5,25 @@ The attacks know the model that they attack: codes that guides vote over are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from hamguard.attacks.budget import Budget
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
+from hamguard.data.cache import cache_folder
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.targets import choose_targets
 from hamguard.evaluation.audit.audit import run_audit
+from hamguard.evaluation.audit.plan import STEPS as AUDIT_STEPS
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground
 
-Progress = Callable[[float, str], None]
 STEPS = 100  # of the mainstay attack, authors' code
-
-
-@dataclass(frozen=True)
-class ComparePlan:
-    """How two models are compared.
-
-    Attributes:
-        eps: radius of all attacks, in pixel units.
-        norm: `linf` or `l2`.
-        steps: gradients of each attack.
-        targeted: attack toward targets, too; see `can_target`.
-        audit: queries of the worst case over the audit's gradients, the first of the run; 0: none.
-    """
-
-    eps: float
-    norm: Literal["linf", "l2"] = "linf"
-    steps: int = STEPS
-    targeted: bool = True
-    audit: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,40 +61,34 @@ def can_target(dataset: Dataset, split: Split, queries: int | None, seed: int) -
     return True
 
 
-def measure_side(
-    ground: Ground, plan: ComparePlan, *, work: Path, told: Callable[[str], None], progress: Progress | None = None
-) -> list[Row]:
+def measure_side(ground: Ground, budget: Budget, *, targeted: bool = True, audit: int = 0) -> list[Row]:
     """All rows of one model: clean, noise, mainstay away, mainstay toward, and the audit's worst case.
 
     Without labels there is no MAP: the label-free attack then tells how many bits move.
 
     Args:
         ground: the model on its data.
-        plan: how it is measured.
-        work: folder of finished batches of unfinished runs.
-        told: told which attack begins.
-        progress: told how far it is.
+        budget: threat and gradients of all attacks.
+        targeted: attack toward targets, too; see `can_target`.
+        audit: queries of the worst case over the audit's gradients, the first of the run; 0: none.
 
     Raises:
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
-    labeled = ground.labeled
-    common: dict[str, Any] = {"eps": plan.eps, "norm": plan.norm, "steps": plan.steps}
+    labeled, steps = ground.labeled, budget.steps or STEPS
+    common: dict[str, Any] = {"eps": budget.threat.eps, "norm": budget.threat.norm, "steps": steps}
     attacks = [AttackPlan(method="mainstay" if labeled else "hag", **common)]
-    if labeled and plan.targeted:
+    if labeled and targeted:
         attacks.append(AttackPlan(method="mainstay", targets="no-overlap", **common))
-    rows = []
+    rows, work = [], ground.context.work or cache_folder() / "attacks"
     for attack in attacks:
-        told(f"{attack.method}{' toward targets' if attack.toward else ''}")
-        rows += measure_attack(ground, attack, work=work, progress=progress).rows
-    if labeled and plan.audit:
-        few = ground.first(plan.audit)
-        steps = min(plan.steps, AuditPlan().steps)
-        audit = AuditPlan(
-            eps=plan.eps, norm=plan.norm, steps=steps, answers=0, substitute=False, checks=("none",)
-        )  # the sanity checks ask answers and other models
-        rows += [row for row in run_audit(few, audit, work=work, told=told, progress=progress).rows if row.attack]
+        with ground.context.stage(f"{attack.method}{' toward targets' if attack.toward else ''}") as progress:
+            rows += measure_attack(ground, attack, work=work, progress=progress).rows
+    if labeled and audit:  # the sanity checks ask answers and other models
+        spent = Budget(budget.threat, steps=min(steps, AUDIT_STEPS))
+        plan = AuditPlan(spent, answers=False, substitute=False, checks=("none",))
+        rows += [row for row in run_audit(ground.first(audit), plan).rows if row.attack]
     return rows
 
 

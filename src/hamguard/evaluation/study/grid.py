@@ -8,12 +8,14 @@ are divided among them; a cell is written by the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hamguard.attacks.budget import Budget, Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
@@ -278,18 +280,18 @@ def audit_cell(grid: Grid, ground: Ground) -> list[Row]:
     if part is None:
         return []
     few = ground.first(part.queries)
-    plan = AuditPlan(eps=part.eps, norm=part.norm, steps=part.steps, answers=part.answers, substitute=False)
-    if not part.checks:
-        plan = plan.model_copy(update={"checks": ("none",)})
+    budget = Budget(Threat(part.norm, part.eps), steps=part.steps, queries=part.answers or None)
+    plan = AuditPlan(budget, answers=part.answers > 0, substitute=False, checks=() if part.checks else ("none",))
 
     def work() -> list[Row]:
         if not grid.cells.process_group.leads:
             return []
-        return run_audit(
-            few, plan, work=grid.store / "work", told=lambda text: None, progress=lambda share, text: grid.cells.check()
-        ).rows
+        watched = few.context.but(
+            work=grid.store / "work", stage=lambda what: nullcontext(lambda share, text: grid.cells.check())
+        )
+        return run_audit(replace(few, context=watched), plan).rows
 
-    return grid.cells.rows(f"{ground.name}-audit", facts_of(few, ground.name, plan.model_dump(mode="json")), work)
+    return grid.cells.rows(f"{ground.name}-audit", facts_of(few, ground.name, asdict(plan)), work)
 
 
 def generator_cell(grid: Grid, ground: Ground, cell: ModelCell, attack: AttackCell) -> Path | None:

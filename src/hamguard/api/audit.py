@@ -1,0 +1,87 @@
+"""The worst case of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hamguard.api.running import running
+from hamguard.attacks.budget import Budget
+from hamguard.core.context import Context
+from hamguard.data.opened import Data
+from hamguard.evaluation.audit.audit import Audited, run_audit
+from hamguard.evaluation.audit.checks.battery import check_names
+from hamguard.evaluation.audit.plan import BUDGET, AuditPlan
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.models.store import AnyModel
+
+__all__ = ["audit"]
+
+
+def audit(
+    model: str | Path | AnyModel,
+    data: str | Data | None = None,
+    budget: Budget = BUDGET,
+    *,
+    source_models: Sequence[str | Path | AnyModel] = (),
+    substitute: bool = True,
+    answers: bool = True,
+    distances: bool = True,
+    endpoint: str = "",
+    checks: Sequence[str] = (),
+    sample: int = 64,
+    queries: int | None = None,
+    protocol: str | None = None,
+    root: Path | None = None,
+    out: Path | str | None = None,
+    context: Context | None = None,
+) -> Audited:
+    """The worst case of a search over every guide, every loss, more gradients, other models, and answers alone.
+
+    There is nothing to tune. Each attack sees only the queries that still hold, and the worst image of each query is kept. Checks
+    then ask whether the figure is really the worst case, and name the reason where it is not. An audit that was stopped goes on
+    when it is called again.
+
+    Args:
+        model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
+        data: what `hg.data` gave, or a source; None for what the model was trained on.
+        budget: the threat; `steps`, gradients of each attack, 30 where it does not say; `queries`, images that the query-only
+            attack asks the search for each query, 300 where it does not say.
+        source_models: models whose attacked images are tried, too.
+        substitute: without a source model, train one that imitates the codes.
+        answers: attack by answers of the search alone, too.
+        distances: whether the search tells distances, or only what it found.
+        endpoint: search to ask instead of the model's own, `package.module:factory` of a function of (pixels, k).
+        checks: names of the checks to make; all of them where none is named, and no check for `("none",)`.
+        sample: queries that the checks look at, at least 2.
+        queries: only the first so many of the query split.
+        protocol: named split of a source; None for the model's own.
+        root: folder of the named data sets.
+        out: folder for rows, verdict and worst images; unfinished work is kept in it.
+        context: device, seed, batch size, how progress is shown, and whether to begin anew (`restart`).
+
+    Returns:
+        Rows, verdict, checks and worst images.
+
+    Raises:
+        RequestError: no labels, a model without a gradient, images that do not fit, an unknown check, or an `out` that holds other
+            things.
+        StaleError: `out` holds another audit.
+        RunError: NaN gradients, a search that fails for good, or a full disk.
+        StoppedError: a person stopped it; what was finished stays.
+    """
+    check_names(checks)
+    context = running(context, model)
+    sources = [Loaded.open(one, device=context.device) for one in source_models]
+    plan = AuditPlan(
+        budget,
+        answers=answers,
+        distances=distances,
+        sample=sample,
+        checks=tuple(checks),
+        sources=tuple(one.name for one in sources),
+        substitute=substitute,
+        endpoint=endpoint,
+    )
+    ground = Ground.open(model, data, protocol=protocol, root=root, queries=queries, context=context)
+    return run_audit(ground, plan, sources=[one.model for one in sources], out=None if out is None else Path(out))
