@@ -1,0 +1,66 @@
+"""Run the notebooks of `docs/notebooks` and keep what their cells showed, without what differs from run to run.
+
+uv run python tools/build_notebooks.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
+LIMIT = 300
+"""Seconds that a cell may take."""
+
+
+def executed(path: Path, folder: Path) -> Any:
+    """A notebook after a run in `folder`, with its outputs.
+
+    Raises:
+        CellExecutionError: a cell raised; the message has its code and its traceback.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=LIMIT, kernel_name="python3", resources=resources).execute()
+    return notebook
+
+
+def kept(notebook: Any, folder: Path) -> Any:
+    """The notebook as it is stored: no times, no bars, no warnings, no path of this machine."""
+    for cell in notebook.cells:
+        cell.metadata.clear()
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                for key, text in output.get("data", {}).items():
+                    if key.startswith("text/"):
+                        output["data"][key] = _without_paths(text, folder)
+                if "text" in output:
+                    output["text"] = _without_paths(output["text"], folder)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return notebook
+
+
+def _without_paths(text: str, folder: Path) -> str:
+    return re.sub(rf"({re.escape(str(folder))}|{re.escape(str(folder.resolve()))})/?", "", text)
+
+
+def main(names: list[str]) -> None:
+    """Run and store the notebooks, all of them where none is named."""
+    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+    for path in [FOLDER / f"{name}.ipynb" for name in names] or sorted(FOLDER.glob("*.ipynb")):
+        with tempfile.TemporaryDirectory() as name:
+            notebook = kept(executed(path, Path(name)), Path(name))
+        nbformat.validate(notebook)
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
