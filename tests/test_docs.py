@@ -16,7 +16,7 @@ import pytest
 
 from hamguard.core.digests import digest_json
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.sources import SOURCES
+from hamguard.data.registry import SOURCES
 from hamguard.evaluation.study import run as study_run
 from tests.cli.helpers import Shell, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
@@ -195,7 +195,7 @@ def test_commands_run_as_written(
     monkeypatch.setattr("hamguard.data.digits.SIZE", 16)  # of 28
     monkeypatch.setattr("hamguard.data.scenes.SIZE", 16)  # of 32
     for name, step in (("digits", 4), ("fashion-products", 20)):
-        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
+        monkeypatch.setitem(SOURCES._entries, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
     monkeypatch.setattr(study_run, "ProcessPoolExecutor", InThisProcess)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "photos").mkdir()

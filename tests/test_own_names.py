@@ -6,21 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from hamguard.attacks.guides.registry import guide_names
-from hamguard.attacks.methods.registry import attack_names
-from hamguard.defenses.registry import defense_names
-from hamguard.evaluation.measures.registry import measure_names
-from hamguard.hashing.cross_modal import cross_methods
-from hamguard.hashing.objective import objective_names
-from hamguard.hashing.unsupervised import UNSUPERVISED
+from hamguard.attacks.guides.registry import GUIDES
+from hamguard.attacks.methods.registry import ATTACKS
+from hamguard.defenses.registry import DEFENSES
+from hamguard.evaluation.measures.registry import MEASURES
+from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES, UNSUPERVISED
 
 TESTS = Path(__file__).parent
 REGISTERED = {
-    "attacks/methods": attack_names(),
-    "attacks/guides": guide_names(),
-    "hashing": [*objective_names(), *cross_methods(), *UNSUPERVISED],
-    "defenses": defense_names(),
-    "evaluation/measures": measure_names(),
+    "attacks/methods": ATTACKS,
+    "attacks/guides": GUIDES,
+    "hashing": [*OBJECTIVES, *CROSS_METHODS, *UNSUPERVISED],
+    "defenses": DEFENSES,
+    "evaluation/measures": MEASURES,
     "privacy": ["ppl"],
 }
 """Names by the folder of their tests, which mirrors that of the package."""

@@ -30,18 +30,19 @@ from pydantic.fields import FieldInfo
 from hamguard.attacks import words
 from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.methods.cmla import cmla_text
-from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
+from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.threat import Threat
 from hamguard.attacks.words import WordEdits
 from hamguard.defenses import cross_modal, task
 from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings, CrossHardenRequest
-from hamguard.defenses.registry import defense_names, defense_type
+from hamguard.defenses.registry import DEFENSES
 from hamguard.defenses.request import epoch_cost
 from hamguard.evaluation.attack.plan import FLAGS, describe
 from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
 from hamguard.evaluation.protector_request import ProtectorSettings, build_protector_request
-from hamguard.hashing.cross_modal import CrossSettings, cross_method, cross_methods
-from hamguard.hashing.objective import Objective, objective_names, objective_type
+from hamguard.hashing.cross_modal import CrossSettings
+from hamguard.hashing.objective import Objective
+from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 from hamguard.privacy import ppl, smmd
 from hamguard.training.recipe import Recipe
 
@@ -132,7 +133,7 @@ def attack_card(name: str) -> str:
         return "\n".join([*lines, *generator_lines(name)])
     for preset in facts.presets or ("default",):
         given = {"preset": preset} if facts.presets else {}
-        lines += ["", f"## The values of `{preset}`", "", *values_table(attack_named(name)(**given))]
+        lines += ["", f"## The values of `{preset}`", "", *values_table(ATTACKS[name](**given))]
         if name == "cmla":
             lines += ["", "Of texts (`--side text`):", "", *values_table(cmla_text(**given))]
     if name == "cmla":
@@ -227,7 +228,7 @@ def written(value: object) -> str:
 
 def attack_cards() -> dict[str, str]:
     """File name to content of every attack card, and of their list."""
-    pages = {f"attacks/{name}.md": attack_card(name) for name in attack_names()}
+    pages = {f"attacks/{name}.md": attack_card(name) for name in ATTACKS}
     lines = [
         "# Attacks",
         "",
@@ -240,7 +241,7 @@ def attack_cards() -> dict[str, str]:
 
 def defense_card(name: str) -> str:
     """The card of one defense: what its file says, its loss, its settings, its published recipe."""
-    kind = defense_type(name)
+    kind = DEFENSES[name]
     module, loss = inspect.getdoc(inspect.getmodule(kind)) or "", inspect.getdoc(kind) or ""
     lines = [f"# {name}: {kind.title}", "", module, "", loss, "", "## Settings", ""]
     lines += ["| setting | default | meaning |", "|---|---|---|"]
@@ -262,7 +263,7 @@ def defense_card(name: str) -> str:
 
 def defense_cards() -> dict[str, str]:
     """File name to content of every defense card, and of their list."""
-    pages = {f"defenses/{name}.md": defense_card(name) for name in defense_names()}
+    pages = {f"defenses/{name}.md": defense_card(name) for name in DEFENSES}
     lines = [
         "# Defenses",
         "",
@@ -326,8 +327,8 @@ def protector_cards() -> dict[str, str]:
 
 def method_cards() -> dict[str, str]:
     """File name to content of the card of every hash method, and of their list."""
-    pages = {f"methods/{name}.md": card(objective_type(name)) for name in objective_names()}
-    pages |= {f"methods/{name}.md": cross_card(cross_method(name)) for name in cross_methods()}
+    pages = {f"methods/{name}.md": card(OBJECTIVES[name]) for name in OBJECTIVES}
+    pages |= {f"methods/{name}.md": cross_card(CROSS_METHODS[name]) for name in CROSS_METHODS}
     lines = ["# Hash methods", "", "Written by `tools/build_cards.py` from the code.", "", *method_table()]
     lines += [
         "",

@@ -12,8 +12,7 @@ from typing import Any
 from build_figures import markdown_line
 
 from hamguard.core.files import write_text
-from hamguard.evaluation.reproduce.experiment import Experiment
-from hamguard.evaluation.reproduce.run import experiments
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Experiment
 
 ROOT = Path(__file__).parent.parent
 PAGE, RECORDED = Path("docs/reproduce.md"), Path("results/reproduce")
@@ -98,7 +97,7 @@ def _cells(line: dict[str, Any]) -> list[str]:
 
 def page(root: Path = ROOT) -> str:
     """The whole page."""
-    known, found = experiments(), recorded(root)
+    known, found = EXPERIMENTS, recorded(root)
     lines = [INTRO, *table(known, found), ""]
     for name, one in known.items():
         if name in found:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hamguard.attacks.guides.registry import WORDS, guide_named, guide_names, guide_title
-from hamguard.attacks.methods.registry import attack_names, method_facts
-from hamguard.defenses.registry import defense_names, defense_type
-from hamguard.hashing.cross_modal import cross_method, cross_methods
-from hamguard.hashing.objective import objective_names, objective_type
+from hamguard.attacks.guides.registry import GUIDES, guide_named
+from hamguard.attacks.methods.registry import ATTACKS, method_facts
+from hamguard.defenses.registry import DEFENSES
+from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 
 
 def cell(value: object) -> str:
@@ -27,17 +26,17 @@ DIRECTIONS = {
 
 def any_guide() -> str:
     """The names of all guides in a sentence."""
-    *names, last = guide_names()
+    *names, last = GUIDES.names()
     return f"{', '.join(names)} or {last}"
 
 
 def guide_table() -> list[str]:
     """What every guide is."""
     lines = ["| guide | what it is | needs labels |", "|---|---|---|"]
-    for name in guide_names():
-        written_as = f"`{name}`" + (f" or `{name}:{WORDS[name]}`" if name in WORDS else "")
+    for name in GUIDES:
+        written_as = f"`{name}`" + (f" or `{name}:{word}`" if (word := GUIDES.facts(name)["word"]) else "")
         lines.append(
-            f"| {written_as} | {cell(guide_title(name))} | {'yes' if guide_named(name).needs_labels else 'no'} |"
+            f"| {written_as} | {cell(GUIDES.title(name))} | {'yes' if guide_named(name).needs_labels else 'no'} |"
         )
     return lines
 
@@ -45,7 +44,7 @@ def guide_table() -> list[str]:
 def attack_table(folder: str = "") -> list[str]:
     """What every attack is, with links to the cards in a folder."""
     lines = ["| attack | what it is | direction | presets |", "|---|---|---|---|"]
-    for name in attack_names():
+    for name in ATTACKS:
         facts = method_facts(name)
         direction, presets = DIRECTIONS[facts.direction], ", ".join(facts.presets)
         lines.append(f"| [{name}]({folder}{name}.md) | {cell(facts.title)} | {direction} | {presets} |")
@@ -55,8 +54,8 @@ def attack_table(folder: str = "") -> list[str]:
 def defense_table(folder: str = "") -> list[str]:
     """What every defense is, with links to the cards in a folder."""
     lines = ["| defense | what it is | needs labels |", "|---|---|---|"]
-    for name in defense_names():
-        kind = defense_type(name)
+    for name in DEFENSES:
+        kind = DEFENSES[name]
         lines.append(f"| [{name}]({folder}{name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
     return lines
 
@@ -72,7 +71,7 @@ FITTED = {
 def method_table(folder: str = "") -> list[str]:
     """Where every hash method is from, with links to the cards in a folder."""
     lines = ["| method | source |", "|---|---|"]
-    lines += [f"| [{name}]({folder}{name}.md) | {cell(objective_type(name).title)} |" for name in objective_names()]
+    lines += [f"| [{name}]({folder}{name}.md) | {cell(OBJECTIVES[name].title)} |" for name in OBJECTIVES]
     return [*lines, *(f"| {name} | {source} |" for name, source in FITTED.items())]
 
 
@@ -81,7 +80,7 @@ def cross_method_table(folder: str = "") -> list[str]:
     lines = ["| method | source |", "|---|---|"]
     return [
         *lines,
-        *(f"| [{name}]({folder}{name}.md) | {cell(cross_method(name).title)} |" for name in cross_methods()),
+        *(f"| [{name}]({folder}{name}.md) | {cell(CROSS_METHODS[name].title)} |" for name in CROSS_METHODS),
     ]
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from hamguard.data.opened import Data
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
-    from hamguard.hashing.objective import register as register_objective
+    from hamguard.hashing.registry import register as register_objective
 
 _PLACES = {
     "Attack": "attacks.attack:Attack",
@@ -75,7 +75,7 @@ _PLACES = {
     "register_attack": "attacks.methods.registry:register",
     "register_defense": "defenses.registry:register",
     "register_guide": "attacks.guides.registry:register_guide",
-    "register_objective": "hashing.objective:register",
+    "register_objective": "hashing.registry:register",
     "register_source": "data.registry:source",
     "wrap": "api.wrap:wrap",
 }

@@ -59,11 +59,11 @@ def test_type_checkers_are_told_of_the_same_names(module: ModuleType) -> None:
 
 
 def test_every_attack_is_a_function_of_attacks() -> None:
-    from hamguard.attacks.methods.registry import attack_named, attack_names
+    from hamguard.attacks.methods.registry import ATTACKS
 
-    for name in attack_names():
+    for name in ATTACKS:
         if name in attacks.__all__:
-            assert getattr(hg.attacks, name) is attack_named(name)
+            assert getattr(hg.attacks, name) is ATTACKS[name]
     with pytest.raises(AttributeError, match="has no attribute 'hagg'"):
         _ = hg.attacks.hagg  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="module 'hamguard' has no attribute 'atack'"):

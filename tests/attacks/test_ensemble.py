@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.ensemble import JointProblem, add_spent, attack_jointly, combine
 from hamguard.attacks.guides.relevant import RelevantSet
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
@@ -40,7 +40,7 @@ BANKS = tuple(CodeBank.of(model.code(X), LABELS) for model in MODELS)
 @pytest.mark.parametrize("name", ["hag", "mainstay", "pgd", "adaptive", "dhta", "sdha", "nag", "noise"])
 def test_one_model_jointly_is_the_attack_itself(name: str) -> None:
     options = {} if name == "noise" else {"steps": 5}
-    attack = attack_named(name)(threat=Linf(0.1), **options)
+    attack = ATTACKS[name](threat=Linf(0.1), **options)
     alone = attack(MODELS[0], X, LABELS, BANKS[0], seed=3)
     joint = attack_jointly(attack, MODELS[:1], X, LABELS, BANKS[:1], seed=3)
     assert torch.equal(joint.x_adv, alone.x_adv) and len(joint.targets) == 1
@@ -49,7 +49,7 @@ def test_one_model_jointly_is_the_attack_itself(name: str) -> None:
 
 
 def test_joint_attack_moves_every_model_and_counts_all_passes() -> None:
-    attack = attack_named("mainstay")(steps=30, threat=Linf(0.3))
+    attack = ATTACKS["mainstay"](steps=30, threat=Linf(0.3))
     attack = replace(attack, search=replace(attack.search, early_stop=False))
     found = attack_jointly(attack, MODELS, X, LABELS, BANKS)
     for model, bank, target in zip(MODELS, BANKS, found.targets, strict=True):
@@ -62,7 +62,7 @@ def test_joint_attack_moves_every_model_and_counts_all_passes() -> None:
 
 
 def test_joint_gradient_is_the_mean_and_wrong_bits_are_the_sum() -> None:
-    attack = attack_named("center")()
+    attack = ATTACKS["center"]()
     parts = [attack.problem(m, X, LABELS, b) for m, b in zip(MODELS, BANKS, strict=True)]
     joint, rows = JointProblem(tuple(parts)), torch.tensor([1, 4])
     gradient, loss, wrong = joint.gradient(X[rows], rows, 1.0)
@@ -74,7 +74,7 @@ def test_joint_gradient_is_the_mean_and_wrong_bits_are_the_sum() -> None:
 
 
 def test_guides_that_learn_are_given_model_by_model() -> None:
-    tha = attack_named("tha")(steps=3, training_steps=3, threat=Linf(0.1))
+    tha = ATTACKS["tha"](steps=3, training_steps=3, threat=Linf(0.1))
     fitted = [tha.prepared(bank) for bank in BANKS]
     once = attack_jointly(fitted, MODELS, X, LABELS, BANKS)
     again = attack_jointly(tha, MODELS, X, LABELS, BANKS)
@@ -82,7 +82,7 @@ def test_guides_that_learn_are_given_model_by_model() -> None:
 
 
 def test_sets_of_codes_work_jointly() -> None:
-    found = attack_jointly(attack_named("sdha")(steps=3), MODELS, X, LABELS, BANKS)
+    found = attack_jointly(ATTACKS["sdha"](steps=3), MODELS, X, LABELS, BANKS)
     assert len(found.targets) == 2 and isinstance(RelevantSet().name, str)
 
 
@@ -113,14 +113,14 @@ def test_a_sum_leaves_the_ball_and_its_projection_does_not() -> None:
 
 
 def test_spent_adds() -> None:
-    spent = [attack_named("pgd")(steps=4)(m, X).spent for m in MODELS]
+    spent = [ATTACKS["pgd"](steps=4)(m, X).spent for m in MODELS]
     total = add_spent(spent)
     assert torch.equal(total.backwards, spent[0].backwards + spent[1].backwards)
     assert torch.equal(total.forwards, spent[0].forwards + spent[1].forwards)
 
 
 def test_wrong_inputs_explain_themselves() -> None:
-    attack = attack_named("pgd")(steps=1)
+    attack = ATTACKS["pgd"](steps=1)
     with pytest.raises(RequestError, match="got 2 models, 1 banks, 2 attacks"):
         attack_jointly(attack, MODELS, X, None, BANKS[:1])
     with pytest.raises(RequestError, match="at least one model, got none"):

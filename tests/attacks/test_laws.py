@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hamguard.attacks.attack import Attack, fitted_guide, guide_for
 from hamguard.attacks.generated import Generated, GeneratedAttack
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
-from hamguard.attacks.guides.registry import guide_named, guide_names, guide_title
+from hamguard.attacks.guides.registry import GUIDES, guide_named
 from hamguard.attacks.guides.relevant import CodeSet, RelevantSet
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
-from hamguard.attacks.methods.registry import Made, attack_named, attack_names, method_facts
+from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
 from hamguard.attacks.types import GuideMaker
@@ -32,8 +32,7 @@ from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel
 from hamguard.models.prosgan import Generator, PrototypeNet
 
-NAMES = attack_names()
-GUIDES = guide_names()
+NAMES = ATTACKS
 TARGETED = [
     name
     for name in NAMES
@@ -63,14 +62,14 @@ def prototype() -> FittedPrototype:
     return PrototypeCode(steps=20).fit(world()[3])
 
 
-def made(name: str, **options: Any) -> Made:
+def made(name: str, **options: Any) -> Any:
     """A method with the options that it knows, and with a small prototype where it trains one."""
     known = method_facts(name).options
-    attack = attack_named(name)(**{option: value for option, value in options.items() if option in known})
+    attack = ATTACKS[name](**{option: value for option, value in options.items() if option in known})
     return replace(attack, guide=prototype()) if isinstance(attack.guide, PrototypeCode) else attack
 
 
-def ready(attack: Made, labels: torch.Tensor, seed: int = 0) -> Attack | UniversalAttack | GeneratedAttack:
+def ready(attack: Any, labels: torch.Tensor, seed: int = 0) -> Attack | UniversalAttack | GeneratedAttack:
     """A universal perturbation fitted on the pictures of the world, a generator that nobody trained, any other as it is."""
     model, x, _, bank = world()
     if isinstance(attack, Generated):
@@ -104,7 +103,7 @@ def test_attacks_do_not_depend_on_the_batch_and_repeat_with_the_seed(name: str) 
     parts = torch.cat([run(name, Linf(0.1), part) for part in (slice(0, 5), slice(5, 12))])
     assert torch.equal(whole, run(name, Linf(0.1)))
     assert float(((whole - parts).abs() > 1e-6).float().mean()) < 0.01  # rounding of another batch size may flip a sign
-    search = getattr(attack_named(name)(), "search", None)
+    search = getattr(ATTACKS[name](), "search", None)
     if name in ("noise", "universal", "prosgan") or getattr(search, "random_start", False):
         assert not torch.equal(whole, run(name, Linf(0.1), seed=1))
 
@@ -148,8 +147,8 @@ def test_early_stop_computes_only_what_is_left() -> None:
 def test_attacks_move_more_bits_than_noise(name: str, least: float) -> None:
     model, x, labels, bank = world()
     more = {} if name != "mifgsm" else {"steps": 20}
-    attacked = attack_named(name)(threat=Linf(0.3), **more)(model, x, labels, bank)
-    noisy = attack_named("noise")(threat=Linf(0.3))(model, x, labels, bank)
+    attacked = ATTACKS[name](threat=Linf(0.3), **more)(model, x, labels, bank)
+    noisy = ATTACKS["noise"](threat=Linf(0.3))(model, x, labels, bank)
 
     def moved(found: Any) -> float:
         return float((model.code(found.x_adv) != model.code(x)).float().sum(1).mean())
@@ -173,7 +172,7 @@ def test_targeted_attacks_come_nearer(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_say_what_a_method_does(name: str) -> None:
-    facts, factory = method_facts(name), attack_named(name)
+    facts, factory = method_facts(name), ATTACKS[name]
     assert facts.title and facts.doc and "threat" in facts.options
     assert ("toward" in facts.options) == (facts.direction == "either")
     assert factory().toward == (facts.direction == "toward")
@@ -213,7 +212,7 @@ def test_a_guide_says_what_it_is_and_what_it_needs(name: str) -> None:
     model, x, labels, bank = world()
     guide, own = guide_named(name), model.code(x)
     assert guide.name == name and guide == guide_named(name) and hash(guide) == hash(guide_named(name))
-    assert guide_title(name) and "\n" not in guide_title(name)
+    assert GUIDES.title(name) and "\n" not in GUIDES.title(name)
     if not guide.needs_labels:
         alone = guide(own, None, None, range(12), 0)
         assert isinstance(alone, torch.Tensor) and torch.equal(alone, guide(own, labels, bank, range(12), 0))  # type: ignore[arg-type]
@@ -229,9 +228,7 @@ def test_a_guide_says_what_it_is_and_what_it_needs(name: str) -> None:
 def test_an_attack_that_takes_any_guide_follows_it(name: str) -> None:
     model, x, labels, bank = world()
     target = labels.roll(1, dims=1)
-    found = attack_named("pgd")(guide=fitted(name), toward=name != "own", threat=Linf(0.3), steps=30)(
-        model, x, target, bank
-    )
+    found = ATTACKS["pgd"](guide=fitted(name), toward=name != "own", threat=Linf(0.3), steps=30)(model, x, target, bank)
     before, after = ((model.code(one) * found.target).sum(1).mean() for one in (x, found.x_adv))
     assert float(after) < float(before) - 2 if name == "own" else float(after) > float(before) + 2
 
@@ -247,9 +244,9 @@ def test_registering_checks_name_and_direction() -> None:
 
 def test_a_set_of_codes_goes_to_a_loss_of_single_codes_as_its_vote() -> None:
     model, x, labels, bank = world()
-    found = attack_named("pgd")(steps=3, guide=RelevantSet())(model, x, labels, bank)
+    found = ATTACKS["pgd"](steps=3, guide=RelevantSet())(model, x, labels, bank)
     assert torch.equal(found.target, RelevantSet()(model.code(x), labels, bank, range(12), 0).vote)
-    assert isinstance(attack_named("sdha")(steps=3)(model, x, labels, bank).target, CodeSet)
+    assert isinstance(ATTACKS["sdha"](steps=3)(model, x, labels, bank).target, CodeSet)
 
 
 def test_projection_is_the_nearest_point_and_idempotent() -> None:
@@ -326,12 +323,12 @@ def test_wrong_models_and_pictures_are_named() -> None:
             return (x - 2).sqrt().flatten(1)[:, :8].nan_to_num(0.0) + x.flatten(1)[:, :8] * float("inf")
 
     with pytest.raises(RequestError, match=r"must return \(12, K\) numbers, got \(1,\)"):
-        attack_named("pgd")()(Flat(), x)
+        ATTACKS["pgd"]()(Flat(), x)
     with pytest.raises(RequestError, match=r"in \[0, 1\]"):
-        attack_named("pgd")()(model, x * 255)
+        ATTACKS["pgd"]()(model, x * 255)
     with pytest.raises((RunError, RequestError), match="NaN"):
-        attack_named("pgd")()(Broken(), x)
+        ATTACKS["pgd"]()(Broken(), x)
     with pytest.raises(RequestError, match="the mainstay code needs reference codes"):
-        attack_named("mainstay")()(model, x, labels)
+        ATTACKS["mainstay"]()(model, x, labels)
     with pytest.raises(RequestError, match="did you mean mainstay"):
-        attack_named("mainstey")
+        ATTACKS["mainstey"]

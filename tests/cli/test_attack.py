@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hamguard.attacks.methods.registry import ATTACKS, attack_named, method_facts
+from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.core.digests import digest_file
 from hamguard.evaluation.attack import run as attack_run
 from hamguard.images.io import decode
@@ -22,7 +22,6 @@ from hamguard.models.store import load_folder, save_model
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays
 
-attack_named("noise")
 SMALL = ("--eps", "0.2", "--queries", "12", "--batch-size", "5")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hamguard.core.digests import digest_file
 from hamguard.core.files import write_npz, write_sealed
-from hamguard.evaluation.measures.registry import measure_names
+from hamguard.evaluation.measures.registry import MEASURES
 from hamguard.models.store import load_folder
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell, write_arrays
@@ -179,7 +179,7 @@ def test_measures_are_listed(shell: Shell) -> None:
     from hamguard.cli.measure import NAMES
 
     rows = shell.done("measure", "--list", "--json").rows
-    assert [row["measure"] for row in rows] == measure_names() == NAMES.split(", ")
+    assert [row["measure"] for row in rows] == MEASURES.names() == NAMES.split(", ")
     assert [row["measure"] for row in rows if not row["default"]] == ["clever-guide"]
     text = shell.done("measure", "--list").out
     assert all(row["measure"] in text for row in rows)

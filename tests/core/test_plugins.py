@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from hamguard.attacks.guides.registry import guide_names, register_guide
-from hamguard.attacks.methods.registry import ATTACKS, attack_named, attack_names
+from hamguard.attacks.guides.registry import GUIDES, register_guide
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.plugins import VARIABLE, load_files, load_plugins, registered_names
-from hamguard.defenses.registry import defense_names
-from hamguard.hashing.objective import objective_names
+from hamguard.defenses.registry import DEFENSES
+from hamguard.hashing.registry import OBJECTIVES
 
 ENTERED: list[str] = []  # what the files of these tests say on being imported
 LINE = "import entered\nentered.names.append(__name__)\n"
@@ -59,7 +59,7 @@ def test_files_of_a_package_are_found_by_being_there(place: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_imported_names_itself(place: Path, text: str, message: str) -> None:
-    assert "own" in guide_names()
+    assert "own" in GUIDES
     write_package(place, "broken_package", bad=text)
     with pytest.raises(RunError, match=message):
         load_files("broken_package")
@@ -72,7 +72,7 @@ def test_plugins_are_the_modules_that_a_person_names(place: Path, monkeypatch: p
     assert ENTERED == [], "nothing is named"
     monkeypatch.setenv(VARIABLE, "plugin_one, plugin_package.two,")
     load_plugins()
-    attack_names(), guide_names(), objective_names(), defense_names()
+    ATTACKS.names(), GUIDES.names(), OBJECTIVES.names(), DEFENSES.names()
     assert ENTERED == ["plugin_one", "plugin_package", "plugin_package.two"], "each once, and no other"
 
 
@@ -101,32 +101,36 @@ def test_plugins_are_the_modules_that_a_person_names(place: Path, monkeypatch: p
 def test_a_wrong_plugin_is_named(
     place: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
 ) -> None:
-    tha = attack_named("tha")
+    tha = ATTACKS["tha"]
     if text:
         (place / f"{name.removesuffix('.py')}.py").write_text(text)
     monkeypatch.setenv(VARIABLE, name)
-    for ask in (attack_names, guide_names, objective_names, defense_names):
+    for registry in (ATTACKS, GUIDES, OBJECTIVES, DEFENSES):
         with pytest.raises(RequestError, match=message) as caught:
-            ask()
+            registry.names()
         assert "\n" not in str(caught.value)
+    monkeypatch.delenv(VARIABLE)
     assert ATTACKS["tha"] is tha
 
 
 def test_names_are_read_from_the_text_of_files_and_plugins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = attack_names()
+    names = ATTACKS.names()
     assert registered_names("hamguard.attacks.methods") == names
-    assert registered_names("hamguard.attacks.guides", "register_guide") == sorted(guide_names())
-    assert registered_names("hamguard.hashing") == objective_names()
-    assert registered_names("hamguard.defenses") == defense_names()
+    assert registered_names("hamguard.attacks.guides", "register_guide") == sorted(GUIDES)
+    assert registered_names("hamguard.hashing") == OBJECTIVES.names()
+    assert registered_names("hamguard.defenses") == DEFENSES.names()
     head = f"{LINE}from hamguard.attacks.methods.registry import (\n    Made,\n    register,\n)\n"
     (place / "plugin_text.py").write_text(f'{head}@register(\n    "aaa", direction="away"\n)\ndef f(): ...\n')
     monkeypatch.setenv(VARIABLE, "plugin_text,plugin_lost")
     assert registered_names("hamguard.attacks.methods") == ["aaa", *names]
     assert "aaa" not in registered_names("hamguard.hashing"), "its decorator has the same name"
+    (place / "plugin_door.py").write_text(f'{LINE}import hamguard as hg\n\n@hg.register_attack("bbb")\ndef f(): ...\n')
+    monkeypatch.setenv(VARIABLE, "plugin_text,plugin_lost,plugin_door")
+    assert ATTACKS.known() == sorted(["aaa", "bbb", *names]) and "bbb" not in OBJECTIVES.known()
     assert ENTERED == [], "nothing was imported"
 
 
 def test_a_guide_is_registered_once() -> None:
-    guide_names()
+    GUIDES.names()
     with pytest.raises(RequestError, match="guide 'anchor' is registered twice"):
         register_guide("anchor")(len)  # type: ignore[type-var]

@@ -6,7 +6,7 @@ import pytest
 from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.data.digits import read_digits
 from hamguard.data.registry import SOURCES, list_source, source
-from hamguard.data.scenes import draw_scenes
+from hamguard.data.scenes import draw_scenes, read_scenes
 from hamguard.data.sources import list_sources, locate, open_source, parse, roots
 from hamguard.images.io import encode
 
@@ -31,10 +31,10 @@ def test_product_names_are_all_registered():
 
 
 def test_a_second_registration_is_an_error():
-    with pytest.raises(ValueError, match="data source 'digits' is registered twice"):
-        source("digits", "again")(read_digits)
-    with pytest.raises(ValueError, match="data source 'lists' is registered twice"):
-        list_source("lists", "again")(SOURCES["lists"].open)
+    with pytest.raises(RequestError, match="data source 'digits' is registered twice"):
+        source("digits", "again")(read_scenes)
+    with pytest.raises(RequestError, match="data source 'lists' is registered twice"):
+        list_source("lists", "again")(SOURCES["mscoco"].open)
 
 
 def test_roots_are_argument_then_variable_then_cache(no_data, own_cache, monkeypatch, tmp_path):

@@ -174,8 +174,8 @@ def test_protocols_explain_themselves(make_dataset):
         make_split(make_dataset(), "official")
     with pytest.raises(RequestError, match="needs a stored split, toy has none; use protocol seeded"):
         make_split(make_dataset(), "stored")
-    with pytest.raises(ValueError, match="'seeded' is registered twice"):
-        protocol("seeded", "again")(PROTOCOLS["seeded"].rule)
+    with pytest.raises(RequestError, match="'seeded' is registered twice"):
+        protocol("seeded", "again")(PROTOCOLS["copies"].rule)
 
 
 def test_a_drawn_split_explains_what_is_too_small(make_dataset):

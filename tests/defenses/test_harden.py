@@ -18,7 +18,7 @@ from hamguard.defenses.average import Average
 from hamguard.defenses.harden import RUN, harden, new_defense
 from hamguard.defenses.inner import adversaries, at_rest, inner_attack
 from hamguard.defenses.keep import Keep
-from hamguard.defenses.registry import defense_names, register
+from hamguard.defenses.registry import DEFENSES, register
 from hamguard.defenses.request import HardenRequest, build_harden_request, epoch_cost, epochs_of_budget
 from hamguard.defenses.task import overfitted
 from hamguard.hashing.objective import Settings
@@ -34,7 +34,7 @@ def run(place: Place, request: HardenRequest, folder: Path, **more: Any) -> Any:
     return harden(request, place.start, place.dataset, place.split, folder, **more)
 
 
-@pytest.mark.parametrize("method", defense_names())
+@pytest.mark.parametrize("method", DEFENSES)
 def test_resume_is_exact_wherever_it_stopped(place: Place, method: str, tmp_path: Path) -> None:
     sets = ["checkpoint_seconds=0.000001", "augment=flip", "average=0.9"]
     if method not in ("control", "static"):

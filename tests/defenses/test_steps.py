@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hamguard.defenses.registry import DEFENSES, defense_names
+from hamguard.defenses.registry import DEFENSES
 from tests.defenses.conftest import Place, batch_of, begun
 from tests.defenses.steps import INDEX
 
 
-@pytest.mark.parametrize("method", defense_names())
+@pytest.mark.parametrize("method", DEFENSES)
 def test_an_inner_attack_costs_seven_passes(place: Place, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = begun(place, method)
     seen: list[int] = []
@@ -29,6 +29,6 @@ def test_an_inner_attack_costs_seven_passes(place: Place, method: str, monkeypat
     assert seen == want
 
 
-@pytest.mark.parametrize("method", defense_names())
+@pytest.mark.parametrize("method", DEFENSES)
 def test_every_defense_has_a_name_and_a_title(method: str) -> None:
     assert DEFENSES[method].name == method and DEFENSES[method].title

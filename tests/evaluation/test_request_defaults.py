@@ -9,37 +9,38 @@ import pytest
 from hamguard.core.errors import RequestError
 from hamguard.defenses.comdefend import ComDefendRequest, ComDefendSettings, build_comdefend_request
 from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossHardenRequest, build_cross_harden
-from hamguard.defenses.request import HardenRequest, build_harden_request, defense_names
+from hamguard.defenses.registry import DEFENSES
+from hamguard.defenses.request import HardenRequest, build_harden_request
 from hamguard.evaluation.generator_request import GeneratorRequest, GeneratorSettings, build_generator_request
 from hamguard.evaluation.protector_request import ProtectorRequest, build_protector_request
-from hamguard.hashing.objective import REGISTRY
+from hamguard.hashing.registry import OBJECTIVES, hash_methods
 from hamguard.training.cross_request import CrossRequest, build_cross_request
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, ModelSection, TrainRequest, build_request, methods
+from hamguard.training.request import DataSection, ModelSection, TrainRequest, build_request
 
 DATA = {"source": "digits"}
 FLAGS = {"data.source": "digits"}
 
 
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", hash_methods())
 def test_hash_methods(method: str) -> None:
     assert TrainRequest(method=method).digest == build_request({}, {"method": method}).digest
     tuned = TrainRequest(method=method, model=ModelSection(weights="torchvision"))
     assert tuned.digest == build_request({}, {"method": method, "model.weights": "torchvision"}).digest
-    for preset in REGISTRY[method].presets if method in REGISTRY else ():
+    for preset in OBJECTIVES[method].presets if method in OBJECTIVES else ():
         own = TrainRequest(method=method, preset=preset, training=Recipe(epochs=7))
         assert own.digest == build_request({}, {"method": method, "preset": preset, "training.epochs": 7}).digest
 
 
 def test_the_rate_and_the_settings_of_a_method_are_its_own() -> None:
     request = TrainRequest(method="dpsh")
-    assert request.training.lr == 2e-3 and request.settings == REGISTRY["dpsh"].settings_type().model_dump()
+    assert request.training.lr == 2e-3 and request.settings == OBJECTIVES["dpsh"].settings_type().model_dump()
     given = TrainRequest(method="dpsh", settings={"eta": 0.25}, training=Recipe(lr=1e-3))
     assert given.training.lr == 1e-3 and given.settings["eta"] == 0.25
     assert TrainRequest(**given.model_dump(mode="json")) == given
 
 
-@pytest.mark.parametrize("method", defense_names())
+@pytest.mark.parametrize("method", DEFENSES)
 def test_defenses(method: str) -> None:
     assert HardenRequest(method=method, data=DATA).digest == build_harden_request({**FLAGS, "method": method}).digest
     own = HardenRequest(method=method, data=DataSection(**DATA), training=Recipe(lr=0.01))

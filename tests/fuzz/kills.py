@@ -145,7 +145,7 @@ def small_demo(out: Path, *more: str) -> None:
     """`hamguard demo` with every stage and least numbers."""
     from hamguard.cli import attack_sheet, demo, demo_harden, demo_protect, main
     from hamguard.data.dataset import Dataset, ImageStore
-    from hamguard.data.sources import SOURCES
+    from hamguard.data.registry import SOURCES
 
     read = SOURCES["digits"].read
 
@@ -154,7 +154,7 @@ def small_demo(out: Path, *more: str) -> None:
         images = ImageStore(found.images.array[::6])
         return replace(found, images=images, labels=found.labels[::6], ids=found.ids[::6])
 
-    SOURCES["digits"] = replace(SOURCES["digits"], read=every_sixth)
+    SOURCES.enter("digits", replace(SOURCES["digits"], read=every_sixth), read)
     demo.STEPS, demo.AUDITED, demo.SHOWN, attack_sheet.ANSWERS, demo_harden.CHECKED = 1, 6, 2, 2, 4
     demo_harden.HARDENING, demo_protect.FILES = ("distill", 1, "steps=1"), 5
     demo_protect.GAME = ("warmup=1", "batch_size=32", "epochs=1")

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from hamguard.codes.binary import sign
 from hamguard.core.errors import RequestError
-from hamguard.hashing.cross_modal import CROSS_METHODS, cross_likelihood, cross_method, cross_methods, register_cross
+from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import DCMHSettings, dcmh, quantization, update_codes
+from hamguard.hashing.registry import CROSS_METHODS, register_cross
+from hamguard.hashing.ssah import SSAHSettings
 from hamguard.training.recipe import Recipe
 
 Example = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -160,19 +162,19 @@ def test_relaxation_of_the_settings() -> None:
 
 
 def test_the_registry_knows_both_methods() -> None:
-    assert cross_methods() == ["dcmh", "ssah"] and cross_method("dcmh") is DCMHSettings
+    assert CROSS_METHODS.names() == ["dcmh", "ssah"] and CROSS_METHODS["dcmh"] is DCMHSettings
     with pytest.raises(
         RequestError, match=r"unknown cross-modal method 'dchm'; allowed: dcmh, ssah; did you mean dcmh\?"
     ):
-        cross_method("dchm")
+        CROSS_METHODS["dchm"]
     with pytest.raises(RequestError, match="cross-modal method 'dcmh' is registered twice"):
-        register_cross("dcmh")(DCMHSettings)
-    assert CROSS_METHODS["dcmh"] is DCMHSettings and DCMHSettings.name == "dcmh"
+        register_cross("dcmh")(SSAHSettings)
+    assert CROSS_METHODS["dcmh"] is DCMHSettings and (DCMHSettings.name, SSAHSettings.name) == ("dcmh", "ssah")
 
 
 @pytest.mark.parametrize("name", ["dcmh", "ssah"])
 def test_presets_and_training_defaults_are_valid(name: str) -> None:
-    kind = cross_method(name)
+    kind = CROSS_METHODS[name]
     assert "CVPR" in kind.title and kind.name == name
     Recipe(**kind.training)
     assert "paper" in kind.presets

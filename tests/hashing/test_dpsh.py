@@ -7,7 +7,7 @@ import torch
 
 from hamguard.codes.binary import relax
 from hamguard.hashing.dpsh import DPSH, DPSHSettings, dpsh, pair_likelihood
-from hamguard.hashing.objective import objective_type
+from hamguard.hashing.registry import OBJECTIVES
 from tests.hashing.loops import agrees, dot, example, quant
 
 
@@ -48,7 +48,7 @@ def test_unlabeled_image_is_not_pushed_from_itself():
 
 
 def test_printed_bank_starts_at_zero():
-    kind = objective_type("dpsh")
+    kind = OBJECTIVES["dpsh"]
     labels = torch.eye(3).repeat(4, 1)
     objective = kind(kind.settings_type(**kind.presets["code"]), bits=4, labels=labels, seed=0)
     assert not objective.needs_start

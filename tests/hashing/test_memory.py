@@ -5,7 +5,7 @@ import torch
 
 from hamguard.codes.binary import relax
 from hamguard.hashing.memory import pair_mean
-from hamguard.hashing.objective import objective_type
+from hamguard.hashing.registry import OBJECTIVES
 
 
 def test_pair_mean_without_one_kind_or_without_pairs():
@@ -20,7 +20,7 @@ def test_pair_mean_without_one_kind_or_without_pairs():
 
 @pytest.mark.parametrize("method", ["dpsh", "dph", "dsh", "hashnet", "dsdh"])
 def test_bank_writes_the_batch_and_compares_with_everything(method):
-    kind = objective_type(method)
+    kind = OBJECTIVES[method]
     labels = torch.eye(3).repeat(4, 1)
     settings = {"relaxation": "tanh"} if method == "dsh" else {}
     objective = kind(kind.settings_type(pairs="bank", fill=True, **settings), bits=4, labels=labels, seed=0)

@@ -6,10 +6,11 @@ from pydantic import ValidationError
 from torch import nn
 
 from hamguard.core.errors import RequestError
-from hamguard.hashing.objective import REGISTRY, objective_names, objective_type, pair_weights, register, similarity
+from hamguard.hashing.objective import pair_weights, similarity
+from hamguard.hashing.registry import OBJECTIVES, register
 from hamguard.training.recipe import Recipe
 
-METHODS = objective_names()
+METHODS = OBJECTIVES.names()
 VARIANTS = [(m, {}) for m in METHODS] + [
     *((m, {"pairs": "bank"}) for m in ("dpsh", "dph", "dsh", "hashnet", "dsdh")),
     ("dpsh", {"relaxation": "linear"}), ("dsh", {"relaxation": "tanh", "balance": True}),
@@ -19,7 +20,7 @@ VARIANTS = [(m, {}) for m in METHODS] + [
 
 
 def make(method, settings=None, *, bits=6, labels=None, seed=0):
-    kind = objective_type(method)
+    kind = OBJECTIVES[method]
     labels = torch.eye(4).repeat(6, 1) if labels is None else labels
     objective = kind(kind.settings_type(**(settings or {})), bits=bits, labels=labels, seed=seed)
     if objective.needs_start:
@@ -40,16 +41,16 @@ def run_epochs(objective, epochs, n=24, seed=9):
 
 
 def test_registry_lists_all_and_names_the_nearest():
-    assert sorted(REGISTRY) == METHODS and {"adsh", "csq", "dph", "dpsh", "dsdh", "dsh", "hashnet"} <= set(METHODS)
+    assert sorted(OBJECTIVES) == METHODS and {"adsh", "csq", "dph", "dpsh", "dsdh", "dsh", "hashnet"} <= set(METHODS)
     with pytest.raises(RequestError, match="did you mean hashnet"):
-        objective_type("hashnett")
+        OBJECTIVES["hashnett"]
     with pytest.raises(RequestError, match="registered twice"):
-        register("dpsh")(REGISTRY["dpsh"])
+        register("dpsh")(OBJECTIVES["csq"])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_facts_of_a_method(method):
-    kind = objective_type(method)
+    kind = OBJECTIVES[method]
     assert kind.name == method and "20" in kind.title, "a title says where the method is from, and when"
     known = {"epochs", "batch_size", "lr", "head_lr_factor", "optimizer", "momentum", "weight_decay", "schedule"}
     assert set(kind.training) <= known
@@ -103,7 +104,7 @@ def test_state_round_trip_repeats_the_next_losses_exactly(method, settings, cut)
     first = make(method, settings)
     run_epochs(first, range(cut))
     stored = {name: value.clone() for name, value in first.state.items()}
-    kind = objective_type(method)
+    kind = OBJECTIVES[method]
     second = kind(first.settings, bits=6, labels=first.labels, seed=0)
     second.load_state(stored)
     assert run_epochs(first, range(cut, 6)) == run_epochs(second, range(cut, 6))
@@ -145,7 +146,7 @@ def test_a_small_net_learns_codes_that_are_not_constant(method, digits):
     x, y = digits[0][:1000], digits[1][:1000]
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
-    kind = objective_type(method)
+    kind = OBJECTIVES[method]
     objective = kind(kind.settings_type(), bits=16, labels=y, seed=0)
     if objective.needs_start:
         objective.start(net(x).detach())

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hamguard.core.errors import RequestError
-from hamguard.hashing.unsupervised import UNSUPERVISED, fit_itq, fit_lsh, fit_pca
+from hamguard.hashing.registry import UNSUPERVISED
+from hamguard.hashing.unsupervised import fit_itq, fit_lsh, fit_pca
 
 
 def features(n=400, D=20, seed=0):

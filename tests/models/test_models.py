@@ -14,16 +14,10 @@ from torch import Tensor, nn
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import read_sealed, seal, write_sealed
 from hamguard.core.seeds import torch_generator
-from hamguard.models.backbones import (
-    SMALL,
-    backbone_names,
-    build_backbone,
-    default_backbone,
-    load_initial,
-    read_safetensors,
-)
+from hamguard.models.backbones import build_backbone, default_backbone, load_initial, read_safetensors
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.hash_model import LUMINANCE, HashModel
+from hamguard.models.registry import BACKBONES
 from hamguard.models.store import load_any, load_folder, read_card, save_model
 
 
@@ -55,6 +49,9 @@ def test_weights_are_a_function_of_the_generator() -> None:
     assert len(digests) == 2
 
 
+SMALL = [name for name in BACKBONES if BACKBONES.facts(name)["gray"]]
+
+
 @pytest.mark.parametrize(
     "name", [*SMALL, "resnet18", "squeezenet1_0", "mobilenet_v2", "googlenet", "shufflenet_v2_x1_0"]
 )
@@ -72,7 +69,7 @@ def test_unknown_and_unfit_backbones_are_named() -> None:
         HashModel("alexnet", 8, size=(8, 8))
     with pytest.raises(RequestError, match="bits must be at least 1, got 0"):
         HashModel("conv8", 0, size=(16, 16))
-    assert default_backbone((28, 28)) in backbone_names()
+    assert default_backbone((28, 28)) in BACKBONES
 
 
 def test_timm_backbones_are_an_extra_and_never_fetched() -> None:

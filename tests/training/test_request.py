@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hamguard.core.errors import RequestError
-from hamguard.hashing.objective import REGISTRY
-from hamguard.training.request import build_request, methods, parse_value, read_recipe
+from hamguard.hashing.registry import OBJECTIVES, hash_methods
+from hamguard.training.request import build_request, parse_value, read_recipe
 
 
 def test_all_faults_are_named_at_once_with_suggestions() -> None:
@@ -87,14 +87,14 @@ def test_digest_tells_requests_apart() -> None:
     assert build_request({}, {}).digest != build_request({}, {}, ["lr=0.5"]).digest
 
 
-@pytest.mark.parametrize("name", sorted(set(methods()) & set(REGISTRY)))
+@pytest.mark.parametrize("name", sorted(set(hash_methods()) & set(OBJECTIVES)))
 def test_every_preset_is_valid(name: str) -> None:
-    for preset in REGISTRY[name].presets:
+    for preset in OBJECTIVES[name].presets:
         assert build_request({}, {"method": name, "preset": preset}).preset == preset
 
 
 def test_methods_hold_the_seven_and_the_unsupervised() -> None:
-    assert {"dpsh", "dph", "hashnet", "dsh", "dsdh", "adsh", "csq", "lsh", "itq"} <= set(methods())
+    assert {"dpsh", "dph", "hashnet", "dsh", "dsdh", "adsh", "csq", "lsh", "itq"} <= set(hash_methods())
 
 
 def test_values_are_toml_or_text() -> None:

@@ -19,7 +19,7 @@ from hamguard.core.files import write_text
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split, require_role
-from hamguard.hashing.objective import REGISTRY, objective_type
+from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.store import load_folder
 from hamguard.training import loop
 from hamguard.training.augment import augment
@@ -30,7 +30,7 @@ from hamguard.training.schedules import factor
 from hamguard.training.statistics import code_statistics
 from hamguard.training.train import LEARNED, train
 
-objective_type("csq")
+OBJECTIVES["csq"]
 Blobs = tuple[Dataset, Split]
 
 
@@ -55,7 +55,7 @@ def killer(after: int) -> Any:
     return progress
 
 
-@pytest.mark.parametrize("method", sorted(REGISTRY))
+@pytest.mark.parametrize("method", sorted(OBJECTIVES))
 def test_resume_is_exact_wherever_it_stopped(method: str, blobs: Blobs, tmp_path: Path) -> None:
     request = ask(method, "checkpoint_seconds=0.000001", "augment=shift-flip", "epochs=5")
     whole = train(request, *blobs, tmp_path / "whole")
@@ -193,7 +193,7 @@ def test_nan_loss_stops_with_advice(blobs: Blobs, tmp_path: Path, monkeypatch: p
     def broken(self: Any, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         return logits.sum() * float("nan")
 
-    monkeypatch.setattr(REGISTRY["csq"], "loss", broken)
+    monkeypatch.setattr(OBJECTIVES["csq"], "loss", broken)
     with pytest.raises(RunError, match="the loss became nan in epoch 1, step 1; lower the learning rate"):
         train(ask(), *blobs, tmp_path)
 
@@ -202,7 +202,7 @@ def test_collapse_is_found_in_the_second_epoch(blobs: Blobs, tmp_path: Path, mon
     def collapse(self: Any, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         return (logits - 3).square().mean()
 
-    monkeypatch.setattr(REGISTRY["csq"], "loss", collapse)
+    monkeypatch.setattr(OBJECTIVES["csq"], "loss", collapse)
     with pytest.raises(
         CollapseError, match=r"in epoch \d+ every picture got the same code. What helps: a lower learning rate"
     ):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hamguard.attacks.guides.registry import GUIDES
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.cli.common import (
     Bar,
     DataOption,
@@ -23,13 +25,11 @@ from hamguard.cli.common import (
     say,
 )
 from hamguard.core.errors import RequestError
-from hamguard.core.plugins import registered_names
 
 if TYPE_CHECKING:
     from hamguard.evaluation.attack.plan import AttackPlan
 
-METHODS = ", ".join(registered_names("hamguard.attacks.methods"))
-GUIDES = ", ".join(registered_names("hamguard.attacks.guides", "register_guide"))
+METHODS = ", ".join(ATTACKS.known())
 
 
 def attack(
@@ -53,7 +53,9 @@ def attack(
     preset: Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")] = "default",
     guide: Annotated[
         str | None,
-        typer.Option("--guide", help=f"{GUIDES}: for methods that take any guide, such as pgd and adaptive."),
+        typer.Option(
+            "--guide", help=f"{', '.join(GUIDES.known())}: for methods that take any guide, such as pgd and adaptive."
+        ),
     ] = None,
     targets: Annotated[
         str | None,

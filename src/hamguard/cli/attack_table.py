@@ -160,11 +160,10 @@ def _line(what: str, rows: dict[str, Row], metric: str | None) -> list[str]:
 
 def print_methods(*, as_json: bool) -> None:
     """Every method: what it is, its direction, its presets and options."""
-    from hamguard.attacks.methods.registry import ATTACKS, attack_named, method_facts
+    from hamguard.attacks.methods.registry import ATTACKS, method_facts
     from hamguard.evaluation.attack.plan import open_options
 
-    attack_named("noise")
-    facts = [method_facts(name) for name in sorted(ATTACKS)]
+    facts = [method_facts(name) for name in ATTACKS]
     if as_json:
         print_json(
             {

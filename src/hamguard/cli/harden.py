@@ -28,7 +28,7 @@ from hamguard.cli.common import (
     tell,
 )
 from hamguard.core.errors import RequestError
-from hamguard.core.plugins import registered_names
+from hamguard.defenses.registry import DEFENSES
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -50,7 +50,7 @@ def harden(
         str,
         typer.Option(
             "--method",
-            help=f"{', '.join(registered_names('hamguard.defenses'))}; cross-modal models: static, control, minmax.",
+            help=f"{', '.join(DEFENSES.known())}; cross-modal models: static, control, minmax.",
         ),
     ] = "saat",
     eps: EpsOption = "8/255",
@@ -294,9 +294,9 @@ def _numbers(before: float, after: float) -> tuple[str, str, str]:
 
 def _print_methods(*, as_json: bool) -> None:
     from hamguard.cli.common import print_json
-    from hamguard.defenses.registry import defense_names, defense_type
+    from hamguard.defenses.registry import DEFENSES
 
-    kinds = [defense_type(name) for name in defense_names()]
+    kinds = list(DEFENSES.values())
     if as_json:
         print_json(
             {

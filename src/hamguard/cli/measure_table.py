@@ -129,9 +129,9 @@ def draw_measures(found: Models, path: Path, title: str) -> None:
 
 def list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
-    from hamguard.evaluation.measures.registry import MEASURES, measure_names
+    from hamguard.evaluation.measures.registry import MEASURES
 
-    facts = {name: MEASURES.facts(name) for name in measure_names()}
+    facts = {name: MEASURES.facts(name) for name in MEASURES}
     if as_json:
         print_json(
             {"measure": name, "title": MEASURES.title(name), "labels": of["labeled"], "default": of["default"]}

@@ -53,15 +53,16 @@ def reproduce(
     hamguard reproduce prosgan-table1 --scale paper --show-recipe
     """
     from hamguard.core.checks import check_choice
-    from hamguard.evaluation.reproduce.run import SCALES, experiment_named, experiments, recipe_of
+    from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
+    from hamguard.evaluation.reproduce.run import SCALES, recipe_of
 
     if listed:
-        _print_list(list(experiments().values()), as_json=as_json)
+        _print_list(list(EXPERIMENTS.values()), as_json=as_json)
         return
     if name is None:
         raise RequestError("give the NAME of an experiment; `hamguard reproduce --list` lists them")
     chosen: Scale = check_choice("scale", scale, SCALES)  # type: ignore[assignment]
-    experiment = experiment_named(name)
+    experiment = EXPERIMENTS[name]
     path = recipe_of(experiment, chosen)
     if show_recipe:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)

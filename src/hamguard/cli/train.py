@@ -23,11 +23,9 @@ from hamguard.cli.common import (
 )
 from hamguard.cli.train_cross import CROSS, train_cross
 from hamguard.core.errors import RequestError
-from hamguard.core.plugins import registered_names
+from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 
-HASHING, CROSS_MODAL = (
-    ", ".join(registered_names("hamguard.hashing", name)) for name in ("register", "register_cross")
-)
+HASHING, CROSS_MODAL = ", ".join(OBJECTIVES.known()), ", ".join(CROSS_METHODS.known())
 
 
 def train(

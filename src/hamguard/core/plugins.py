@@ -67,7 +67,7 @@ def _load(value: str) -> None:
             raise RequestError(f"plugin {name} of {VARIABLE} cannot be imported: {_first_line(error)}") from error
 
 
-def registered_names(package: str, decorator: str = "register") -> list[str]:
+def registered_names(package: str, decorator: str | tuple[str, ...] = "register", public: str = "") -> list[str]:
     """Names that files of a package, and plugins, give to a decorator of the package, sorted; read from text without an import.
 
     For help texts, which must not import what is heavy. Of plugins it sees the modules that are named, not what those import, and
@@ -75,19 +75,25 @@ def registered_names(package: str, decorator: str = "register") -> list[str]:
 
     Args:
         package: full name of the package, `hamguard.attacks.methods`.
-        decorator: its decorator; it stands at the beginning of a line, and its first argument is the name.
+        decorator: its decorator, or several; one stands at the beginning of a line, and its first argument is the name.
+        public: what a plugin calls it that has `import hamguard as hg`: `register_attack`.
 
     >>> registered_names("hamguard.attacks.guides", "register_guide")[:3]
     ['anchor', 'center', 'mainstay']
     """
+    words = "|".join((decorator,) if isinstance(decorator, str) else decorator)
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     texts = [path.read_text(encoding="utf-8") for folder in folders for path in sorted(Path(folder).glob("*.py"))]
-    ours = re.compile(rf"^from {re.escape(package)}\.\w+ import [\w\s,(]*\b{decorator}\b", re.MULTILINE)
-    plugins = (_text_of(name) for name in _divided(os.environ.get(VARIABLE, "")))
+    ours = re.compile(rf"^from {re.escape(package)}\.\w+ import [\w\s,(]*\b(?:{words})\b", re.MULTILINE)
+    plugins = [_text_of(name) for name in _divided(os.environ.get(VARIABLE, ""))]
     texts += [text for text in plugins if ours.search(text)]  # objectives and attacks have decorators of the same name
-    pattern = re.compile(rf"^@{decorator}\(\s*\"([^\"]+)\"", re.MULTILINE)
-    return sorted({name for text in texts for name in pattern.findall(text)})
+    pattern = re.compile(rf"^@(?:{words})\(\s*\"([^\"]+)\"", re.MULTILINE)
+    found = {name for text in texts for name in pattern.findall(text)}
+    if public:
+        door = re.compile(rf"^@(?:\w+\.)*{public}\(\s*\"([^\"]+)\"", re.MULTILINE)
+        found |= {name for text in plugins for name in door.findall(text)}
+    return sorted(found)
 
 
 def _text_of(module: str) -> str:

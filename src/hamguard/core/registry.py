@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
@@ -25,15 +25,24 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: what the entries are called in messages: `attack`.
         package: package whose files fill it, `hamguard.attacks.methods`; empty where it is filled by its own module.
-        decorator: name of the decorator that files use, which `known` looks for.
+        decorator: name of the decorator that files use, or names where there are several, which `known` looks for.
+        public: what `hamguard` itself calls the decorator, `register_attack`; `known` looks for it in plugins.
         first: names that lists begin with, because most people take them.
     """
 
     def __init__(
-        self, kind: str, package: str = "", *, decorator: str = "register", first: tuple[str, ...] = ()
+        self,
+        kind: str,
+        package: str = "",
+        *,
+        decorator: str | tuple[str, ...] = "register",
+        public: str = "",
+        first: tuple[str, ...] = (),
     ) -> None:
-        self.kind, self.package, self.decorator, self.first = kind, package, decorator, first
+        self.kind, self.package, self.first = kind, package, first
+        self.decorator, self.public = decorator, public
         self._entries: dict[str, T] = {}
+        self._places: dict[str, object] = {}  # where each was defined
         self._facts: dict[str, dict[str, Any]] = {}
 
     def register(self, name: str, **facts: Any) -> Callable[[Entered], Entered]:
@@ -48,14 +57,24 @@ class Registry(Mapping[str, T], Generic[T]):
         """
 
         def enter(entry: Entered) -> Entered:
-            held = self._entries.get(name)
-            if held is not None and _place(held) != _place(entry):
-                raise RequestError(f"{self.kind} {name!r} is registered twice")
-            self._entries[name] = entry  # type: ignore[assignment]
-            self._facts[name] = facts
+            self.enter(name, cast("T", entry), entry, **facts)
             return entry
 
         return enter
+
+    def enter(self, name: str, entry: T, definition: object, **facts: Any) -> None:
+        """Enter a value under `name`; arguments and errors as in `register`.
+
+        Args:
+            name: as a command line writes it.
+            entry: what the name stands for.
+            definition: the function or class that it was made of.
+            facts: what else is known of the entry.
+        """
+        place = _place(definition)
+        if self._places.get(name, place) != place:
+            raise RequestError(f"{self.kind} {name!r} is registered twice")
+        self._entries[name], self._places[name], self._facts[name] = entry, place, facts
 
     def __getitem__(self, name: str) -> T:
         """What a name stands for.
@@ -74,6 +93,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """What a name stands for, or `default` where there is no such entry."""
+        return self._entries[name] if name in self else default
+
     def names(self) -> list[str]:
         """All names: of every file of the package, of plugins, and of this very process."""
         if self.package:
@@ -83,7 +106,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def known(self) -> list[str]:
         """The same names without importing what is heavy, for help texts."""
-        named = registered_names(self.package, self.decorator) if self.package else []
+        named = registered_names(self.package, self.decorator, self.public) if self.package else []
         return self._sorted({*named, *self._entries})
 
     def facts(self, name: str) -> Mapping[str, Any]:

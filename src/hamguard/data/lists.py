@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import numpy as np
 
@@ -244,47 +245,59 @@ def _published(folder: Path, name: str) -> tuple[Path, ListSet] | None:
     return None
 
 
-def _register(name: str, about: str) -> None:
-    """Register one of ProS-GAN's three sets."""
-    title = PUBLISHED[name]
-
-    @list_source(
-        name,
-        about,
-        found=lambda folder: _published(folder, name) is not None,
-        need=f"the lists splits/prosgan_{title}_{{train,test,database}}_{{img,label}}.txt and the pictures in {name}/",
-        remark=lambda folder: "" if (folder / name).is_dir() else f"lists only; put the pictures in {name}/",
-    )
-    def open_published(
-        folder: Path,
-        *,
-        size: int | None = None,
-        progress: Progress | None = None,
-        seed: int = 0,
-        pictures: bool = True,
-    ) -> tuple[Dataset, Split]:
-        """Open a published set: lists below `splits/` or its own folder, pictures in its own folder."""
-        held = _published(folder, name)
-        if held is None:
-            raise DataMissingError(f"the lists of {name} are not below {folder}")
-        place, lists = held
-        if pictures and "database" not in lists.files:
-            raise DataMissingError(
-                f"the database list of {name} is not here; put {title}_database_img.txt and _label.txt into {place}"
-            )
-        dataset, split = read_lists(lists, seed=seed, name=name, protocol=f"prosgan-{name}")
-        if name == "nus-wide":
-            dataset = add_nus_tags(dataset, folder / name)
-        Q, N, T = PROSGAN[name]
-        seen = (len(split.query), len(split.database), split.lines["train"][0])
-        if seen != (Q, N, T):
-            shown = " / ".join(f"{n:,}" for n in seen)
-            note = f"the paper has {Q:,} queries / {N:,} database pictures / {T:,} training lines, these lists {shown}"
-            dataset = replace(dataset, notes=(*dataset.notes, note))
-        folders = (folder / name, folder / name / "images", place, folder)
-        return _finish(dataset, split, folders, size=size, progress=progress, required=pictures)
+def _facts(name: str) -> dict[str, Any]:
+    """What the registry says of one of ProS-GAN's three sets."""
+    return {
+        "found": lambda folder: _published(folder, name) is not None,
+        "need": f"the lists splits/prosgan_{PUBLISHED[name]}_{{train,test,database}}_{{img,label}}.txt and the pictures in {name}/",
+        "remark": lambda folder: "" if (folder / name).is_dir() else f"lists only; put the pictures in {name}/",
+    }
 
 
-_register("flickr25k", "25,000 photos, 38 labels (ProS-GAN's lists)")
-_register("nus-wide", "195,834 photos, 21 labels (ProS-GAN's lists)")
-_register("mscoco", "122,218 photos, 80 labels (ProS-GAN's lists)")
+def _open_published(
+    name: str, folder: Path, *, size: int | None, progress: Progress | None, seed: int, pictures: bool
+) -> tuple[Dataset, Split]:
+    """Open a published set: lists below `splits/` or its own folder, pictures in its own folder."""
+    held = _published(folder, name)
+    if held is None:
+        raise DataMissingError(f"the lists of {name} are not below {folder}")
+    place, lists = held
+    if pictures and "database" not in lists.files:
+        raise DataMissingError(
+            f"the database list of {name} is not here; put {PUBLISHED[name]}_database_img.txt and _label.txt into {place}"
+        )
+    dataset, split = read_lists(lists, seed=seed, name=name, protocol=f"prosgan-{name}")
+    if name == "nus-wide":
+        dataset = add_nus_tags(dataset, folder / name)
+    Q, N, T = PROSGAN[name]
+    seen = (len(split.query), len(split.database), split.lines["train"][0])
+    if seen != (Q, N, T):
+        shown = " / ".join(f"{n:,}" for n in seen)
+        note = f"the paper has {Q:,} queries / {N:,} database pictures / {T:,} training lines, these lists {shown}"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    folders = (folder / name, folder / name / "images", place, folder)
+    return _finish(dataset, split, folders, size=size, progress=progress, required=pictures)
+
+
+@list_source("flickr25k", "25,000 photos, 38 labels (ProS-GAN's lists)", **_facts("flickr25k"))
+def open_flickr25k(
+    folder: Path, *, size: int | None = None, progress: Progress | None = None, seed: int = 0, pictures: bool = True
+) -> tuple[Dataset, Split]:
+    """Open flickr25k; see `_open_published`."""
+    return _open_published("flickr25k", folder, size=size, progress=progress, seed=seed, pictures=pictures)
+
+
+@list_source("nus-wide", "195,834 photos, 21 labels (ProS-GAN's lists)", **_facts("nus-wide"))
+def open_nus_wide(
+    folder: Path, *, size: int | None = None, progress: Progress | None = None, seed: int = 0, pictures: bool = True
+) -> tuple[Dataset, Split]:
+    """Open nus-wide; see `_open_published`."""
+    return _open_published("nus-wide", folder, size=size, progress=progress, seed=seed, pictures=pictures)
+
+
+@list_source("mscoco", "122,218 photos, 80 labels (ProS-GAN's lists)", **_facts("mscoco"))
+def open_mscoco(
+    folder: Path, *, size: int | None = None, progress: Progress | None = None, seed: int = 0, pictures: bool = True
+) -> tuple[Dataset, Split]:
+    """Open mscoco; see `_open_published`."""
+    return _open_published("mscoco", folder, size=size, progress=progress, seed=seed, pictures=pictures)

@@ -16,6 +16,7 @@ import numpy as np
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.registry import Registry
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split, draw_split, fair_order
@@ -40,20 +41,18 @@ class Protocol:
     rule: Rule
 
 
-PROTOCOLS: dict[str, Protocol] = {}
+PROTOCOLS: Registry[Protocol] = Registry("protocol", "hamguard.data", decorator="protocol")
 
 
 def protocol(name: str, about: str, *datasets: str) -> Callable[[Rule], Rule]:
     """Register a rule under a name.
 
     Raises:
-        ValueError: the name is taken.
+        RequestError: the name is taken by another one.
     """
 
     def register(rule: Rule) -> Rule:
-        if name in PROTOCOLS:
-            raise ValueError(f"protocol {name!r} is registered twice")
-        PROTOCOLS[name] = Protocol(name, about, datasets, rule)
+        PROTOCOLS.enter(name, Protocol(name, about, datasets, rule), rule)
         return rule
 
     return register

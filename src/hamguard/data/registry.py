@@ -1,15 +1,18 @@
-"""The registry of data sources: filled by two decorators on the functions that read them."""
+"""Data sources by name: filled by two decorators on the functions that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from hamguard.data.cache import Progress
-from hamguard.data.dataset import Dataset
-from hamguard.data.split import Split
+from hamguard.core.registry import Registry
+
+if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
+    from hamguard.data.cache import Progress
+    from hamguard.data.dataset import Dataset
+    from hamguard.data.split import Split
 
 
 class Reader(Protocol):
@@ -58,7 +61,9 @@ class Source:
     remark: Callable[[Path], str] = lambda folder: ""
 
 
-SOURCES: dict[str, Source] = {}
+SOURCES: Registry[Source] = Registry(
+    "data source", "hamguard.data", decorator=("source", "list_source"), public="register_source"
+)
 
 R = TypeVar("R", bound=Reader)
 L = TypeVar("L", bound=Opener)
@@ -85,11 +90,11 @@ def source(
         takes_path: written as `name:PATH`.
 
     Raises:
-        ValueError: the name is taken.
+        RequestError: the name is taken by another one.
     """
 
     def register(read: R) -> R:
-        _add(Source(name, about, protocol, found, need, takes_path, read=read))
+        SOURCES.enter(name, Source(name, about, protocol, found, need, takes_path, read=read), read)
         return read
 
     return register
@@ -107,17 +112,12 @@ def list_source(
     """Register a function that reads a data set together with its split; arguments as in `source`.
 
     Raises:
-        ValueError: the name is taken.
+        RequestError: the name is taken by another one.
     """
 
     def register(open_lists: L) -> L:
-        _add(Source(name, about, "listed", found, need, takes_path, open=open_lists, remark=remark))
+        made = Source(name, about, "listed", found, need, takes_path, open=open_lists, remark=remark)
+        SOURCES.enter(name, made, open_lists)
         return open_lists
 
     return register
-
-
-def _add(made: Source) -> None:
-    if made.name in SOURCES:
-        raise ValueError(f"data source {made.name!r} is registered twice")
-    SOURCES[made.name] = made

@@ -13,7 +13,6 @@ from typing import Any
 
 from hamguard.core.checks import check_range, suggest
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.data import arrays, digits, folder, imagenet, lists, mirflickr, products, scenes, small
 from hamguard.data.cache import Progress, cache_folder
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset, Opened
@@ -21,11 +20,6 @@ from hamguard.data.list_files import find_lists
 from hamguard.data.protocols import make_split, usual_protocol
 from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
-
-__all__ = ["READERS", "SOURCES", "expand", "list_sources", "locate", "open_source", "parse", "roots"]
-
-# importing them fills the registry
-READERS = (digits, scenes, small, products, imagenet, mirflickr, lists, folder, arrays)
 
 
 def roots(root: Path | None = None) -> tuple[Path, ...]:

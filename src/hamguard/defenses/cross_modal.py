@@ -40,7 +40,7 @@ from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import data_facts
 from hamguard.data.split import Split
 from hamguard.defenses.inner import adversaries, at_rest
-from hamguard.hashing.cross_modal import cross_method
+from hamguard.hashing.registry import CROSS_METHODS
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, load_cross, load_parts
 from hamguard.models.folders import from_card
@@ -195,7 +195,7 @@ def harden_cross(
     pairs = pairs_of(dataset, kept, model.vocabulary)
     if request.method != "minmax":
         pairs = _in_front(request, model, pairs, folder, run, device)
-    ask = from_card(cross_method(card.method), card.settings)
+    ask = from_card(CROSS_METHODS[card.method], card.settings)
     recipe = with_batch(request.training, len(pairs))
     task = TASKS[card.method](
         model, pairs, ask, head_lr_factor=recipe.head_lr_factor, views=recipe.augment, seed=card.seed

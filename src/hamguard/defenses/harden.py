@@ -18,7 +18,8 @@ from hamguard.data.split import Split
 from hamguard.defenses.keep import Keep
 from hamguard.defenses.request import HardenRequest
 from hamguard.defenses.task import Defense
-from hamguard.hashing.objective import REGISTRY, Objective, Settings, objective_type
+from hamguard.hashing.objective import Objective, Settings
+from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.folders import from_card
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import CARD, Card, load_folder, make_card, save_model
@@ -165,17 +166,16 @@ def new_objective(request: HardenRequest, model: HashModel, card: Card, dataset:
     Raises:
         RequestError: an objective that needs labels was asked for, and there are none.
     """
-    objective_type("csq")  # fills the registry
     device = next(model.parameters()).device
     labels = torch.from_numpy(dataset.labels[split.train].astype(np.float32)).to(device)  # (n, C)
     name, labeled = request.parsed.objective, bool(labels.any())
     if name == "own":
-        name = card.method if card.method in REGISTRY and labeled else "keep"
+        name = card.method if card.method in OBJECTIVES and labeled else "keep"
     if name == "keep":
         return Keep(Settings(), bits=model.bits, labels=labels, seed=card.seed)
     if not labeled:
         raise RequestError(f"{dataset.name} has no labels; objective {name} needs them, keep does not")
-    kind = objective_type(name)
+    kind = OBJECTIVES[name]
     settings = from_card(kind.settings_type, card.settings) if name == card.method else kind.settings_type()
     return kind(settings, bits=model.bits, labels=labels, seed=card.seed)
 

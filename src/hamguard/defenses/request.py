@@ -12,11 +12,11 @@ from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
-from hamguard.defenses.registry import defense_names, defense_type
+from hamguard.defenses.registry import DEFENSES
 from hamguard.defenses.settings import AdversarySettings, DefenseSettings
 from hamguard.defenses.static import Static
 from hamguard.defenses.task import Defense
-from hamguard.hashing.objective import REGISTRY, objective_type
+from hamguard.hashing.registry import OBJECTIVES
 from hamguard.training.recipe import Recipe
 from hamguard.training.request import DataSection, first_fault, over_defaults, sort_words
 
@@ -51,11 +51,11 @@ class HardenRequest(Asked):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("method", "saat") not in defense_names():
+        if not isinstance(given, Mapping) or given.get("method", "saat") not in DEFENSES:
             return given
         merged: dict[str, Any] = over_defaults(given, settings={}, training={"epochs": EPOCHS})
         if isinstance(merged["settings"], Mapping):
-            kind = defense_type(given.get("method", "saat"))
+            kind = DEFENSES[given.get("method", "saat")]
             try:
                 merged["settings"] = kind.settings_type(**merged["settings"]).model_dump()
             except ValidationError as error:
@@ -75,7 +75,7 @@ class HardenRequest(Asked):
     @property
     def kind(self) -> type[Defense]:
         """Class of the defense."""
-        return defense_type(self.method)
+        return DEFENSES[self.method]
 
     @property
     def parsed(self) -> DefenseSettings:
@@ -94,7 +94,7 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
     Raises:
         RequestError: the first fault.
     """
-    kind = defense_type(str(flags.get("method") or "saat"))
+    kind = DEFENSES[str(flags.get("method") or "saat")]
     own = kind.settings_type.model_fields
     given = sort_words(flags, sets, list(own), IDLE, of=f" of {kind.name}")
     given[""].setdefault("method", kind.name)
@@ -113,8 +113,7 @@ def build_harden_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> 
     except ValidationError as error:
         raise first_fault(error) from error
     if settings.objective not in ("own", "keep"):
-        objective_type("csq")  # fills the registry
-        check_choice("objective", settings.objective, ["own", "keep", *sorted(REGISTRY)])
+        check_choice("objective", settings.objective, ["own", "keep", *OBJECTIVES])
     if isinstance(settings, AdversarySettings):
         settings.attack(request.threat)  # a wrong guide, loss or radius
     else:
@@ -129,7 +128,7 @@ def epoch_cost(method: str, settings: DefenseSettings) -> float:
     >>> epoch_cost("saat", SAATSettings()), epoch_cost("control", DefenseSettings())
     (9.0, 1.0)
     """
-    kind = defense_type(method)
+    kind = DEFENSES[method]
     outer = 2.0 if kind.doubles else 1.0
     if not isinstance(settings, AdversarySettings) or issubclass(kind, Static):
         return outer  # static pictures are made once
@@ -148,4 +147,4 @@ def epochs_of_budget(budget: float, request: HardenRequest, normal_epochs: int |
     return max(1, round(whole / epoch_cost(request.method, request.parsed)))
 
 
-__all__ = ["EPOCHS", "HardenRequest", "build_harden_request", "defense_names", "epoch_cost", "epochs_of_budget"]
+__all__ = ["EPOCHS", "HardenRequest", "build_harden_request", "epoch_cost", "epochs_of_budget"]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.context import Context
@@ -352,7 +352,7 @@ class Ground:
     def noisy(self, threat: Threat) -> CodeBank:
         """Codes of the queries under noise of a threat; attacks on one ground share it."""
         if threat not in self._noisy:
-            noise, parts = attack_named("noise")(threat=threat), []
+            noise, parts = ATTACKS["noise"](threat=threat), []
             for start in range(0, len(self.query), self.batch_size):
                 numbers = range(start, min(start + self.batch_size, len(self.query)))
                 x = self.dataset.images.batch(self.rows[numbers.start : numbers.stop]).to(self.device)

@@ -25,7 +25,8 @@ from torch import Tensor
 from hamguard.codes.binary import relax, sign
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Array
-from hamguard.hashing.objective import Objective, Settings, register, similarity
+from hamguard.hashing.objective import Objective, Settings, similarity
+from hamguard.hashing.registry import register
 
 BLOCK = 1024  # items at a time where a block of the similarity has to be made
 

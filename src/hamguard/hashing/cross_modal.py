@@ -1,4 +1,4 @@
-"""What the cross-modal methods share: settings of the text side, pairs across modalities, and their registry.
+"""What the cross-modal methods share: settings of the text side and pairs across modalities.
 
 A method file holds pure functions, one for each equation, and `Settings`. The networks, which differ in number from method to
 method, are moved by the method's task in `training`.
@@ -6,14 +6,12 @@ method, are moved by the method's task in `training`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from hamguard.core.checks import check_choice
-from hamguard.core.errors import RequestError
 from hamguard.hashing.dpsh import pair_likelihood
 from hamguard.hashing.memory import pair_mean
 from hamguard.hashing.objective import Settings
@@ -40,44 +38,6 @@ class CrossSettings(Settings):
     name: ClassVar[str] = ""
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the recipe that suit the method
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-
-CROSS_METHODS: dict[str, type[CrossSettings]] = {}
-Kind = TypeVar("Kind", bound=type[CrossSettings])
-
-
-def register_cross(name: str) -> Callable[[Kind], Kind]:
-    """Class decorator: enter the settings of a cross-modal method under `name`.
-
-    Raises:
-        RequestError: the name is taken.
-    """
-
-    def enter(kind: Kind) -> Kind:
-        if name in CROSS_METHODS:
-            raise RequestError(f"cross-modal method {name!r} is registered twice")
-        kind.name = name
-        CROSS_METHODS[name] = kind
-        return kind
-
-    return enter
-
-
-def cross_method(name: str) -> type[CrossSettings]:
-    """Settings of a cross-modal method.
-
-    Raises:
-        RequestError: there is none of that name.
-    """
-    check_choice("cross-modal method", name, cross_methods())
-    return CROSS_METHODS[name]
-
-
-def cross_methods() -> list[str]:
-    """All names, sorted."""
-    from hamguard.hashing import dcmh, ssah  # noqa: F401 - they fill the registry
-
-    return sorted(CROSS_METHODS)
 
 
 def cross_likelihood(own: Tensor, other: Tensor, similar: Tensor, *, balance: bool, scale: float = 0.5) -> Tensor:

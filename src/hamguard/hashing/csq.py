@@ -26,7 +26,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hamguard.codes.binary import relax
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Array
-from hamguard.hashing.objective import Objective, Settings, register
+from hamguard.hashing.objective import Objective, Settings
+from hamguard.hashing.registry import register
 
 DRAWS = 20
 

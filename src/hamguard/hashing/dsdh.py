@@ -30,7 +30,8 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.types import Array
 from hamguard.hashing.dpsh import pair_likelihood
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean, remember
-from hamguard.hashing.objective import Objective, register, similarity
+from hamguard.hashing.objective import Objective, similarity
+from hamguard.hashing.registry import register
 
 
 def discrete_objective(

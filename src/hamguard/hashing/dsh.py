@@ -23,7 +23,8 @@ from torch import Tensor
 from hamguard.codes.binary import relax
 from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
-from hamguard.hashing.objective import Objective, register, similarity
+from hamguard.hashing.objective import Objective, similarity
+from hamguard.hashing.registry import register
 
 
 def pair_contrast(u: Tensor, other_u: Tensor, similar: Tensor, *, margin: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the training loop asks of a hash method, and the registry of methods.
+"""What the training loop asks of a hash method.
 
 A method file holds three things: pure functions, one for each equation; `Settings`, the hyper-parameters with
 their sources; and an `Objective`, which owns the visible state (code memory, centers, learned codes) and its schedule.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from hamguard.core.asked import Asked
-from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import label_rows
-from hamguard.core.plugins import load_files, load_plugins
 from hamguard.core.types import Array
 
 
@@ -105,40 +103,6 @@ class Objective(ABC):
         if set(state) != set(self.state):
             raise RequestError(f"checkpoint state has {sorted(state)}, {self.name} needs {sorted(self.state)}")
         self.state = {name: value.clone() for name, value in state.items()}
-
-
-REGISTRY: dict[str, type[Objective]] = {}
-Kind = TypeVar("Kind", bound=type[Objective])
-
-
-def register(name: str) -> Callable[[Kind], Kind]:
-    """Class decorator: enter an objective under `name`. A second registration of a name is an error."""
-
-    def enter(kind: Kind) -> Kind:
-        if name in REGISTRY:
-            raise RequestError(f"hash method {name!r} is registered twice: {REGISTRY[name]} and {kind}")
-        kind.name = name
-        REGISTRY[name] = kind
-        return kind
-
-    return enter
-
-
-def objective_names() -> list[str]:
-    """All names, sorted: of every file of this package, and of plugins."""
-    load_files("hamguard.hashing")
-    load_plugins()
-    return sorted(REGISTRY)
-
-
-def objective_type(name: str) -> type[Objective]:
-    """Look up a method by name.
-
-    Raises:
-        RequestError: there is none; the message lists all and the nearest.
-    """
-    check_choice("hash method", name, objective_names())
-    return REGISTRY[name]
 
 
 Loss = Callable[[Any, Tensor, Tensor, Tensor, float], Tensor]

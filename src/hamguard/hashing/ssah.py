@@ -32,8 +32,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood, register_cross
+from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood
 from hamguard.hashing.objective import similarity
+from hamguard.hashing.registry import register_cross
 
 
 def ssah(

@@ -12,7 +12,6 @@ vector to length one between two shifts, which is no linear head, and trains on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from hamguard.core.checks import check_range, check_shape
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Floats
+from hamguard.hashing.registry import register_unsupervised
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def _components(values: Floats, bits: int) -> Floats:
     return np.ascontiguousarray(rows * np.where(greatest < 0, -1.0, 1.0)[:, None])
 
 
+@register_unsupervised("lsh", title="random hyperplanes (LSH, Charikar, STOC 2002)")
 def fit_lsh(features: Tensor, bits: int, seed: int) -> LinearHead:
     """Random hyperplanes through the mean.
 
@@ -82,6 +83,7 @@ def fit_lsh(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(weight / np.linalg.norm(weight, axis=1, keepdims=True), values.mean(0))
 
 
+@register_unsupervised("pca", title="signs of principal components (PCA)")
 def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
     """Signs of the first principal components; `seed` plays no part.
 
@@ -97,6 +99,7 @@ def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(_components(values, bits), values.mean(0))
 
 
+@register_unsupervised("itq", title="ITQ (Gong and Lazebnik, CVPR 2011)")
 def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> LinearHead:
     """Principal components, rotated to lower the quantization error `||B - V R||^2`.
 
@@ -118,6 +121,3 @@ def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> Linea
         left, _, right = np.linalg.svd(projected.T @ codes)  # fix B, update R: orthogonal Procrustes
         rotation = left @ right
     return _head(rotation.T @ components, values.mean(0))
-
-
-UNSUPERVISED: Mapping[str, Callable[[Tensor, int, int], LinearHead]] = {"lsh": fit_lsh, "itq": fit_itq, "pca": fit_pca}

@@ -1,15 +1,11 @@
-"""Backbones by name: pixels in, features out. Small nets are ours, others are torchvision's (or timm's) without classifier.
-
->>> "resnet20" in backbone_names() and "vgg11" in backbone_names()
-True
-"""
+"""Backbones by name: pixels in, features out. Small nets are ours, others are torchvision's (or timm's) without classifier."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,40 +13,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.files import open_ordinary
-from hamguard.models.small_nets import CifarResNet, conv2, conv8, dsh_net
+from hamguard.models.registry import BACKBONES, TORCHVISION
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
-SMALL: dict[str, Callable[[int, int], nn.Module]] = {  # channels, side in pixels
-    "conv2": lambda channels, side: conv2(channels),
-    "conv8": conv8,
-    "dsh": lambda channels, side: dsh_net(channels),
-    "resnet20": lambda channels, side: CifarResNet(channels, 3),
-    "resnet32": lambda channels, side: CifarResNet(channels, 5),
-    "resnet44": lambda channels, side: CifarResNet(channels, 7),
-    "resnet56": lambda channels, side: CifarResNet(channels, 9),
-}
-
-TORCHVISION = (
-    "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg16_bn", "vgg19_bn",
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
-    "wide_resnet50_2", "wide_resnet101_2", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large",
-    "googlenet", "squeezenet1_0", "squeezenet1_1", "densenet121", "densenet161", "efficientnet_b0",
-    "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf", "convnext_tiny", "vit_b_16",
-)  # fmt: skip
-
-
 MAX_FEATURES = 8192
-
-
-def backbone_names() -> list[str]:
-    """All names that `build_backbone` takes, besides `timm:NAME`."""
-    return [*SMALL, *TORCHVISION]
 
 
 def default_backbone(size: tuple[int, int]) -> str:
@@ -69,7 +40,7 @@ def build_backbone(
     """Build a backbone with seeded random weights.
 
     Args:
-        name: one of `backbone_names()` or `timm:NAME` (extra `timm`); `NAME+F` adds a feature layer of F units with tanh.
+        name: one of `BACKBONES` or `timm:NAME` (extra `timm`); `NAME+F` adds a feature layer of F units with tanh.
         channels: channels of the pictures; torchvision's networks take 3, and gray pictures are repeated by `HashModel`.
         size: height and width in pixels, checked by one forward pass.
         generator: source of the initial weights.
@@ -85,11 +56,7 @@ def build_backbone(
     with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
         torch.manual_seed(generator.initial_seed())
         base, units = _neck(name)
-        if base.startswith("timm:"):
-            net = _timm(base.removeprefix("timm:"))
-        else:
-            check_choice("backbone", base, backbone_names())
-            net = SMALL[base](channels, min(size)) if base in SMALL else _without_classifier(base)
+        net = _timm(base) if base.startswith("timm:") else BACKBONES[base](channels, min(size))
         wanted = backbone_channels(name, channels)
         net.eval()
         if units:
@@ -132,29 +99,12 @@ def count_features(net: nn.Module, name: str, wanted: int, size: tuple[int, int]
 
 def backbone_channels(name: str, channels: int) -> int:
     """Input channels of backbone `name` on pictures with `channels` channels."""
-    return channels if _neck(name)[0] in SMALL else 3
-
-
-def _without_classifier(name: str) -> nn.Module:
-    """A torchvision network that ends in its last features (fc7 for AlexNet and VGG, the pooled map for the others)."""
-    from torchvision import models
-
-    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
-    net: nn.Module = models.get_model(name, weights=None, **options)
-    if name.startswith("squeezenet"):
-        net.classifier = nn.AdaptiveAvgPool2d(1)
-    elif name.startswith("vit"):
-        net.heads = nn.Identity()
-    elif isinstance(getattr(net, "fc", None), nn.Linear):
-        net.fc = nn.Identity()
-    elif isinstance(tail := getattr(net, "classifier", None), nn.Sequential):
-        tail[-1] = nn.Identity()
-    else:
-        net.classifier = nn.Identity()
-    return net
+    base = _neck(name)[0]
+    return channels if not base.startswith("timm:") and BACKBONES.facts(base)["gray"] else 3
 
 
 def _timm(name: str) -> nn.Module:
+    name = name.removeprefix("timm:")
     if ":" in name:
         raise RequestError(f"timm:{name} would fetch a model from a hub; give the name of an architecture")
     try:

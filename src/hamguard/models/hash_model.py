@@ -31,7 +31,7 @@ class HashModel(nn.Module):
     """Normalization, backbone, linear hash head.
 
     Args:
-        name: backbone name, see `backbone_names`.
+        name: backbone name, see `BACKBONES`.
         bits: code length K.
         channels: channels of the pictures that it was made for, 1 or 3.
         size: height and width in pixels.

@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hamguard.models.registry import register_backbone
+
 WHOLE = 40  # pictures up to this side are read at full resolution by conv8
 
 
-def conv2(channels: int) -> nn.Module:
+@register_backbone("conv2")
+def conv2(channels: int, side: int) -> nn.Module:
     """PPL's network for 28-pixel gray images: conv 20, conv 50 (AAAI 2021, section "Settings").
 
     The paper gives neither kernel nor pooling; 5x5 and 2x2 maximum pooling are those of LeNet.
@@ -29,7 +32,8 @@ def conv2(channels: int) -> nn.Module:
     )
 
 
-def dsh_net(channels: int) -> nn.Module:
+@register_backbone("dsh")
+def dsh_net(channels: int, side: int) -> nn.Module:
     """Network of DSH for 32-pixel images (CVPR 2016): three 5x5 convolutions and a layer of 500."""
     return nn.Sequential(
         nn.Conv2d(channels, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(),
@@ -39,6 +43,7 @@ def dsh_net(channels: int) -> nn.Module:
     )  # fmt: skip
 
 
+@register_backbone("conv8")
 def conv8(channels: int, side: int, widths: tuple[int, ...] = (24, 48, 96, 128)) -> nn.Module:
     """Four stages of two 3x3 convolutions with batch norm, halved between stages, averaged over positions.
 
@@ -106,3 +111,27 @@ class CifarResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return torch.mean(x, dim=(2, 3))  # (B, 64)
+
+
+@register_backbone("resnet20")
+def resnet20(channels: int, side: int) -> nn.Module:
+    """ResNet-20 of `CifarResNet`."""
+    return CifarResNet(channels, 3)
+
+
+@register_backbone("resnet32")
+def resnet32(channels: int, side: int) -> nn.Module:
+    """ResNet-32 of `CifarResNet`."""
+    return CifarResNet(channels, 5)
+
+
+@register_backbone("resnet44")
+def resnet44(channels: int, side: int) -> nn.Module:
+    """ResNet-44 of `CifarResNet`."""
+    return CifarResNet(channels, 7)
+
+
+@register_backbone("resnet56")
+def resnet56(channels: int, side: int) -> nn.Module:
+    """ResNet-56 of `CifarResNet`."""
+    return CifarResNet(channels, 9)

@@ -11,7 +11,8 @@ from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
-from hamguard.hashing.cross_modal import CrossSettings, cross_method
+from hamguard.hashing.cross_modal import CrossSettings
+from hamguard.hashing.registry import CROSS_METHODS
 from hamguard.training.recipe import Recipe
 from hamguard.training.request import FINE_TUNING, DataSection, ModelSection, first_fault, over_defaults, sort_words
 
@@ -59,7 +60,7 @@ class CrossRequest(Asked):
     def _complete(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or "method" not in given:
             return given
-        kind = cross_method(given["method"])
+        kind = CROSS_METHODS[given["method"]]
         preset, model = given.get("preset", "default"), given.get("model")
         if preset != "default" and preset not in kind.presets:
             raise ValueError(
@@ -85,7 +86,7 @@ class CrossRequest(Asked):
     @property
     def parsed(self) -> CrossSettings:
         """The settings as the method takes them."""
-        return cross_method(self.method)(**self.settings)
+        return CROSS_METHODS[self.method](**self.settings)
 
 
 def build_cross_request(
@@ -102,7 +103,7 @@ def build_cross_request(
     Raises:
         RequestError: the first fault.
     """
-    kind = cross_method(method)
+    kind = CROSS_METHODS[method]
     own = {key.removeprefix("model."): value for key, value in flags.items() if key.startswith("model.")}
     rest = {key: value for key, value in flags.items() if not key.startswith("model.")}
     given = sort_words(rest, sets, list(kind.model_fields), IDLE, of=f" of {method}")

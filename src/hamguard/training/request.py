@@ -18,8 +18,7 @@ from hamguard.data.cache import Progress as Decoded
 from hamguard.data.dataset import Dataset
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
-from hamguard.hashing.objective import REGISTRY, objective_type
-from hamguard.hashing.unsupervised import UNSUPERVISED
+from hamguard.hashing.registry import OBJECTIVES, UNSUPERVISED, hash_methods
 from hamguard.training.recipe import Recipe
 
 AnyRequest = TypeVar("AnyRequest", bound=BaseModel)
@@ -113,7 +112,7 @@ class TrainRequest(Asked):
         if not isinstance(given, Mapping):
             return given
         method, preset, model = given.get("method", "csq"), given.get("preset"), given.get("model")
-        kind = REGISTRY.get(method) if method in methods() else None
+        kind = OBJECTIVES.get(method)
         weights = model.get("weights") if isinstance(model, Mapping) else getattr(model, "weights", None)
         tuned = FINE_TUNING if weights else {}
         if kind is None:
@@ -138,12 +137,6 @@ class TrainRequest(Asked):
 
 
 SECTIONS: dict[str, type[BaseModel]] = {"data": DataSection, "model": ModelSection, "training": Recipe}
-
-
-def methods() -> list[str]:
-    """Names of all hash methods, supervised and not."""
-    objective_type("csq")  # fills the registry
-    return [*sorted(REGISTRY), *sorted(UNSUPERVISED)]
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
@@ -256,10 +249,12 @@ def build_request(recipe: Mapping[str, Any], flags: Mapping[str, Any], sets: Seq
             words.append((key, parse_value(text)))
     method = str(merged.get("method", "csq"))
     kind = None
-    if method in methods():
-        kind = REGISTRY.get(method)
+    if method in hash_methods():
+        kind = OBJECTIVES.get(method)
     else:
-        faults.append(f"unknown hash method {method!r}; allowed: {', '.join(methods())}{suggest(method, methods())}")
+        faults.append(
+            f"unknown hash method {method!r}; allowed: {', '.join(hash_methods())}{suggest(method, hash_methods())}"
+        )
     own = list(kind.settings_type.model_fields) if kind else []
     for key, value in words:
         _put(merged, _full_key(key, own), value)

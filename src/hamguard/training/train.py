@@ -20,8 +20,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import data_facts
 from hamguard.data.split import Part, Split, require_role
-from hamguard.hashing.objective import objective_type
-from hamguard.hashing.unsupervised import UNSUPERVISED
+from hamguard.hashing.registry import OBJECTIVES, UNSUPERVISED
 from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backbone, load_initial
 from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.hash_model import HashModel
@@ -33,11 +32,6 @@ from hamguard.training.request import ModelSection, TrainRequest
 from hamguard.training.run_folder import stored_run
 from hamguard.training.statistics import code_statistics
 
-UNSUPERVISED_TITLES = {
-    "lsh": "random hyperplanes (LSH, Charikar, STOC 2002)",
-    "itq": "ITQ (Gong and Lazebnik, CVPR 2011)",
-    "pca": "signs of principal components (PCA)",
-}
 RUN, LEARNED = "run.json", "learned_codes.npz"
 FITS = {"fashion-products": "pad"}  # its pictures were padded to a square on white; all others were cropped
 
@@ -146,7 +140,7 @@ def train(
     if process_group.leads:
         write_sealed(folder / RUN, {"run": run, **facts})
     if task is None:
-        title = UNSUPERVISED_TITLES.get(request.method, request.method)
+        title = UNSUPERVISED.facts(request.method)["title"]
         logits = fit_head(model, request, dataset.images, split.train)
     else:
         title = task.objective.title
@@ -205,7 +199,7 @@ def _look_at(folder: Path, run: str, *, restart: bool, leads: bool) -> Trained |
 def _task(
     request: TrainRequest, model: HashModel, dataset: Dataset, split: Split, process_group: ProcessGroup
 ) -> HashTask:
-    kind = objective_type(request.method)
+    kind = OBJECTIVES[request.method]
     device = next(model.parameters()).device
     labels = torch.from_numpy(dataset.labels[split.train].astype(np.float32)).to(device)  # (n, C)
     if labels.shape[1] == 0 or not bool(labels.any()):

@@ -18,7 +18,7 @@ from hamguard.attacks.guides.supervised import (
     distinct_labels,
     prototype_loss,
 )
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.prosgan_game import (
     Game,
     GameRules,
@@ -405,7 +405,7 @@ def test_wrong_rules_are_named() -> None:
 
 def test_the_attack_explains_what_it_lacks() -> None:
     model, x, labels, bank = world()
-    raw = attack_named("prosgan")()
+    raw = ATTACKS["prosgan"]()
     assert isinstance(raw, Generated) and raw.prepared(bank) is raw and raw.toward
     with pytest.raises(RequestError, match="train one with hamguard train --method prosgan --victim"):
         raw(model, x, labels, bank)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hamguard.attacks.guides.prototype import PUBLISHED, FittedPrototype, PrototypeCode
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.methods.tha import tha
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.core.errors import RequestError
@@ -15,9 +15,9 @@ from tests.attacks.test_laws import world
 
 def test_a_prepared_attack_is_fitted_once_and_does_the_same() -> None:
     model, x, labels, bank = world()
-    plain = attack_named("mainstay")(steps=3)
+    plain = ATTACKS["mainstay"](steps=3)
     assert plain.prepared(bank) is plain
-    raw = attack_named("tha")(steps=3, training_steps=5)
+    raw = ATTACKS["tha"](steps=3, training_steps=5)
     fitted = raw.prepared(bank, 2)
     assert isinstance(fitted.guide, FittedPrototype) and fitted.prepared(bank, 3) is fitted
     assert torch.equal(fitted(model, x, labels, None, seed=2).x_adv, raw(model, x, labels, bank, seed=2).x_adv)

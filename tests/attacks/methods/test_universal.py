@@ -11,7 +11,7 @@ from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.relevant import RelevantSet
 from hamguard.attacks.guides.vote import AnchorCode, SignedMean
 from hamguard.attacks.losses.sdha import SdhaLoss
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import L2, Linf
 from hamguard.attacks.universal import Universal
 from hamguard.core.errors import RequestError
@@ -25,7 +25,7 @@ SMALL = Universal(threat=Linf(0.3), steps=30, batch_size=6)
 def test_it_moves_pictures_it_was_not_fitted_on_more_than_noise() -> None:
     fitted = SMALL.fit(MODEL, X[TRAIN])
     found = fitted(MODEL, X[REST])
-    noisy = attack_named("noise")(threat=Linf(0.3))(MODEL, X[REST]).x_adv
+    noisy = ATTACKS["noise"](threat=Linf(0.3))(MODEL, X[REST]).x_adv
     code = MODEL.code(X[REST])
     moved = (MODEL.code(found.x_adv) != code).float().sum(1).mean()
     assert float(moved) > float((MODEL.code(noisy) != code).float().sum(1).mean()) + 1

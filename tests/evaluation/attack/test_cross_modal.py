@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.losses.cmla import CmlaLoss, distortion
 from hamguard.attacks.methods.cmla import cmla, cmla_text
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.attacks.words import WordEdits
 from hamguard.cli.attack_table import by_task
@@ -415,12 +415,12 @@ def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
             RequestError, match=f"steps to look after must lie between 1 and 5, got {wrong[0]}, {wrong[1]}"
         ):
             run_cross(ground, cmla(steps=5), "image", marks=wrong)
-    pgd = attack_named("pgd")(steps=5)
+    pgd = ATTACKS["pgd"](steps=5)
     with pytest.raises(
         RequestError, match="only a search like cmla's can be looked at on its way; ask for all 5 steps alone"
     ):
         run_cross(ground, pgd, "image", marks=(2, 5))
-    rising = attack_named("dhta")(steps=5, preset="code")  # its slope depends on the number of steps
+    rising = ATTACKS["dhta"](steps=5, preset="code")  # its slope depends on the number of steps
     with pytest.raises(RequestError, match="only a search like cmla's"):
         run_cross(ground, rising, "image", marks=(2, 5))
     found = run_cross(ground, pgd, "image", marks=(5,))

@@ -13,11 +13,7 @@ from hamguard.core.context import Context
 from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.measures.extreme import Draws
-from hamguard.evaluation.measures.registry import (
-    Found,
-    Line,
-    measure_names,
-)
+from hamguard.evaluation.measures.registry import MEASURES, Found, Line
 from hamguard.evaluation.measures.run import measure_model
 from hamguard.models.foreign import ForeignModel
 from tests.training.conftest import make_blobs, make_split
@@ -56,7 +52,7 @@ def found(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return measure_model(
         ground,
         Budget(Linf(8 / 255), steps=10),
-        measure_names(),
+        MEASURES,
         options={"clever": few, "clever-guide": few},
         work=tmp_path_factory.mktemp("work"),
     )

@@ -17,16 +17,15 @@ from hamguard.evaluation.measures.registry import (
     Subject,
     check_measures,
     default_measures,
-    measure_names,
     register,
 )
 from hamguard.evaluation.measures.run import measure_model
 
 
 def test_default_measures_are_those_that_the_data_allow() -> None:
-    assert default_measures(labeled=True) == [name for name in measure_names() if name != "clever-guide"]
+    assert default_measures(labeled=True) == [name for name in MEASURES if name != "clever-guide"]
     assert set(default_measures(labeled=True)) - set(default_measures(labeled=False)) == {"toward"}
-    assert all(MEASURES.title(name) and not MEASURES.title(name).endswith(".") for name in measure_names())
+    assert all(MEASURES.title(name) and not MEASURES.title(name).endswith(".") for name in MEASURES)
 
 
 def test_names_are_checked() -> None:
@@ -50,7 +49,7 @@ def test_a_measure_of_a_notebook_cell_is_carried_out(
         row = replace(subject.base, metric="answer", value=value * subject.eps)
         return Found([row], [Line("answer", "the answer", "higher", "number", row)])
 
-    assert measure_names()[-1] == "answer"
+    assert MEASURES.names()[-1] == "answer"
     budget = Budget(Linf(0.1))
     found = measure_model(ground, budget, ["answer"], options={"answer": {"value": 420.0}}, work=tmp_path)
     assert found["answer"].rows[0].value == pytest.approx(42) and found["answer"].rows[0].model == "linear"

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import Comparison, Found
-from hamguard.evaluation.reproduce.run import experiments
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Found
 
 
 def row(value: float, metric: str = "map", method: str | None = None, **more: Any) -> Row:
@@ -34,27 +33,27 @@ def four(
 def test_ppl_table_beside_its_figures() -> None:
     rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *four("A", (0.3, 0.2, 0.2, 0.7))]
     rows += [replace(one, attack={"method": "noise"}, value=0.75) for one in four("C", (0.8, 0.2, 0.2, 0.3))]
-    judged = experiments()["ppl-table1"].judge(Found(rows), "small")
+    judged = EXPERIMENTS["ppl-table1"].judge(Found(rows), "small")
     assert len(judged.lines) == 8 and all(line.published is not None for line in judged.lines)
     first = judged.lines[0]
     assert first.setting == "fashion-mnist, DSDH, 16 bits, trained on C, C->C" and first.published == 0.6978
     assert verdicts(judged) == ["holds"] * 4
     broken = [*four("C", (0.8, 0.9, 0.2, 0.3)), *rows[4:]]
-    assert verdicts(experiments()["ppl-table1"].judge(Found(broken), "small"))[0] == "does not hold"
+    assert verdicts(EXPERIMENTS["ppl-table1"].judge(Found(broken), "small"))[0] == "does not hold"
 
 
 def test_ppl_figures() -> None:
     mixed = four("0.6 A", (0.78, 0.77, 0.76, 0.75))
     rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *mixed]
-    assert verdicts(experiments()["ppl-fig5"].judge(Found(rows), "small")) == ["holds"]
+    assert verdicts(EXPERIMENTS["ppl-fig5"].judge(Found(rows), "small")) == ["holds"]
     low = [replace(one, value=0.4) if one.task == "A->A" else one for one in rows]
-    assert verdicts(experiments()["ppl-fig5"].judge(Found(low), "small")) == ["does not hold"]
+    assert verdicts(EXPERIMENTS["ppl-fig5"].judge(Found(low), "small")) == ["does not hold"]
     sweep = [
         replace(one, threat={"eps": eps})
         for eps, share in ((0.1, 0.7), (0.3, 0.4), (0.5, 0.2))
         for one in [*four("C", (0.8, share, share, 0.3)), *four("A", (0.3, 0.2, 0.2, 0.7))]
     ]
-    assert verdicts(experiments()["ppl-fig6"].judge(Found(sweep), "small")) == ["holds"] * 3
+    assert verdicts(EXPERIMENTS["ppl-fig6"].judge(Found(sweep), "small")) == ["holds"] * 3
 
 
 def cell(attack: str, value: float, ideal: float, clean: float = 0.15, rmse: float = 0.02, **more: Any) -> list[Row]:
@@ -70,7 +69,7 @@ def test_prosgan_table_names_what_is_printed() -> None:
         ("dpsh", "p2p"): cell("p2p", 0.2, 0.3), ("dpsh", "dhta"): cell("dhta", 0.3, 0.4),
         ("dpsh", "prosgan"): cell("prosgan", 0.4, 0.5, rmse=0.07),
     }  # fmt: skip
-    judged = experiments()["prosgan-table1"].judge(Found([], cells), "small")
+    judged = EXPERIMENTS["prosgan-table1"].judge(Found([], cells), "small")
     lines = {line.setting: line for line in judged.lines}
     assert lines["dpsh, 32 bits, DHTA, t-MAP"].published == 0.7565
     prototype = lines["dpsh, 32 bits, Prototype code, t-MAP"]
@@ -83,7 +82,7 @@ def test_hag_falls_with_iterations() -> None:
         return [row(0.7, bits=16), row(value, method="hag", bits=16, threat={"steps": steps})]
 
     cells = {("dph-16", f"hag-{steps}"): run(steps, value) for steps, value in ((100, 0.3), (10, 0.6), (1000, 0.2))}
-    judged = experiments()["hag-iterations"].judge(Found([], cells), "small")
+    judged = EXPERIMENTS["hag-iterations"].judge(Found([], cells), "small")
     assert [line.published for line in judged.lines] == [0.928, 0.8969, 0.5535, 0.1611]
     assert verdicts(judged) == ["holds"] and judged.relations[0].figures == "0.700, 0.600, 0.300, 0.200"
 
@@ -95,7 +94,7 @@ def test_hag_transfer_has_the_printed_figures_of_the_papers_models() -> None:
         (["vgg16-32", "vgg16-64"], "hashnet-32", 0.5), (["vgg16-64"], "vgg16-32", 0.3),
     ):  # fmt: skip
         rows.append(row(value, method="hag", model=model, facts={"made_on": made}))
-    judged = experiments()["hag-transfer"].judge(Found(rows), "paper")
+    judged = EXPERIMENTS["hag-transfer"].judge(Found(rows), "paper")
     assert all(line.published is not None for line in judged.lines)
     assert verdicts(judged) == ["holds", "holds", "holds"]
 
@@ -109,7 +108,7 @@ def test_saat_defenses_are_compared_under_every_attack() -> None:
     cells = {("dph", name): run(name, 0.2) for name in names}
     cells |= {("dph+saat", name): run(name, 0.5) for name in names}
     cells |= {("dph+atrdh", name): run(name, 0.4) for name in names}
-    judged = experiments()["saat-table2"].judge(Found([], cells), "small")
+    judged = EXPERIMENTS["saat-table2"].judge(Found([], cells), "small")
     assert verdicts(judged) == ["holds", "holds", "does not hold"]  # the same clean MAP
     lines = {line.setting: line.published for line in judged.lines}
     assert lines["dph, 32 bits, saat, HAG, MAP"] == 0.4376 and lines["dph, 32 bits, none, HAG, MAP"] == 0.2168
@@ -126,7 +125,7 @@ def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
         rows.append(attacked(steps, 0.5, "map", "image->image"))
         rows.append(attacked(steps, 0.1, "map", "image->text", one_sided=True))
         rows.append(attacked(steps, 0.2, "map", "image->text", eps=0.2))
-    judged = experiments()["cmla-attack"].judge(Found(rows), "small")
+    judged = EXPERIMENTS["cmla-attack"].judge(Found(rows), "small")
     lines = {line.setting: line for line in judged.lines}
     mine = lines["DCMH, I->T, 500 iterations, MAP under CMLA"]
     assert mine.ours is not None and mine.ours.value == 0.4 and mine.published == 0.521
@@ -138,6 +137,6 @@ def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
 
 def test_saat_is_compared_at_5000_where_that_was_measured() -> None:
     rows = [row(0.7), row(0.9, at=5000), row(0.2, method="hag"), row(0.3, method="hag", at=5000)]
-    judged = experiments()["saat-table1"].judge(Found([], {("dph", "hag"): rows}), "paper")
+    judged = EXPERIMENTS["saat-table1"].judge(Found([], {("dph", "hag"): rows}), "paper")
     values = {line.setting.rpartition("bits, ")[2]: line.ours and line.ours.value for line in judged.lines}
     assert values["clean MAP"] == 0.9 and values["HAG, MAP"] == 0.3

@@ -9,8 +9,8 @@ import pytest
 
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found, Line, above, enter, falling, near
-from hamguard.evaluation.reproduce.run import SCALES, experiments, recipe_of
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found, Line, above, experiment, falling, near
+from hamguard.evaluation.reproduce.run import SCALES, recipe_of
 from hamguard.evaluation.study.grid_plan import expand
 from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 from hamguard.training.request import read_recipe
@@ -62,16 +62,16 @@ def test_rows_are_asked_by_field_and_inside_attack_and_threat() -> None:
 
 
 def test_a_second_experiment_of_a_name_is_refused() -> None:
-    first = next(iter(experiments().values()))
+    first = next(iter(EXPERIMENTS.values()))
     with pytest.raises(RequestError, match="registered twice"):
-        enter(first)
+        experiment(first.name, paper="", what="", small="", minutes=0)(len)
     assert EXPERIMENTS[first.name] is first
 
 
-@pytest.mark.parametrize("name", experiments())
+@pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_has_a_recipe_of_each_scale_that_is_whole(name: str, scale: Any) -> None:
-    path = recipe_of(experiments()[name], scale)
+    path = recipe_of(EXPERIMENTS[name], scale)
     if read_recipe(path).get("study") == "grid":
         recipe = read_grid_recipe(path)
         plan = expand(recipe)
@@ -82,8 +82,8 @@ def test_every_experiment_has_a_recipe_of_each_scale_that_is_whole(name: str, sc
         assert read_cross_recipe(path).models
 
 
-@pytest.mark.parametrize("name", experiments())
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_rows_make_no_verdict_up(name: str) -> None:
-    judged = experiments()[name].judge(Found([]), "small")
+    judged = EXPERIMENTS[name].judge(Found([]), "small")
     assert all(one.verdict == "not testable at this scale" for one in judged.relations)
     assert all(line.ours is None for line in judged.lines)

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hamguard.attacks.losses.registry import register_loss
 
+
+@register_loss("hag")
 @dataclass(frozen=True)
 class HagLoss:
     """`((1/m) sum_k w_k c_k u_k + 1)^2` with `w_k = 1 where |u_k - c_k| < 1 + t`, m the sum of w; minimum 0.

@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hamguard.attacks.losses.registry import register_loss
 
+
+@register_loss("inner")
 def inner_product(u: Tensor, target: Tensor, direction: int) -> Tensor:
     """`-direction * mean_k(target_k u_k)`.
 
@@ -27,11 +30,13 @@ def inner_product(u: Tensor, target: Tensor, direction: int) -> Tensor:
     return -direction * (target * u).mean(1)  # (B,)
 
 
+@register_loss("cosine")
 def cosine(u: Tensor, target: Tensor, direction: int) -> Tensor:
     """`-direction` times the cosine of relaxed code and guide, `(B,)` in [-1, 1]; arguments as in `inner_product`."""
     return -direction * F.cosine_similarity(u, target, dim=1)  # (B,)
 
 
+@register_loss("margin", relaxation="none")
 def margin(logits: Tensor, target: Tensor, direction: int) -> Tensor:
     """Mean hinge on raw logits: `mean_k max(1 - direction target_k z_k, 0)`, `(B,)` at least 0.
 
@@ -45,6 +50,7 @@ NEAR = 0.1
 """Outputs of that size count as near to flipping, where a trained model's are about 2; smaller values gain nothing more."""
 
 
+@register_loss("logarithm", relaxation="none")
 def logarithm(logits: Tensor, target: Tensor, direction: int) -> Tensor:
     """Mean logarithm of raw logits: `-direction mean_k target_k sign(z_k) log(1 + |z_k| / 0.1)`, `(B,)`; ours, no paper.
 

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hamguard.attacks.losses.registry import register_loss
 
+
+@register_loss("mainstay")
 @dataclass(frozen=True)
 class MainstayLoss:
     """Mean over kept bits of a quadratic in `q_k = u_k target_k`.

@@ -1,30 +1,43 @@
-"""Losses by name, for methods that take any."""
+"""Losses by name, for methods that take any; the decorator on a loss, or on a class of losses, enters it."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
-from hamguard.attacks.losses.hag import HagLoss
-from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
-from hamguard.attacks.losses.mainstay import MainstayLoss
-from hamguard.attacks.types import Loss
 from hamguard.core.checks import check_choice
+from hamguard.core.registry import Registry
+
+if TYPE_CHECKING:
+    from hamguard.attacks.types import Loss
 
 Relaxation: TypeAlias = Literal["tanh", "none"]
+"""What a loss wants to be given: relaxed codes, or raw logits."""
 
-LOSSES: dict[str, tuple[Loss, Relaxation]] = {
-    "inner": (inner_product, "tanh"),
-    "cosine": (cosine, "tanh"),
-    "margin": (margin, "none"),
-    "logarithm": (logarithm, "none"),
-    "hag": (HagLoss(), "tanh"),
-    "mainstay": (MainstayLoss(), "tanh"),
-}
-"""Each with what it wants to be given: relaxed codes, or raw logits."""
+LOSSES: Registry[Callable[..., Any]] = Registry(
+    "loss", "hamguard.attacks.losses", decorator="register_loss", public="register_loss", first=("inner",)
+)
+"""Name to a loss, or to a class whose instances are losses; the fact `relaxation` says what they want to be given."""
+
+Entered = TypeVar("Entered", bound=Callable[..., Any])
+
+
+def register_loss(name: str, *, relaxation: Relaxation = "tanh") -> Callable[[Entered], Entered]:
+    """Decorator of a loss, or of a class whose instances are losses: enter it under `name`.
+
+    Args:
+        name: as a command line writes it.
+        relaxation: whether it wants relaxed codes (`tanh`) or raw logits (`none`).
+
+    Raises:
+        RequestError: the name is taken, or the relaxation is unknown.
+    """
+    check_choice("relaxation", relaxation, get_args(Relaxation))
+    return LOSSES.register(name, relaxation=relaxation)
 
 
 def loss_named(name: str) -> tuple[Loss, Relaxation]:
-    """A loss and whether it takes tanh codes or raw logits.
+    """A loss, of a class that with its defaults, and whether it takes tanh codes or raw logits.
 
     Raises:
         RequestError: there is none of that name.
@@ -32,4 +45,5 @@ def loss_named(name: str) -> tuple[Loss, Relaxation]:
     >>> loss_named("margin")[1]
     'none'
     """
-    return LOSSES[check_choice("loss", name, LOSSES)]
+    entered, facts = LOSSES[name], LOSSES.facts(name)
+    return cast("Loss", entered() if isinstance(entered, type) else entered), facts["relaxation"]

@@ -7,25 +7,25 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
-from hamguard.attacks.attack import Attack
-from hamguard.attacks.generated import Generated
-from hamguard.attacks.search.noise import RandomNoise
-from hamguard.attacks.universal import Universal
 from hamguard.core.checks import check_choice
-from hamguard.core.errors import RequestError
-from hamguard.core.plugins import load_files, load_plugins
+from hamguard.core.registry import Registry
 
-Made: TypeAlias = Attack | Universal | Generated
-"""What a factory returns: an attack, one that is fitted on training pictures first, or one that needs a trained generator."""
+if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
+    from hamguard.attacks.attack import Attack
+    from hamguard.attacks.generated import Generated
+    from hamguard.attacks.universal import Universal
+
+    Made: TypeAlias = Attack | Universal | Generated
 
 Direction = Literal["toward", "away", "either", "none"]
 """Always targeted, never, by the option `toward`, or no guide at all."""
 
-ATTACKS: dict[str, Callable[..., Made]] = {}
-DIRECTIONS: dict[str, Direction] = {}  # as given to `register`
-Factory = TypeVar("Factory", bound=Callable[..., Made])
+ATTACKS: Registry[Callable[..., Made]] = Registry("attack", "hamguard.attacks.methods", public="register_attack")
+"""What a factory returns is an attack, one that is fitted on training pictures first, or one that needs a trained generator."""
+
+Factory = TypeVar("Factory", bound="Callable[..., Made]")
 
 
 @dataclass(frozen=True)
@@ -67,33 +67,7 @@ def register(name: str, *, direction: Direction | None = None) -> Callable[[Fact
         RequestError: the name is taken, or the direction is unknown.
     """
     check_choice("direction", direction or "away", get_args(Direction))
-
-    def enter(factory: Factory) -> Factory:
-        if name in ATTACKS:
-            raise RequestError(f"attack {name!r} is registered twice")
-        ATTACKS[name] = factory
-        if direction is not None:
-            DIRECTIONS[name] = direction
-        return factory
-
-    return enter
-
-
-def attack_named(name: str) -> Callable[..., Made]:
-    """Look up an attack's factory.
-
-    Raises:
-        RequestError: there is none; the message lists all and the nearest.
-    """
-    check_choice("attack", name, attack_names())
-    return ATTACKS[name]
-
-
-def attack_names() -> list[str]:
-    """All names, sorted: of every file of this package, and of plugins."""
-    load_files("hamguard.attacks.methods")
-    load_plugins()
-    return sorted(ATTACKS)
+    return ATTACKS.register(name, direction=direction)
 
 
 def method_facts(name: str) -> MethodFacts:
@@ -106,19 +80,22 @@ def method_facts(name: str) -> MethodFacts:
     >>> facts.direction, facts.presets, facts.title
     ('toward', ('default', 'paper'), 'THA: approach the code that a prototype net learned for the target label')
     """
-    factory = attack_named(name)
+    from hamguard.attacks.generated import Generated
+    from hamguard.attacks.search.noise import RandomNoise
+    from hamguard.attacks.universal import Universal
+
+    factory = ATTACKS[name]
     options = inspect.signature(factory).parameters
     hints = get_type_hints(factory)
     derived: Direction = "either" if "toward" in options else "toward" if factory().toward else "away"
     presets = tuple(str(value) for value in get_args(hints.get("preset")))
-    title = (inspect.getdoc(factory) or name).splitlines()[0].rstrip(".")
     doc = inspect.getdoc(sys.modules[factory.__module__]) or ""
     return MethodFacts(
         name,
-        DIRECTIONS.get(name, derived),
+        ATTACKS.facts(name)["direction"] or derived,
         presets,
         MappingProxyType(dict(options)),
-        title,
+        ATTACKS.title(name),
         doc,
         hints.get("return") is Universal,
         hints.get("return") is Generated,

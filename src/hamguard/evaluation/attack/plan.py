@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from hamguard.attacks.guides.registry import guide_named
-from hamguard.attacks.methods.registry import attack_named, attack_names, method_facts
+from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.threat import Threat
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice, suggest
@@ -84,7 +84,7 @@ def build_attack(plan: AttackPlan) -> Any:
     Raises:
         RequestError: unknown method, preset, guide or option, an option the method does not have, or a value out of range.
     """
-    factory = attack_named(plan.method)
+    factory = ATTACKS[plan.method]
     facts = method_facts(plan.method)
     if plan.targets is not None and facts.direction in ("away", "none"):
         raise RequestError(f"{plan.method} has no target: it leaves a code; leave out --targets")
@@ -116,7 +116,7 @@ def check_gradients(method: str, models: Sequence[object]) -> None:
         return
     for model in models:
         if gradient_kind(model) == "none":
-            without = [name for name in attack_names() if not method_facts(name).follows_gradients]
+            without = [name for name in ATTACKS if not method_facts(name).follows_gradients]
             raise RequestError(
                 f"model {getattr(model, 'name', '')} {NO_GRADIENT}, and {method} follows gradients; without: "
                 f"{', '.join(without)}, any method on pictures of another model (attack --source-model OTHER), or the query-only "
@@ -135,7 +135,7 @@ def parsed_options(method: str, options: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         RequestError: an option that the method does not have, or a value of another type.
     """
-    hints = get_type_hints(attack_named(method))
+    hints = get_type_hints(ATTACKS[method])
     known = [name for name in method_facts(method).options if name not in FLAGS]
     out = {}
     for name, text in options.items():

@@ -97,7 +97,7 @@ def _quiet(eps: float) -> Attack:
     return replace(noise(threat=Linf(eps)), rounding=False)
 
 
-@register("flips", place=5)
+@register("flips")
 def flips(subject: Subject, *, draws: int = DRAWS) -> Found:
     """Bits that turn as the budget grows, under random noise and under PGD."""
     pictures, eps = Pictures.of(subject), sorted({*CURVE, subject.eps})

@@ -180,7 +180,7 @@ def lipschitz_rows(found: LocalLipschitz, base: Row, *, seed: int = 0) -> list[R
     return [mean_row(row, metric, value, seed=seed) for metric, value in values.items()]
 
 
-@register("lipschitz", place=7)
+@register("lipschitz")
 def lipschitz(subject: Subject, *, draws: int = DRAWS, steps: int = STEPS) -> Found:
     """Steepest change of an output that was found within the budget, of raw outputs and of tanh codes."""
     ground, ball = subject.ground, subject.budget.threat

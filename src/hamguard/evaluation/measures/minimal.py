@@ -195,7 +195,7 @@ def minimal_rows(found: MinimalPerturbation, base: Row, *, curve: Sequence[float
     return rows
 
 
-@register("minimal", place=3)
+@register("minimal")
 def minimal(subject: Subject, *, most: float = MOST, tolerance: float = TOLERANCE) -> Found:
     """Least budget at which PGD turns half of the bits, by bisection for every picture."""
     make = partial(plain_pgd, steps=subject.steps)

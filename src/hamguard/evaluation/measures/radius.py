@@ -175,7 +175,7 @@ def radius_rows(found: FlipRadius, base: Row, *, bits: tuple[int, ...] | None = 
     return rows + quantile_rows(base, "flip-reached", found.reached, seed=seed, at=1)
 
 
-@register("radius", place=4)
+@register("radius")
 def radius(subject: Subject, *, steps: int = STEPS) -> Found:
     """Distance to the nearest border of a bit, linear estimates for several bits, and a flip that was reached."""
     found = flip_radius(subject.ground.model, subject.x, steps=steps)

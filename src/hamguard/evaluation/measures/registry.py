@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
-from torch import Tensor
-
-from hamguard.attacks.budget import Budget
-from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.registry import Registry
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
-from hamguard.evaluation.ground import Ground
+
+if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
+    from torch import Tensor
+
+    from hamguard.attacks.budget import Budget
+    from hamguard.codes.bank import CodeBank
+    from hamguard.evaluation.ground import Ground
 
 Robust = Literal["higher", "lower"]
 Unit = Literal["share", "eps", "bits", "number"]
@@ -29,9 +31,6 @@ Curve: TypeAlias = tuple[Floats, Floats]
 
 STEPS = 50
 """Gradients of the attacks of measures, where the budget does not say."""
-
-LAST = 100
-"""Place of a measure that does not say where it stands in lists."""
 
 
 @dataclass(frozen=True)
@@ -120,35 +119,32 @@ class Measure(Protocol):
         """Rows, lines and curves."""
 
 
-MEASURES: Registry[Measure] = Registry("measure", "hamguard.evaluation.measures")
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    "hamguard.evaluation.measures",
+    public="register_measure",
+    first=("success", "toward", "minimal", "radius", "flips", "sensitivity", "lipschitz", "clever", "clever-guide"),
+)
 Entered = TypeVar("Entered", bound=Callable[..., Found])
 
 
-def register(
-    name: str, *, place: int = LAST, labeled: bool = False, default: bool = True
-) -> Callable[[Entered], Entered]:
+def register(name: str, *, labeled: bool = False, default: bool = True) -> Callable[[Entered], Entered]:
     """Function decorator: enter a measure under `name`.
 
     Args:
         name: as a command line writes it.
-        place: where it stands in lists.
         labeled: it needs labels.
         default: carried out where no measure is named.
 
     Raises:
         RequestError: the name is taken.
     """
-    return MEASURES.register(name, place=place, labeled=labeled, default=default)
-
-
-def measure_names() -> list[str]:
-    """All names, in the order of their places."""
-    return sorted(MEASURES.names(), key=lambda name: MEASURES.facts(name)["place"])
+    return MEASURES.register(name, labeled=labeled, default=default)
 
 
 def default_measures(*, labeled: bool) -> list[str]:
     """Measures that are carried out where none is named, as far as labels are there."""
-    facts = {name: MEASURES.facts(name) for name in measure_names()}
+    facts = {name: MEASURES.facts(name) for name in MEASURES}
     return [name for name, of in facts.items() if of["default"] and (labeled or not of["labeled"])]
 
 
@@ -158,7 +154,7 @@ def check_measures(names: Sequence[str]) -> None:
     Raises:
         RequestError: an unknown one, or one given twice; the message lists all.
     """
-    known = measure_names()
+    known = MEASURES.names()
     for place, name in enumerate(names):
         check_choice("measure", name, known)
         if name in names[:place]:

@@ -89,7 +89,7 @@ def sensitivity_rows(found: LossSensitivity, base: Row, *, seed: int = 0) -> lis
     return [mean_row(row, f"loss-sensitivity[{found.loss}]", found.length, seed=seed)]
 
 
-@register("sensitivity", place=6)
+@register("sensitivity")
 def sensitivity(subject: Subject) -> Found:
     """Length of the loss gradient at clean pictures, on raw outputs and behind tanh."""
     rows, lines = [], []

@@ -38,7 +38,7 @@ def rate_lines(found: Sequence[Success], rows: Rows, means: Sequence[str]) -> li
     return lines
 
 
-@register("success", place=1)
+@register("success")
 def success(subject: Subject) -> Found:
     """How often an attack away from the own code succeeds, on codes and on the search, and how far pictures moved."""
     ground, clean = subject.ground, subject.clean

@@ -9,7 +9,7 @@ from hamguard.evaluation.measures.registry import Found, Line, Subject, register
 from hamguard.evaluation.measures.success import attacked_by, rate_lines
 
 
-@register("toward", place=2, labeled=True)
+@register("toward", labeled=True)
 def toward(subject: Subject) -> Found:
     """How often an attack toward the anchor code of a label without overlap succeeds, on codes and on the search."""
     ground = subject.ground

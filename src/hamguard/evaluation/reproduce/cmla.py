@@ -7,17 +7,22 @@ from itertools import product
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import (
     Comparison,
-    Experiment,
     Found,
     Line,
     Relation,
     Scale,
     above,
-    enter,
+    experiment,
     falling,
     near,
 )
 from hamguard.evaluation.reproduce.published import figure, published
+
+PAPER = "Li, Gao, Deng, Xie, Liu: CMLA, NeurIPS 2019"
+SMALL = (
+    "product photos with names instead of MIRFlickr-25K (printed figures beside ours), small nets, 32 bits, 100 queries"
+)
+
 
 SOURCE = "CMLA, NeurIPS 2019"
 DATA = "MIRFlickr-25K"  # the printed set that the small scale stands beside
@@ -43,6 +48,14 @@ def _steps(found: Found, model: str, side: str) -> list[int]:
     return sorted({int((row.threat or {})["steps"]) for row in rows if not (row.threat or {}).get("one_sided")})
 
 
+@experiment(
+    "cmla-clean",
+    paper=PAPER,
+    what="Clean MAP of DCMH, SSAH and their hardened forms",
+    small=SMALL,
+    minutes=25,
+    recipe="cmla-attack",
+)
 def clean(found: Found, scale: Scale) -> Comparison:
     """Clean MAP: does training on adversaries cost anything?"""
     lines: list[Line] = []
@@ -56,6 +69,9 @@ def clean(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, [above("Static adversarial training raises the clean MAP", pairs)])
 
 
+@experiment(
+    "cmla-attack", paper=PAPER, what="MAP and distortion under CMLA, plain and hardened", small=SMALL, minutes=25
+)
 def attack(found: Found, scale: Scale) -> Comparison:
     """MAP and distortion D by number of gradients, both directions, plain and hardened models."""
     lines: list[Line] = []
@@ -106,13 +122,3 @@ def _print(model: str, word: str, steps: int, name: str) -> float | None:
         if where == (SOURCE, TABLE, DATA, f"CMLA {steps} iterations", MODELS[model], f"{word} {name}"):
             return one.value
     return None
-
-
-PAPER = "Li, Gao, Deng, Xie, Liu: CMLA, NeurIPS 2019"
-SMALL = (
-    "product photos with names instead of MIRFlickr-25K (printed figures beside ours), small nets, 32 bits, 100 queries"
-)
-enter(Experiment("cmla-attack", PAPER, "MAP and distortion under CMLA, plain and hardened", SMALL, 25, attack))
-enter(
-    Experiment("cmla-clean", PAPER, "Clean MAP of DCMH, SSAH and their hardened forms", SMALL, 25, clean, "cmla-attack")
-)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from hamguard.core.errors import RequestError
+from hamguard.core.registry import Registry
 from hamguard.core.rows import Row
 
 Scale = Literal["small", "paper"]
@@ -87,6 +87,26 @@ class Experiment:
     minutes: int
     judge: Callable[[Found, Scale], Comparison]
     recipe: str = ""
+
+
+Judge = TypeVar("Judge", bound="Callable[[Found, Scale], Comparison]")
+EXPERIMENTS: Registry[Experiment] = Registry("experiment", "hamguard.evaluation.reproduce", decorator="experiment")
+
+
+def experiment(
+    name: str, *, paper: str, what: str, small: str, minutes: int, recipe: str = ""
+) -> Callable[[Judge], Judge]:
+    """Decorator of the function that puts rows beside printed figures: enter its experiment; arguments as its attributes.
+
+    Raises:
+        RequestError: the name is taken by another one.
+    """
+
+    def enter(judge: Judge) -> Judge:
+        EXPERIMENTS.enter(name, Experiment(name, paper, what, small, minutes, judge, recipe), judge)
+        return judge
+
+    return enter
 
 
 CURVES = {"curve-precision-at-recall": "precision over recall", "curve-precision": "precision@N"}
@@ -209,18 +229,3 @@ def falling(claim: str, rows: Sequence[Row | None], *, slack: float = 0.0) -> Re
         return Relation(claim, "not testable at this scale", "fewer than two figures")
     ok = all(b <= a + slack for a, b in pairwise(values)) and values[-1] < values[0]
     return Relation(claim, "holds" if ok else "does not hold", ", ".join(f"{value:.3f}" for value in values))
-
-
-EXPERIMENTS: dict[str, Experiment] = {}
-
-
-def enter(experiment: Experiment) -> Experiment:
-    """Register an experiment.
-
-    Raises:
-        RequestError: its name is taken.
-    """
-    if experiment.name in EXPERIMENTS:
-        raise RequestError(f"experiment {experiment.name!r} is registered twice")
-    EXPERIMENTS[experiment.name] = experiment
-    return experiment

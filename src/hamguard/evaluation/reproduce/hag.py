@@ -5,16 +5,19 @@ from __future__ import annotations
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import (
     Comparison,
-    Experiment,
     Found,
     Line,
     Relation,
     Scale,
     above,
-    enter,
+    experiment,
     falling,
 )
 from hamguard.evaluation.reproduce.published import NAMES, figure
+
+PAPER = "Yang, Liu, Deng, Tao: HAG, IEEE TCYB 50(4), 2020"
+SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, 50 queries"
+
 
 SOURCE = "HAG, TCYB 2018/2020"
 DATA = "FLICKR25K"  # the printed set that the small scale stands beside
@@ -36,6 +39,13 @@ def _series(found: Found, model: str) -> list[tuple[int, Row]]:
     return sorted(rows.items())
 
 
+@experiment(
+    "hag-iterations",
+    paper=PAPER,
+    what="MAP by iterations",
+    small=f"{SMALL}; 16 and 32 bits, to 1,000 iterations",
+    minutes=10,
+)
 def iterations(found: Found, scale: Scale) -> Comparison:
     """MAP by number of iterations, for every code length that was run."""
     lines: list[Line] = []
@@ -53,6 +63,9 @@ def iterations(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment(
+    "hag-bits", paper=PAPER, what="MAP by code length", small=f"{SMALL}; 16 to 128 bits, 100 iterations", minutes=6
+)
 def bits(found: Found, scale: Scale) -> Comparison:
     """The same over code lengths: longer codes do not resist."""
     lines: list[Line] = []
@@ -70,6 +83,13 @@ def bits(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, [above("HAG lowers the MAP at every code length", drops)])
 
 
+@experiment(
+    "hag-alpha",
+    paper=PAPER,
+    what="HAG without its slope schedule",
+    small=f"{SMALL}; 32 bits, 500 iterations",
+    minutes=6,
+)
 def alpha(found: Found, scale: Scale) -> Comparison:
     """HAG against HAG*, the same without the slope schedule."""
     lines: list[Line] = []
@@ -85,6 +105,13 @@ def alpha(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, [above("The slope schedule lowers the MAP further", pairs)])
 
 
+@experiment(
+    "hag-transfer",
+    paper=PAPER,
+    what="Transfer, single and joint",
+    small=f"{SMALL}; two networks, DPH and HashNet",
+    minutes=12,
+)
 def transfer(found: Found, scale: Scale) -> Comparison:
     """Pictures made on one model, or on several together, asked of all."""
     lines: list[Line] = []
@@ -127,14 +154,3 @@ def _printed(sources: tuple[str, ...], model: str | None) -> float | None:
     name, _, length = str(model).partition("-")
     network = f"HashNet-ResNet50-{length}" if name == "hashnet" else f"DPH-{name.upper()}-{length}"
     return figure(SOURCE, "transfer", dataset="MS-COCO", method=f"HAG perturbation {label}", network=network)
-
-
-PAPER = "Yang, Liu, Deng, Tao: HAG, IEEE TCYB 50(4), 2020"
-SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, 50 queries"
-for _name, _what, _small, _minutes, _judge in (
-    ("iterations", "MAP by iterations", f"{SMALL}; 16 and 32 bits, to 1,000 iterations", 10, iterations),
-    ("bits", "MAP by code length", f"{SMALL}; 16 to 128 bits, 100 iterations", 6, bits),
-    ("alpha", "HAG without its slope schedule", f"{SMALL}; 32 bits, 500 iterations", 6, alpha),
-    ("transfer", "Transfer, single and joint", f"{SMALL}; two networks, DPH and HashNet", 12, transfer),
-):
-    enter(Experiment(f"hag-{_name}", PAPER, _what, _small, _minutes, _judge))

@@ -8,17 +8,23 @@ from itertools import product
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import (
     Comparison,
-    Experiment,
     Found,
     Line,
     Relation,
     Scale,
     above,
-    enter,
+    experiment,
     falling,
     near,
 )
 from hamguard.evaluation.reproduce.published import figure
+
+DIGITS = "digits instead of CIFAR-10, the networks of small pictures"
+PAPER = "Zhang, Huang, Xu: PPL, AAAI 2021"
+TABLE = "Table 1: four searches of ADSH and DSDH on clean and protected pictures"
+WHOLE = "Fashion-MNIST whole, 8 and 16 of 8 to 24 bits, 2,000 of 10,000 queries"
+OTHER = "digits and Fashion-MNIST instead of CIFAR-10 and ImageNet"
+
 
 SOURCE = "PPL, AAAI 2021"
 SEARCHES = ("C->C", "C->A", "A->C", "A->A")
@@ -59,6 +65,7 @@ def _protects(found: Found, **more: object) -> list[Relation]:
     ]
 
 
+@experiment("ppl-table1", paper=PAPER, what=TABLE, small=WHOLE, minutes=25)
 def table1(found: Found, scale: Scale) -> Comparison:
     """Every cell of the printed table that was run; Fashion-MNIST, and at paper scale the other data as well."""
     names = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar10 (JPEG copy)": "CIFAR-10"}
@@ -87,6 +94,7 @@ def table1(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, [*_protects(found), control])
 
 
+@experiment("ppl-fig3", paper=PAPER, what="Figure 3: victims on other networks", small=DIGITS, minutes=10)
 def fig3(found: Found, scale: Scale) -> Comparison:
     """Victims on networks that the protector never saw."""
     lines: list[Line] = []
@@ -102,6 +110,7 @@ def fig3(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment("ppl-fig4", paper=PAPER, what="Figure 4: a protector from other data", small=OTHER, minutes=8)
 def fig4(found: Found, scale: Scale) -> Comparison:
     """A protector that learned on one data set, used on another."""
     rows = found.all(attack="ppl", metric="map")
@@ -119,6 +128,7 @@ def fig4(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment("ppl-fig5", paper=PAPER, what="Figure 5: share of protected training pictures", small=DIGITS, minutes=8)
 def fig5(found: Found, scale: Scale) -> Comparison:
     """Training on a mix: the model works in all four searches."""
     rows = found.all(attack="ppl", metric="map")
@@ -143,6 +153,7 @@ def fig5(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment("ppl-fig6", paper=PAPER, what="Figure 6: MAP over eps", small="digits instead of Fashion-MNIST", minutes=10)
 def fig6(found: Found, scale: Scale) -> Comparison:
     """Over eps: searches across domains fall, the search inside the protected domain stays."""
     rows = sorted(found.all(attack="ppl", metric="map"), key=lambda row: float((row.threat or {}).get("eps", 0)))
@@ -166,25 +177,10 @@ def fig6(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment("ppl-fig7", paper=PAPER, what="Figure 7: pictures before and after", small=DIGITS, minutes=2)
 def fig7(found: Found, scale: Scale) -> Comparison:
     """Examples of pictures before and after: something to look at, and how far they moved in figures."""
     claim = "The protected pictures look like the originals where eps is small"
     return Comparison(
         [], [Relation(claim, "not testable at this scale", "look at the sheet on the page; a person decides")]
     )
-
-
-DIGITS = "digits instead of CIFAR-10, the networks of small pictures"
-PAPER = "Zhang, Huang, Xu: PPL, AAAI 2021"
-TABLE = "Table 1: four searches of ADSH and DSDH on clean and protected pictures"
-WHOLE = "Fashion-MNIST whole, 8 and 16 of 8 to 24 bits, 2,000 of 10,000 queries"
-OTHER = "digits and Fashion-MNIST instead of CIFAR-10 and ImageNet"
-for _name, _what, _small, _minutes, _judge in (
-    ("table1", TABLE, WHOLE, 25, table1),
-    ("fig3", "Figure 3: victims on other networks", DIGITS, 10, fig3),
-    ("fig4", "Figure 4: a protector from other data", OTHER, 8, fig4),
-    ("fig5", "Figure 5: share of protected training pictures", DIGITS, 8, fig5),
-    ("fig6", "Figure 6: MAP over eps", "digits instead of Fashion-MNIST", 10, fig6),
-    ("fig7", "Figure 7: pictures before and after", DIGITS, 2, fig7),
-):
-    enter(Experiment(f"ppl-{_name}", PAPER, _what, _small, _minutes, _judge))

@@ -10,17 +10,23 @@ from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import (
     CURVES,
     Comparison,
-    Experiment,
     Found,
     Line,
     Relation,
     Scale,
     above,
-    enter,
+    experiment,
     falling,
     near,
 )
 from hamguard.evaluation.reproduce.published import NAMES, figure
+
+PAPER = "Wang, Zhang, Wu, Shen, Lu: ProS-GAN, CVPR 2021"
+SMALL = (
+    "product photos at 28 pixels instead of NUS-WIDE (printed figures beside ours), a small net instead of VGG-11, "
+    "eps 32/255 instead of 8/255, at which these pictures hardly move"
+)
+
 
 SOURCE = "ProS-GAN, CVPR 2021"
 DATA = "NUS-WIDE"  # the printed set that the small scale stands beside
@@ -106,16 +112,37 @@ def _rmse(found: Found, model: str, attack: str) -> Row | None:
     return found.of(model, attack).one(attack=attack, metric="rmse")
 
 
+@experiment(
+    "prosgan-table1",
+    paper=PAPER,
+    what="Table 1: targeted attacks on DPSH",
+    small=f"{SMALL}; 12 and 32 bits, 200 queries, 100 gradients",
+    minutes=10,
+)
 def table1(found: Found, scale: Scale) -> Comparison:
     """Targeted attacks on DPSH."""
     return _methods(found, "Table 1", lambda model: "DPSH")
 
 
+@experiment(
+    "prosgan-table4",
+    paper=PAPER,
+    what="Table 4: targeted attacks on DPH and HashNet",
+    small=f"{SMALL}; 32 bits, 200 queries",
+    minutes=8,
+)
 def table4(found: Found, scale: Scale) -> Comparison:
     """The same on DPH and HashNet."""
     return _methods(found, "Table 4", lambda model: "DPH" if model.startswith("dph") else "HashNet")
 
 
+@experiment(
+    "prosgan-table2",
+    paper=PAPER,
+    what="Table 2: time and perceptibility",
+    small=f"{SMALL}; 32 bits, 50 queries",
+    minutes=8,
+)
 def table2(found: Found, scale: Scale) -> Comparison:
     """Seconds a picture, perceptibility and t-MAP of one-step and many-step attacks."""
     lines: list[Line] = []
@@ -153,6 +180,13 @@ def table2(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations)
 
 
+@experiment(
+    "prosgan-table3",
+    paper=PAPER,
+    what="Table 3: transfer",
+    small=f"{SMALL}; two networks, 12 and 32 bits, 100 queries",
+    minutes=10,
+)
 def table3(found: Found, scale: Scale) -> Comparison:
     """Pictures made on one model, asked of others; at small scale the networks differ from the printed ones."""
     lines: list[Line] = []
@@ -190,6 +224,13 @@ def _printed(model: str) -> str:
     return f"{ {'vgg11': 'VGG11', 'alexnet': 'AlexNet', 'resnet18': 'ResNet18'}.get(name, name) }-{bits}"
 
 
+@experiment(
+    "prosgan-fig2",
+    paper=PAPER,
+    what="Figure 2: precision-recall and precision@N curves",
+    small=f"{SMALL}; 32 bits",
+    minutes=6,
+)
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
     lines = []
@@ -212,6 +253,14 @@ def fig2(found: Found, scale: Scale) -> Comparison:
     )
 
 
+@experiment(
+    "prosgan-fig3",
+    paper=PAPER,
+    what="Figure 3: answers before and after",
+    small=f"{SMALL}; 32 bits",
+    minutes=6,
+    recipe="prosgan-fig2",
+)
 def fig3(found: Found, scale: Scale) -> Comparison:
     """Answers to a query before and after: a sheet on the page."""
     pairs = [(_t(found, model, "prosgan", "prosgan"), _t(found, model, "prosgan", None)) for model in found.models]
@@ -220,6 +269,13 @@ def fig3(found: Found, scale: Scale) -> Comparison:
     )
 
 
+@experiment(
+    "prosgan-fig4",
+    paper=PAPER,
+    what="Figure 4: ablations and the reconstruction weight",
+    small=f"{SMALL}; 32 bits, 100 queries",
+    minutes=20,
+)
 def fig4(found: Found, scale: Scale) -> Comparison:
     """Ablations (a) and the weight of the reconstruction (b)."""
     lines: list[Line] = []
@@ -250,20 +306,3 @@ def fig4(found: Found, scale: Scale) -> Comparison:
                 falling(f"{model}: a larger reconstruction weight lowers the perturbation (RMSE)", moved, slack=0.001)
             )
     return Comparison(lines, relations)
-
-
-PAPER = "Wang, Zhang, Wu, Shen, Lu: ProS-GAN, CVPR 2021"
-SMALL = (
-    "product photos at 28 pixels instead of NUS-WIDE (printed figures beside ours), a small net instead of VGG-11, "
-    "eps 32/255 instead of 8/255, at which these pictures hardly move"
-)
-for _name, _what, _small, _minutes, _judge, _recipe in (
-    ("table1", "Table 1: targeted attacks on DPSH", "12 and 32 bits, 200 queries, 100 gradients", 10, table1, ""),
-    ("table2", "Table 2: time and perceptibility", "32 bits, 50 queries", 8, table2, ""),
-    ("table3", "Table 3: transfer", "two networks, 12 and 32 bits, 100 queries", 10, table3, ""),
-    ("table4", "Table 4: targeted attacks on DPH and HashNet", "32 bits, 200 queries", 8, table4, ""),
-    ("fig2", "Figure 2: precision-recall and precision@N curves", "32 bits", 6, fig2, ""),
-    ("fig3", "Figure 3: answers before and after", "32 bits", 6, fig3, "prosgan-fig2"),
-    ("fig4", "Figure 4: ablations and the reconstruction weight", "32 bits, 100 queries", 20, fig4, ""),
-):
-    enter(Experiment(f"prosgan-{_name}", PAPER, _what, f"{SMALL}; {_small}", _minutes, _judge, _recipe))

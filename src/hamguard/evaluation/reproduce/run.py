@@ -1,33 +1,14 @@
-"""Experiments by name, their recipes inside the package, and what becomes of their rows."""
+"""Recipes of experiments inside the package."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
-from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Experiment, Scale
+from hamguard.evaluation.reproduce.experiment import Experiment, Scale
 
-PAPERS = ("ppl", "prosgan", "hag", "cmla", "saat")
 SCALES = ("small", "paper")
-
-
-def experiments() -> dict[str, Experiment]:
-    """All experiments by name, in the order of the papers."""
-    for paper in PAPERS:
-        import_module(f"hamguard.evaluation.reproduce.{paper}")
-    return EXPERIMENTS
-
-
-def experiment_named(name: str) -> Experiment:
-    """An experiment.
-
-    Raises:
-        RequestError: there is none; the message lists all and the nearest.
-    """
-    return experiments()[check_choice("experiment", name, experiments())]
 
 
 def recipe_of(experiment: Experiment, scale: Scale) -> Path:

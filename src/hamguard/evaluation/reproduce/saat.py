@@ -5,8 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import CURVES, Comparison, Experiment, Found, Line, Scale, above, enter
+from hamguard.evaluation.reproduce.experiment import CURVES, Comparison, Found, Line, Scale, above, experiment
 from hamguard.evaluation.reproduce.published import NAMES, figure
+
+PAPER = "Yuan, Zhang, Wang, Wu: SAAT, IEEE TIFS 2023"
+SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, full ranking"
+
 
 SOURCE = "SAAT, TIFS 2023"
 DATA = "FLICKR-25K"  # the printed set that the small scale stands beside
@@ -31,6 +35,9 @@ def _clean(found: Found, model: str) -> Row | None:
     return cell.one(attack=None, metric="map", at=5000) or cell.one(attack=None, metric="map")
 
 
+@experiment(
+    "saat-table1", paper=PAPER, what="Table I: attacks on DPH", small=f"{SMALL}; 32 bits, 200 queries", minutes=10
+)
 def table1(found: Found, scale: Scale) -> Comparison:
     """Attacks away (MAP) and toward (t-MAP) on an undefended model."""
     lines: list[Line] = []
@@ -69,6 +76,13 @@ def table1(found: Found, scale: Scale) -> Comparison:
     )
 
 
+@experiment(
+    "saat-table2",
+    paper=PAPER,
+    what="Table II: adversarial training",
+    small=f"{SMALL}; 32 bits, 200 queries, 3 epochs",
+    minutes=12,
+)
 def table2(found: Found, scale: Scale) -> Comparison:
     """MAP of hardened models under attacks that are made for each."""
     lines: list[Line] = []
@@ -115,6 +129,13 @@ def _printed(data: str, train: str | None, name: str, bits: int | None) -> float
     return figure(SOURCE, "Table II", dataset=data, method=name, bits=bits, train=train)
 
 
+@experiment(
+    "saat-curves",
+    paper=PAPER,
+    what="Figures 3 and 4: curves under attack",
+    small=f"{SMALL}; 32 bits, 200 queries",
+    minutes=6,
+)
 def curves(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under attack: the plots are on the page, their means here."""
     lines: list[Line] = []
@@ -126,13 +147,3 @@ def curves(found: Found, scale: Scale) -> Comparison:
         for other in ("hag", "sdha"):
             pairs += [(means[other].get(what), means["mainstay"].get(what)) for what in CURVES.values()]
     return Comparison(lines, [above("The curves under SAAT's attack lie below those under HAG and SDHA", pairs)])
-
-
-PAPER = "Yuan, Zhang, Wang, Wu: SAAT, IEEE TIFS 2023"
-SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, full ranking"
-for _name, _what, _small, _minutes, _judge in (
-    ("table1", "Table I: attacks on DPH", f"{SMALL}; 32 bits, 200 queries", 10, table1),
-    ("table2", "Table II: adversarial training", f"{SMALL}; 32 bits, 200 queries, 3 epochs", 12, table2),
-    ("curves", "Figures 3 and 4: curves under attack", f"{SMALL}; 32 bits, 200 queries", 6, curves),
-):
-    enter(Experiment(f"saat-{_name}", PAPER, _what, _small, _minutes, _judge))

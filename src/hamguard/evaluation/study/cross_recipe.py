@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense, CrossHardenRequest, build_cross_harden
 from hamguard.evaluation.study.recipe_section import NAME, Section, parse_study, words_of
-from hamguard.hashing.cross_modal import cross_method
+from hamguard.hashing.registry import CROSS_METHODS
 from hamguard.training.cross_request import CrossRequest, build_cross_request
 from hamguard.training.request import DataSection, read_recipe
 
@@ -162,7 +162,7 @@ def read_cross_recipe(path: Path | str) -> CrossRecipe:
     recipe = parse_study(CrossRecipe, content, path, SECTIONS)
     try:
         for name, part in recipe.models.items():
-            cross_method(part.method or name)
+            CROSS_METHODS[part.method or name]
             recipe.training(name)
         for kind in recipe.defenses.methods if recipe.defenses else ():
             recipe.hardening(kind)
