@@ -291,7 +291,7 @@ def test_what_wins_and_what_a_budget_buys() -> None:
         epochs_of_budget(0.0, request, 7)
     assert len({build_harden_request({"data.source": "x"}, s).digest for s in ([], ["lam=2"], ["lr=2e-3"])}) == 3
     with pytest.raises(RequestError, match="defense 'saat' is registered twice"):
-        register("saat")(begun_kind())
+        register("saat")(DEFENSES["cgat"])
 
 
 def test_the_authors_recipe_is_a_preset_that_flags_override() -> None:

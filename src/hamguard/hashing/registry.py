@@ -18,7 +18,7 @@ PACKAGE = "hamguard.hashing"
 OBJECTIVES: Registry[type[Objective]] = Registry("hash method", PACKAGE, public="register_objective")
 CROSS_METHODS: Registry[type[CrossSettings]] = Registry("cross-modal method", PACKAGE, decorator="register_cross")
 UNSUPERVISED: Registry[Callable[[Tensor, int, int], LinearHead]] = Registry(
-    "unsupervised method", PACKAGE, decorator="register_unsupervised"
+    "unsupervised method", PACKAGE, decorator="register_unsupervised", first=("lsh", "itq")
 )
 """Functions from features `(n, D)`, bits and seed to a head; the fact `title` names method and paper."""
 
