@@ -15,6 +15,7 @@ from hamguard.core.registry import Registry
 from hamguard.data.protocols import PROTOCOLS
 from hamguard.data.registry import SOURCES
 from hamguard.defenses.registry import DEFENSES
+from hamguard.evaluation.audit.checks.check import CHECKS
 from hamguard.evaluation.measures.registry import MEASURES
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
 from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES, UNSUPERVISED
@@ -22,7 +23,7 @@ from hamguard.models.registry import BACKBONES
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     ATTACKS, GUIDES, LOSSES, OBJECTIVES, CROSS_METHODS, UNSUPERVISED, DEFENSES, MEASURES, SOURCES, PROTOCOLS,
-    BACKBONES, EXPERIMENTS,
+    BACKBONES, EXPERIMENTS, CHECKS,
 )  # fmt: skip
 
 LIGHT = """
@@ -121,7 +122,7 @@ def test_help_knows_every_name(registry: Registry[Any]) -> None:
 
 def test_names_and_the_command_line_are_there_without_what_is_heavy() -> None:
     known = told(LIGHT).splitlines()
-    full = [" ".join(one.names()) for one in REGISTRIES if one is not PROTOCOLS]
+    full = [" ".join(one.names()) for one in REGISTRIES if one not in (PROTOCOLS, CHECKS)]
     assert known == full, "also where nothing but the registry was imported"
 
 
