@@ -23,7 +23,8 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows
 from hamguard.report.cross_modal import cross_report
-from hamguard.report.page import Grid
+from hamguard.report.printers import as_markdown
+from hamguard.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- figures: {} -->", "<!-- end of figures -->"
@@ -33,18 +34,6 @@ NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?: ± \d+\.\d+)?%?"
 MEASURED = re.compile(r"(?<![\w./])[-+]?(?:\d+\.\d+%?|\d+%)(?![\d/]|\.\d)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 TASKS = ("image->text", "text->image", "image->image", "text->text")
-
-
-def markdown_line(cells: Sequence[str]) -> str:
-    """A line of a table; a cell may hold several, and an empty one is one blank wide."""
-    parts = [cell.strip() for cell in " | ".join(cells).split(" | ")]
-    return "|" + "|".join(f" {part} " if part else " " for part in parts) + "|"
-
-
-def table(grid: Grid) -> list[str]:
-    """A table in Markdown."""
-    head = markdown_line(grid.head)
-    return [head, "|" + "---|" * (head.count("|") - 1), *map(markdown_line, grid.lines)]
 
 
 def training_table(rows: list[Row]) -> list[str]:
@@ -60,7 +49,7 @@ def training_table(rows: list[Row]) -> list[str]:
         seeds = len({row.seed for row in own})
         seconds = mean(row.seconds or 0.0 for row in own)
         lines.append([f"{dataset}, {method}", *cells, f"{floor:.3f}", f"{seeds}", f"{seconds:,.0f}"])
-    return table(Grid(("data, method", *TASKS, "random codes", "seeds", "core-seconds"), lines))
+    return as_markdown(Table.of("", ("data, method", *TASKS, "random codes", "seeds", "core-seconds"), lines))
 
 
 def cross_modal(root: Path) -> list[str]:
@@ -70,8 +59,8 @@ def cross_modal(root: Path) -> list[str]:
     lines += training_table(read_rows(root / "results/cross_modal.jsonl"))
     lines += ["", "The study `recipes/cmla-small.toml`, one seed:", "", report.subject, ""]
     lines += [f"* {sentence}" for sentence in report.sentences]
-    for grid in report.grids:
-        lines += ["", f"### {grid.title}", "", *table(grid)]
+    for table in report.tables:
+        lines += ["", f"### {table.title}", "", *as_markdown(table)]
     return lines
 
 
@@ -138,7 +127,7 @@ def made_table(spec: Mapping[str, Any], root: Path) -> list[str]:
         if not any(cells):
             raise RequestError(f"no row fits table {spec['name']}, line {line[0]!r}")
         lines.append([label, *cells])
-    return table(Grid([spec["head"], *(column[0] for column in spec["columns"])], lines))
+    return as_markdown(Table.of("", [spec["head"], *(column[0] for column in spec["columns"])], lines))
 
 
 def block(name: str, root: Path = ROOT) -> str:

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from build_figures import markdown_line
-
 from hamguard.core.files import write_text
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Experiment
+from hamguard.report.printers import as_markdown
+from hamguard.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 PAGE, RECORDED = Path("docs/reproduce.md"), Path("results/reproduce")
@@ -60,12 +60,12 @@ def recorded(root: Path = ROOT) -> dict[str, dict[str, Any]]:
 
 def table(known: dict[str, Experiment], found: dict[str, dict[str, Any]]) -> list[str]:
     """All experiments: what they are, how long the small form takes, how many relations hold."""
-    lines = ["| experiment | what | minutes, small | relations that hold |", "|---|---|---|---|"]
+    lines = []
     for name, one in known.items():
         judged = found.get(name, {}).get("relations")
         held = "not recorded" if judged is None else f"{sum(r['verdict'] == 'holds' for r in judged)} of {len(judged)}"
-        lines.append(markdown_line([f"`{name}`", f"{one.source}: {one.what}", str(one.minutes), held]))
-    return lines
+        lines.append([f"`{name}`", f"{one.source}: {one.what}", str(one.minutes), held])
+    return as_markdown(Table.of("", ("experiment", "what", "minutes, small", "relations that hold"), lines))
 
 
 def section(experiment: Experiment, found: dict[str, Any]) -> list[str]:
@@ -80,8 +80,8 @@ def section(experiment: Experiment, found: dict[str, Any]) -> list[str]:
         lines.append(f"* **{one['verdict']}**: {one['claim']} ({one['figures']}).")
     known = [line for line in found["lines"] if line["ours"] is not None]
     if known:
-        lines += ["", "| setting | published | ours | difference | 95% interval |", "|---|---|---|---|---|"]
-        lines += [markdown_line(_cells(line)) for line in known[:MOST]]
+        columns = ("setting", "published", "ours", "difference", "95% interval")
+        lines += ["", *as_markdown(Table.of("", columns, map(_cells, known[:MOST])))]
     if len(known) > MOST:
         lines += ["", f"{len(known) - MOST} further lines stand in `results/reproduce/{experiment.name}.json`."]
     return [*lines, ""]

@@ -14,10 +14,10 @@ from PIL import Image
 
 from hamguard import cli
 from hamguard.cli.demo_page import distinct
-from hamguard.cli.demo_summary import summary
 from hamguard.core.errors import RunError
 from hamguard.core.rows import Row, read_rows
 from hamguard.hashing.csq import CSQ
+from hamguard.report.demo_summary import summary
 from tests.cli.helpers import Shell
 
 

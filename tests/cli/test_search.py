@@ -323,9 +323,9 @@ def test_pictures_of_a_data_set_that_cannot_be_read_are_named_and_the_rest_is_do
 def test_no_warning_of_a_library_reaches_the_terminal(shell: Shell, tmp_path: Path) -> None:
     code = (
         "import sys, warnings; sys.argv = ['hamguard', 'data', 'list']\n"
-        "from hamguard.cli import data, main\n"
-        "data.print_table = lambda *words, **more: None\n"
-        "data._print_left = lambda *words: warnings.warn('of a library')\n"
+        "from hamguard.cli import main\n"
+        "from hamguard.report import printers\n"
+        "printers.to_terminal = lambda *tables: warnings.warn('of a library')\n"
         "main.run()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from hamguard.core.errors import RequestError, RunError
-from hamguard.report.effect_page import LISTED, Card, EffectPage, Grid, Shown, write_effect_page
+from hamguard.report.effect_page import LISTED, Card, EffectPage, Shown, write_effect_page
+from hamguard.report.table import Table
 
 NAME = 'a<script src="https://example.org/x.js">&.jpg'
 
@@ -26,13 +27,14 @@ def jpeg(level: int) -> bytes:
 
 
 def page() -> EffectPage:
-    grid = Grid(["copy", "lost"], [["as saved", "50.0% (10 to 90)"], ["noise", "0.0%"]], NAME, "never seen", 0)
+    rows = [["as saved", "50.0% (10 to 90)"], ["noise", "0.0%"]]
+    table = Table.of(NAME, ["copy", "lost"], rows, tag="never seen", strong=0)
     shown = [
         Shown(caption, jpeg(level), 8, 6) for level, caption in enumerate(("original", "protected", "difference × 15"))
     ]
-    card = Card(NAME, True, "lost: the original stands at 40 of 60", shown, "SSIM 0.9", grid)
+    card = Card(NAME, True, "lost: the original stands at 40 of 60", shown, "SSIM 0.9", table)
     cards = [("The worst", [card, replace(card, lost=False, verdict="found")]), ("none here", [])]
-    return EffectPage("Title", f"in against {NAME}", ["First sentence."], [grid], ["How to read."], cards, "Factor 15.",
+    return EffectPage("Title", f"in against {NAME}", ["First sentence."], [table], ["How to read."], cards, "Factor 15.",
                       ["A person who looks."], [f"{NAME} is broken"], "hamguard")  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"written as \.html, got r\.pdf"):
         write_effect_page(page(), tmp_path / "r.pdf")
     with pytest.raises(RequestError, match="a table of 2 columns has a line of 1 cells"):
-        write_effect_page(replace(page(), grids=[Grid(["a", "b"], [["1"]])]), tmp_path / "r.html")
+        Table.of("", ["a", "b"], [["1"]])
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         write_effect_page(page(), tmp_path / "file" / "r.html")

@@ -12,10 +12,12 @@ import pytest
 
 from hamguard.core.rows import Row, write_rows
 from hamguard.report import attack_lines, cells, collect, floors, room, rows_page, sections_search, sentences
-from hamguard.report.cells import WIDE, Cell, Draft, Plot, Section, Table
+from hamguard.report.cells import WIDE, Draft, Plot, Section
 from hamguard.report.collect import Entry, collect_rows
-from hamguard.report.export import as_csv, export_tables
+from hamguard.report.export import export_tables
+from hamguard.report.printers import as_csv
 from hamguard.report.rows_page import rows_report, write_rows_page
+from hamguard.report.table import Cell, Table
 from tests.report.rows_helpers import LINF, attacked, row, study
 from tests.report.test_rows_page import every_row_is_shown
 
@@ -38,12 +40,12 @@ def many(count: int) -> list[Row]:
 
 def test_the_largest_tables_fold_and_small_ones_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = [Section("one", (), [table(5), table(400)]), Section("two", (), [table(300), table(7)])]
-    assert all(one.left == 0 for section in room.bounded(sections) for one in section.tables)
+    assert all(one.more == 0 for section in room.bounded(sections) for one in section.tables)
     monkeypatch.setattr(room, "ROOM", 10_000)
     (small, long), (other, least) = (section.tables for section in room.bounded(sections))
-    assert (small.left, least.left, len(small.lines), len(least.lines)) == (0, 0, 5, 7)
-    assert (len(long.lines) + long.left, len(other.lines) + other.left) == (400, 300)
-    assert 40 < len(long.lines) <= len(other.lines) + 1 < 60 and long.lines == table(400).lines[: len(long.lines)]
+    assert (small.more, least.more, len(small.rows), len(least.rows)) == (0, 0, 5, 7)
+    assert (len(long.rows) + long.more, len(other.rows) + other.more) == (400, 300)
+    assert 40 < len(long.rows) <= len(other.rows) + 1 < 60 and long.rows == table(400).rows[: len(long.rows)]
 
 
 def test_a_page_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +56,7 @@ def test_a_page_has_room_for_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyP
     tables = re.findall(r"<table>.*?</table>\n</div>|<table>.*?</table>", page, re.DOTALL)
     shown = sum(text.count("<tr>") - 1 for text in tables)
     left = sum(int(n.replace(",", "")) for n in re.findall(r"and ([\d,]+) more lines?; <code>", page))
-    assert left > 300 and shown + left == sum(len(one.lines) for one in report.tables)
+    assert left > 300 and shown + left == sum(len(one.rows) for one in report.tables)
     assert sum(map(len, tables)) < 20_000 + 1_000 * len(tables)
     every_row_is_shown(collect_rows(many(200)), report)
     files = export_tables(report, tmp_path / "tables")
@@ -74,7 +76,7 @@ def test_tables_plots_notes_and_figures_beyond_the_room_are_counted(
             Section("two", (), [table(1)] * 2, [Plot("b"), Plot("c")]),
         ]
     )
-    assert (len(one.tables), one.left, len(two.tables), two.left) == (4, 5, 2, 0)
+    assert (len(one.tables), one.more, len(two.tables), two.more) == (4, 5, 2, 0)
     assert one.words == ["words"] and two.words == [
         "1 more pictures are not drawn; the tables hold all of their figures."
     ]
@@ -96,10 +98,10 @@ def test_a_table_that_would_be_mostly_empty_stands_as_a_list() -> None:
         draft.put((f"m{n % 2}",), n, Entry(n, row(n / 100)), f"attack {n}")
     draft.say(("m0",), 3, "a word")
     made = draft.table()
-    assert made is not None and made.head == ("model", "column", "figure") and made.names == 2 and made.folded
-    assert len(made.lines) == WIDE + 2 and made.shown == set(range(WIDE + 1))
-    assert [cell.text for cell in made.lines[1]] == ["m0", "attack 2", "0.020"]
-    assert ["m0", "attack 3", "a word"] in [[cell.text for cell in line] for line in made.lines]
+    assert made is not None and made.columns == ("model", "column", "figure") and made.names == 2 and made.folded
+    assert len(made.rows) == WIDE + 2 and made.shown == set(range(WIDE + 1))
+    assert [cell.text for cell in made.rows[1]] == ["m0", "attack 2", "0.020"]
+    assert ["m0", "attack 3", "a word"] in [[cell.text for cell in line] for line in made.rows]
 
 
 def test_remarks_of_a_kind_are_said_up_to_a_number(tmp_path: Path) -> None:
@@ -154,5 +156,5 @@ def test_what_stands_beside_many_attacks_is_put_together_once(monkeypatch: pytes
     monkeypatch.setattr(cells, "figures_cell", lambda entries: (sizes.append(len(entries)), real(entries))[1])
     report = rows_report(collect_rows([*clean, *made]))
     beside = [table for table in report.tables if table.title.startswith("Transfer")]
-    assert len(beside) == 40 and all(len(table.lines[0][1].shown) == 30 for table in beside)
+    assert len(beside) == 40 and all(len(table.rows[0][1].shown) == 30 for table in beside)
     assert sorted(sizes)[-3:] == [1, 30, 30], "once for the clean table, once for all tables of transfer"

@@ -16,12 +16,13 @@ from PIL import Image
 
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.report.cells import Cell, Table
 from hamguard.report.collect import Collected, collect, collect_rows
 from hamguard.report.curve_plots import effort_plots, precision_plots
-from hamguard.report.export import as_csv, as_tex, escape, export_tables
+from hamguard.report.export import export_tables
 from hamguard.report.pictures import Picture
+from hamguard.report.printers import as_csv, as_tex, escape
 from hamguard.report.rows_page import RowsReport, rows_report, write_rows_page
+from hamguard.report.table import Cell, Table
 from hamguard.report.wording import number, scaled
 from tests.report.rows_helpers import LINF, attacked, row, study
 from tests.report.test_effect_page import read
@@ -34,7 +35,7 @@ def every_row_is_shown(collected: Collected, report: RowsReport) -> None:
     """Each row stands in a cell, and the figure of that cell is the row's."""
     left = {entry.number: entry.row for entry in collected.entries}
     for table in report.tables:
-        for cell in (cell for line in table.lines for cell in line):
+        for cell in (cell for line in table.rows for cell in line):
             assert len(cell.shown) == len(cell.figures)
             for one, figures in zip(cell.shown, cell.figures, strict=True):
                 entry = collected.entries[one].row
@@ -65,11 +66,11 @@ def test_every_row_of_a_study_is_shown_where_it_belongs() -> None:
     titles = [section.title for section in report.sections]
     assert titles == ["Retrieval of clean models", "Attacks", "Defenses", "Training cost", "Other measurements"]
     tables = {table.title: table for table in report.tables}
-    line = [cell.whole for cell in tables["Attacks on models/a on digits, away: MAP under the true labels"].lines[0]]
+    line = [cell.whole for cell in tables["Attacks on models/a on digits, away: MAP under the true labels"].rows[0]]
     assert line[:3] == ["mainstay", "Linf 8/255, 10 steps", "100"]
     assert line[3:7] == ["0.210 [0.190, 0.230]", "0.793 [0.773, 0.813]", "0.051 [0.031, 0.071]", "0.792 [0.772, 0.812]"]
-    assert [cell.text for cell in tables["Other measurements"].lines[0]][-1] == "0.432"
-    plain, defended = tables["Defenses on digits"].lines
+    assert [cell.text for cell in tables["Other measurements"].rows[0]][-1] == "0.432"
+    plain, defended = tables["Defenses on digits"].rows
     assert (plain[0].text, plain[-1].text) == ("models/a", "0.210") and (defended[0].text, defended[-1].text) == (
         "models/b",
         "0.550",
@@ -98,10 +99,10 @@ def test_differences_have_a_table_of_their_own() -> None:
     every_row_is_shown(collected, report)
     (section,) = [section for section in report.sections if section.title == "Differences"]
     (table,) = section.tables
-    assert table.head == (
+    assert table.columns == (
         "model", "attack", "budget", "against", "queries", "MAP difference", "precision@10 difference", "interval leaves out 0",
     )  # fmt: skip
-    lines = [[cell.whole for cell in line] for line in table.lines]
+    lines = [[cell.whole for cell in line] for line in table.rows]
     assert lines == [
         ["models/a", "mainstay", "Linf 8/255, 10 steps", "hag", "100", "-0.100 [-0.200, -0.050]", "", "yes"],
         ["models/a", "mainstay (2)", "Linf 8/255, 10 steps", "hag", "100", "-0.100 [-0.300, 0.100]", "", "no"],
@@ -174,7 +175,7 @@ def test_the_page_is_whole_and_asks_for_nothing_from_outside(tmp_path: Path) -> 
 def test_marks_stand_in_the_tables() -> None:
     rows = [row(0.8), row(0.7, n=50), row(0.3, n=60, hashes={"model": "h9"}), row(0.6, n=70, version="0.0.9")]
     report = rows_report(collect_rows(rows))
-    assert [line[3].text for line in report.tables[0].lines] == ["0.800", "0.700", "0.300†", "0.600‡"]
+    assert [line[3].text for line in report.tables[0].rows] == ["0.800", "0.700", "0.300†", "0.600‡"]
     assert [sign[:1] for sign in report.signs] == ["†", "‡"]
 
 
@@ -241,7 +242,7 @@ def test_transfer_is_a_matrix() -> None:
             rows.append(attacked(0.1 + 0.1 * place + 0.3 * other, model=scored, attack=facts, hashes={"model": scored}))
     report = rows_report(collect_rows(rows))
     (section,) = (section for section in report.sections if section.title == "Transfer")
-    assert [[cell.text for cell in line] for line in section.tables[0].lines] == [
+    assert [[cell.text for cell in line] for line in section.tables[0].rows] == [
         ["models/a", "0.100", "0.200"],
         ["models/b", "0.400", "0.500"],
     ]
@@ -263,8 +264,8 @@ def test_tables_as_files_hold_the_figures(tmp_path: Path) -> None:
     for table, line in zip(report.tables, lines, strict=True):
         tex = (tmp_path / "tables" / f"{line['name']}.tex").read_text()
         cells = [text.removesuffix(r" \\").split(" & ") for text in tex.splitlines() if text.endswith(r"\\")]
-        assert cells == [[escape(x) for x in table.head]] + [[escape(c.whole) for c in one] for one in table.lines]
-        assert all(len(one) == len(table.head) for one in cells)
+        assert cells == [[escape(x) for x in table.columns]] + [[escape(c.whole) for c in one] for one in table.rows]
+        assert all(len(one) == len(table.columns) for one in cells)
         assert tex.count(r"\toprule") == tex.count(r"\midrule") == tex.count(r"\bottomrule") == 1
 
 

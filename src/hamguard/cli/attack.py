@@ -22,6 +22,8 @@ from hamguard.cli.common import (
     check_suffix,
     context_of,
     key_value,
+    print_json,
+    print_json_rows,
     say,
 )
 from hamguard.core.errors import RequestError
@@ -137,15 +139,16 @@ def attack(
     """
     from hamguard.attacks.methods.registry import method_facts
     from hamguard.attacks.threat import parse_eps
-    from hamguard.cli.attack_table import print_attacks, print_methods
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.evaluation.attack.generators import with_generator
     from hamguard.evaluation.attack.plan import AttackPlan, build_attack
     from hamguard.evaluation.search.score import Convention, check_defined, parse_metric
+    from hamguard.report.attack_table import attack_tables
+    from hamguard.report.printers import to_terminal
 
     if listed:
-        print_methods(as_json=as_json)
+        _print_methods(as_json=as_json)
         return
     if model is None or not method:
         raise RequestError("give a MODEL and a --method; `hamguard attack --list` lists the methods")
@@ -276,7 +279,10 @@ def attack(
         from hamguard.cli.attack_sheet import draw_attack
 
         draw_attack(sheet, ground, found[0])
-    print_attacks([one.rows for one in found], ground.name, as_json=as_json)
+    if as_json:
+        print_json_rows(rows)
+    else:
+        to_terminal(*attack_tables([one.rows for one in found], ground.name))
     for written in (save_images, sheet, out):
         if written and not as_json:
             say(f"wrote {written}")
@@ -284,3 +290,29 @@ def attack(
 
 def _name(plan: AttackPlan) -> str:
     return plan.method if plan.generator else f"{plan.method} at {plan.threat.eps * 255:g}/255"
+
+
+def _print_methods(*, as_json: bool) -> None:
+    """Every method: what it is, its direction, its presets and options."""
+    from hamguard.attacks.methods.registry import ATTACKS, method_facts
+    from hamguard.evaluation.attack.plan import open_options
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import Table
+
+    facts = [method_facts(name) for name in ATTACKS]
+    if as_json:
+        print_json(
+            {
+                "method": one.name,
+                "title": one.title,
+                "direction": one.direction,
+                "presets": list(one.presets),
+                "options": open_options(one.name),
+            }
+            for one in facts
+        )
+        return
+    lines = [
+        (one.name, one.direction, ", ".join(one.presets), ", ".join(open_options(one.name)), one.title) for one in facts
+    ]
+    to_terminal(Table.of("", ("method", "direction", "presets", "options", "what it is"), lines))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamguard.cli.common import Bar, context_of, print_table, say, tell
+from hamguard.cli.common import Bar, context_of, print_json_rows, say
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def attack_texts(
         raise RequestError(f"--side {side} belongs to --method cmla, got {', '.join(method)}")
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.core.rows import write_rows
     from hamguard.evaluation.attack.cross_modal import cmla_rows, word_rows
     from hamguard.evaluation.ground import Ground
@@ -110,16 +109,14 @@ def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: in
 
 
 def _print(rows: Sequence[Row], ground: Ground, found: CrossAttacked) -> None:
-    lines = []
-    for row in rows:
-        what = (row.attack or {}).get("method") or ("random codes" if str(row.metric).startswith("random") else "clean")
-        interval = f"{row.ci95[0]:.3f} .. {row.ci95[1]:.3f}" if row.ci95 else ""
-        lines.append((str(what), row.task or "", row.metric or "", f"{row.value:.4f}", interval, str(row.n)))
+    from hamguard.report.attack_table import edits_table, text_attack_table
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import note_lines
+
     title = f"{ground.name}: {ground.dataset.title}, {len(ground.rows):,} query texts, attacked by {found.side}"
-    print_table(title, ("codes", "search", "metric", "value", "95% interval", "queries"), lines)
     shown = [i for i, done in enumerate(found.edits) if done][:SHOWN]
+    tables = [text_attack_table(rows, title)]
     if shown:
-        cells = [(ground.texts[i], found.texts[i], " ".join(found.edits[i])) for i in shown]
-        print_table("", ("text", "edited", "edits"), cells)
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
-        tell(f"Note: {note}")
+        tables.append(edits_table([(ground.texts[i], found.texts[i], found.edits[i]) for i in shown]))
+    notes = note_lines(note for row in rows for note in row.notes)
+    to_terminal(*tables[:-1], replace(tables[-1], notes=tuple(notes)))

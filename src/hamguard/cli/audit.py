@@ -20,7 +20,7 @@ from hamguard.cli.common import (
     ThreatOption,
     check_suffix,
     context_of,
-    print_table,
+    print_json_rows,
     say,
     tell,
 )
@@ -142,25 +142,25 @@ class Stages:
 
 def draw(done: Audited, path: Path, title: str) -> None:
     """The picture of an audit."""
+    from hamguard.core.rows import Rows
     from hamguard.report.audit import draw_audit
+    from hamguard.report.audit_table import worst_code
 
-    floor = next(row.value for row in done.rows if (row.attack or {}).get("guide") == "worst of all")
-    chance = next(row.value for row in done.rows if row.metric == "random_map")
-    draw_audit(done.stages, done.curve, floor or 0.0, chance or 0.0, path, title=f"{title}: {done.verdict.grade}")
+    floor, chance = worst_code(done.rows), Rows(done.rows).first("random_map")
+    assert floor and chance
+    ends = (floor.value or 0.0, chance.value or 0.0)
+    draw_audit(done.stages, done.curve, *ends, path, title=f"{title}: {done.verdict.grade}")
 
 
 def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
     """Rows as JSON lines, or the stages, the checks and the verdict."""
-    if as_json:
-        from hamguard.cli.attack_table import print_json_rows
+    from hamguard.report.audit_table import audit_table
+    from hamguard.report.printers import to_terminal
 
+    if as_json:
         print_json_rows(done.rows)
         return
-    print_table(
-        f"{name}: stages",
-        ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds"),
-        _stage_lines(done),
-    )
+    to_terminal(audit_table(done.rows, name))
     if done.checks:
         words = {True: "passed", False: "FAILED", None: "left out"}
         tell("checks")
@@ -169,34 +169,3 @@ def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
     for note in dict.fromkeys(note for row in done.rows if row.metric != "check" for note in row.notes):
         tell(f"Note: {note}")
     tell(f"Verdict: {' '.join(done.verdict.sentences)}")
-
-
-def _stage_lines(done: Audited) -> list[tuple[str, ...]]:
-    lines: list[tuple[str, ...]] = []
-    for row in done.rows:
-        facts = row.attack or {}
-        value = "" if row.value is None else f"{row.value:.4f}"
-        if row.metric == "random_map":
-            lines.append(("random codes", f"{row.n:,}", "", value, "", ""))
-        elif row.metric == "map" and row.attack is None:
-            lines.append(("clean", f"{row.n:,}", "", value, "", ""))
-        elif row.metric == "map" and facts["method"] == "noise":
-            lines.append(("noise", f"{row.n:,}", "", value, "", ""))
-        elif row.metric == "map-of-those-attacked":
-            gradients = "" if not row.backwards else f"{row.backwards:,}"
-            lines.append(
-                (
-                    facts["stage"],
-                    f"{row.n:,}",
-                    value,
-                    f"{facts['worst_map_after']:.4f}",
-                    gradients,
-                    f"{row.seconds:,.1f}",
-                )
-            )
-        elif row.metric == "map" and facts["method"] == "audit":
-            what = "worst of all" if facts["labels"] == "aware" else "worst without labels"
-            spent = ("", "") if row.backwards is None else (f"{row.backwards:,}", f"{row.seconds:,.1f}")
-            lines.append((what, f"{row.n:,}", "", value, *spent))
-    floor = next(row for row in done.rows if (row.attack or {}).get("guide") == "worst of all")
-    return [*lines, ("least that a code finds", f"{floor.n:,}", "", f"{floor.value:.4f}", "", "")]

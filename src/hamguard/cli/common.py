@@ -1,4 +1,4 @@
-"""What the verbs share: options with one name and one meaning everywhere, JSON rows, tables."""
+"""What the verbs share: options with one name and one meaning everywhere, JSON rows."""
 
 from __future__ import annotations
 
@@ -119,36 +119,18 @@ def print_json(values: Iterable[Any]) -> None:
         typer.echo(json_line(value, sys.stdout.encoding))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
-    """A table on standard output; columns after the first `left` stand right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))  # names are data, not markup
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    if title:
-        console.print(Text(shown(title), style="bold"), soft_wrap=True)
-    console.print(table, soft_wrap=False)
+def print_json_rows(rows: Iterable[Row]) -> None:
+    """Rows as JSON lines, equal ones once."""
+    for line in dict.fromkeys(row.json() for row in rows):
+        tell(line)
 
 
 def print_rows(rows: Sequence[Row], title: str, *, as_json: bool) -> None:
     """Rows as JSON lines, or as a table with intervals and notes."""
+    from hamguard.report.plain_table import plain_table
+    from hamguard.report.printers import to_terminal
+
     if as_json:
         print_json(asdict(row) for row in rows)
-        return
-    lines = []
-    for row in rows:
-        name = row.metric or ""
-        if row.at is not None:
-            name += f" @ {row.at}" if "radius" not in name else f" {row.at}"
-        low_high = f"{row.ci95[0]:.3f} .. {row.ci95[1]:.3f}" if row.ci95 else ""
-        value = "" if row.value is None else f"{row.value:.4f}"
-        lines.append((row.task or "", row.model or "", name, row.ties or "", value, low_high, str(row.n or "")))
-    print_table(title, ("task", "model", "metric", "ties", "value", "95% interval", "queries"), lines)
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
-        tell(f"Note: {note}")
+    else:
+        to_terminal(plain_table(rows, title))

@@ -15,7 +15,6 @@ from hamguard.cli.common import (
     RootOption,
     name_unread,
     print_json,
-    print_table,
 )
 
 if TYPE_CHECKING:
@@ -29,23 +28,16 @@ def list_(data_root: RootOption = None, as_json: JsonOption = False) -> None:
     """List data sources, what they are, where they are or which files to put where; then the named splits."""
     from hamguard.data.protocols import PROTOCOLS
     from hamguard.data.sources import list_sources
+    from hamguard.report.data_table import source_table, split_table
+    from hamguard.report.printers import to_terminal
 
     rows = list_sources(data_root)
     if as_json:
         print_json(rows)
         return
-    mark = {True: "found", False: "missing", None: ""}
-    _print_left(
-        "Data sources",
-        ("source", "what it is", "", "where"),
-        [(row["name"], row["about"], mark[row["found"]], row["where"]) for row in rows],
-    )
+    to_terminal(source_table(rows))
     typer.echo()
-    _print_left(
-        "Splits (--protocol)",
-        ("protocol", "for", "what it does"),
-        [(p.name, ", ".join(p.datasets) or "any", p.about) for p in PROTOCOLS.values()],
-    )
+    to_terminal(split_table((one.name, one.datasets, one.about) for one in PROTOCOLS.values()))
 
 
 @app.command("check", epilog="Example: hamguard data check folder:photos --out report.json")
@@ -92,30 +84,16 @@ def check(
 
 def _print_report(report: CheckReport) -> None:
     from hamguard.core.shown import shown
+    from hamguard.report.data_table import label_table, part_table
+    from hamguard.report.printers import to_terminal
 
     size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
     title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"
     typer.echo(shown(title))
     silent = report.without_text
-    print_table(
-        "",
-        ("part", "pictures", "without a label", *(["without a text"] if silent is not None else [])),
-        [
-            (role, f"{n:,}", f"{report.unlabeled[role]:,}", *([f"{silent[role]:,}"] if silent is not None else []))
-            for role, n in report.counts.items()
-        ],
-    )
+    to_terminal(part_table(report.counts, report.unlabeled, silent))
     typer.echo()
-    labels = sorted(report.label_counts.items(), key=lambda item: -item[1])
-    listed = labels if len(labels) <= 20 else [*labels[:10], *labels[-10:]]
-    cut = "" if len(labels) <= 20 else ", the 10 largest and the 10 smallest"
-    most = max(1, labels[0][1]) if labels else 1
-    typer.echo(f"{len(labels)} labels, {report.labels_per_picture:.2f} a picture{cut}")
-    _print_left(
-        "",
-        ("label", "pictures", ""),
-        [(shown(name), f"{n:,}", "#" * round(40 * n / most)) for name, n in listed],
-    )
+    to_terminal(label_table(report.label_counts, report.labels_per_picture))
     typer.echo()
     typer.echo(f"Chance level (MAP of random codes): {report.chance:.3f}")
     typer.echo(f"MAP ceiling: {report.map_ceiling:.3f}")
@@ -127,19 +105,3 @@ def _print_report(report: CheckReport) -> None:
     for note in report.notes:
         typer.echo(f"Note: {shown(note)}")
     typer.echo(f"Split hash: {report.digest}\n")
-
-
-def _print_left(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table of words on standard output, all columns left."""
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # names are data, not markup
-    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, say, tell
+from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json_rows, say, tell
 
 if TYPE_CHECKING:
     from hamguard.evaluation.ground import Ground
@@ -36,12 +36,10 @@ def demo(
     """
     from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.attack_sheet import draw_attack
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.audit import draw as draw_audited
     from hamguard.cli.demo_harden import harden_digits
     from hamguard.cli.demo_page import distinct, points, write_page
     from hamguard.cli.demo_protect import protect_digits, verify_digits
-    from hamguard.cli.demo_summary import summary
     from hamguard.cli.index import write_origin
     from hamguard.core.context import Context
     from hamguard.data.opened import Data
@@ -54,6 +52,7 @@ def demo(
     from hamguard.evaluation.ground import Ground, Loaded
     from hamguard.evaluation.search.curves import measure_curves
     from hamguard.evaluation.search.model_rows import model_rows
+    from hamguard.report.demo_summary import summary
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves
     from hamguard.retrieval.index import build_index, open_index

@@ -18,14 +18,14 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     context_of,
-    print_table,
+    print_json_rows,
     say,
     tell,
 )
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.defense.detection import Detection, Judged
+    from hamguard.evaluation.defense.detection import Detection
 
 
 def detect(
@@ -111,40 +111,11 @@ def draw(done: Detection, path: Path, title: str) -> None:
 
 def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
     """Rows as JSON lines, or false alarms, the table and what it means."""
-    from hamguard.cli.attack_table import print_json_rows
-    from hamguard.core.rows import eps_text
+    from hamguard.report.detection_table import alarm_words, detection_table
+    from hamguard.report.printers import to_terminal
 
     if as_json:
         print_json_rows(done.rows)
         return
-    plan, clean, worst = done.plan, done.judged[0], done.judged[-1]
-    size = eps_text({"norm": plan.norm, "eps": plan.eps})
-    tell(
-        f"false alarms: {clean.alarms.mean():.1%} of {len(clean.ap):,} clean queries ({_interval(done)}); calibrated for "
-        f"{plan.rate:.1%} on {done.detector.clean.shape[1]:,} validation pictures"
-    )
-    print_table(
-        f"{name}: detector under attack ({size}, {plan.steps} gradients)",
-        ("attack", "knows the detector", "detected", "MAP", "evaded and broken"),
-        [_line(one, clean) for one in done.judged],
-    )
-    for note in dict.fromkeys(note for row in done.rows for note in row.notes):
-        tell(f"Note: {note}")
-    if done.metric != "map":
-        tell("Note: no labels; what a clean query finds first counts as relevant, and MAP is measured by that")
-    tell(
-        f"Against an attacker who knows it, this detector finds {worst.alarms.mean():.1%} of attacked queries and lets "
-        f"{worst.broken(clean.ap).mean():.1%} through that are broken; it is worth that and no more."
-    )
-
-
-def _line(one: Judged, clean: Judged) -> tuple[str, ...]:
-    alarms, ap = f"{one.alarms.mean():.1%}", f"{one.ap.mean():.4f}"
-    if one.aware is None:
-        return (one.name, "", alarms, ap, "")
-    return (one.name, "yes" if one.aware else "no", alarms, ap, f"{one.broken(clean.ap).mean():.1%}")
-
-
-def _interval(done: Detection) -> str:
-    low, high = next(row.ci95 for row in done.rows if row.metric == "false-alarms" and row.ci95)
-    return f"95%: {low:.1%} to {high:.1%}"
+    tell(alarm_words(done.rows))
+    to_terminal(detection_table(done.rows, name))

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import choose_device, print_table, say, tell
+from hamguard.cli.common import choose_device, print_json_rows, say, tell
 
 if TYPE_CHECKING:
-    from hamguard.core.rows import Row
     from hamguard.evaluation.study.grid_recipe import GridRecipe
     from hamguard.evaluation.study.grid_run import GridResult
     from hamguard.report.collect import Collected
@@ -26,8 +25,9 @@ def evaluate_grid(
     Raises:
         RequestError: a wrong recipe.
     """
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.evaluation.study.grid_recipe import read_grid_recipe
+    from hamguard.report.grid_table import grid_tables
+    from hamguard.report.printers import to_terminal
 
     recipe = read_grid_recipe(path)
     folder = out or Path("runs") / path.stem
@@ -38,7 +38,7 @@ def evaluate_grid(
     if as_json:
         print_json_rows(found.rows)
         return
-    print_grid(found)
+    to_terminal(*grid_tables(found.rows, found.clean, found.attacked))
     page = write_page(folder, recipe.title)
     for remark in page.remarks:
         tell(f"Note: {remark}")
@@ -124,75 +124,3 @@ def write_page(folder: Path, title: str) -> Collected:
     collected = collect([folder])
     write_rows_page(rows_report(collected, title), folder / "report.html")
     return collected
-
-
-def print_grid(found: GridResult) -> None:
-    """Main figures: a line a model, a column an attack; then the searches of protections, then comparisons."""
-    from hamguard.report.wording import metric_head
-
-    attacks = list(dict.fromkeys(attack for _, attack in found.attacked))
-    if found.clean:
-        score = metric_head(next(iter(found.clean.values())))
-        head = ("model", f"clean {score}", *(_column(found, attack) for attack in attacks))
-        lines = []
-        for model, clean in found.clean.items():
-            cells = [found.attacked.get((model, attack)) for attack in attacks]
-            lines.append((model, _figure(clean), *(_figure(row) if row else "" for row in cells)))
-        print_table(f"{score}, 95% interval over queries; t-{score} where an attack approaches a target", head, lines)
-    searches: dict[tuple[str, ...], dict[str, Row]] = {}
-    for row in found.rows:
-        if row.task and row.task[:3] in ("C->", "A->") and row.attack and row.metric == "map":
-            key = (
-                f"{row.attack['method']} {row.attack.get('eps', 0):.3g}",
-                row.method or "",
-                str(row.bits),
-                row.train or "",
-                str(row.seed),
-            )
-            searches.setdefault(key, {})[row.task] = row
-    if searches:
-        tasks = list(dict.fromkeys(task for rows in searches.values() for task in rows))
-        print_table(
-            "MAP of four searches, query->database, C clean, A protected",
-            ("protection", "method", "bits", "trained on", "seed", *tasks),
-            [
-                (*key, *(_figure(rows[task]) if task in rows else "" for task in tasks))
-                for key, rows in searches.items()
-            ],
-        )
-    gaps = [row for row in found.rows if (row.metric or "").endswith("-difference") and row.attack]
-    if gaps:
-        print_table(
-            "Differences over the same queries, 95% interval of the paired bootstrap",
-            ("model", "attack", "eps", "against", "difference", "sure"),
-            [_gap(row) for row in gaps],
-        )
-
-
-def _column(found: GridResult, attack: str) -> str:
-    row = next(row for (_, name), row in found.attacked.items() if name == attack)
-    from hamguard.report.wording import metric_head
-
-    return f"{attack} ({metric_head(row)})" if (row.metric or "").startswith("t-") else attack
-
-
-def _figure(row: Row) -> str:
-    if row.value is None:
-        return "none"
-    half = f" ±{(row.ci95[1] - row.ci95[0]) / 2:.3f}" if row.ci95 else ""
-    return f"{row.value:.3f}{half}"
-
-
-def _gap(row: Row) -> tuple[str, ...]:
-    attack, threat = row.attack or {}, row.threat or {}
-    low, high = row.ci95 or (0.0, 0.0)
-    eps = "soft" if threat.get("eps") is None else f"{threat['eps']:.3g}"
-    sure = "yes" if low > 0 or high < 0 else "no"
-    return (
-        row.model or "",
-        str(attack.get("method")),
-        eps,
-        str(attack.get("versus")),
-        f"{row.value or 0:+.3f} [{low:+.3f}, {high:+.3f}]",
-        sure,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamguard.cli.common import print_table, say, tell
+from hamguard.cli.common import print_json_rows, say, tell
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed
 
@@ -62,10 +62,10 @@ def evaluate_study(path: Path, out: Path | None, *, data_root: Path | None, work
     Raises:
         RequestError: a wrong recipe.
     """
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.evaluation.study.cross_recipe import read_cross_recipe
     from hamguard.evaluation.study.run import run_study
     from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
+    from hamguard.report.printers import to_terminal
 
     recipe = read_cross_recipe(path)
     folder = out or Path("runs") / path.stem
@@ -82,8 +82,8 @@ def evaluate_study(path: Path, out: Path | None, *, data_root: Path | None, work
     if as_json:
         print_json_rows(rows)
         return
-    for grid in report.grids:
-        print_table(grid.title, grid.head, grid.lines)
+    for table in report.tables:
+        to_terminal(table)
         tell("")
     for sentence in report.sentences:
         tell(f"* {sentence}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ from hamguard.cli.common import (
     ThreatOption,
     choose_device,
     context_of,
-    print_table,
+    print_json_rows,
     say,
     tell,
 )
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from hamguard.defenses.harden import Hardened
     from hamguard.defenses.request import HardenRequest
     from hamguard.evaluation.audit.sanity import Sane
-    from hamguard.evaluation.defense.hardening import Line
     from hamguard.models.store import Card
 
 
@@ -246,10 +244,10 @@ def _report(
     *,
     as_json: bool,
 ) -> None:
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.cli.sanity import print_sanity
     from hamguard.core.rows import eps_text
-    from hamguard.evaluation.defense.hardening import compare
+    from hamguard.report.hardening_table import hardening_table
+    from hamguard.report.printers import to_terminal
 
     if as_json:
         print_json_rows([*rows[0], *rows[1]])
@@ -258,17 +256,14 @@ def _report(
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     size = eps_text({"norm": request.norm, "eps": request.eps})
     facts = done.card.defense
-    audited = next((row.n for row in rows[1] if (row.attack or {}).get("held") is not None), None)
     tell(
         f"{out}: {facts['title']}, {size}, {request.training.epochs} epoch{'s' if request.training.epochs > 1 else ''} "
         f"over {count:,} training pictures, "
         f"{done.seconds:,.1f} s"
     )
-    lines = compare(*rows) if rows[0] else []
-    lines = [replace(line, name=f"{line.name}, {audited} queries") if "audit" in line.name else line for line in lines]
-    if lines:
-        queries = max(row.n or 0 for row in rows[0])
-        print_compared(lines, f"{queries:,} queries, {size}, database encoded again")
+    table = hardening_table(*rows, size)
+    if table is not None:
+        to_terminal(table)
     if sane is not None:
         print_sanity(sane)
     if done.overfitted:
@@ -281,20 +276,11 @@ def _report(
     tell(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
 
 
-def print_compared(lines: Sequence[Line], what: str) -> None:
-    """The table of before and after."""
-    cells = [(one.name, *_numbers(one.before, one.after)) for one in lines]
-    print_table(f"before and after ({what})", ("", "before", "after", "change"), cells)
-
-
-def _numbers(before: float, after: float) -> tuple[str, str, str]:
-    form = ".1f" if max(before, after) > 1 else ".4f"
-    return format(before, form), format(after, form), format(after - before, f"+{form}")
-
-
 def _print_methods(*, as_json: bool) -> None:
     from hamguard.cli.common import print_json
     from hamguard.defenses.registry import DEFENSES
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import Table
 
     kinds = list(DEFENSES.values())
     if as_json:
@@ -311,11 +297,8 @@ def _print_methods(*, as_json: bool) -> None:
             for kind in kinds
         )
         return
-    print_table(
-        "",
-        ("method", "labels", "settings", "what it is"),
-        [
-            (kind.name, "yes" if kind.needs_labels else "no", ", ".join(kind.settings_type.model_fields), kind.title)
-            for kind in kinds
-        ],
-    )
+    lines = [
+        (kind.name, "yes" if kind.needs_labels else "no", ", ".join(kind.settings_type.model_fields), kind.title)
+        for kind in kinds
+    ]
+    to_terminal(Table.of("", ("method", "labels", "settings", "what it is"), lines))

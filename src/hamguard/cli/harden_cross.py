@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, choose_device, context_of, print_table, say, tell
+from hamguard.cli.common import Bar, choose_device, context_of, print_json_rows, say, tell
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 
@@ -46,7 +46,6 @@ def harden_cross(
         RequestError: another method, options that do not belong, or something that does not fit together.
     """
     from hamguard.attacks.threat import parse_eps
-    from hamguard.cli.attack_table import print_json_rows
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.defenses.cross_modal import CROSS_DEFENSES, build_cross_harden
@@ -102,7 +101,10 @@ def harden_cross(
     if moved := facts.get("adversaries"):
         tell(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
     if rows:
-        _print(rows, str(model), str(out), steps)
+        from hamguard.report.hardening_table import cross_hardening_table
+        from hamguard.report.printers import to_terminal
+
+        to_terminal(cross_hardening_table(rows, str(model), str(out), steps))
     for note in done.card.data["notes"]:
         tell(f"Note: {note}")
     tell(f"Next: hamguard evaluate {shlex.quote(str(out))}")
@@ -138,24 +140,3 @@ def _measured(
             with Bar(f"attacking {side}s of {name}") as bar:
                 rows += cmla_rows(ground, attack, side, marks=(steps,), progress=bar)[1]  # type: ignore[arg-type]
     return rows
-
-
-def _print(rows: Sequence[Row], before: str, after: str, steps: int) -> None:
-    def value(name: str, task: str, intra: float | None) -> float:
-        for row in rows:
-            given = (row.attack or {}).get("intra")
-            if row.model == name and row.task == task and row.metric == "map" and given == intra:
-                return float(row.value or 0.0)
-        raise AssertionError(f"no row for {name}, {task}")
-
-    lines = []
-    for task in ("image->text", "text->image", "image->image", "text->text"):
-        for intra, what in ((None, "clean"), (1.0, "CMLA"), (0.0, "CMLA without its intra term")):
-            a, b = value(before, task, intra), value(after, task, intra)
-            lines.append((f"{task}, {what}", f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}"))
-    count = max(row.n or 0 for row in rows)
-    print_table(
-        f"MAP before and after ({count:,} queries, {steps} gradients, database encoded again)",
-        ("", "before", "after", "change"),
-        lines,
-    )

@@ -17,6 +17,8 @@ from hamguard.cli.common import (
     SeedOption,
     check_suffix,
     context_of,
+    print_json,
+    print_json_rows,
     say,
 )
 from hamguard.core.errors import RequestError
@@ -87,20 +89,15 @@ def measure(
     """
     from hamguard.attacks.budget import Budget, Linf
     from hamguard.attacks.threat import parse_eps
-    from hamguard.cli.measure_table import (
-        CURVED,
-        by_name,
-        draw_measures,
-        list_measures,
-        print_audits,
-        print_measures,
-    )
     from hamguard.core.rows import Rows, write_rows
     from hamguard.evaluation.measures.extreme import Draws
     from hamguard.evaluation.measures.registry import check_measures
+    from hamguard.report.measure_table import CURVED, Figure, draw_measures, measure_table, rank_table
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.wording import short_names
 
     if listed:
-        list_measures(as_json=as_json)
+        _list_measures(as_json=as_json)
         return
     if not models:
         raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
@@ -117,7 +114,7 @@ def measure(
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
     from hamguard.evaluation.measures.run import measure_model
-    from hamguard.evaluation.search.same_queries import open_grounds, short_names
+    from hamguard.evaluation.search.same_queries import open_grounds
 
     grounds = open_grounds(
         models,
@@ -142,7 +139,7 @@ def measure(
             )
     every = (row for one in found.values() for measured in one.values() for row in measured.rows)
     rows = Rows(every).once()  # two attacks of a model share their clean figures
-    lines = {name: by_name(one) for name, one in found.items()}
+    lines = {name: {line.name: line for one in own.values() for line in one.lines} for name, own in found.items()}
     ranks = []
     if audits:
         for one, result in zip(lines.values(), audits, strict=True):
@@ -154,15 +151,39 @@ def measure(
         write_rows(out, [*rows, *ranks])
     title = f"{grounds[0].dataset.title}, {len(grounds[0].query):,} queries, linf {eps}, {steps} gradients"
     if curves:
-        draw_measures(found, curves, title)
+        drawn = {
+            name: {key: curve for one in own.values() for key, curve in one.curves.items()}
+            for name, own in found.items()
+        }
+        draw_measures(drawn, curves, title)
     if as_json:
-        from hamguard.cli.attack_table import print_json_rows
-
         print_json_rows([*rows, *ranks])
         return
-    print_measures(found, title)
-    if audits:
-        print_audits(lines, ranks, short)
+    figures = {
+        name: {key: Figure(line.name, line.means, line.robust, line.unit, line.row) for key, line in own.items()}
+        for name, own in lines.items()
+    }
+    to_terminal(measure_table(figures, title, rows), *([rank_table(figures, ranks, short)] if audits else []))
     for written in (curves, out):
         if written:
             say(f"wrote {written}")
+
+
+def _list_measures(*, as_json: bool) -> None:
+    """Every measure: what it asks, and whether it needs labels."""
+    from hamguard.evaluation.measures.registry import MEASURES
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import Table
+
+    facts = {name: MEASURES.facts(name) for name in MEASURES}
+    if as_json:
+        print_json(
+            {"measure": name, "title": MEASURES.title(name), "labels": of["labeled"], "default": of["default"]}
+            for name, of in facts.items()
+        )
+        return
+    lines = [
+        (name, "yes" if of["default"] else "by name", "yes" if of["labeled"] else "no", MEASURES.title(name))
+        for name, of in facts.items()
+    ]
+    to_terminal(Table.of("", ("measure", "default", "labels", "what it asks"), lines))

@@ -18,7 +18,6 @@ from hamguard.cli.common import (
     check_suffix,
     choose_device,
     print_json,
-    print_table,
     tell,
 )
 from hamguard.core.errors import RequestError
@@ -110,6 +109,8 @@ def privacy(
     from hamguard.evaluation.model_data import require_source
     from hamguard.evaluation.protection.four_searches import Party, Sides, needed, run_cell
     from hamguard.evaluation.protection.protections import protected_pictures
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.protection_table import privacy_table
 
     check_suffix("--plot", plot)
     chosen = choose_device(device)
@@ -162,7 +163,8 @@ def privacy(
 
         print_json(asdict(row) for cell in cells for row in cell.rows)
         return
-    _print(cells, dataset.title)
+    rows = [row for cell in cells for row in cell.rows]
+    to_terminal(privacy_table(rows, dataset.title))
     if plot:
         tell(f"plot: {plot}")
 
@@ -179,35 +181,6 @@ class Cell(NamedTuple):
     def value(self, task: str) -> float | None:
         """MAP of a search; None where it was not made."""
         return next((row.value for row in self.rows if row.task == task), None)
-
-
-def _print(cells: Sequence[Cell], title: str) -> None:
-    columns = [task for task in TASKS if any(cell.value(task) is not None for cell in cells)]
-    lines = []
-    for cell in cells:
-        first, values = cell.rows[0], [cell.value(task) for task in columns]
-        lines.append(
-            (
-                _title(cell.protection),
-                str(first.method),
-                str(first.backbone),
-                str(first.bits),
-                str(cell.seed),
-                cell.trained_on,
-                *("" if value is None else f"{value:.4f}" for value in values),
-            )
-        )
-    print_table(
-        f"MAP of {title}; query->database, C clean, A protected",
-        ("protection", "method", "network", "bits", "seed", "trained on", *columns),
-        lines,
-    )
-    for note in dict.fromkeys(note for cell in cells for row in cell.rows for note in row.notes):
-        tell(f"Note: {note}")
-    if "C->learned" in columns:
-        tell(
-            "Note: learned codes are those that ADSH found for its training pictures; that database is the training part"
-        )
 
 
 def _draw(path: Path, cells: Sequence[Cell], title: str) -> None:
@@ -237,11 +210,6 @@ def _draw(path: Path, cells: Sequence[Cell], title: str) -> None:
 
 def _domain(share: float) -> str:
     return {0.0: "C", 1.0: "A"}.get(share, f"{share:g} A")
-
-
-def _title(protection: Protection) -> str:
-    views = f", then {', '.join(protection.views)}" if protection.views else ""
-    return f"{protection.name}, eps {protection.eps:.4g}{views}"
 
 
 def _protection(

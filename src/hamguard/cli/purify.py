@@ -18,14 +18,12 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     context_of,
-    print_table,
+    print_json_rows,
     say,
-    tell,
 )
 
 if TYPE_CHECKING:
-    from hamguard.core.rows import Row
-    from hamguard.evaluation.defense.purification import Line, PurifyPlan
+    pass
 
 DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
 
@@ -74,11 +72,13 @@ def purify(
     """
     from hamguard.attacks.threat import Threat, parse_eps
     from hamguard.cli.audit import Stages
-    from hamguard.core.rows import write_rows
+    from hamguard.core.rows import Rows, write_rows
     from hamguard.data.cache import cache_folder
     from hamguard.defenses.purify import parse_purifier
     from hamguard.evaluation.defense.purification import PurifyPlan, measure_purifiers
     from hamguard.evaluation.ground import Ground
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.purification_table import purification_table
 
     ball = Threat(threat, parse_eps(eps))  # type: ignore[arg-type]  # a wrong word costs no work
     chains = [parse_purifier(word) for word in purifiers or DEFAULT]
@@ -90,58 +90,12 @@ def purify(
         lines = measure_purifiers(
             ground, chains, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages
         )
+    rows = Rows(row for line in lines for row in line.rows).once()  # what purifiers share stands once
     if out:
-        write_rows(out, _rows(lines))
-    _report(lines, plan, model, as_json=as_json)
-    if out and not as_json:
-        say(f"wrote {out}")
-
-
-def _rows(lines: list[Line]) -> list[Row]:
-    """All rows; what purifiers share (random codes) stands once."""
-    from hamguard.core.rows import Rows
-
-    return Rows(row for line in lines for row in line.rows).once()
-
-
-def _report(lines: list[Line], plan: PurifyPlan, name: str, *, as_json: bool) -> None:
-    from hamguard.cli.attack_table import print_json_rows
-    from hamguard.core.rows import eps_text
-
-    rows = _rows(lines)
+        write_rows(out, rows)
     if as_json:
         print_json_rows(rows)
-        return
-    last = rows[-1]
-    size = eps_text({"norm": plan.norm, "eps": plan.eps})
-    method = str((last.attack or {})["method"])
-    score = "MAP" if lines[0].metric == "map" else "bits moved"
-    form = ".4f" if lines[0].metric == "map" else ".1f"
-    print_table(
-        f"{name} ({last.dataset}, {max(row.n or 0 for row in rows):,} queries): {method}, {size}, {plan.steps} steps, {score}",
-        (
-            "purifier",
-            "clean MAP",
-            "attack on the plain model",
-            "attack through the purifier",
-            "worse of both",
-            "seconds",
-        ),
-        [
-            (
-                line.purifier,
-                "" if line.clean is None else f"{line.clean:.4f}",
-                format(line.unaware, form),
-                format(line.adaptive, form),
-                format(line.worst, form),
-                f"{line.seconds:,.1f}",
-            )
-            for line in lines
-        ],
-    )
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
-        tell(f"Note: {note}")
-    tell(
-        "Only `worse of both` is a claim about security: for every query the stronger of the attack that does not know "
-        "the purifier and the one through it."
-    )
+    else:
+        to_terminal(purification_table(rows, model))
+    if out and not as_json:
+        say(f"wrote {out}")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, print_table, say, tell
+from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Line, Scale
+    from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Scale
+    from hamguard.report.reproduce_table import Line
 
 
 def reproduce(
@@ -55,6 +56,8 @@ def reproduce(
     from hamguard.core.checks import check_choice
     from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
     from hamguard.evaluation.reproduce.run import SCALES, recipe_of
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.reproduce_table import published_table
 
     if listed:
         _print_list(list(EXPERIMENTS.values()), as_json=as_json)
@@ -83,13 +86,10 @@ def reproduce(
         print_json(_values(judged))
         return
     if judged.lines:
-        print_table(title, HEAD, [_cells(line) for line in judged.lines])
+        to_terminal(published_table(_lines(judged), title))
     for relation in judged.relations:
         tell(f"{relation.verdict.upper()}: {relation.claim} ({relation.figures})")
     tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
-
-
-HEAD = ("setting", "published", "ours", "difference", "95% interval", "queries")
 
 
 def _run(
@@ -127,17 +127,16 @@ def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judge
 
     from hamguard import __version__
     from hamguard.core.files import write_json
-    from hamguard.report.cells import Cell, Section, Table
+    from hamguard.report.cells import Section
     from hamguard.report.collect import collect
     from hamguard.report.export import export_tables
+    from hamguard.report.reproduce_table import published_table, relation_table
     from hamguard.report.rows_page import rows_report, write_rows_page
 
     tables = []
     if judged.lines:
-        lines = [tuple(Cell(text) for text in _cells(line)) for line in judged.lines]
-        tables.append(Table("Published and ours", HEAD, tuple(lines)))
-    said = [tuple(Cell(text) for text in (one.claim, one.verdict, one.figures)) for one in judged.relations]
-    tables.append(Table("What the paper says, here", ("relation", "verdict", "figures"), tuple(said), names=1))
+        tables.append(published_table(_lines(judged), "Published and ours"))
+    tables.append(relation_table([(one.claim, one.verdict, one.figures) for one in judged.relations]))
     words = (
         (f"At small scale: {experiment.small}.",) if scale == "small" else ("Published data, networks and budgets.",)
     )
@@ -153,13 +152,10 @@ def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judge
     write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    row, places = line.ours, line.digits
-    ours = "not run" if row is None or row.value is None else f"{row.value:.{places}f}"
-    low_high = f"{row.ci95[0]:.{places}f} .. {row.ci95[1]:.{places}f}" if row and row.ci95 else ""
-    printed = "" if line.published is None else f"{line.published:.{places}f}"
-    gap = "" if line.difference is None else f"{line.difference:+.{places}f}"
-    return line.setting, printed, ours, gap, low_high, f"{row.n:,}" if row and row.n else ""
+def _lines(judged: Comparison) -> list[Line]:
+    from hamguard.report.reproduce_table import Line
+
+    return [Line(one.setting, one.published, one.ours, one.difference, one.digits) for one in judged.lines]
 
 
 def _values(judged: Comparison) -> list[dict[str, object]]:
@@ -188,9 +184,9 @@ def _print_list(known: Sequence[Experiment], *, as_json: bool) -> None:
             for one in known
         )
         return
-    print_table(
-        "Published experiments; minutes: at small scale, on two cores",
-        ("name", "minutes", "what", "paper"),
-        [(one.name, str(one.minutes), one.what, one.source) for one in known],
-        left=4,
-    )
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import Table
+
+    lines = [(one.name, str(one.minutes), one.what, one.source) for one in known]
+    title = "Published experiments; minutes: at small scale, on two cores"
+    to_terminal(Table.of(title, ("name", "minutes", "what", "paper"), lines, names=4))

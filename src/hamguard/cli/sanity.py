@@ -17,6 +17,7 @@ from hamguard.cli.common import (
     SeedOption,
     ThreatOption,
     context_of,
+    print_json_rows,
     say,
     tell,
 )
@@ -82,8 +83,6 @@ def sanity(
 def print_sanity(done: Sane, *, as_json: bool = False) -> None:
     """Rows as JSON lines, or a line a check and one that sums up."""
     if as_json:
-        from hamguard.cli.attack_table import print_json_rows
-
         print_json_rows(done.rows)
         return
     words = {True: "passed", False: "FAILED", None: "left out"}

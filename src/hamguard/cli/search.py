@@ -16,7 +16,6 @@ from hamguard.cli.common import (
     context_of,
     name_unread,
     print_json,
-    print_table,
     say,
     tell,
 )
@@ -167,6 +166,9 @@ def search(
         limits = list(zip(ball.limits[:-1], ball.limits[1:], strict=True))
         answers = [[(str(ball.ids[j]), int(ball.distances[j])) for j in range(a, b)] for a, b in limits]
 
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.table import Table
+
     said = _texts_of(dataset) if of_texts and dataset is not None else None
     for query, listed in zip(asked, answers, strict=True):
         if as_json:
@@ -185,7 +187,7 @@ def search(
         lines = [
             (str(r), i, str(d), *([said.get(i, "")] if said is not None else [])) for r, (i, d) in enumerate(listed, 1)
         ]
-        print_table(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines)
+        to_terminal(Table.of(f"{query}: {len(listed)} answers of {len(found):,}", heads, lines))
     say_notes(loaded)
     if sheet and dataset is not None:
         _draw(sheet, asked[:SHOWN], pictures[:SHOWN], rows[:SHOWN], answers[:SHOWN], dataset, found.bits, index)

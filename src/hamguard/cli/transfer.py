@@ -21,6 +21,7 @@ from hamguard.cli.common import (
     check_suffix,
     context_of,
     key_value,
+    print_json_rows,
     say,
 )
 from hamguard.core.errors import RequestError
@@ -109,10 +110,11 @@ def transfer(
         build_attack(plan)  # a wrong word costs no work
     made_by = {plan.method: _generators(plan.method, generator or [], models) for plan in plans}
 
-    from hamguard.cli.transfer_table import draw_transfer, print_transfer
     from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack.transfer import Maker, measure_transfer
     from hamguard.evaluation.search.same_queries import open_grounds
+    from hamguard.report.printers import to_terminal
+    from hamguard.report.transfer_table import draw_transfer, transfer_tables
 
     context = context_of(device, seed, batch_size)
     scored = open_grounds(everyone, data, protocol=protocol, root=data_root, queries=queries, context=context)
@@ -129,14 +131,11 @@ def transfer(
     if out:
         write_rows(out, rows)
     if picture:
-        draw_transfer(found, picture)
+        draw_transfer(rows, picture)
     if as_json:
-        from hamguard.cli.attack_table import print_json_rows
-
         print_json_rows(rows)
         return
-    for one in found:
-        print_transfer(one)
+    to_terminal(*transfer_tables(rows))
     for written in (picture, out):
         if written:
             say(f"wrote {written}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,6 @@ from hamguard.cli.common import (
     SeedOption,
     choose_device,
     print_rows,
-    print_table,
     say,
     say_notes,
     tell,
@@ -165,22 +165,12 @@ def write_effect(
 
 
 def _report(measured: Measured, lines: list[list[Line]], told: list[str], subject: str, top: int) -> None:
-    from hamguard.cli.verify_page import COPIES, share_text
+    from hamguard.cli.verify_page import matcher_table
+    from hamguard.report.printers import to_terminal
 
     tell(subject)
-    columns = ("copy", f"original lost (top {top})", f"copy lost (top {top})", "bits moved", "median rank")
-    for matcher, table in zip(measured.matchers, lines, strict=True):
-        cells = [
-            (
-                COPIES.get(line.kind, f"protected, after {line.kind}"),
-                share_text(line.left),
-                share_text(line.missed),
-                f"{line.moved.value:.1f} of {matcher.model.bits}",
-                f"{line.rank:g}",
-            )
-            for line in table
-        ]
-        print_table(f"{matcher.name}: {matcher.seen}", columns, cells)
+    for number, matcher in enumerate(measured.matchers):
+        to_terminal(replace(matcher_table(measured, number, lines[number], top), title=matcher.name))
     for sentence in told:
         tell(sentence)
     for note in measured.notes:

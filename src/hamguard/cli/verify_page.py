@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,15 +9,8 @@ if TYPE_CHECKING:
     from hamguard.privacy.effect_card import Share
     from hamguard.privacy.effect_summary import Line
     from hamguard.privacy.pairs import Protection
-    from hamguard.report.effect_page import Card, EffectPage, Grid
-
-GAP = "\N{NO-BREAK SPACE}"
-COPIES = {"original": "the original itself", "as saved": "protected, as saved", "noise": "noise of the same size"}
-
-
-def share_text(share: Share) -> str:
-    """A share of pictures with its interval."""
-    return f"{100 * share.value:.1f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    from hamguard.report.effect_page import Card, EffectPage
+    from hamguard.report.table import Table
 
 
 def effect_page(
@@ -39,6 +31,8 @@ def effect_page(
     from hamguard.privacy.effect_cards import SIDE, common_factor, judges, protection_order
     from hamguard.privacy.effect_summary import LIMITS
     from hamguard.report.effect_page import EffectPage
+    from hamguard.report.effect_table import tied
+    from hamguard.report.wording import short_names
 
     worst, spread = choose_cards(protection_order(measured, top), cards)
     factor = common_factor(measured, worst + spread)
@@ -63,7 +57,7 @@ def effect_page(
         title="Do these files escape image search?",
         subject=f"{subject}; {told_by}{eps}",
         words=told,
-        grids=[_table(measured, number, table, top) for number, table in enumerate(lines)],
+        tables=[tied(matcher_table(measured, number, copies, top)) for number, copies in enumerate(lines)],
         reading=[
             f"Original lost: share of pictures whose original is not among the first {top} answers to a search with the copy. "
             "Copy lost: the same the other way round. In parentheses: 95% bootstrap interval over pictures. Equal distances count "
@@ -81,42 +75,19 @@ def effect_page(
     )
 
 
-def short_names(names: list[str]) -> list[str]:
-    """The last part of each name, where that tells them apart."""
-    short = [PurePath(name).name or name for name in names]
-    return short if len(set(short)) == len(names) else names
-
-
-def _whole(share: Share) -> str:
-    """A share whose interval is not broken over lines of a narrow table."""
-    return share_text(share).replace(" to ", f"{GAP}to{GAP}")
-
-
-def _table(measured: Measured, number: int, table: list[Line], top: int) -> Grid:
-    from hamguard.privacy.effect import SAVED
-    from hamguard.report.effect_page import Grid
+def matcher_table(measured: Measured, number: int, lines: list[Line], top: int) -> Table:
+    """The copies of all files, searched by one matcher."""
+    from hamguard.report.effect_table import Copy, effect_table
 
     matcher = measured.matchers[number]
-    head = (
-        "copy",
-        f"original lost (top{GAP}{top})",
-        f"copy lost (top{GAP}{top})",
-        f"bits moved of {matcher.model.bits}",
-        "median rank",
-    )
-    lines = [
-        (
-            COPIES.get(line.kind, f"protected, after {line.kind}"),
-            _whole(line.left),
-            _whole(line.missed),
-            f"{line.moved.value:.1f}",
-            f"{line.rank:g}",
-        )
-        for line in table
-    ]
-    strong = [line.kind for line in table].index(SAVED)
+    copies = [Copy(line.kind, _share(line.left), _share(line.missed), line.moved.value, line.rank) for line in lines]
     backbone = f", {matcher.card.backbone}" if matcher.card else ""
-    return Grid(head, lines, f"{matcher.name}{backbone}", matcher.seen, strong)
+    bits = matcher.model.bits
+    return effect_table(copies, f"{matcher.name}{backbone}", tag=matcher.seen, bits=bits, top=top)
+
+
+def _share(share: Share) -> tuple[float, float, float]:
+    return share.value, share.low, share.high
 
 
 def _cards(
@@ -143,7 +114,9 @@ def _cards(
 def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:
     from hamguard.privacy.effect import ORIGINAL, SAVED
     from hamguard.privacy.effect_cards import card_pictures, judges
-    from hamguard.report.effect_page import Card, Grid, Shown
+    from hamguard.report.effect_page import Card, Shown
+    from hamguard.report.effect_table import COPIES
+    from hamguard.report.table import Table
 
     told = one["matchers"]
     counting = [told[i]["copies"][SAVED] for i in judges(measured)]
@@ -171,7 +144,7 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
     ssim = "" if one["ssim"] is None else f"SSIM {one['ssim']:.3f}, "
     size = f"{one['width']} x {one['height']} pixels"
     facts = f"{size}; {ssim}{psnr}, RMSE {one['rmse']:.4f}, largest change {one['largest_change']} of 255"
-    return Card(one["file"], likely == 0, verdict, shown, facts, Grid(head, cells, strong=kinds.index(SAVED)))
+    return Card(one["file"], likely == 0, verdict, shown, facts, Table.of("", head, cells, strong=kinds.index(SAVED)))
 
 
 def _cell(copy: dict[str, Any]) -> str:

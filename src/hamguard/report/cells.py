@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Entry
 from hamguard.report.heatmap import HeatMap
-from hamguard.report.page import Grid
 from hamguard.report.plots import Panel
+from hamguard.report.table import EMPTY, Cell, Figures, Table
 from hamguard.report.wording import number, scaled
 
 SIGNS = {FOREIGN: "†", OLD: "‡", DISPUTED: "≠"}
@@ -17,64 +17,6 @@ WIDE = 60  # columns beyond which a table stands as a list, one line a cell; it 
 Key = tuple[str, ...]
 Held = tuple[Entry, ...] | dict[int, Entry]
 """Rows of a cell: a tuple, which many cells may share, or by number, once more are put beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell.
-
-    Attributes:
-        text: figure or name.
-        span: its interval, as text.
-        figures: value, low and high of every row in it, in the unit of the column.
-        shown: numbers of these rows.
-        parts: figure and interval of each, where there are several.
-    """
-
-    text: str
-    span: str = ""
-    figures: tuple[tuple[float | None, float | None, float | None], ...] = ()
-    shown: tuple[int, ...] = ()
-    parts: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def whole(self) -> str:
-        """Figure and interval in one."""
-        return f"{self.text} {self.span}" if self.span else self.text
-
-
-EMPTY = Cell("")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a page.
-
-    Attributes:
-        title: line above.
-        head: column names.
-        lines: cells of each line, as many as names.
-        names: how many columns on the left hold names.
-        folded: whether it is closed on a screen until a reader opens it.
-        left: further lines, which a page has no room for.
-    """
-
-    title: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[Cell, ...], ...]
-    names: int = 1
-    folded: bool = False
-    left: int = 0
-
-    @property
-    def grid(self) -> Grid:
-        """The same as texts."""
-        return Grid(self.head, [[cell.whole for cell in line] for line in self.lines], self.title)
-
-    @property
-    def shown(self) -> set[int]:
-        """Numbers of the rows that stand in it."""
-        return {one for line in self.lines for cell in line for one in cell.shown}
 
 
 @dataclass(frozen=True)
@@ -101,14 +43,14 @@ class Section:
         words: how it is to be read.
         tables: its tables.
         plots: its pictures.
-        left: further tables, which a page has no room for.
+        more: further tables, which a page has no room for.
     """
 
     title: str
     words: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
-    left: int = 0
+    more: int = 0
 
 
 @dataclass
@@ -178,7 +120,7 @@ class Draft:
                 lines.append((*front, *(self._cell(key, column) for column in columns)))
         head = (*self.names, *(("column", "figure") if wide else (self._heads[column] for column in columns)))
         folded = len(lines) > LONG if self.folded is None else self.folded
-        return Table(self.title, head, tuple(lines), len(self.names) + wide, folded)
+        return Table(self.title, head, tuple(lines), len(self.names) + wide, folded=folded)
 
     def _cell(self, key: Key, column: Hashable) -> Cell:
         if column in (texts := self._texts.get(key, {})):
@@ -197,7 +139,7 @@ def figures_cell(entries: Sequence[Entry]) -> Cell:
         return EMPTY
     parts: dict[tuple[str, str], None] = {}
     known: set[str] = set()
-    figures: list[tuple[float | None, float | None, float | None]] = []
+    figures: list[Figures] = []
     for entry in entries:
         found = scaled(entry.row)
         signs = "".join(SIGNS[mark] for mark in entry.marks)

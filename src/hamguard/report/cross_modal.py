@@ -26,8 +26,9 @@ from hamguard.report.cross_tables import (
     way_down,
     words_table,
 )
-from hamguard.report.page import Grid, picture_uri, render_page
+from hamguard.report.page import picture_uri, render_page
 from hamguard.report.plots import STYLES, Panel, Stroke, draw_panels
+from hamguard.report.table import Table
 
 STAYS = 0.1  # a search that keeps nine tenths of its way above random codes is said to stay
 TRADE_CAPTION = (
@@ -44,7 +45,7 @@ class CrossReport:
         title: of the study.
         subject: data, queries, what the figures are.
         sentences: what came out, each with its figures.
-        grids: tables.
+        tables: tables.
         notes: what a reader must know.
         rows: the rows, to be asked.
         models: names of the models without a defense.
@@ -53,7 +54,7 @@ class CrossReport:
     title: str
     subject: str
     sentences: Sequence[str]
-    grids: Sequence[Grid]
+    tables: Sequence[Table]
     notes: Sequence[str]
     rows: Rows
     models: Sequence[str]
@@ -68,14 +69,14 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
         models: the models without a defense, in the order of the recipe.
     """
     asked = Rows(rows)
-    grids: list[Grid | None] = [clean_table(asked)]
+    tables: list[Table | None] = [clean_table(asked)]
     for side in ("image", "text"):
         for eps, one_sided in asked.budgets(side):
             names = [
                 name for name in models if asked.one(name, ACROSS[side], method="cmla", eps=eps, one_sided=one_sided)
             ]
-            grids.append(cmla_table(asked, side, eps, one_sided, names))
-    grids += [
+            tables.append(cmla_table(asked, side, eps, one_sided, names))
+    tables += [
         table(asked, models) for table in (words_table, tradeoff_table, guided_table, defense_table, transfer_table)
     ]
     first = rows[0]
@@ -85,7 +86,7 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
     )
     notes = list(dict.fromkeys(note for row in rows for note in row.notes if "trade-off" not in note))
     return CrossReport(
-        title, subject, _sentences(asked, models), [grid for grid in grids if grid], notes, asked, models
+        title, subject, _sentences(asked, models), [table for table in tables if table], notes, asked, models
     )
 
 
@@ -278,4 +279,4 @@ def write_cross_page(report: CrossReport, pictures: Sequence[tuple[str, Path]], 
         RunError: the file cannot be written.
     """
     drawn = [(caption, picture_uri(place)) for caption, place in pictures]
-    render_page("cross.html", path, report.grids, report=report, pictures=drawn)
+    render_page("cross.html", path, report=report, pictures=drawn)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hamguard.core.rows import Row
-from hamguard.report.page import Grid
+from hamguard.report.table import Table
 
 TASKS = ("image->text", "text->image", "image->image", "text->text")
 TRADEOFF = "trade-off over the weight of the intra term"
@@ -109,14 +109,14 @@ def radius(side: str, eps: float) -> str:
     return f"{eps * 255:g}/255" if side == "image" else f"{eps:g} of the bag"
 
 
-def clean_table(rows: Rows) -> Grid:
+def clean_table(rows: Rows) -> Table:
     """All four searches of all models, MAP and precision@1000."""
     lines = [
         [name, *(f"{shown(rows.value(name, task))} / {shown(_precision(rows, name, task))}" for task in TASKS)]
         for name in rows.models()
     ]
     lines.append(["random codes", *(shown(rows.floor(task)) for task in TASKS)])
-    return Grid(("model", *TASKS), lines, "Clean searches: MAP / precision@1000")
+    return Table.of("Clean searches: MAP / precision@1000", ("model", *TASKS), lines)
 
 
 def _precision(rows: Rows, name: str, task: str) -> float | None:
@@ -128,7 +128,7 @@ def _precision(rows: Rows, name: str, task: str) -> float | None:
     return found[0].value if found else None
 
 
-def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Grid:
+def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Table:
     """MAP across modalities and D by number of gradients, in the form of the published table, and the own modality beside."""
     steps = rows.steps(side, names[0], one_sided)
     head = ["model", "clean", "noise"]
@@ -151,7 +151,7 @@ def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequen
         line += [shown(rows.value(name, WITHIN[side])), shown(rows.value(name, WITHIN[side], **last))]
         lines.append(line)
     form = "published form: one-sided, norm weight 1, pairs of the batch" if one_sided else "default form"
-    return Grid(head, lines, f"CMLA on {side}s at {radius(side, eps)} ({form}), {ACROSS[side]}")
+    return Table.of(f"CMLA on {side}s at {radius(side, eps)} ({form}), {ACROSS[side]}", head, lines)
 
 
 def way_down(rows: Rows, name: str, side: str, **at: object) -> float | None:
@@ -161,7 +161,7 @@ def way_down(rows: Rows, name: str, side: str, **at: object) -> float | None:
     return None if clean is None or attacked is None or clean <= floor else (clean - attacked) / (clean - floor)
 
 
-def words_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+def words_table(rows: Rows, names: Sequence[str]) -> Table | None:
     """Edits of whole words."""
     counts = sorted(
         {int(r.threat["eps"]) for r in rows.rows if r.threat and (r.attack or {}).get("method") == "cmla-words"}
@@ -173,14 +173,11 @@ def words_table(rows: Rows, names: Sequence[str]) -> Grid | None:
         for task in ("text->image", "text->text"):
             figures = [shown(rows.value(name, task, method="cmla-words", eps=count)) for count in counts]
             lines.append([f"{name}, {task}", shown(rows.value(name, task)), *figures])
-    return Grid(
-        ("search", "no edit", *(f"{n} edits" if n > 1 else "1 edit" for n in counts)),
-        lines,
-        "Whole words added or dropped",
-    )
+    head = ("search", "no edit", *(f"{n} edits" if n > 1 else "1 edit" for n in counts))
+    return Table.of("Whole words added or dropped", head, lines)
 
 
-def tradeoff_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+def tradeoff_table(rows: Rows, names: Sequence[str]) -> Table | None:
     """MAP across and within over the weight of the intra term."""
     lines = []
     for name in names:
@@ -192,7 +189,7 @@ def tradeoff_table(rows: Rows, names: Sequence[str]) -> Grid | None:
             if clean != ["-", "-"]:
                 lines.append([f"{name}, {side}", "no attack", *clean, "0"])
     head = ("model, side", "weight", "MAP across", "MAP within", "D")
-    return Grid(head, lines, "Trade-off: weight of the intra term") if lines else None
+    return Table.of("Trade-off: weight of the intra term", head, lines) if lines else None
 
 
 def tradeoff_points(rows: Rows, name: str, side: str) -> list[tuple[float, float, float]]:
@@ -213,7 +210,7 @@ def tradeoff_points(rows: Rows, name: str, side: str) -> list[tuple[float, float
     return points
 
 
-def guided_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+def guided_table(rows: Rows, names: Sequence[str]) -> Table | None:
     """Image-side attacks of one modality."""
     lines = []
     known = ("cmla", "cmla-words", "noise", "ideal-code")
@@ -226,10 +223,10 @@ def guided_table(rows: Rows, names: Sequence[str]) -> Grid | None:
             cells += [shown(rows.value(name, task, metric)), shown(rows.value(name, task, metric, method=method))]
         lines.append(cells)
     head = ("attack", "image->image clean", "attacked", "image->text clean", "attacked")
-    return Grid(head, lines, "Attacks made for one modality, asked of both") if lines else None
+    return Table.of("Attacks made for one modality, asked of both", head, lines) if lines else None
 
 
-def defense_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+def defense_table(rows: Rows, names: Sequence[str]) -> Table | None:
     """Clean and attacked MAP across modalities of models and their defenses."""
     lines = []
     budgets = {side: [(eps, one) for eps, one in rows.budgets(side) if not one] for side in ("image", "text")}
@@ -246,7 +243,7 @@ def defense_table(rows: Rows, names: Sequence[str]) -> Grid | None:
         lines.append(cells)
     head = ["model", "image->text clean", "text->image clean"]
     head += [f"{ACROSS[side]}, CMLA {radius(side, eps)}" for side, eps in columns]
-    return Grid(head, lines, f"Defenses: MAP under CMLA made for each model, {steps} gradients")
+    return Table.of(f"Defenses: MAP under CMLA made for each model, {steps} gradients", head, lines)
 
 
 def defended_steps(rows: Rows, names: Sequence[str]) -> int | None:
@@ -256,7 +253,7 @@ def defended_steps(rows: Rows, names: Sequence[str]) -> int | None:
     return max(set.intersection(*shared)) if shared and set.intersection(*shared) else None
 
 
-def transfer_table(rows: Rows, names: Sequence[str]) -> Grid | None:
+def transfer_table(rows: Rows, names: Sequence[str]) -> Table | None:
     """Items made on one model, asked of another."""
     lines = []
     for side in ("image", "text"):
@@ -295,4 +292,4 @@ def transfer_table(rows: Rows, names: Sequence[str]) -> Grid | None:
         "within: clean",
         "within: attacked",
     )
-    return Grid(head, lines, "Transfer") if lines else None
+    return Table.of("Transfer", head, lines) if lines else None

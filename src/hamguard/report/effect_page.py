@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hamguard.report.page import Grid, render_page
-
-__all__ = ["Card", "EffectPage", "Grid", "Shown", "write_effect_page"]
+from hamguard.report.page import render_page
+from hamguard.report.table import Table
 
 LISTED = 100  # problems on the page; the JSON files hold all
 
@@ -45,7 +44,7 @@ class Card:
         verdict: the same in words.
         pictures: original, protected, difference.
         facts: how the copy looks.
-        grid: figures of each kind of copy.
+        table: figures of each kind of copy.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Card:
     verdict: str
     pictures: Sequence[Shown]
     facts: str
-    grid: Grid
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class EffectPage:
         title: its heading.
         subject: one line on what was compared.
         words: the outcome in sentences, the most important first.
-        grids: one table a matcher.
+        tables: one table a matcher.
         reading: how the tables are to be read.
         cards: headings with their cards; no card, no section.
         pictures: how the pictures were made, with the factor of the difference.
@@ -76,7 +75,7 @@ class EffectPage:
     title: str
     subject: str
     words: Sequence[str]
-    grids: Sequence[Grid]
+    tables: Sequence[Table]
     reading: Sequence[str]
     cards: Sequence[tuple[str, Sequence[Card]]]
     pictures: str
@@ -93,8 +92,7 @@ def write_effect_page(page: EffectPage, path: Path | str) -> None:
         path: HTML file to write.
 
     Raises:
-        RequestError: the file does not end in .html, or a line of a table has not one cell a column.
+        RequestError: the file does not end in .html.
         RunError: the file cannot be written.
     """
-    grids = [*page.grids, *(card.grid for _, cards in page.cards for card in cards)]
-    render_page("effect.html", path, grids, page=page, listed=LISTED)
+    render_page("effect.html", path, page=page, listed=LISTED)

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from markupsafe import escape
 
-from hamguard.report.cells import Cell, Section, Table
+from hamguard.report.cells import Section
+from hamguard.report.table import Cell, Table
 
 ROOM = 8_000_000  # bytes of all tables of a page
 TABLES = 1_000  # tables of a page
@@ -25,12 +26,12 @@ def bounded(sections: Sequence[Section]) -> list[Section]:
         sections: with all their tables and plots.
 
     Returns:
-        As many sections; a cut table counts the lines that are `left`, a cut section the tables, and says how many plots
+        As many sections; a cut table counts the rows that are left out as `more`, a cut section the tables, and says how many plots
         are not drawn.
     """
     most = _share([len(section.tables) for section in sections], TABLES)
     kept = [section.tables[:most] for section in sections]
-    room = _share([min(_bytes(table.lines), ROOM + 1) for tables in kept for table in tables], ROOM)
+    room = _share([min(_bytes(table.rows), ROOM + 1) for tables in kept for table in tables], ROOM)
     found = []
     plots = PLOTS
     for section, tables in zip(sections, kept, strict=True):
@@ -40,7 +41,7 @@ def bounded(sections: Sequence[Section]) -> list[Section]:
         cut = [_cut(table, room) for table in tables]
         found.append(
             replace(
-                section, tables=cut, plots=drawn, words=[*section.words, *words], left=len(section.tables) - len(cut)
+                section, tables=cut, plots=drawn, words=[*section.words, *words], more=len(section.tables) - len(cut)
             )
         )
     return found
@@ -71,12 +72,12 @@ def _share(sizes: Sequence[int], room: int) -> int:
 
 def _cut(table: Table, room: int) -> Table:
     lines = []
-    for line in table.lines:
+    for line in table.rows:
         room -= _bytes([line])
         if room < 0:
             break
         lines.append(tuple(map(_few, line)))
-    return replace(table, lines=tuple(lines), left=len(table.lines) - len(lines))
+    return replace(table, rows=tuple(lines), more=len(table.rows) - len(lines))
 
 
 def _few(cell: Cell) -> Cell:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hamguard import __version__
-from hamguard.report.cells import SIGNS, Plot, Pool, Section, Table
+from hamguard.report.cells import SIGNS, Plot, Pool, Section
 from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Collected, some
 from hamguard.report.curve_plots import effort_plots, precision_plots
 from hamguard.report.heatmap import draw_heat_maps
-from hamguard.report.page import Grid, picture_uri, render_page
+from hamguard.report.page import picture_uri, render_page
 from hamguard.report.pictures import SECTIONS, Picture
 from hamguard.report.plots import draw_panels
 from hamguard.report.room import bounded, first_notes
@@ -30,6 +30,7 @@ from hamguard.report.sections_more import (
 from hamguard.report.sections_search import attacks, defenses, retrieval, transfer
 from hamguard.report.sentences import sentences
 from hamguard.report.settings import settings, threat_models
+from hamguard.report.table import Table
 
 MEANING = {
     FOREIGN: "other weights than those of the same model name elsewhere",
@@ -71,11 +72,6 @@ class RowsReport:
     def tables(self) -> list[Table]:
         """All tables, in the order of the page."""
         return [table for section in (*self.sections, *self.ends) for table in section.tables]
-
-    @property
-    def grids(self) -> list[Grid]:
-        """All tables as texts."""
-        return [table.grid for table in self.tables]
 
 
 def rows_report(collected: Collected, title: str = "Report") -> RowsReport:
@@ -157,9 +153,7 @@ def write_rows_page(report: RowsReport, path: Path | str) -> None:
         (heading, [(one.caption, picture_uri(one.file)) for one in report.pictures if one.section == key])
         for key, heading in SECTIONS.items()
     ]
-    render_page(
-        "rows.html", path, report.grids, report=report, drawn=drawn, groups=[g for g in groups if g[1]], left=left
-    )
+    render_page("rows.html", path, report=report, drawn=drawn, groups=[g for g in groups if g[1]], left=left)
 
 
 def check_page_name(path: Path | str) -> None:

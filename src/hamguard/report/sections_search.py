@@ -10,10 +10,11 @@ import numpy as np
 
 from hamguard.core.rows import Row
 from hamguard.report.attack_lines import SCORES, AttackLine, attack_lines, line_names, model_key
-from hamguard.report.cells import Cell, Draft, Plot, Pool, Section, Table
+from hamguard.report.cells import Draft, Plot, Pool, Section
 from hamguard.report.collect import Entry, brief, by
 from hamguard.report.floors import is_random, with_floors
 from hamguard.report.heatmap import MOST, HeatMap
+from hamguard.report.table import Cell, Table
 from hamguard.report.wording import attack_words, budget_words, defense_words, is_number, listed, made_on, metric_head
 
 SHORT = (
@@ -249,12 +250,12 @@ def _radius(row: Row) -> tuple[str, ...]:
 
 def _heat(draft: Draft, title: str, rule: int) -> list[Plot]:
     table = draft.table() if len(draft.lines) <= MOST else None
-    if table is None or len(table.head) < 3 or max(len(table.lines), len(table.head) - 1) > MOST:
+    if table is None or len(table.columns) < 3 or max(len(table.rows), len(table.columns) - 1) > MOST:
         return []  # one scored model is a list, not a matrix
-    values = np.array([[_value(cell.figures) for cell in line[1:]] for line in table.lines])
+    values = np.array([[_value(cell.figures) for cell in line[1:]] for line in table.rows])
     if not np.isfinite(values).any():
         return []
-    names, columns = [_short(line[0].text) for line in table.lines], [_short(name) for name in table.head[1:]]
+    names, columns = [_short(line[0].text) for line in table.rows], [_short(name) for name in table.columns[1:]]
     return [Plot(f"Heat map: {title}", maps=[HeatMap(title, names, columns, values, rule=rule)])]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamguard.report.cells import LONG, Cell, Section, Table
+from hamguard.report.cells import LONG, Section
 from hamguard.report.collect import Collected, Entry, some
+from hamguard.report.table import Cell, Table
 from hamguard.report.wording import attack_words, goes_toward, threat_words
 
 THREAT_HEAD = (
@@ -55,7 +56,7 @@ def threat_models(entries: Sequence[Entry]) -> Section:
     return Section(
         "Threat models",
         words,
-        [Table("Each attack with its budget", THREAT_HEAD, cells, len(THREAT_HEAD) - 1, len(cells) > LONG)],
+        [Table("Each attack with its budget", THREAT_HEAD, cells, len(THREAT_HEAD) - 1, folded=len(cells) > LONG)],
     )
 
 
@@ -87,7 +88,7 @@ def settings(collected: Collected) -> Section:
         lines.append(tuple(map(Cell, facts)))
     files = tuple((Cell(name), Cell(f"{count:,}")) for name, count in collected.sources)
     tables = [
-        Table("Models, seeds, versions and hashes", SETTING_HEAD, tuple(lines), 2, len(lines) > LONG),
-        Table("Files", ("file", "rows"), files, 1, len(files) > LONG),
+        Table("Models, seeds, versions and hashes", SETTING_HEAD, tuple(lines), 2, folded=len(lines) > LONG),
+        Table("Files", ("file", "rows"), files, 1, folded=len(files) > LONG),
     ]
     return Section("Settings", (), tables)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from hamguard.core.rows import Row
@@ -206,3 +207,19 @@ def threat_words(row: Row) -> list[str]:
         sees_words(row),
         spent,
     ]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Last part of each path, or as many parts as tell them apart.
+
+    >>> short_names(["models/a", "models/b"]), short_names(["x/m", "y/m", "z"]), short_names(["nets:one"])
+    (['a', 'b'], ['x/m', 'y/m', 'z'], ['nets:one'])
+    """
+    parts = [PurePath(name).parts or (name,) for name in names]
+    shown = []
+    for own in parts:
+        depth = 1
+        while depth < len(own) and sum(other[-depth:] == own[-depth:] for other in parts) > 1:
+            depth += 1
+        shown.append("/".join(own[-depth:]))
+    return shown

@@ -18,7 +18,6 @@ from hamguard.attacks.methods.cmla import cmla, cmla_text
 from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.attacks.words import WordEdits
-from hamguard.cli.attack_table import by_task
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import pack, sign, unpack
 from hamguard.core.context import Context
@@ -51,6 +50,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.store import Card, make_card
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
+from hamguard.report.attack_table import by_task
 from hamguard.retrieval.metrics import mean_average_precision
 
 NAMES = ("red", "green", "blue")

@@ -13,7 +13,7 @@ from hamguard.data.opened import Data
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground, Loaded
-from hamguard.evaluation.search.same_queries import check_same_queries, short_names
+from hamguard.evaluation.search.same_queries import check_same_queries
 from hamguard.models.hash_model import HashModel
 from tests.training.conftest import make_blobs, make_split
 
@@ -42,12 +42,6 @@ def test_same_queries_look_at_pixels_not_at_names() -> None:
         check_same_queries(["a", "b"], [Data(dataset, split), Data(replace(dataset, labels=labels), split)])
     with pytest.raises(RequestError, match="a is given twice"):
         check_same_queries(["a", "a"], [Data(dataset, split), Data(dataset, split)])
-
-
-def test_short_names_tell_models_apart() -> None:
-    assert short_names(["m/a", "m/a-2"]) == ["a", "a-2"]
-    assert short_names(["x/run/m", "y/run/m"]) == ["x/run/m", "y/run/m"]
-    assert len(set(short_names(["m", "x/m"]))) == 2
 
 
 def test_a_matrix_refuses_sources_that_do_not_compare(tmp_path: Path) -> None:

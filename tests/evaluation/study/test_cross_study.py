@@ -199,10 +199,8 @@ def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]]
     assert "Tiny &amp; quick" in page and "http" not in page.replace("http-equiv", "")
     assert page.count("data:image/png;base64,") == len(pictures) == 4
     value = Rows(rows).value("dcmh", "image->text")
-    assert any(f"{value:.3f}" in cell for grid in report.grids for line in grid.lines for cell in line)
-    for grid in report.grids:
-        assert all(len(line) == len(grid.head) for line in grid.lines), grid.title
-    titles = [grid.title for grid in report.grids]
+    assert any(f"{value:.3f}" in cell for table in report.tables for line in table.texts for cell in line)
+    titles = [table.title for table in report.tables]
     assert [title.split(":")[0].split(" ")[0] for title in titles] == [
         "Clean", "CMLA", "CMLA", "CMLA", "CMLA", "Whole", "Trade-off", "Attacks", "Defenses", "Transfer",
     ]  # fmt: skip

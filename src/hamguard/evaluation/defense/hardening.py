@@ -5,8 +5,6 @@ The attacks know the model that they attack: codes that guides vote over are tho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hamguard.attacks.budget import Budget
@@ -24,23 +22,6 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground
 
 STEPS = 100  # of the mainstay attack, authors' code
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the comparison.
-
-    Attributes:
-        name: what was measured.
-        before: on the start model.
-        after: on the hardened model.
-        better: +1 where a defense should raise the figure, -1 where it should lower it, 0 where it should stay.
-    """
-
-    name: str
-    before: float
-    after: float
-    better: int
 
 
 def can_target(dataset: Dataset, split: Split, queries: int | None, seed: int) -> bool:
@@ -90,31 +71,3 @@ def measure_side(ground: Ground, budget: Budget, *, targeted: bool = True, audit
         plan = AuditPlan(spent, answers=False, substitute=False, checks=("none",))
         rows += [row for row in run_audit(ground.first(audit), plan).rows if row.attack]
     return rows
-
-
-def compare(before: Sequence[Row], after: Sequence[Row]) -> list[Line]:
-    """The lines that people read, from the rows of `measure_side` of the two models."""
-
-    def find(rows: Sequence[Row], metric: str, method: str | None, toward: bool | None = None) -> float | None:
-        for row in rows:
-            facts = row.attack or {}
-            if row.metric == metric and facts.get("method") == method and facts.get("toward") in (toward, None):
-                return row.value
-        return None
-
-    asked = (
-        ("clean MAP", "map", None, None, 0),
-        ("MAP under noise", "map", "noise", False, 0),
-        ("MAP under mainstay", "map", "mainstay", False, 1),
-        ("worst MAP of the audit", "map", "audit", None, 1),
-        ("t-MAP of the clean picture", "t-map", None, None, 0),
-        ("t-MAP under mainstay toward", "t-map", "mainstay", True, -1),
-        ("bits moved by mainstay", "bits-moved", "mainstay", False, -1),
-        ("bits moved by hag", "bits-moved", "hag", False, -1),
-    )
-    lines = []
-    for name, metric, method, toward, better in asked:
-        pair = [find(rows, metric, method, toward) for rows in (before, after)]
-        if pair[0] is not None and pair[1] is not None:
-            lines.append(Line(name, pair[0], pair[1], better))
-    return lines

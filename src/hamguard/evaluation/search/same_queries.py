@@ -1,4 +1,4 @@
-"""Several models side by side: opened together, whether they are asked with the same pictures, and short names for tables."""
+"""Several models side by side: opened together, and whether they are asked with the same pictures."""
 
 from __future__ import annotations
 
@@ -82,19 +82,3 @@ def open_grounds(
 
 def _said(dataset: Dataset, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
     return f"{dataset.name}, {len(rows):,} queries"
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Last part of each path, or as many parts as tell them apart.
-
-    >>> short_names(["models/a", "models/b"]), short_names(["x/m", "y/m", "z"]), short_names(["nets:one"])
-    (['a', 'b'], ['x/m', 'y/m', 'z'], ['nets:one'])
-    """
-    parts = [Path(name).parts or (name,) for name in names]
-    shown = []
-    for own in parts:
-        depth = 1
-        while depth < len(own) and sum(other[-depth:] == own[-depth:] for other in parts) > 1:
-            depth += 1
-        shown.append("/".join(own[-depth:]))
-    return shown

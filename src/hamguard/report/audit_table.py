@@ -1,0 +1,53 @@
+"""Rows of an audit as the table of its stages, and of self-checks as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamguard.core.rows import Row, Rows
+from hamguard.report.table import Table
+
+COLUMNS = ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds")
+
+
+def audit_table(rows: Sequence[Row], name: str = "") -> Table:
+    """Clean, noise and random codes, then every stage, the worst of all, and the least that a code finds.
+
+    Args:
+        rows: of one audit.
+        name: of the model; that of the rows where not given.
+    """
+    found = Rows(rows)
+    lines = [line for row in found if (line := _line(row))]
+    least = worst_code(found)
+    if least is not None:
+        lines.append(("least that a code finds", f"{least.n:,}", "", f"{least.value:.4f}", "", ""))
+    subject = name or next((row.model for row in found if row.model and row.attack), "no model")
+    return Table.of(f"{subject}: stages", COLUMNS, lines)
+
+
+def worst_code(rows: Sequence[Row]) -> Row | None:
+    """The row of the least MAP that a code of any guide finds."""
+    return next((row for row in rows if (row.attack or {}).get("guide") == "worst of all"), None)
+
+
+def _line(row: Row) -> tuple[str, ...] | None:
+    facts = row.attack or {}
+    value = "" if row.value is None else f"{row.value:.4f}"
+    count = f"{row.n:,}"
+    if row.metric == "random_map":
+        return ("random codes", count, "", value, "", "")
+    if row.metric == "map-of-those-attacked":
+        gradients = "" if not row.backwards else f"{row.backwards:,}"
+        return (facts["stage"], count, value, f"{facts['worst_map_after']:.4f}", gradients, f"{row.seconds:,.1f}")
+    if row.metric != "map":
+        return None
+    if row.attack is None:
+        return ("clean", count, "", value, "", "")
+    if facts["method"] == "noise":
+        return ("noise", count, "", value, "", "")
+    if facts["method"] == "audit":
+        what = "worst of all" if facts["labels"] == "aware" else "worst without labels"
+        spent = ("", "") if row.backwards is None else (f"{row.backwards:,}", f"{row.seconds:,.1f}")
+        return (what, count, "", value, *spent)
+    return None
