@@ -79,7 +79,7 @@ def test_help(shell: Shell) -> None:
         (("purify", "MODEL", "--with", "comdefend:nowhere"), "no ComDefend at nowhere; train one with"),
         (("purify", "MODEL", "--with", "bits:4", "--with", "bits:4"), "purifier bits:4 is named twice"),
         (("purify", "MODEL", "--eps", "8"), "eps must be in (0, 1], got 8; did you mean 8 / 255?"),
-        (("purify", "MODEL", "--threat", "l3"), "unknown norm 'l3'; allowed: linf, l2"),
+        (("purify", "MODEL", "--threat", "l3"), "unknown threat 'l3'; allowed: linf, l2"),
         (("purify", "MODEL", "--draws", "0"), "got '0'"),
         (("train", "--method", "comdefend", "--out", "OUT", "--bits", 8), "--bits: belongs to hash models"),
         (("train", "--method", "comdefend", "--out", "OUT", "--victim", "m"), "--victim belongs to --method prosgan"),

@@ -28,7 +28,7 @@ from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, PurifyPlan, measure_purifiers
+from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, measure_purifiers
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.comdefend import CARD, WEIGHTS, ComDefend, load_comdefend, save_comdefend
 from hamguard.models.folding import folded
@@ -398,9 +398,8 @@ def make_ground() -> Ground:
 def lines(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
     words = ("jpeg:75", "resize:0.5", f"comdefend:{folder}")
     chains = [parse_purifier(word) for word in words]
-    return measure_purifiers(
-        make_ground(), chains, PurifyPlan(0.1, steps=6, draws=2), work=tmp_path_factory.mktemp("w")
-    )
+    ground = replace(make_ground(), context=Context(work=tmp_path_factory.mktemp("w")))
+    return list(measure_purifiers(ground, chains, Budget(Linf(0.1), steps=6), draws=2).lines)
 
 
 def test_who_knows_the_purifier_is_at_least_as_strong(lines: list[Line]) -> None:
@@ -496,7 +495,7 @@ def test_purified_models_that_cannot_be() -> None:
         guarded.logits(torch.zeros(2, 2, 4, 4))
     twice = [parse_purifier("jpeg:75"), parse_purifier("jpeg:75")]
     with pytest.raises(RequestError, match="purifier jpeg:75 is named twice"):
-        measure_purifiers(ground, twice, PurifyPlan(), work=Path("nowhere"))
+        measure_purifiers(ground, twice)
 
 
 def test_without_labels_bits_are_counted(tmp_path: Path) -> None:
@@ -507,7 +506,7 @@ def test_without_labels_bits_are_counted(tmp_path: Path) -> None:
         seed=0, content=bare.digest,
     )  # fmt: skip
     model: HashModel = make_model(dataset).requires_grad_(False)
-    ground = Ground.open(Loaded("plain", model), Data(bare, parts))
-    found = measure_purifiers(ground, [parse_purifier("resize:0.5")], PurifyPlan(0.1, steps=3), work=tmp_path)
+    ground = Ground.open(Loaded("plain", model), Data(bare, parts), context=Context(work=tmp_path))
+    found = measure_purifiers(ground, [parse_purifier("resize:0.5")], Budget(Linf(0.1), steps=3)).lines
     assert [line.metric for line in found] == ["bits-moved"] * 2 and found[1].clean is None
     assert found[1].worst >= max(found[1].adaptive, found[1].unaware) > 0 and found[0].worst == found[0].adaptive

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
 from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import write_rows
 from hamguard.data.opened import Data
+from hamguard.defenses.detect import check_rate
+from hamguard.defenses.purify import DRAWS, Chain, parse_purifier
 from hamguard.evaluation.audit.plan import BUDGET
 from hamguard.evaluation.audit.sanity import SAMPLE, Sane, run_sanity
+from hamguard.evaluation.defense.detection import (
+    NEIGHBORS,
+    RATE,
+    WEIGHTS,
+    Detection,
+    check_validation,
+    measure_detection,
+)
+from hamguard.evaluation.defense.purification import Purification, measure_purifiers
 from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.model_data import open_for_model
 from hamguard.models.store import AnyModel
 from hamguard.models.trial import notes_of
 
-__all__ = ["sanity"]
+PURIFIERS = ("jpeg:75", "resize:0.5", "bits:4")
+"""Purifiers that are measured where none is named."""
+
+__all__ = ["detect", "purify", "sanity"]
 
 
 def sanity(
@@ -59,3 +77,102 @@ def sanity(
     for note in notes_of(ground.model):
         context.tell(f"Note: {note}")
     return found
+
+
+def detect(
+    model: str | Path | AnyModel,
+    data: str | Data | None = None,
+    budget: Budget = BUDGET,
+    *,
+    false_alarms: float = RATE,
+    neighbors: int = NEIGHBORS,
+    weights: Sequence[float] = WEIGHTS,
+    queries: int | None = None,
+    protocol: str | None = None,
+    root: Path | None = None,
+    out: Path | str | None = None,
+    context: Context | None = None,
+) -> Detection:
+    """A detector of attacked queries, calibrated on clean validation images, and what is left of it under attack.
+
+    One attack does not know the detector, the others do: they keep inside its bounds.
+
+    Args:
+        model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
+        data: what `hg.data` gave, or a source; None for what the model was trained on.
+        budget: the threat; `steps`, gradients of each attack, 30 where it does not say.
+        false_alarms: share of clean validation images that may raise the alarm, in (0, 1).
+        neighbors: nearest training codes that are looked at, at least 2.
+        weights: weights of the detector's criteria in the attacks that know it.
+        queries: only the first so many of the query split.
+        protocol: named split of a source; None for the model's own.
+        root: folder of the named data sets.
+        out: folder for `detector.json` and `rows.jsonl`.
+        context: device, seed, batch size, how progress is shown.
+
+    Returns:
+        The detector, its rows, and the verdict on every image.
+
+    Raises:
+        RequestError: no or too few validation images, a rate or number of neighbors out of range, or an `out` that is a file.
+        RunError: NaN outputs or gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise RequestError(f"{out} is a file; --out must be a folder")
+    check_rate(false_alarms)
+    if neighbors < 2:
+        raise RequestError(f"--neighbors must be at least 2, got {neighbors}")
+    context = running(context, model)
+    loaded = Loaded.open(model, device=context.device)
+    if not isinstance(data, Data):
+        data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    check_validation(data.split, false_alarms, queries)  # before anything is encoded
+    ground = Ground.open(loaded, data, queries=queries, context=context)
+    found = measure_detection(ground, budget, rate=false_alarms, neighbors=neighbors, weights=weights)
+    if out is not None:
+        found.detector.save(Path(out) / "detector.json")
+        write_rows(Path(out) / "rows.jsonl", found.rows)
+    return found
+
+
+def purify(
+    model: str | Path | AnyModel,
+    data: str | Data | None = None,
+    purifiers: Sequence[str | Chain] = PURIFIERS,
+    budget: Budget = BUDGET,
+    *,
+    draws: int = DRAWS,
+    queries: int | None = None,
+    protocol: str | None = None,
+    root: Path | None = None,
+    context: Context | None = None,
+) -> Purification:
+    """What purifiers before a model are worth: queries and database purified, and each purifier attacked twice.
+
+    Once by images that were made on the plain model, and once through the purifier by an attacker who knows it. Only the second
+    says anything about security; what is claimed is the worse of the two for every query.
+
+    Args:
+        model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
+        data: what `hg.data` gave, or a source; None for what the model was trained on.
+        purifiers: `jpeg:QUALITY`, `resize:FACTOR`, `bits:DEPTH`, `comdefend:FOLDER`, joined with `+`.
+        budget: the threat; `steps`, gradients of each attack, 30 where it does not say.
+        draws: draws of a random purifier that each gradient is averaged over.
+        queries: only the first so many of the query split.
+        protocol: named split of a source; None for the model's own.
+        root: folder of the named data sets.
+        context: device, seed, batch size, how progress is shown.
+
+    Returns:
+        A line for the plain model and one for each purifier, and all rows.
+
+    Raises:
+        RequestError: an unknown purifier, one named twice, or one that does not fit the model.
+        RunError: NaN gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    chains = [parse_purifier(one) if isinstance(one, str) else one for one in purifiers]
+    context = running(context, model)
+    ground = Ground.open(model, data, protocol=protocol, root=root, queries=queries, context=context)
+    return measure_purifiers(ground, chains, budget, draws=draws)

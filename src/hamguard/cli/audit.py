@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -114,30 +113,6 @@ def audit(
     for written in (out, picture):
         if written and not as_json:
             say(f"wrote {written}")
-
-
-class Stages:
-    """One progress bar after the other, each named by its stage."""
-
-    def __init__(self) -> None:
-        self._bar: Bar | None = None
-
-    def __enter__(self) -> Stages:
-        return self
-
-    def told(self, stage: str) -> None:
-        """A stage begins."""
-        self.__exit__()
-        self._bar = Bar(stage)
-
-    def __call__(self, share: float, text: str = "") -> None:
-        """How far it is."""
-        if self._bar is not None:
-            self._bar(share, text)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
 
 
 def draw(done: Audited, path: Path, title: str) -> None:

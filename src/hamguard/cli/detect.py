@@ -22,7 +22,6 @@ from hamguard.cli.common import (
     say,
     tell,
 )
-from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     from hamguard.evaluation.defense.detection import Detection
@@ -62,37 +61,23 @@ def detect(
 
     hamguard detect models/digits --eps 0.2 --false-alarms 0.01 --out detectors/digits
     """
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.checks import check_choice
-    from hamguard.defenses.detect import check_rate
-    from hamguard.evaluation.defense.detection import DetectPlan
+    from hamguard.api.defense import detect as detect_attacks
+    from hamguard.attacks.budget import Budget
+    from hamguard.attacks.threat import parse_threat
 
-    if out is not None and out.exists() and not out.is_dir():
-        raise RequestError(f"{out} is a file; --out must be a folder")
-    check_rate(false_alarms)
-    if neighbors < 2:
-        raise RequestError(f"--neighbors must be at least 2, got {neighbors}")
-    check_choice("threat", threat, ("linf", "l2"))
-    plan = DetectPlan(eps=parse_eps(eps), norm=threat, steps=steps, rate=false_alarms, neighbors=neighbors)
-    _ = plan.threat  # a wrong eps costs no work
-
-    from hamguard.cli.audit import Stages
-    from hamguard.core.rows import write_rows
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.defense.detection import check_validation, measure_detection
-    from hamguard.evaluation.ground import Ground, Loaded
-    from hamguard.evaluation.model_data import open_for_model
-
-    context = context_of(device, seed, batch_size)
-    loaded = Loaded.open(model, device=context.device)
-    opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
-    check_validation(opened.split, plan, queries)
-    ground = Ground.open(loaded, opened, queries=queries, context=context)
-    with Stages() as stages:
-        done = measure_detection(ground, plan, work=cache_folder() / "detection", told=stages.told, progress=stages)
+    done = detect_attacks(
+        model,
+        data,
+        Budget(parse_threat(threat, eps), steps=steps),
+        false_alarms=false_alarms,
+        neighbors=neighbors,
+        queries=queries,
+        protocol=protocol,
+        root=data_root,
+        out=out,
+        context=context_of(device, seed, batch_size),
+    )
     if out is not None:
-        done.detector.save(out / "detector.json")
-        write_rows(out / "rows.jsonl", done.rows)
         draw(done, out / "detector.png", model)
     print_detection(done, model, as_json=as_json)
     if out is not None and not as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +21,6 @@ from hamguard.cli.common import (
     print_json_rows,
     say,
 )
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
 
@@ -70,32 +67,29 @@ def purify(
 
     hamguard purify models/digits --with comdefend:purifiers/digits --eps 0.1 --queries 100
     """
-    from hamguard.attacks.threat import Threat, parse_eps
-    from hamguard.cli.audit import Stages
-    from hamguard.core.rows import Rows, write_rows
-    from hamguard.data.cache import cache_folder
-    from hamguard.defenses.purify import parse_purifier
-    from hamguard.evaluation.defense.purification import PurifyPlan, measure_purifiers
-    from hamguard.evaluation.ground import Ground
+    from hamguard.api.defense import purify as measure_purified
+    from hamguard.attacks.budget import Budget
+    from hamguard.attacks.threat import parse_threat
+    from hamguard.core.rows import write_rows
     from hamguard.report.printers import to_terminal
     from hamguard.report.purification_table import purification_table
 
-    ball = Threat(threat, parse_eps(eps))  # type: ignore[arg-type]  # a wrong word costs no work
-    chains = [parse_purifier(word) for word in purifiers or DEFAULT]
-    ground = Ground.open(
-        model, data, protocol=protocol, root=data_root, queries=queries, context=context_of(device, seed, batch_size)
+    done = measure_purified(
+        model,
+        data,
+        purifiers or DEFAULT,
+        Budget(parse_threat(threat, eps), steps=steps),
+        draws=draws,
+        queries=queries,
+        protocol=protocol,
+        root=data_root,
+        context=context_of(device, seed, batch_size),
     )
-    plan = PurifyPlan(ball.eps, ball.norm, steps, draws)
-    with Stages() as stages:
-        lines = measure_purifiers(
-            ground, chains, plan, work=cache_folder() / "attacks", told=stages.told, progress=stages
-        )
-    rows = Rows(row for line in lines for row in line.rows).once()  # what purifiers share stands once
     if out:
-        write_rows(out, rows)
+        write_rows(out, done.rows)
     if as_json:
-        print_json_rows(rows)
+        print_json_rows(done.rows)
     else:
-        to_terminal(purification_table(rows, model))
+        to_terminal(purification_table(done.rows, model))
     if out and not as_json:
         say(f"wrote {out}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hamguard.attacks.budget import Budget
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.codes.binary import hamming
 from hamguard.core.context import Context
@@ -18,10 +20,9 @@ from hamguard.defenses.detect import denoise
 from hamguard.evaluation.attack.run import AttackedPictures
 from hamguard.evaluation.defense.detection import (
     AWARE,
-    Bench,
     Detection,
-    DetectPlan,
     Judged,
+    Watched,
     auroc,
     calibrated,
     check_validation,
@@ -34,13 +35,14 @@ from hamguard.evaluation.defense.evasion import Decoys, EvadingProblem, Evasion,
 from hamguard.evaluation.ground import Ground, Loaded
 from tests.defenses.conftest import make_dataset, make_model
 
-PLAN = DetectPlan(eps=0.2, steps=6, rate=0.1, neighbors=4, weights=(0.3,))
+BUDGET = Budget(Linf(0.2), steps=6)
+FEW: dict[str, Any] = {"rate": 0.1, "neighbors": 4}
 
 
-def make_ground(*, labeled: bool = True, batch_size: int = 64) -> Ground:
+def make_ground(*, labeled: bool = True, batch_size: int = 64, work: Path | None = None) -> Ground:
     dataset, split = make_dataset(labeled=labeled)
     model = make_model(dataset).requires_grad_(False)
-    return Ground.open(Loaded("toy", model), Data(dataset, split), context=Context(batch_size=batch_size))
+    return Ground.open(Loaded("toy", model), Data(dataset, split), context=Context(batch_size=batch_size, work=work))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def ground() -> Ground:
 
 @pytest.fixture(scope="module")
 def done(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Detection:
-    return measure_detection(ground, PLAN, work=tmp_path_factory.mktemp("work"))
+    there = replace(ground, context=ground.context.but(work=tmp_path_factory.mktemp("work")))
+    return measure_detection(there, BUDGET, weights=(0.3,), **FEW)
 
 
 def test_the_attacker_who_knows_is_never_worse(done: Detection) -> None:
@@ -70,11 +73,11 @@ def test_the_attacker_who_knows_is_never_worse(done: Detection) -> None:
 
 def test_pictures_stay_in_the_ball_on_the_grid_and_are_what_is_judged(ground: Ground, done: Detection) -> None:
     clean = ground.dataset.images.pixels(ground.rows).astype(int)
-    bench = Bench.of(ground, done.detector)
+    watched = Watched.of(ground, done.detector)
     for one in done.judged[1:]:
         assert one.made is not None and one.made.pixels.dtype == np.uint8
         assert np.abs(one.made.pixels.astype(int) - clean).max() <= 51
-        again = bench.judge("again", one.made.pixels)
+        again = watched.judge("again", one.made.pixels)
         np.testing.assert_allclose(again.ap, one.ap)
         np.testing.assert_allclose(again.values, one.values, atol=1e-5)
 
@@ -83,14 +86,14 @@ def test_neighbors_are_neither_validation_pictures_nor_queries(ground: Ground) -
     split = ground.split
     mixed = replace(split, train=np.concatenate([split.train, split.validation[:3], split.query[:2]]))
     other = replace(ground, data=Data(ground.dataset, mixed))
-    detector = calibrated(other, PLAN)
+    detector = calibrated(other, **FEW)
     assert set(detector.bank.ids) == {f"b{i}" for i in split.train}
     with pytest.raises(RequestError, match="no training picture is left to be a neighbor"):
-        calibrated(replace(other, data=Data(ground.dataset, replace(split, train=split.validation))), PLAN)
+        calibrated(replace(other, data=Data(ground.dataset, replace(split, train=split.validation))), **FEW)
     with pytest.raises(RequestError, match="needs at least 19 validation pictures, got 12"):
-        check_validation(split, PLAN.model_copy(update={"rate": 0.05}))
+        check_validation(split, 0.05)
     with pytest.raises(RequestError, match="all validation pictures are queries, too"):
-        check_validation(replace(split, validation=split.query), PLAN)
+        check_validation(replace(split, validation=split.query), 0.1)
 
 
 def test_rows(ground: Ground, done: Detection) -> None:
@@ -114,7 +117,7 @@ def test_rows(ground: Ground, done: Detection) -> None:
 
 
 def test_results_do_not_depend_on_batches_and_the_seed_decides(done: Detection, tmp_path: Path) -> None:
-    again = measure_detection(make_ground(batch_size=5), PLAN, work=tmp_path)
+    again = measure_detection(make_ground(batch_size=5, work=tmp_path), BUDGET, weights=(0.3,), **FEW)
     for a, b in zip(done.judged, again.judged, strict=True):
         same = np.isclose(a.ap, b.ap, atol=1e-6) & (a.alarms == b.alarms)
         assert same.sum() >= 10, "rounding of another batch size may turn a sign of the search for one or two of twelve"
@@ -123,8 +126,8 @@ def test_results_do_not_depend_on_batches_and_the_seed_decides(done: Detection, 
 
 
 def test_no_labels_at_all(tmp_path: Path) -> None:
-    ground = make_ground(labeled=False)
-    done = measure_detection(ground, PLAN, work=tmp_path)
+    ground = make_ground(labeled=False, work=tmp_path)
+    done = measure_detection(ground, BUDGET, weights=(0.3,), **FEW)
     assert done.metric == "map-of-first-answers" and "disagreement" not in done.detector.names
     assert done.judged[1].name == "hag" and done.judged[0].ap.tolist() == pytest.approx([1.0] * 12)
     assert done.judged[-1].ap.mean() < 1 and not any(row.metric == "map" for row in done.rows)
@@ -133,7 +136,7 @@ def test_no_labels_at_all(tmp_path: Path) -> None:
 
 
 def test_l2_budgets(ground: Ground, tmp_path: Path) -> None:
-    done = measure_detection(ground, PLAN.model_copy(update={"norm": "l2", "eps": 1.0, "steps": 2}), work=tmp_path)
+    done = measure_detection(make_ground(work=tmp_path), Budget(L2(1.0), steps=2), weights=(0.3,), **FEW)
     made = done.judged[-1].made
     assert made is not None
     delta = (made.pixels.astype(float) - ground.dataset.images.pixels(ground.rows)) / 255
@@ -141,7 +144,7 @@ def test_l2_budgets(ground: Ground, tmp_path: Path) -> None:
 
 
 def problem_of(ground: Ground, threat: Threat, weight: float = 1.0) -> EvadingProblem:
-    detector = calibrated(ground, PLAN)
+    detector = calibrated(ground, **FEW)
     x = ground.dataset.images.batch(ground.rows[:5])
     target = ground.query.codes[:5]
     labels = torch.from_numpy(ground.query.labels[:5]).float()
@@ -190,7 +193,7 @@ def test_gradients_go_through_the_denoiser_and_the_criteria(ground: Ground) -> N
 
 
 def test_decoys_are_near_natural_and_of_other_labels(ground: Ground) -> None:
-    detector = calibrated(ground, PLAN)
+    detector = calibrated(ground, **FEW)
     decoys = Decoys.drawn(detector, 0)
     assert decoys.labels is not None and 0 < len(decoys.codes) <= len(detector.bank)
     own, labels = ground.query.codes, torch.from_numpy(ground.query.labels).float()
@@ -206,7 +209,7 @@ def test_decoys_are_near_natural_and_of_other_labels(ground: Ground) -> None:
 
 
 def test_codes_of_misread_training_pictures_are_no_decoys(ground: Ground) -> None:
-    detector = calibrated(ground, PLAN)
+    detector = calibrated(ground, **FEW)
     codes = torch.ones(10, 8)
     codes[5:] = -1
     labels = np.zeros((10, 2), np.uint8)
@@ -220,7 +223,7 @@ def test_codes_of_misread_training_pictures_are_no_decoys(ground: Ground) -> Non
 
 
 def test_the_name_of_an_attack_says_what_it_is(ground: Ground) -> None:
-    detector = calibrated(ground, PLAN)
+    detector = calibrated(ground, **FEW)
     assert Evasion(detector, Decoys.drawn(detector, 0), "decoy", 0.5).name == "decoy, weight 0.5"
 
 

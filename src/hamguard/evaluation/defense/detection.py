@@ -9,21 +9,20 @@ Without labels, what the clean query finds first (`TOP` items and those as near)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from hamguard.attacks.threat import Threat
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
-from hamguard.core.asked import Asked
+from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Array, Bytes, Floats, Ints
+from hamguard.data.cache import cache_folder
 from hamguard.data.split import Split
 from hamguard.defenses.detect import Detector, calibrate, threshold_of
 from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_attack, describe
@@ -33,35 +32,15 @@ from hamguard.evaluation.ground import Ground
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
 
-Progress = Callable[[float, str], None]
+BUDGET, STEPS = Budget(Linf(8 / 255)), 30
+"""Threat, and gradients of each attack, where nobody says."""
+
+RATE, NEIGHBORS, WEIGHTS = 0.05, 10, (0.1, 1.0)
+"""Share of false alarms, training codes that are looked at, and weights of the criteria in the aware attacks."""
+
 TOP = 10  # first answers of a clean query that count as relevant where there are no labels
 GOALS: tuple[Literal["leave", "decoy"], ...] = ("leave", "decoy")
 AWARE = "worst of all aware"
-
-
-class DetectPlan(Asked):
-    """What a person asks for.
-
-    Attributes:
-        eps: radius of all attacks, in pixel units.
-        norm: `linf` or `l2`.
-        steps: gradients of each attack.
-        rate: share of false alarms to calibrate for.
-        neighbors: training codes that are looked at.
-        weights: of the criteria in the aware attacks.
-    """
-
-    eps: float = 8 / 255
-    norm: Literal["linf", "l2"] = "linf"
-    steps: int = Field(30, ge=1)
-    rate: float = 0.05
-    neighbors: int = 10
-    weights: tuple[float, ...] = Field((0.1, 1.0), min_length=1)
-
-    @property
-    def threat(self) -> Threat:
-        """The allowed set."""
-        return Threat(self.norm, self.eps)
 
 
 @dataclass(frozen=True)
@@ -99,23 +78,25 @@ class Detection:
     """A detector and what it is worth.
 
     Attributes:
-        plan: what was asked for.
+        budget: threat and gradients of each attack.
+        rate: share of false alarms that was calibrated for.
         detector: the detector.
         rows: its rows.
         judged: clean pictures, the unaware attack, every aware attack, and the worst of all.
         metric: name of the mean of average precisions.
     """
 
-    plan: DetectPlan
+    budget: Budget
+    rate: float
     detector: Detector
-    rows: list[Row]
+    rows: Rows
     judged: tuple[Judged, ...]
     metric: str
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where pictures are judged.
+class Watched:
+    """A model whose queries a detector looks at: where pictures are judged.
 
     Attributes:
         ground: the model on its data.
@@ -130,7 +111,7 @@ class Bench:
     database: CodeBank
 
     @classmethod
-    def of(cls, ground: Ground, detector: Detector) -> Bench:
+    def of(cls, ground: Ground, detector: Detector) -> Watched:
         """With the labels of the data, or without any with what clean queries find first."""
         if ground.labeled:
             return cls(ground, detector, ground.query.labels, ground.database)
@@ -161,7 +142,7 @@ def first_answers(query: Bytes, database: Bytes) -> Array:
     return found
 
 
-def check_validation(split: Split, plan: DetectPlan, queries: int | None = None) -> Ints:
+def check_validation(split: Split, rate: float, queries: int | None = None) -> Ints:
     """Rows of the validation pictures to calibrate on, `(n,)`: those that are not among the first `queries` queries.
 
     Raises:
@@ -172,11 +153,11 @@ def check_validation(split: Split, plan: DetectPlan, queries: int | None = None)
         raise RequestError(
             "all validation pictures are queries, too, and none is left to calibrate on; ask with fewer --queries"
         )
-    threshold_of(np.zeros(len(validation)), plan.rate)
+    threshold_of(np.zeros(len(validation)), rate)
     return validation
 
 
-def calibrated(ground: Ground, plan: DetectPlan) -> Detector:
+def calibrated(ground: Ground, *, rate: float = RATE, neighbors: int = NEIGHBORS) -> Detector:
     """The detector of a model on its data: neighbors are training pictures that are neither validation pictures nor queries.
 
     Raises:
@@ -184,7 +165,7 @@ def calibrated(ground: Ground, plan: DetectPlan) -> Detector:
         RunError: the model returns NaN.
     """
     split = ground.split
-    validation = check_validation(split, plan, len(ground.query))  # before anything is encoded
+    validation = check_validation(split, rate, len(ground.query))  # before anything is encoded
     apart = ~np.isin(split.train, np.concatenate([validation, ground.rows]))
     if not apart.any():
         raise RequestError("no training picture is left to be a neighbor: all are validation pictures or queries, too")
@@ -193,8 +174,8 @@ def calibrated(ground: Ground, plan: DetectPlan) -> Detector:
         ground.dataset.images,
         validation,
         ground.reference.select(apart),
-        rate=plan.rate,
-        k=plan.neighbors,
+        rate=rate,
+        k=neighbors,
         seed=ground.seed,
         device=ground.device,
     )
@@ -202,63 +183,66 @@ def calibrated(ground: Ground, plan: DetectPlan) -> Detector:
 
 def measure_detection(
     ground: Ground,
-    plan: DetectPlan,
+    budget: Budget = BUDGET,
     *,
-    work: Path,
-    told: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
+    rate: float = RATE,
+    neighbors: int = NEIGHBORS,
+    weights: Sequence[float] = WEIGHTS,
 ) -> Detection:
     """Calibrate a detector and attack it.
 
     Args:
         ground: the model on its data.
-        plan: what is asked for.
-        work: folder of finished batches of unfinished runs.
-        told: told which attack begins.
-        progress: told how far it is.
+        budget: threat and gradients of each attack.
+        rate: share of false alarms to calibrate for.
+        neighbors: training codes that are looked at, at least 2.
+        weights: of the criteria in the aware attacks, at least one.
 
     Raises:
-        RequestError: as `calibrated`.
+        RequestError: as `calibrated`, or no weight.
         RunError: NaN outputs or gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
-    threat = plan.threat
-    detector = calibrated(ground, plan)
-    bench, labeled = Bench.of(ground, detector), ground.labeled
+    check_range("number of weights", len(weights), 1)
+    budget = replace(budget, steps=budget.steps or STEPS)
+    detector = calibrated(ground, rate=rate, neighbors=neighbors)
+    watched, labeled = Watched.of(ground, detector), ground.labeled
+    work = ground.context.work or cache_folder() / "detection"
     method = "mainstay" if labeled else "hag"
-    unaware = AttackPlan(method=method, eps=threat.eps, norm=threat.norm, steps=plan.steps)
+    unaware = AttackPlan(method=method, eps=budget.threat.eps, norm=budget.threat.norm, steps=budget.steps)
     attack, decoys = build_attack(unaware), Decoys.drawn(detector, ground.seed)
-    common: dict[str, Any] = {"steps": plan.steps, "threat": threat, "labeled": labeled}
+    common: dict[str, Any] = {"steps": budget.steps, "threat": budget.threat, "labeled": labeled}
     attacks = [(method, False, attack, attack_facts(unaware, attack))]
     for goal in GOALS:
-        for weight in plan.weights:
+        for weight in weights:
             one = Evasion(detector, decoys, goal, weight, **common)
-            facts = {"method": "detector-aware", "labels": "aware" if labeled else "free", "values": describe(one)}
-            attacks.append((one.name, True, one, facts))
-    clean = bench.judge("clean", ground.dataset.images.pixels(ground.rows))
+            told = {"method": "detector-aware", "labels": "aware" if labeled else "free", "values": describe(one)}
+            attacks.append((one.name, True, one, told))
     tried, folders = [], []
+    labels = ground.query.labels if labeled else None
     for name, aware, each, facts in attacks:
-        told(name)
         source = Source(each, ground.model, ground.reference)
-        labels = ground.query.labels if labeled else None
         key = run_key(unaware, each, [source], ground.dataset, ground.rows, labels, ground.seed, ground.batch_size)
         folders.append(work / (f"{key}-{detector.digest}" if aware else key))
-        made = run_attack(
-            unaware,
-            [source],
-            ground.dataset,
-            ground.rows,
-            labels,
-            work=folders[-1],
-            seed=ground.seed,
-            batch_size=ground.batch_size,
-            device=ground.device,
-            progress=progress,
-        )
-        tried.append(bench.judge(name, made.pixels, aware, {**facts, "adaptive": aware}, made))
+        with ground.context.stage(name) as progress:
+            made = run_attack(
+                unaware,
+                [source],
+                ground.dataset,
+                ground.rows,
+                labels,
+                work=folders[-1],
+                seed=ground.seed,
+                batch_size=ground.batch_size,
+                device=ground.device,
+                progress=progress,
+            )
+        tried.append(watched.judge(name, made.pixels, aware, {**facts, "adaptive": aware}, made))
+    clean = watched.judge("clean", ground.dataset.images.pixels(ground.rows))
     judged = (clean, *tried, worst_of(tried))
     metric = "map" if labeled else "map-of-first-answers"
-    done = Detection(plan, detector, detection_rows(ground, plan, detector, judged, metric), judged, metric)
+    done = Detection(budget, rate, detector, Rows(), judged, metric)
+    done = replace(done, rows=detection_rows(ground, done, neighbors))
     for folder in folders:
         forget(folder)
     return done
@@ -302,38 +286,38 @@ def share_interval(hits: Array) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def detection_rows(
-    ground: Ground, plan: DetectPlan, detector: Detector, judged: Sequence[Judged], metric: str
-) -> list[Row]:
+def detection_rows(ground: Ground, done: Detection, neighbors: int) -> Rows:
     """False alarms and clean MAP, then for each attack detection rate, MAP, evaded and broken, and AUROCs."""
-    base = ground.base
+    base, detector, threat = ground.base, done.detector, done.budget.threat
     defense: dict[str, Any] = {
         "method": "detect",
         "criteria": list(detector.names),
-        "rate": plan.rate,
-        "neighbors": plan.neighbors,
+        "rate": done.rate,
+        "neighbors": neighbors,
         "threshold": detector.threshold,
         "validation": detector.clean.shape[1],
         "model": base.defense,
     }
     base = replace(base, defense=defense, hashes={**base.hashes, "detector": detector.digest})
-    threat = {"norm": plan.norm, "eps": plan.eps, "steps": plan.steps, "restarts": 1, "grid": "8 bit"}
-    clean, rows = judged[0], []
+    spent = {"norm": threat.norm, "eps": threat.eps, "steps": done.budget.steps, "restarts": 1, "grid": "8 bit"}
+    clean, rows = done.judged[0], Rows()
 
     def share(row: Row, name: str, hits: Array) -> Row:
         return replace(row, task="query", metric=name, value=float(hits.mean()), ci95=share_interval(hits), n=len(hits))
 
     def mean(row: Row, ap: Floats) -> Row:
-        found = replace(row, task="query->database", metric=metric, ties="expected", value=float(ap.mean()), n=len(ap))
+        found = replace(
+            row, task="query->database", metric=done.metric, ties="expected", value=float(ap.mean()), n=len(ap)
+        )
         return replace(found, ci95=bootstrap_interval(ap, seed=ground.seed))
 
-    for one in judged:
+    for one in done.judged:
         row = base
         if one.made is not None:
             row = replace(
                 base,
                 attack=one.facts,
-                threat=threat,
+                threat=spent,
                 seconds=round(one.made.seconds, 3),
                 forwards=int(np.ceil(one.made.forwards.mean())),
                 backwards=int(np.ceil(one.made.backwards.mean())),

@@ -8,18 +8,18 @@ straight through a step may mislead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
+from hamguard.data.cache import cache_folder
 from hamguard.defenses.purify import DRAWS, Chain, Purified
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
@@ -27,26 +27,11 @@ from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
 
-Progress = Callable[[float, str], None]
+BUDGET, STEPS = Budget(Linf(8 / 255)), 30
+"""Threat, and gradients of both attacks, where nobody says."""
+
 NOT_ADAPTIVE = "not adaptive: made on the plain model, by an attacker who does not know the purifier"
 NONE = "none"  # the plain model's name among the purifiers
-
-
-@dataclass(frozen=True)
-class PurifyPlan:
-    """How purifiers are measured.
-
-    Attributes:
-        eps: radius of both attacks, in pixel units.
-        norm: `linf` or `l2`.
-        steps: gradients of each.
-        draws: draws of a random purifier that each gradient is averaged over.
-    """
-
-    eps: float = 8 / 255
-    norm: Literal["linf", "l2"] = "linf"
-    steps: int = 30
-    draws: int = DRAWS
 
 
 @dataclass(frozen=True)
@@ -74,27 +59,34 @@ class Line:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class Purification:
+    """A model without and with each purifier.
+
+    Attributes:
+        budget: threat and gradients of both attacks.
+        lines: the plain model's, then one a purifier.
+    """
+
+    budget: Budget
+    lines: tuple[Line, ...]
+
+    @property
+    def rows(self) -> Rows:
+        """All rows; what purifiers share (random codes) stands once."""
+        return Rows(row for line in self.lines for row in line.rows).once()
+
+
 def measure_purifiers(
-    ground: Ground,
-    purifiers: Sequence[Chain],
-    plan: PurifyPlan,
-    *,
-    work: Path,
-    told: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
-) -> list[Line]:
+    ground: Ground, purifiers: Sequence[Chain], budget: Budget = BUDGET, *, draws: int = DRAWS
+) -> Purification:
     """Measure a model without and with each purifier.
 
     Args:
         ground: the plain model on its data.
         purifiers: what to put before it.
-        plan: how they are measured.
-        work: folder of finished batches of unfinished runs.
-        told: told what begins.
-        progress: told how far it is.
-
-    Returns:
-        The plain model's line, then one a purifier.
+        budget: threat and gradients of both attacks.
+        draws: draws of a random purifier that each gradient is averaged over.
 
     Raises:
         RequestError: a purifier named twice, or one that does not fit the model.
@@ -105,22 +97,28 @@ def measure_purifiers(
     for word in words:
         if words.count(word) > 1:
             raise RequestError(f"purifier {word} is named twice")
+    budget = replace(budget, steps=budget.steps or STEPS)
     guarded = [  # a misfit costs no work
-        Purified(ground.model, one, draws=plan.draws, seed=ground.seed).to(ground.device) for one in purifiers
+        Purified(ground.model, one, draws=draws, seed=ground.seed).to(ground.device) for one in purifiers
     ]
-    labeled = ground.labeled
-    attack = AttackPlan(method="mainstay" if labeled else "hag", eps=plan.eps, norm=plan.norm, steps=plan.steps)
-    told(f"{attack.method} on the plain model")
-    own = measure_attack(ground, attack, work=work, progress=progress)
+    threat, labeled = budget.threat, ground.labeled
+    attack = AttackPlan(method="mainstay" if labeled else "hag", eps=threat.eps, norm=threat.norm, steps=budget.steps)
+
+    def measured(on: Ground, plan: AttackPlan, where: str, **more: Any) -> Measured:
+        with ground.context.stage(f"{plan.method} {where}") as progress:
+            work = ground.context.work or cache_folder() / "attacks"
+            return measure_attack(on, plan, work=work, progress=progress, **more)
+
+    own = measured(ground, attack, "on the plain model")
     lines = [_line(NONE, attack.method, own.rows, own.rows, None)]
     for model, chain in zip(guarded, purifiers, strict=True):
-        told(f"encoding through {chain.word}")
-        behind = _behind(ground, model, progress)
-        told(f"{attack.method} on the plain model, scored behind {chain.word}")
+        behind = Ground.open(
+            Loaded(ground.name, model, ground.card), ground.data, queries=len(ground.query), context=ground.context
+        )
         made_on = attack.model_copy(update={"sources": (ground.name,)})
-        unaware = measure_attack(behind, made_on, sources=[ground.loaded], work=work, progress=progress)
-        told(f"{attack.method} through {chain.word}")
-        adaptive = measure_attack(behind, attack, work=work, progress=progress)
+        scored = f"on the plain model, scored behind {chain.word}"
+        unaware = measured(behind, made_on, scored, sources=[ground.loaded])
+        adaptive = measured(behind, attack, f"through {chain.word}")
         each = np.stack([_scores(behind, one, labeled=labeled) for one in (unaware, adaptive)])  # (2, Q)
         defense = _facts(model, chain, ground)
         lines.append(
@@ -132,7 +130,7 @@ def measure_purifiers(
                 (each.min(0) if labeled else each.max(0)),
             )
         )
-    return lines
+    return Purification(budget, tuple(lines))
 
 
 def _scores(behind: Ground, attacked: Measured, *, labeled: bool) -> Floats:
@@ -140,14 +138,6 @@ def _scores(behind: Ground, attacked: Measured, *, labeled: bool) -> Floats:
     if labeled:
         return average_precision(attacked.sides.attacked, behind.database)
     return hamming_pairs(attacked.sides.attacked.packed, behind.query.packed).astype(np.float64)
-
-
-def _behind(ground: Ground, model: Purified, progress: Progress | None) -> Ground:
-    """The purified model on the same data, with codes of its own."""
-    context = ground.context
-    if progress:
-        context = context.but(stage=lambda what: nullcontext(progress))
-    return Ground.open(Loaded(ground.name, model, ground.card), ground.data, queries=len(ground.query), context=context)
 
 
 def _facts(model: Purified, chain: Chain, ground: Ground) -> dict[str, Any]:
