@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,80 @@ MAY_IMPORT: dict[str, set[str]] = {
     "privacy": {"core", "codes", "images", "attacks", "models", "retrieval", "hashing", "training"},
     "report": {"core"},
 }
-BELOW_EVALUATION = set(MAY_IMPORT) - {"report"}
-MAY_IMPORT["evaluation"] = BELOW_EVALUATION
+MAY_IMPORT["trainers"] = {*MAY_IMPORT} - {"report"}
+MAY_IMPORT["evaluation"] = {*MAY_IMPORT} - {"report"}
 MAY_IMPORT["api"] = {*MAY_IMPORT}
-MAY_IMPORT["cli"] = {*MAY_IMPORT}
+MAY_IMPORT["cli"] = {"core", "report", "api"}
+
+NOT_YET_MOVED = """
+cli/attack.py
+cli/attack_sheet.py
+cli/attack_table.py
+cli/attack_texts.py
+cli/audit.py
+cli/common.py
+cli/copies.py
+cli/data.py
+cli/demo.py
+cli/demo_harden.py
+cli/demo_page.py
+cli/demo_protect.py
+cli/detect.py
+cli/encode.py
+cli/evaluate.py
+cli/evaluate_cross.py
+cli/evaluate_grid.py
+cli/evaluate_study.py
+cli/harden.py
+cli/harden_cross.py
+cli/index.py
+cli/measure.py
+cli/measure_table.py
+cli/privacy.py
+cli/purify.py
+cli/reproduce.py
+cli/sanity.py
+cli/search.py
+cli/train.py
+cli/train_comdefend.py
+cli/train_cross.py
+cli/train_generator.py
+cli/train_protector.py
+cli/transfer.py
+cli/transfer_table.py
+cli/verify.py
+cli/verify_page.py
+"""
+"""Files of `cli` that still import lower rooms: what they lack in `api` is to be put there, and then they leave this list."""
+
+LONG_FUNCTIONS = """
+cli/attack.py:attack
+cli/audit.py:audit
+cli/demo.py:demo
+cli/evaluate.py:evaluate
+cli/harden.py:harden
+cli/harden_cross.py:harden_cross
+cli/measure.py:measure
+cli/privacy.py:privacy
+cli/protect.py:protect
+cli/search.py:search
+cli/train.py:train
+cli/transfer.py:transfer
+cli/verify.py:verify
+evaluation/attack/measure.py:measure_attack
+training/loop.py:_fit
+"""
+"""Functions of more than 80 lines; they are to be parted, and then they leave this list."""
+
+MANY_PARAMETERS = """
+codes/histograms_numba.py:_stable
+data/split.py:draw_split
+evaluation/attack/cross_modal.py:attacked_rows
+evaluation/attack/run.py:run_attack
+hashing/ssah.py:ssah
+privacy/game.py:__init__
+"""
+"""Functions of more than 10 parameters outside `cli` and `api`, in the same way."""
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -58,7 +130,11 @@ FILES = sorted(p for p in ROOT.rglob("*.py") if p.parent != ROOT)
 def test_imports_go_down(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     assert package in MAY_IMPORT, f"package {package} has no line in the import table"
+    name = str(path.relative_to(ROOT))
     wrong = imported_packages(path) - MAY_IMPORT[package] - {package}
+    if name in NOT_YET_MOVED.split():
+        assert wrong, f"{name} imports what it may; take it out of NOT_YET_MOVED"
+        return
     assert not wrong, f"{path.relative_to(ROOT)} must not import {', '.join(sorted(wrong))}"
 
 
@@ -68,6 +144,101 @@ def test_walker_sees_a_wrong_arrow(tmp_path: Path) -> None:
         "def f():\n    from hamguard.cli.main import run\n    from hamguard import report\n    return run, report\n"
     )
     assert imported_packages(bad) == {"cli", "report"}
+
+
+def module_name(path: Path) -> str:
+    parts = ("hamguard", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+class Imports(ast.NodeVisitor):
+    """Modules that a file imports, inside functions, too; not those that only a type checker imports."""
+
+    def __init__(self, modules: Collection[str]) -> None:
+        self.modules = modules
+        self.found: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for other in node.orelse:
+                self.visit(other)
+        else:
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found |= {alias.name for alias in node.names} & set(self.modules)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        inner = {f"{node.module}.{alias.name}" for alias in node.names} & set(self.modules)
+        self.found |= inner or {str(node.module)} & set(self.modules)
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """What remains where every module whose imports are all gone is taken away, again and again, from both ends."""
+    left = {name: set(to) for name, to in graph.items()}
+    while True:
+        imported = set().union(*left.values()) if left else set()
+        gone = {name for name, to in left.items() if not to & set(left) or name not in imported}
+        if not gone:
+            return [sorted(left)] if left else []
+        left = {name: to - gone for name, to in left.items() if name not in gone}
+
+
+def test_no_circle_is_imported() -> None:
+    paths = {module_name(path): path for path in ROOT.rglob("*.py") if path.parent != ROOT}
+    graph = {}
+    for name, path in paths.items():
+        seen = Imports(paths)
+        seen.visit(ast.parse(path.read_text(encoding="utf-8")))
+        graph[name] = seen.found - {name}
+    assert not circles(graph)
+
+
+def test_a_circle_is_seen_where_an_import_stands_in_a_function() -> None:
+    texts = {
+        "a": "from hamguard.b import x",
+        "b": "def f():\n    from hamguard import c",
+        "c": "import hamguard.a",
+        "d": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hamguard.e",
+        "e": "import hamguard.d",
+    }
+    names = {f"hamguard.{name}" for name in texts}
+    graph = {}
+    for name, text in texts.items():
+        seen = Imports(names)
+        seen.visit(ast.parse(text))
+        graph[f"hamguard.{name}"] = seen.found
+    assert circles(graph) == [["hamguard.a", "hamguard.b", "hamguard.c"]]
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.name}", node
+
+
+def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    names = [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def test_functions_are_short() -> None:
+    long = {name for name, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > 80}
+    assert long == set(LONG_FUNCTIONS.split()), "shorten what is new, and take out of the list what was shortened"
+
+
+def test_functions_have_few_parameters() -> None:
+    many = {name for name, node in functions() if parameters(node) > 10 and not name.startswith(("cli/", "api/"))}
+    assert many == set(MANY_PARAMETERS.split()), "part what is new, and take out of the list what was parted"
+
+
+def test_few_tables_are_kept_from_the_formatter_and_attacks_ignore_no_type() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
+    assert sum(text.count("# fmt: skip") for text in texts.values()) <= 40
+    ignored = re.compile(r"type: ignore\[[^]]*(arg-type|assignment|dict-item|return-value)")
+    attacks = {path for path, text in texts.items() if path.is_relative_to(ROOT / "attacks") and ignored.search(text)}
+    assert not attacks, "the types of attacks/types.py say what fits"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))

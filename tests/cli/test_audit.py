@@ -29,12 +29,12 @@ HIDDEN = (
 MODULE = """
 import torch
 from torch import nn
-from hamguard.models.hash_model import HashModel
+from hamguard.models.store import load_folder
 
 class Changed(nn.Module):
     def __init__(self, kind):
         super().__init__()
-        self.inner = HashModel.load({folder!r}).eval().requires_grad_(False)
+        self.inner = load_folder({folder!r})[0].eval().requires_grad_(False)
         self.kind, self.size, self.channels = kind, self.inner.size, self.inner.channels
     def forward(self, x):
         if self.kind == "steps":

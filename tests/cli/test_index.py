@@ -14,7 +14,7 @@ import pytest
 
 from hamguard.core.files import seal, write_sealed
 from hamguard.models.store import load_folder
-from hamguard.retrieval.index import open_index
+from hamguard.retrieval.engines import open_index
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 from tests.cli.test_search import copy_of

@@ -18,12 +18,12 @@ NAMES = ["falls-with-eps", "more-steps", "transfer", "query-only", "slopes", "ta
 
 MODULE = """
 import torch
-from hamguard.models.hash_model import HashModel
+from hamguard.models.store import load_folder
 
 class Hidden(torch.nn.Module):
     def __init__(self, kind):
         super().__init__()
-        self.inside, self.kind = HashModel.load({folder!r}).requires_grad_(False), kind
+        self.inside, self.kind = load_folder({folder!r})[0].requires_grad_(False), kind
         self.size, self.channels = self.inside.size, self.inside.channels
 
     def forward(self, x):

@@ -28,6 +28,7 @@ from hamguard.defenses.detect import (
 )
 from hamguard.evaluation.encode import encode
 from hamguard.models.hash_model import HashModel
+from hamguard.models.store import load_folder
 from tests.defenses.conftest import Place, make_model
 
 K, N, Q, NEAREST = 12, 40, 9, 4
@@ -160,7 +161,7 @@ def test_too_few_validation_pictures() -> None:
 
 @pytest.fixture(scope="module")
 def made(place: Place) -> tuple[HashModel, CodeBank, Detector]:
-    model = HashModel.load(place.start).eval()
+    model = load_folder(place.start)[0].eval()
     bank = encode(model, place.dataset, place.split, place.split.part("train"))
     return model, bank, calibrate(model, place.dataset.images, place.split.validation, bank, rate=0.1, k=5)
 

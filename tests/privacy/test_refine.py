@@ -11,8 +11,9 @@ from hamguard.attacks.search.views import Plain
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, RunError
 from hamguard.images.views import fit_to
+from hamguard.models.channels import match_channels
 from hamguard.models.foreign import ForeignModel
-from hamguard.models.hash_model import HashModel, match_channels
+from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
 from hamguard.privacy.folder_run import FolderRun
 from hamguard.privacy.manifest import Manifest, Named, Settings

@@ -9,7 +9,8 @@ from hamguard.codes.binary import hamming
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import write_sealed
 from hamguard.retrieval import faiss_index
-from hamguard.retrieval.index import FACTS, build_index, open_index
+from hamguard.retrieval.engines import build_index, open_index
+from hamguard.retrieval.index import FACTS
 
 ALL = 10**6  # probes: every cell, which makes the inexact engine exact
 

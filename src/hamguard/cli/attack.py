@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.attacks.guides.registry import GUIDES
-from hamguard.attacks.methods.registry import ATTACKS
+from hamguard.api.names import names
 from hamguard.cli.common import (
     Bar,
     DataOption,
@@ -31,7 +30,7 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from hamguard.evaluation.attack.plan import AttackPlan
 
-METHODS = ", ".join(ATTACKS.known())
+METHODS = names("attack")
 
 
 def attack(
@@ -55,9 +54,7 @@ def attack(
     preset: Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")] = "default",
     guide: Annotated[
         str | None,
-        typer.Option(
-            "--guide", help=f"{', '.join(GUIDES.known())}: for methods that take any guide, such as pgd and adaptive."
-        ),
+        typer.Option("--guide", help=f"{names('guide')}: for methods that take any guide, such as pgd and adaptive."),
     ] = None,
     targets: Annotated[
         str | None,

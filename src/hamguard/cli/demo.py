@@ -55,7 +55,7 @@ def demo(
     from hamguard.report.demo_summary import summary
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves
-    from hamguard.retrieval.index import build_index, open_index
+    from hamguard.retrieval.engines import build_index, open_index
     from hamguard.training.request import build_request
     from hamguard.training.train import train
 

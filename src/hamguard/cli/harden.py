@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hamguard.api.names import names
 from hamguard.cli.common import (
     Bar,
     DataOption,
@@ -27,7 +28,6 @@ from hamguard.cli.common import (
     tell,
 )
 from hamguard.core.errors import RequestError
-from hamguard.defenses.registry import DEFENSES
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -48,7 +48,7 @@ def harden(
         str,
         typer.Option(
             "--method",
-            help=f"{', '.join(DEFENSES.known())}; cross-modal models: static, control, minmax.",
+            help=f"{names('defense')}; cross-modal models: static, control, minmax.",
         ),
     ] = "saat",
     eps: EpsOption = "8/255",

@@ -123,7 +123,8 @@ def build(
     """
     from hamguard.core.checks import check_choice
     from hamguard.evaluation.search.foreign_codes import read_bank
-    from hamguard.retrieval.index import ENGINES, build_index
+    from hamguard.retrieval.engines import build_index
+    from hamguard.retrieval.index import ENGINES
 
     check_choice("engine", engine, ENGINES)
     check_choice("modality", modality, ("image", "text"))
@@ -200,7 +201,7 @@ def add(
     [bold]Example[/bold]: hamguard index add index codes/query.npz
     """
     from hamguard.evaluation.search.foreign_codes import read_bank
-    from hamguard.retrieval.index import open_index
+    from hamguard.retrieval.engines import open_index
 
     bank, notes = read_bank(codes)
     with updating(index):
@@ -234,7 +235,7 @@ def remove(
     """
     import numpy as np
 
-    from hamguard.retrieval.index import open_index
+    from hamguard.retrieval.engines import open_index
 
     names = list(dict.fromkeys(name for word in ids for name in _ids_of(word)))
     if not names:
@@ -267,7 +268,8 @@ def info(
 
 
 def _tell(folder: Path, as_json: bool) -> None:
-    from hamguard.retrieval.index import IndexFacts, open_index
+    from hamguard.retrieval.engines import open_index
+    from hamguard.retrieval.index import IndexFacts
 
     open_index(folder)  # reads the engine's file and compares its hash
     facts, origin = IndexFacts.load(folder), read_origin(folder)

@@ -79,7 +79,7 @@ def search(
     from hamguard.models.encode import codes_of
     from hamguard.models.shipped import is_shipped
     from hamguard.models.store import load_any
-    from hamguard.retrieval.index import open_index
+    from hamguard.retrieval.engines import open_index
 
     check_suffix("--sheet", sheet)
     asked, words = list(queries or []), list(text or [])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hamguard.api.names import names
 from hamguard.cli.common import (
     Bar,
     DataOption,
@@ -23,9 +24,8 @@ from hamguard.cli.common import (
 )
 from hamguard.cli.train_cross import CROSS, train_cross
 from hamguard.core.errors import RequestError
-from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 
-HASHING, CROSS_MODAL = ", ".join(OBJECTIVES.known()), ", ".join(CROSS_METHODS.known())
+HASHING, CROSS_MODAL = names("hash method"), names("cross-modal method")
 
 
 def train(

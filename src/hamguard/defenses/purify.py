@@ -27,9 +27,9 @@ from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.images.quantize import to_bytes
 from hamguard.images.views import jpeg
+from hamguard.models.channels import match_channels
 from hamguard.models.comdefend import ComDefend, load_comdefend
 from hamguard.models.foreign import ForeignModel, check_face
-from hamguard.models.hash_model import match_channels
 from hamguard.models.store import AnyModel
 from hamguard.models.trial import gradient_kind, notes_of
 

@@ -22,7 +22,7 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.digests import digest_bytes, digest_state
 from hamguard.core.errors import DamagedError, HamguardError, RequestError, RunError
 from hamguard.core.files import open_ordinary
-from hamguard.models.hash_model import match_channels
+from hamguard.models.channels import match_channels
 from hamguard.models.trial import (
     FailsError,
     Manner,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,16 +14,9 @@ from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import backbone_channels, build_backbone, count_features
+from hamguard.models.channels import match_channels
 
 LARGE = 512  # pixels of a side
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
-
-
-def match_channels(x: Tensor, channels: int) -> Tensor:
-    """Pictures `(B, 1 or 3, H, W)` with 1 or 3 channels: gray is repeated, color becomes luminance."""
-    if x.shape[1] == 3 and channels == 1:
-        return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)  # (B, 1, H, W)
-    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 and channels == 3 else x  # (B, 3, H, W)
 
 
 class HashModel(nn.Module):
@@ -77,18 +69,6 @@ class HashModel(nn.Module):
                 value.uniform_(-bound, bound, generator=generator)
         self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1))
-
-    @classmethod
-    def load(cls, folder: Path | str) -> HashModel:
-        """Load a model folder, in evaluation mode, on the CPU; `store.load_folder` gives its card, too.
-
-        Raises:
-            RequestError: something is missing or damaged.
-            StaleError: the weights are not those that the card was written for.
-        """
-        from hamguard.models.store import load_folder
-
-        return load_folder(folder)[0]
 
     def check_size(self) -> None:
         """Check, in evaluation mode, that the head takes what the backbone gives on pictures of `size`.

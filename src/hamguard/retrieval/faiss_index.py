@@ -85,7 +85,7 @@ class FaissIndex:
 
     @classmethod
     def build(cls, bank: CodeBank, *, engine: str = "flat", cells: int | None = None, probes: int = 16) -> FaissIndex:
-        """An index over a bank; see `index.build_index`.
+        """An index over a bank; see `engines.build_index`.
 
         Raises:
             RequestError: empty bank, duplicate ids, or cells or probes out of range.
@@ -216,7 +216,7 @@ class FaissIndex:
 
     @classmethod
     def load(cls, folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> FaissIndex:
-        """Read an index folder; see `index.open_index`.
+        """Read an index folder; see `engines.open_index`.
 
         Raises:
             RequestError: no index there, or it is damaged.

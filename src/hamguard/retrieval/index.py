@@ -159,38 +159,3 @@ class IndexFacts:
                     "build it again"
                 )
         return facts
-
-
-def build_index(bank: CodeBank, *, engine: str = "flat", cells: int | None = None, probes: int = 16) -> Index:
-    """An index over the items of a bank.
-
-    Args:
-        bank: codes with unique ids.
-        engine: `flat`, exact, or `ivf`, which searches the cells nearest to a query.
-        cells: number of cells of `ivf`; default about `sqrt(N)`, but never fewer than 39 items a cell.
-        probes: cells that an `ivf` search visits.
-
-    Raises:
-        RequestError: unknown engine, empty bank, duplicate ids, or cells or probes out of range.
-    """
-    check_choice("engine", engine, ENGINES)
-    from hamguard.retrieval.faiss_index import FaissIndex
-
-    return FaissIndex.build(bank, engine=engine, cells=cells, probes=probes)
-
-
-def open_index(folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> Index:
-    """Read an index folder and refuse it when it is damaged or stale.
-
-    Args:
-        folder: written by `Index.save`.
-        model_hash: hash of the model whose queries will come, or None to accept any.
-        split_hash: the same for the split.
-
-    Raises:
-        RequestError: no index there, or it is damaged.
-        StaleError: it belongs to another model or split.
-    """
-    from hamguard.retrieval.faiss_index import FaissIndex
-
-    return FaissIndex.load(folder, model_hash=model_hash, split_hash=split_hash)

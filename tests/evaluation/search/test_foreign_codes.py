@@ -483,7 +483,7 @@ def test_many_classes_kept_as_numbers_give_what_rows_give(
 
 
 def test_codes_from_elsewhere_become_an_index(shell: Shell, tmp_path: Path) -> None:
-    from hamguard.retrieval.index import open_index
+    from hamguard.retrieval.engines import open_index
 
     _, base, _, d_class = draw(16)
     ids = np.array([f"photo-{i}" for i in range(90)])

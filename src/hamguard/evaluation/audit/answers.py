@@ -22,7 +22,7 @@ from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.encode import packed_codes
 from hamguard.evaluation.ground import Ground
 from hamguard.images.quantize import as_pixels
-from hamguard.retrieval.index import build_index
+from hamguard.retrieval.engines import build_index
 
 PAGE = 100
 """Answers that the attacker looks at."""
