@@ -37,7 +37,6 @@ MAY_IMPORT["cli"] = {"core", "report", "api"}
 NOT_YET_MOVED = """
 cli/attack.py
 cli/attack_sheet.py
-cli/attack_table.py
 cli/attack_texts.py
 cli/audit.py
 cli/common.py
@@ -57,7 +56,6 @@ cli/harden.py
 cli/harden_cross.py
 cli/index.py
 cli/measure.py
-cli/measure_table.py
 cli/privacy.py
 cli/purify.py
 cli/reproduce.py
@@ -69,7 +67,6 @@ cli/train_cross.py
 cli/train_generator.py
 cli/train_protector.py
 cli/transfer.py
-cli/transfer_table.py
 cli/verify.py
 cli/verify_page.py
 """
