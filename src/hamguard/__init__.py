@@ -19,13 +19,16 @@ __all__ = [
     "CodeBank",
     "Context",
     "Data",
+    "ForeignModel",
     "HamguardError",
+    "HashModel",
     "Linf",
     "__version__",
     "attacks",
     "codes",
     "data",
     "encode",
+    "index",
     "load",
     "metrics",
     "protect",
@@ -34,6 +37,7 @@ __all__ = [
     "register_guide",
     "register_objective",
     "register_source",
+    "search",
     "wrap",
 ]
 
@@ -43,7 +47,9 @@ if TYPE_CHECKING:
     from hamguard.api.codes import codes
     from hamguard.api.data import data
     from hamguard.api.encode import encode
+    from hamguard.api.index import index
     from hamguard.api.protect import protect
+    from hamguard.api.search import search
     from hamguard.api.wrap import load, wrap
     from hamguard.attacks.attack import Attack
     from hamguard.attacks.guides.registry import register_guide
@@ -56,19 +62,24 @@ if TYPE_CHECKING:
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
     from hamguard.hashing.registry import register as register_objective
+    from hamguard.models.foreign import ForeignModel
+    from hamguard.models.hash_model import HashModel
 
 _PLACES = {
     "Attack": "attacks.attack:Attack",
     "CodeBank": "codes.bank:CodeBank",
     "Context": "core.context:Context",
     "Data": "data.opened:Data",
+    "ForeignModel": "models.foreign:ForeignModel",
     "HamguardError": "core.errors:HamguardError",
+    "HashModel": "models.hash_model:HashModel",
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",
     "attacks": "attacks",
     "codes": "codes",
     "data": "data",
     "encode": "api.encode:encode",
+    "index": "api.index:index",
     "load": "api.wrap:load",
     "metrics": "api.metrics",
     "protect": "api.protect:protect",
@@ -77,6 +88,7 @@ _PLACES = {
     "register_guide": "attacks.guides.registry:register_guide",
     "register_objective": "hashing.registry:register",
     "register_source": "data.registry:source",
+    "search": "api.search:search",
     "wrap": "api.wrap:wrap",
 }
 """Where each name of the door stands: a module, or `module:name`."""

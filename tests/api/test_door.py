@@ -15,8 +15,8 @@ import pytest
 import hamguard as hg
 from hamguard import attacks
 
-VALUES = ["Attack", "CodeBank", "Context", "Data", "HamguardError", "L2", "Linf"]
-VERBS = ["codes", "data", "encode", "load", "protect", "wrap"]
+VALUES = ["HashModel", "ForeignModel", "Attack", "CodeBank", "Context", "Data", "HamguardError", "L2", "Linf"]
+VERBS = ["search", "index", "codes", "data", "encode", "load", "protect", "wrap"]
 DECORATORS = ["register_attack", "register_defense", "register_guide", "register_objective", "register_source"]
 NAMES = [*VALUES, *VERBS, *DECORATORS, "attacks", "metrics"]
 

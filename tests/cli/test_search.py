@@ -132,7 +132,7 @@ def test_another_model_and_a_stale_index_are_refused(world: World, shell: Shell,
     assert "no index at" in shell.fails(2, "search", tmp_path / "nothing", world.picture)
     lost = copy_of(world.index, tmp_path / "lost")
     (lost / "origin.json").unlink()
-    assert "lost does not know its model; give --model" in shell.fails(2, "search", lost, world.picture)
+    assert "lost does not know its model; give the model" in shell.fails(2, "search", lost, world.picture)
     assert shell.done("search", lost, world.picture, "--model", world.model).code == 0
     (lost / "origin.json").write_text(json.dumps({"model": "os:getcwd"}))  # an index must not choose what code runs
     assert "made with os:getcwd, which is no model folder here" in shell.fails(2, "search", lost, world.picture)

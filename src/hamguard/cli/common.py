@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -18,7 +18,6 @@ from hamguard.core.shown import json_line, shown
 if TYPE_CHECKING:
     from hamguard.core.context import Context
     from hamguard.core.rows import Row
-    from hamguard.data.dataset import Dataset
 
 DataOption = Annotated[
     str | None,
@@ -97,13 +96,21 @@ def say_notes(*models: object) -> None:
         say(f"Note: {note}")
 
 
-def name_unread(*datasets: Dataset) -> None:
+class MayLack(Protocol):
+    """Something made from pictures, some of which could not be read."""
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Why, a line each."""
+
+
+def name_unread(*held: MayLack) -> None:
     """Name pictures that could not be read, once the rest is done.
 
     Raises:
         RunError: there are some, so that a script notices.
     """
-    lines = [line for dataset in datasets for line in dataset.unread]
+    lines = [line for one in held for line in one.unread]
     for line in lines[:SAID]:
         say(line)
     if len(lines) > SAID:

@@ -40,7 +40,6 @@ def demo(
     from hamguard.cli.demo_harden import harden_digits
     from hamguard.cli.demo_page import distinct, points, write_page
     from hamguard.cli.demo_protect import protect_digits, verify_digits
-    from hamguard.cli.index import write_origin
     from hamguard.core.context import Context
     from hamguard.data.opened import Data
     from hamguard.data.sources import open_source
@@ -52,6 +51,7 @@ def demo(
     from hamguard.evaluation.ground import Ground, Loaded
     from hamguard.evaluation.search.curves import measure_curves
     from hamguard.evaluation.search.model_rows import model_rows
+    from hamguard.evaluation.search.origin import write_origin
     from hamguard.report.demo_summary import summary
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves

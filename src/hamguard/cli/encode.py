@@ -43,9 +43,9 @@ def encode(
 
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
-    from hamguard.cli.index import write_origin
     from hamguard.evaluation.encode import encode as run
     from hamguard.evaluation.model_data import open_for_model
+    from hamguard.evaluation.search.origin import write_origin
     from hamguard.models.store import load_any
 
     chosen = choose_device(device)

@@ -201,6 +201,11 @@ class Data:
         return self.part("database")
 
     @property
+    def everything(self) -> DataPart:
+        """All images as what is searched."""
+        return DataPart(self.dataset, self.split, Part("database", np.arange(len(self.dataset))))
+
+    @property
     def train(self) -> DataPart:
         """What is learned from."""
         return self.part("train")
