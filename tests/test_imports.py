@@ -54,13 +54,11 @@ cli/evaluate_grid.py
 cli/evaluate_study.py
 cli/harden.py
 cli/harden_cross.py
-cli/index.py
 cli/measure.py
 cli/privacy.py
 cli/purify.py
 cli/reproduce.py
 cli/sanity.py
-cli/search.py
 cli/train.py
 cli/train_comdefend.py
 cli/train_cross.py
@@ -82,7 +80,6 @@ cli/harden_cross.py:harden_cross
 cli/measure.py:measure
 cli/privacy.py:privacy
 cli/protect.py:protect
-cli/search.py:search
 cli/train.py:train
 cli/transfer.py:transfer
 cli/verify.py:verify

@@ -56,9 +56,14 @@ def encode(
             if labels is not None:
                 raise RequestError("labels belong to images; a part of data has its own")
             return encode_part(
-                model, part.dataset, part.split, part.part,
-                batch_size=batch_size, device=context.device, progress=progress,
-            )  # fmt: skip
+                model,
+                part.dataset,
+                part.split,
+                part.part,
+                batch_size=batch_size,
+                device=context.device,
+                progress=progress,
+            )
         store, _ = image_store(part)
         packed = packed_codes(
             model, store, np.arange(len(store)), batch_size=batch_size, device=context.device, progress=progress

@@ -150,9 +150,14 @@ def index(
                 from hamguard.models.trial import notes_of
 
                 bank = encode(
-                    model, opened.dataset, opened.split, part.part,
-                    batch_size=batch_size, device=context.device, progress=progress,
-                )  # fmt: skip
+                    model,
+                    opened.dataset,
+                    opened.split,
+                    part.part,
+                    batch_size=batch_size,
+                    device=context.device,
+                    progress=progress,
+                )
                 notes = notes_of(model)
         build_index(bank, engine=engine).save(out)
         named = data if isinstance(data, str) else None

@@ -205,9 +205,14 @@ def _loaded(base: _Base, asked: _Asked, root: Path | None, pictures: bool, conte
             root = root or (Path(origin["data_root"]) if origin.get("data_root") else None)
             source = base.data if isinstance(base.data, str) else origin.get("data")
             data = open_for_model(
-                card, model, source,
-                root=root, protocol=origin.get("protocol"), place=origin.get("own_data") or "", context=context,
-            )  # fmt: skip
+                card,
+                model,
+                source,
+                root=root,
+                protocol=origin.get("protocol"),
+                place=origin.get("own_data") or "",
+                context=context,
+            )
     texts = None
     if of_texts and data is not None:
         from hamguard.training.cross_train import texts_of
