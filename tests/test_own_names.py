@@ -14,11 +14,11 @@ from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES, UNSUPERVISED
 
 TESTS = Path(__file__).parent
 REGISTERED = {
-    "attacks/methods": ATTACKS,
-    "attacks/guides": GUIDES,
-    "hashing": [*OBJECTIVES, *CROSS_METHODS, *UNSUPERVISED],
-    "defenses": DEFENSES,
-    "evaluation/measures": MEASURES,
+    "attacks/methods": ATTACKS.names(),
+    "attacks/guides": GUIDES.names(),
+    "hashing": [*OBJECTIVES.names(), *CROSS_METHODS.names(), *UNSUPERVISED.names()],
+    "defenses": DEFENSES.names(),
+    "evaluation/measures": MEASURES.names(),
     "privacy": ["ppl"],
 }
 """Names by the folder of their tests, which mirrors that of the package."""
