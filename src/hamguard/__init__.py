@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "L2",
     "Attack",
+    "Budget",
     "CodeBank",
     "Context",
     "Data",
@@ -23,20 +24,28 @@ __all__ = [
     "HamguardError",
     "HashModel",
     "Linf",
+    "Rows",
     "__version__",
     "attacks",
+    "audit",
     "codes",
     "data",
+    "detect",
     "encode",
     "index",
     "load",
     "metrics",
     "protect",
+    "purify",
+    "read_rows",
     "register_attack",
     "register_defense",
     "register_guide",
+    "register_loss",
+    "register_measure",
     "register_objective",
     "register_source",
+    "sanity",
     "search",
     "wrap",
 ]
@@ -44,15 +53,20 @@ __all__ = [
 if TYPE_CHECKING:
     from hamguard import attacks
     from hamguard.api import metrics
+    from hamguard.api.audit import audit
     from hamguard.api.codes import codes
     from hamguard.api.data import data
+    from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.encode import encode
     from hamguard.api.index import index
     from hamguard.api.protect import protect
+    from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
     from hamguard.api.wrap import load, wrap
     from hamguard.attacks.attack import Attack
+    from hamguard.attacks.budget import Budget
     from hamguard.attacks.guides.registry import register_guide
+    from hamguard.attacks.losses.registry import register_loss
     from hamguard.attacks.methods.registry import register as register_attack
     from hamguard.attacks.threat import L2, Linf
     from hamguard.codes.bank import CodeBank
@@ -61,12 +75,14 @@ if TYPE_CHECKING:
     from hamguard.data.opened import Data
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
+    from hamguard.evaluation.measures.registry import register as register_measure
     from hamguard.hashing.registry import register as register_objective
     from hamguard.models.foreign import ForeignModel
     from hamguard.models.hash_model import HashModel
 
 _PLACES = {
     "Attack": "attacks.attack:Attack",
+    "Budget": "attacks.budget:Budget",
     "CodeBank": "codes.bank:CodeBank",
     "Context": "core.context:Context",
     "Data": "data.opened:Data",
@@ -75,19 +91,27 @@ _PLACES = {
     "HashModel": "models.hash_model:HashModel",
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",
+    "Rows": "api.results:Rows",
     "attacks": "attacks",
+    "audit": "api.audit:audit",
     "codes": "codes",
     "data": "data",
+    "detect": "api.defense:detect",
     "encode": "api.encode:encode",
     "index": "api.index:index",
     "load": "api.wrap:load",
     "metrics": "api.metrics",
     "protect": "api.protect:protect",
+    "purify": "api.defense:purify",
+    "read_rows": "api.results:read_rows",
     "register_attack": "attacks.methods.registry:register",
     "register_defense": "defenses.registry:register",
     "register_guide": "attacks.guides.registry:register_guide",
+    "register_loss": "attacks.losses.registry:register_loss",
+    "register_measure": "evaluation.measures.registry:register",
     "register_objective": "hashing.registry:register",
     "register_source": "data.registry:source",
+    "sanity": "api.defense:sanity",
     "search": "api.search:search",
     "wrap": "api.wrap:wrap",
 }

@@ -15,9 +15,43 @@ import pytest
 import hamguard as hg
 from hamguard import attacks
 
-VALUES = ["HashModel", "ForeignModel", "Attack", "CodeBank", "Context", "Data", "HamguardError", "L2", "Linf"]
-VERBS = ["search", "index", "codes", "data", "encode", "load", "protect", "wrap"]
-DECORATORS = ["register_attack", "register_defense", "register_guide", "register_objective", "register_source"]
+VALUES = [
+    "Budget",
+    "Rows",
+    "HashModel",
+    "ForeignModel",
+    "Attack",
+    "CodeBank",
+    "Context",
+    "Data",
+    "HamguardError",
+    "L2",
+    "Linf",
+]
+VERBS = [
+    "purify",
+    "detect",
+    "sanity",
+    "audit",
+    "read_rows",
+    "search",
+    "index",
+    "codes",
+    "data",
+    "encode",
+    "load",
+    "protect",
+    "wrap",
+]
+DECORATORS = [
+    "register_measure",
+    "register_loss",
+    "register_attack",
+    "register_defense",
+    "register_guide",
+    "register_objective",
+    "register_source",
+]
 NAMES = [*VALUES, *VERBS, *DECORATORS, "attacks", "metrics"]
 
 

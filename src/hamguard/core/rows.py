@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hamguard import __version__
 from hamguard.core.archives import memory_bytes
@@ -90,7 +90,7 @@ class Row:
 class Rows(list[Row]):
     """Rows that can be asked: `rows.where(metric="map", attack="hag").one()`; else a list."""
 
-    def where(self, **facts: Any) -> Rows:
+    def where(self, **facts: Any) -> Self:
         """The rows of which all facts are true.
 
         Args:
@@ -103,7 +103,7 @@ class Rows(list[Row]):
         unknown = set(facts) - set(KINDS) - {"eps", "norm"}
         if unknown:
             raise RequestError(f"rows have no {', '.join(sorted(unknown))}; they have {', '.join(KINDS)}, eps, norm")
-        return Rows(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
+        return type(self)(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
 
     def one(self, metric: str | None = None) -> Row:
         """The only row there is; with `metric`, the only one of that metric.
@@ -120,12 +120,12 @@ class Rows(list[Row]):
         """The first row, or the first of a metric; None where there is none."""
         return next((row for row in self if metric is None or row.metric == metric), None)
 
-    def once(self) -> Rows:
+    def once(self) -> Self:
         """The rows in their order; of those that are equal in everything but the time, the first."""
         kept: dict[str, Row] = {}
         for row in self:
             kept.setdefault(replace(row, seconds=None).json(), row)
-        return Rows(kept.values())
+        return type(self)(kept.values())
 
 
 def _is(row: Row, key: str, want: Any) -> bool:
