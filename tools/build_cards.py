@@ -33,6 +33,7 @@ from hamguard.attacks.methods.cmla import cmla_text
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.threat import Threat
 from hamguard.attacks.words import WordEdits
+from hamguard.core.papers import papers_of
 from hamguard.defenses import cross_modal, task
 from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings, CrossHardenRequest
 from hamguard.defenses.registry import DEFENSES
@@ -57,6 +58,12 @@ def card(kind: type[Objective]) -> str:
 def cross_card(kind: type[CrossSettings]) -> str:
     """The same of a method for pictures and texts."""
     return method_card(kind.name, kind.title, kind, kind.model_fields, data="scenes")
+
+
+def cite_lines(*names: str) -> list[str]:
+    """What is to be cited for a method, `KIND:NAME`; nothing where it has no paper."""
+    entries = "\n\n".join(paper.bibtex for paper in papers_of(names))
+    return ["## Cite", "", "```bibtex", entries, "```", ""] if entries else []
 
 
 def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo], *, data: str) -> str:
@@ -104,6 +111,7 @@ def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo]
         f"hamguard train --data {data} --method {name} --bits 32 --out models/{data}-{name}",
         "```",
         "",
+        *cite_lines(f"hash:{name}"),
     ]
     return "\n".join(lines)
 
@@ -130,19 +138,19 @@ def attack_card(name: str) -> str:
         default = "the preset's" if parameter.default is None and option != "threat" else default
         lines.append(f"| `{option}` | {cell(default)} | {how} |")
     if facts.needs_generator:
-        return "\n".join([*lines, *generator_lines(name)])
+        return "\n".join([*lines, *generator_lines(name), *cite_lines(f"attack:{name}")])
     for preset in facts.presets or ("default",):
         given = {"preset": preset} if facts.presets else {}
         lines += ["", f"## The values of `{preset}`", "", *values_table(ATTACKS[name](**given))]
         if name == "cmla":
             lines += ["", "Of texts (`--side text`):", "", *values_table(cmla_text(**given))]
     if name == "cmla":
-        return "\n".join([*lines, *word_lines()])
+        return "\n".join([*lines, *word_lines(), *cite_lines(f"attack:{name}")])
     targets = " --targets no-overlap" if facts.direction == "either" else ""
     targets = " --targets label:3" if name == "universal" else targets
     lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
     lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
-    return "\n".join([*lines, "```", ""])
+    return "\n".join([*lines, "```", "", *cite_lines(f"attack:{name}")])
 
 
 def ball_of(threat: object) -> str:
@@ -257,6 +265,7 @@ def defense_card(name: str) -> str:
         f"hamguard harden models/digits --method {name} --eps 0.2 --out models/digits-{name}",
         "```",
         "",
+        *cite_lines(f"defense:{name}"),
     ]
     return "\n".join(lines)
 
@@ -300,7 +309,7 @@ def cross_defense_card() -> str:
     lines += [
         f"hamguard harden models/scenes-dcmh --method {name} --out models/scenes-dcmh-{name}" for name in CROSS_DEFENSES
     ]
-    return "\n".join([*lines, "```", ""])
+    return "\n".join([*lines, "```", "", *cite_lines("defense:static", "defense:minmax")])
 
 
 def protector_cards() -> dict[str, str]:
@@ -322,7 +331,8 @@ def protector_cards() -> dict[str, str]:
         values = " | ".join(cell(getattr(one.training, key)) for one in (mine, paper))
         lines.append(f"| `{key}` | {values} | of the training recipe |")
     train = "hamguard train --method ppl --data digits --eps 0.3 --out protectors/digits"
-    return {"protectors/ppl.md": "\n".join([*lines, "", "```bash", train, "```", ""])}
+    page = [*lines, "", "```bash", train, "```", "", *cite_lines("protector:ppl")]
+    return {"protectors/ppl.md": "\n".join(page)}
 
 
 def method_cards() -> dict[str, str]:

@@ -145,6 +145,7 @@ def write_effect(
     from hamguard.cli.verify_page import effect_page
     from hamguard.core.files import write_json, write_text
     from hamguard.privacy.effect_summary import LIMITS, file_objects
+    from hamguard.report.citing import bibtex_for, used_names
     from hamguard.report.effect_page import write_effect_page
 
     objects = file_objects(measured, top)
@@ -161,7 +162,7 @@ def write_effect(
     }
     write_json(folder / "summary.json", summary)
     page = effect_page(measured, protection, lines, told, objects, subject=subject, top=top, cards=cards, seed=seed)
-    write_effect_page(page, folder / "report.html")
+    write_effect_page(replace(page, bibtex=bibtex_for(used_names(rows))), folder / "report.html")
 
 
 def _report(measured: Measured, lines: list[list[Line]], told: list[str], subject: str, top: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hamguard.core.rows import Row
+from hamguard.report.citing import bibtex_for, used_names
 from hamguard.report.cross_tables import (
     ACROSS,
     WITHIN,
@@ -49,6 +50,7 @@ class CrossReport:
         notes: what a reader must know.
         rows: the rows, to be asked.
         models: names of the models without a defense.
+        bibtex: what is to be cited for the methods in the rows, and hamguard's own.
     """
 
     title: str
@@ -58,6 +60,7 @@ class CrossReport:
     notes: Sequence[str]
     rows: Rows
     models: Sequence[str]
+    bibtex: Sequence[str]
 
 
 def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> CrossReport:
@@ -86,7 +89,14 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
     )
     notes = list(dict.fromkeys(note for row in rows for note in row.notes if "trade-off" not in note))
     return CrossReport(
-        title, subject, _sentences(asked, models), [table for table in tables if table], notes, asked, models
+        title,
+        subject,
+        _sentences(asked, models),
+        [table for table in tables if table],
+        notes,
+        asked,
+        models,
+        bibtex_for(used_names(rows)),
     )
 
 

@@ -70,6 +70,7 @@ class EffectPage:
         limits: what the protection does not protect against.
         problems: files that could not be compared.
         footer: version and settings.
+        bibtex: what is to be cited for protector and matchers, and hamguard's own.
     """
 
     title: str
@@ -82,6 +83,7 @@ class EffectPage:
     limits: Sequence[str]
     problems: Sequence[str]
     footer: str
+    bibtex: Sequence[str] = ()
 
 
 def write_effect_page(page: EffectPage, path: Path | str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hamguard import __version__
 from hamguard.report.cells import SIGNS, Plot, Pool, Section
+from hamguard.report.citing import bibtex_for, used_names
 from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Collected, some
 from hamguard.report.curve_plots import effort_plots, precision_plots
 from hamguard.report.heatmap import draw_heat_maps
@@ -56,6 +57,7 @@ class RowsReport:
         remarks: what does not fit together.
         signs: signs in the tables with their meaning.
         pictures: those that stand beside the rows.
+        bibtex: what is to be cited for the methods in the rows, and hamguard's own.
     """
 
     title: str
@@ -67,6 +69,7 @@ class RowsReport:
     remarks: Sequence[str]
     signs: Sequence[str]
     pictures: Sequence[Picture] = ()
+    bibtex: Sequence[str] = ()
 
     @property
     def tables(self) -> list[Table]:
@@ -114,8 +117,18 @@ def rows_report(collected: Collected, title: str = "Report") -> RowsReport:
     notes = list(dict.fromkeys(note for e in entries if e.row.metric != "check" for note in e.row.notes))
     marks = {mark for entry in entries for mark in entry.marks}
     signs = [f"{sign} {mark}: {MEANING[mark]}" for mark, sign in SIGNS.items() if mark in marks]
+    bibtex = bibtex_for(used_names(collected.rows))
     return RowsReport(
-        title, _subject(collected), sentences(entries), kept, ends, notes, collected.remarks, signs, collected.pictures
+        title,
+        _subject(collected),
+        sentences(entries),
+        kept,
+        ends,
+        notes,
+        collected.remarks,
+        signs,
+        collected.pictures,
+        bibtex,
     )
 
 
