@@ -16,13 +16,14 @@ from pathlib import Path
 
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
-from hamguard.training.request import build_request
-from hamguard.training.train import train
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 SOURCES = {"dph-conv2-16": ("dph", "conv2", 16), "dph-conv2-32": ("dph", "conv2", 32),
@@ -58,7 +59,7 @@ def main() -> int:
             "seed": 0,
         }
         if not (options.folder / name / "card.json").exists():
-            train(build_request({}, flags, []), dataset, split, options.folder / name)
+            run_job(read_job({}, flags), Data(dataset, split), options.folder / name)
             print(f"trained {name}", flush=True)
         models[name], _ = load_any(options.folder / name)
     rows: list[Row] = read_rows(options.out) if options.out.exists() else []

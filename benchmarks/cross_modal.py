@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hamguard.core.rows import write_rows
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
-from hamguard.training.cross_request import build_cross_request
-from hamguard.training.cross_train import train_cross
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 
 def main() -> None:
@@ -29,11 +30,11 @@ def main() -> None:
     dataset, split = open_source(ask.source)
     for seed in ask.seeds:
         for method in ask.methods:
-            flags = {"data.source": ask.source, "model.bits": ask.bits, "seed": seed}
-            request = build_cross_request(method, {}, flags, ask.sets)
+            flags = {"method": method, "data.source": ask.source, "model.bits": ask.bits, "seed": seed}
+            request = read_job({}, flags, ask.sets, kind="pair")
             folder = ask.out / f"{ask.source}-{method}-{seed}"
             begun = time.process_time()
-            done = train_cross(request, dataset, split, folder)
+            done = run_job(request, Data(dataset, split), folder)
             spent = time.process_time() - begun
             name = f"{method}, seed {seed}"
             ground = open_ground(name, done.model, done.card, dataset, split)

@@ -24,8 +24,7 @@ from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.defenses.harden import harden
-from hamguard.defenses.request import HardenRequest, build_harden_request, epoch_cost
+from hamguard.data.opened import Data
 from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
@@ -33,6 +32,11 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any, load_folder, read_card
+from hamguard.trainers.hardened import epoch_cost
+from hamguard.trainers.job import Job
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -52,7 +56,7 @@ BATTERY = ("hag", "sdha", "mainstay", "dhta")
 ALWAYS = ("SAAT", "control")
 
 
-def requested(name: str, seed: int, arguments: argparse.Namespace) -> HardenRequest:
+def requested(name: str, seed: int, arguments: argparse.Namespace) -> Job:
     """The request of a defense, its epochs such that the passes are spent."""
     method, own = DEFENSES[name]
     card = read_card(arguments.model)
@@ -60,9 +64,9 @@ def requested(name: str, seed: int, arguments: argparse.Namespace) -> HardenRequ
     data = {f"data.{key}": card.data.get(key) for key in ("source", *keys)}
     flags = {"method": method, "seed": seed, "eps": arguments.eps, "training.batch_size": arguments.batch_size, **data}
     sets = [*arguments.set, *own]
-    once = build_harden_request(flags, sets)
+    once = read_job({}, flags, sets, kind="hardened")
     epochs = max(1, round(arguments.passes / epoch_cost(method, once.parsed)))
-    return build_harden_request({**flags, "training.epochs": epochs}, sets)
+    return read_job({}, {**flags, "training.epochs": epochs}, sets, kind="hardened")
 
 
 def trained(name: str, seed: int, arguments: argparse.Namespace) -> tuple[Path, list[Row]]:
@@ -74,7 +78,8 @@ def trained(name: str, seed: int, arguments: argparse.Namespace) -> tuple[Path, 
     request = requested(name, seed, arguments)
     folder = arguments.work / f"{name.replace(' ', '-')}-{seed}"
     begun, wall = time.process_time(), time.perf_counter()
-    done = harden(request, arguments.model, dataset, split, folder)
+    start = Start(str(arguments.model), model, card, Path(arguments.model))
+    done = run_job(request, Data(dataset, split), folder, start=[start])
     core, passed = time.process_time() - begun, time.perf_counter() - wall
     passes = request.training.epochs * epoch_cost(request.method, request.parsed)
     cost = Row(

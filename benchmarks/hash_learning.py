@@ -15,12 +15,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from hamguard.core.context import Context
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.data.sources import open_source
+from hamguard.data.opened import Data
 from hamguard.evaluation.search.model_rows import model_banks, model_rows
-from hamguard.training.request import build_request
-from hamguard.training.train import train
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 SEVEN = ["csq", "adsh", "dsdh", "dpsh", "dph", "hashnet", "dsh"]
@@ -50,10 +51,11 @@ def run_cell(suite: str, method: str, seed: int, folder: Path, weights: str | No
         "model.weights": weights,
         "seed": seed,
     }
-    request = build_request({}, flags, facts["sets"])
-    dataset, split = open_source(suite, protocol=request.data.protocol)
+    request = read_job({}, flags, facts["sets"])
+    data = Data.open(suite, protocol=request.data.protocol)
+    dataset, split = data.dataset, data.split
     begun = time.process_time()
-    result = train(request, dataset, split, folder, restart=True)
+    result = run_job(request, data, folder, context=Context(restart=True))
     spent = time.process_time() - begun
     banks = model_banks(result.model, dataset, split, queries=facts["queries"])
     name = str(folder)

@@ -34,14 +34,15 @@ from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.attack.targets import draw_targets
-from hamguard.evaluation.generator_request import build_generator_request
-from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.search.model_rows import base_row, model_banks
 from hamguard.models.folding import folded
 from hamguard.models.generator_store import load_generator
 from hamguard.models.store import Card, load_any
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 SUITES = ("cifar10", "fashion-products")
@@ -78,11 +79,12 @@ class Bench:
         """Folder of a cell's generator, trained where it is not there yet."""
         sets = GENERATORS[cell]
         given = {"data.source": self.card.data["source"], "training.epochs": self.epochs}
-        request = build_generator_request(given, [*self.sets, *sets])
+        request = read_job({}, given, [*self.sets, *sets], kind="generator")
         name = f"{self.suite}-{self.ground.model.digest}-{request.digest}"
         folder = cache_folder() / "prosgan" / name
         ground, begun = self.ground, time.process_time()
-        found = train_generator(request, ground.model, ground.name, ground.dataset, ground.split, folder)
+        victim = Start(ground.name, ground.model, ground.card)
+        found = run_job(request, ground.data, folder, start=[victim])
         if found.fresh:
             print(f"trained {cell}: {time.process_time() - begun:.0f} core-s, {found.card.history[-1]}", flush=True)
         return folder

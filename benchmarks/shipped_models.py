@@ -18,9 +18,8 @@ from pathlib import Path
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.rows import Row, write_rows
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.defenses.harden import harden
-from hamguard.defenses.request import build_harden_request
 from hamguard.evaluation.attack.measure import Ground, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
@@ -28,8 +27,9 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
-from hamguard.training.request import build_request
-from hamguard.training.train import train
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 ROOT = Path(__file__).parent.parent
 SHIPPED, RESULTS = ROOT / "src" / "hamguard" / "shipped", ROOT / "results" / "shipped.jsonl"
@@ -65,14 +65,15 @@ def under_mainstay(folder: Path, work: Path) -> tuple[float, float]:
 
 def made(work: Path) -> Path:
     """Train both models and copy them into the package; returns the folder of the hardened one."""
-    dataset, split = open_source("digits")
-    request = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": 32, "seed": 0})
-    train(request, dataset, split, work / "digits")
+    data = Data.open("digits")
+    job = read_job({}, {"data.source": "digits", "method": "csq", "model.bits": 32, "seed": 0})
+    begun = run_job(job, data, work / "digits")
+    start = Start("digits", begun.model, begun.card, work / "digits")
     clean, _ = under_mainstay(work / "digits", work / "cache")
     scores = {}
     for name, (method, epochs, sets) in CANDIDATES.items():
         flags = {"method": method, "eps": EPS, "seed": 0, "data.source": "digits", "training.epochs": epochs}
-        harden(build_harden_request(flags, sets), work / "digits", dataset, split, work / name)
+        run_job(read_job({}, flags, sets, kind="hardened"), data, work / name, start=[start])
         after, held = under_mainstay(work / name, work / "cache")
         scores[name] = held if after >= KEPT * clean else 0.0
         print(f"{name}: validation MAP clean {after:.4f} (before {clean:.4f}), under mainstay {held:.4f}", flush=True)

@@ -23,17 +23,17 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.files import write_text
 from hamguard.core.rows import read_rows, write_rows
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.measure import Ground
 from hamguard.evaluation.attack.plan import AttackPlan, build_attack
 from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
-from hamguard.evaluation.generator_request import build_generator_request
-from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
-from hamguard.training.request import build_request
-from hamguard.training.train import train
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 MODELS = {
@@ -63,7 +63,7 @@ def trained(name: str, dataset: Dataset, split: Split, work: Path) -> Path:
             "training.epochs": epochs, "seed": 0,
         }  # fmt: skip
         begun = time.process_time()
-        train(build_request({}, flags, []), dataset, split, folder)
+        run_job(read_job({}, flags), Data(dataset, split), folder)
         print(f"trained {name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
     return folder
 
@@ -72,8 +72,9 @@ def generator_of(ground: Ground, dataset: Dataset, split: Split, work: Path) -> 
     """The folder of a generator against a model, trained where it is not there yet."""
     folder = work / f"prosgan-{ground.name}"
     begun = time.process_time()
-    request = build_generator_request({"data.source": "fashion-mnist", "training.epochs": GAME_EPOCHS}, list(GAME))
-    if train_generator(request, ground.model, ground.name, dataset, split, folder).fresh:
+    flags = {"data.source": "fashion-mnist", "training.epochs": GAME_EPOCHS}
+    job, victim = read_job({}, flags, list(GAME), kind="generator"), Start(ground.name, ground.model, ground.card)
+    if run_job(job, Data(dataset, split), folder, start=[victim]).fresh:
         print(f"trained {folder.name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
     return folder
 

@@ -35,16 +35,18 @@ from hamguard.attacks.threat import Threat
 from hamguard.attacks.words import WordEdits
 from hamguard.core.papers import papers_of
 from hamguard.defenses import cross_modal, task
-from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings, CrossHardenRequest
+from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings
 from hamguard.defenses.registry import DEFENSES
-from hamguard.defenses.request import epoch_cost
 from hamguard.evaluation.attack.plan import FLAGS, describe
-from hamguard.evaluation.generator_request import GeneratorSettings, build_generator_request
-from hamguard.evaluation.protector_request import ProtectorSettings, build_protector_request
 from hamguard.hashing.cross_modal import CrossSettings
 from hamguard.hashing.objective import Objective
 from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 from hamguard.privacy import ppl, smmd
+from hamguard.trainers.generator import GeneratorSettings
+from hamguard.trainers.hardened import epoch_cost
+from hamguard.trainers.job import Job
+from hamguard.trainers.protector import ProtectorSettings
+from hamguard.trainers.words import read_job
 from hamguard.training.recipe import Recipe
 
 FOLDER = Path(__file__).parent.parent / "docs"
@@ -203,7 +205,7 @@ def word_lines() -> list[str]:
 def generator_lines(name: str) -> list[str]:
     """Settings of a generator's training under each default, and the two commands."""
     soft, hard, paper = (
-        build_generator_request({"data.source": "digits", "preset": preset}, sets)
+        read_job({}, {"data.source": "digits", "preset": preset}, sets, kind="generator")
         for preset, sets in (("default", []), ("default", ["budget=hard"]), ("paper", []))
     )
     lines = [
@@ -214,7 +216,7 @@ def generator_lines(name: str) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for key, field in GeneratorSettings.model_fields.items():
-        values = " | ".join(cell(shown(getattr(one.settings, key))) for one in (soft, hard, paper))
+        values = " | ".join(cell(shown(one.settings[key])) for one in (soft, hard, paper))
         lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
     for key in ("epochs", "batch_size", "lr", "schedule"):
         values = " | ".join(cell(getattr(one.training, key)) for one in (soft, hard, paper))
@@ -297,7 +299,7 @@ def cross_defense_card() -> str:
     lines += ["", "## Settings", "", "| setting | default | meaning |", "|---|---|---|"]
     for key, field in CrossDefenseSettings.model_fields.items():
         lines.append(f"| `{key}` | {cell(shown(field.default))} | {cell(field.description or '')} |")
-    usual = CrossHardenRequest()
+    usual = Job(kind="hardened-pair")
     lines.append(f"| `eps` | {shown(usual.eps)} | radius of picture adversaries, `--eps` |")
     lines += ["", "## Training defaults", "", "What differs from the common recipe:", ""]
     common = Recipe()
@@ -314,7 +316,7 @@ def cross_defense_card() -> str:
 
 def protector_cards() -> dict[str, str]:
     """File name to content of the card of PPL."""
-    mine, paper = (build_protector_request({"data.source": "digits", "preset": name}) for name in ("default", "paper"))
+    mine, paper = (read_job({}, {"preset": name}, kind="protector") for name in ("default", "paper"))
     lines = [
         "# ppl: proactive privacy-preserving learning",
         "",
@@ -325,7 +327,7 @@ def protector_cards() -> dict[str, str]:
     lines += ["", "How it is measured: [privacy](../privacy.md).", "", "## Settings", ""]
     lines += ["| setting | default | paper | meaning |", "|---|---|---|---|"]
     for key, field in ProtectorSettings.model_fields.items():
-        values = " | ".join(cell(shown(getattr(one.settings, key))) for one in (mine, paper))
+        values = " | ".join(cell(shown(one.settings[key])) for one in (mine, paper))
         lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
     for key in ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm"):
         values = " | ".join(cell(getattr(one.training, key)) for one in (mine, paper))

@@ -15,9 +15,9 @@ from hamguard.models.cross_modal import CrossModel, load_cross, save_cross
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
 from hamguard.models.text_model import TextModel
-from hamguard.training.cross_request import build_cross_request
-from hamguard.training.cross_train import train_cross
+from hamguard.trainers.words import read_job
 from tests.cli.helpers import Shell
+from tests.trainers.runs import train
 
 TAGS = ("red circle", "blue square", "green cross")
 
@@ -49,8 +49,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
     root = tmp_path_factory.mktemp("pairs of both")
     data = f"arrays:{write_pairs(root / 'pairs.npz')}"
     flags = {"data.source": data, "model.bits": 8, "training.epochs": 12, "training.batch_size": 15}
-    request = build_cross_request("dcmh", {}, flags, ["text_width=16", "lr=0.005"])
-    train_cross(request, *open_source(data), root / "model")
+    request = read_job({}, {"method": "dcmh", **flags}, ["text_width=16", "lr=0.005"])
+    train(request, *open_source(data), root / "model")
     return Pairs(root, data, root / "model")
 
 

@@ -13,9 +13,10 @@ from hamguard.data.opened import data_facts, training_facts
 from hamguard.data.protocols import make_split
 from hamguard.data.sources import open_source
 from hamguard.models.store import read_card
-from hamguard.training.request import TrainRequest, build_request
-from hamguard.training.train import train
+from hamguard.trainers.job import Job
+from hamguard.trainers.words import read_job
 from tests.cli.helpers import Shell
+from tests.trainers.runs import train
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def own(tmp_path: Path) -> Path:
     dataset = Dataset(
         "mine", ImageStore(pictures), multi_hot(np.arange(40) % 2, 2), ("a", "b"), np.arange(40).astype(str)
     )
-    request = build_request({}, {"method": "lsh", "model.bits": 8, "model.backbone": "conv2"})
+    request = read_job({}, {"method": "lsh", "model.bits": 8, "model.backbone": "conv2"})
     train(request, dataset, make_split(dataset, "seeded"), tmp_path / "m")
     return tmp_path / "m"
 
@@ -53,5 +54,5 @@ def test_a_card_says_how_the_data_were_opened_whatever_the_request_says(tmp_path
     for pair in ((opened, fewer), (changed, split)):  # no source gives these again
         assert data_facts(*pair)["source"] is None and data_facts(*pair)["name"] == "digits"
         assert training_facts(*pair)["source"] is None
-    request = TrainRequest(method="lsh")
+    request = Job(method="lsh")
     assert train(request, opened, split, tmp_path / "m").card.data == facts

@@ -11,12 +11,14 @@ import torch
 
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.defenses.harden import new_defense
-from hamguard.defenses.request import HardenRequest, build_harden_request
 from hamguard.defenses.task import Defense
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_folder, save_model
+from hamguard.trainers.hardened import new_defense
+from hamguard.trainers.job import Job
+from hamguard.trainers.words import read_job
 from hamguard.training.loop import Batch
 
 BITS, SIDE, CLASSES = 8, 16, 4
@@ -68,15 +70,15 @@ def save(model: HashModel, folder: Path, method: str = "csq") -> Path:
     return folder
 
 
-def ask(method: str, *sets: str, **flags: Any) -> HardenRequest:
+def ask(method: str, *sets: str, **flags: Any) -> Job:
     base = {"method": method, "eps": 0.2, "data.source": "blobs", "training.epochs": 2, "training.batch_size": 16}
-    return build_harden_request({**base, **flags}, sets)
+    return read_job({}, {**base, **flags}, sets, kind="hardened")
 
 
 def begun(place: Place, method: str, *sets: str, **flags: Any) -> Defense:
     """A defense of the place's model that has begun."""
     model, card = load_folder(place.start)
-    task = new_defense(ask(method, *sets, **flags), model, card, place.dataset, place.split)
+    task = new_defense(ask(method, *sets, **flags), model, card, Data(place.dataset, place.split))
     task.begin()
     return task
 

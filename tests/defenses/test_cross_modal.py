@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +24,7 @@ from hamguard.core.files import write_npz
 from hamguard.defenses import cross_modal
 from hamguard.defenses.cross_modal import (
     CROSS_DEFENSES,
-    MADE,
-    RUN,
-    CrossHardenRequest,
     InnerCross,
-    build_cross_harden,
-    harden_cross,
     inner_cross,
 )  # fmt: skip
 from hamguard.hashing.cross_modal import cross_likelihood
@@ -36,9 +32,13 @@ from hamguard.hashing.dcmh import dcmh
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.cross_modal import PARTS, load_cross
 from hamguard.models.store import CARD, save_model
+from hamguard.trainers import run as runs
+from hamguard.trainers.hardened_pair import MADE, HardenedPairKind
+from hamguard.trainers.job import Job
+from hamguard.trainers.words import read_job
 from hamguard.training import cross_task
 from hamguard.training.cross_task import CrossTask, DcmhTask, SsahTask
-from hamguard.training.cross_train import train_cross
+from tests.trainers.runs import train
 from tests.training.pairs import (
     BATCH,
     TRAIN,
@@ -54,6 +54,7 @@ from tests.training.pairs import (
     task_of,
 )  # fmt: skip
 
+RUN = HardenedPairKind.run_file
 METHODS = ("dcmh", "ssah")
 EPS, TEXT_EPS = 10 / 255, 0.2
 EACH = "checkpoint_seconds=0.000001"
@@ -68,7 +69,7 @@ class Place(NamedTuple):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     world, root = make_world(), tmp_path_factory.mktemp("starts")
     for method in METHODS:
-        train_cross(ask(method, training__epochs=10), *world, root / method)
+        train(ask(method, training__epochs=10), *world, root / method)
     return Place(world, {method: root / method for method in METHODS})
 
 
@@ -78,21 +79,23 @@ def free_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hamguard.attacks.methods.cmla.NORM", 0.0)
 
 
-def hard(method: str, *sets: str, **flags: Any) -> CrossHardenRequest:
+def _words(flags: dict[str, Any], sets: Sequence[str] = ()) -> Job:
+    return read_job({}, flags, sets, kind="hardened-pair")
+
+
+def hard(method: str, *sets: str, **flags: Any) -> Job:
     """2 epochs with batches of 12; flags with `__` for the dot."""
     base = {"method": method, "eps": EPS, "training.epochs": 2, "training.batch_size": BATCH, "data.source": "blobs"}
     named = {key.replace("__", "."): value for key, value in flags.items()}
     quick = ["attack_steps=25", f"text_eps={TEXT_EPS}", "steps=2", "augment=none", "lr=0.002"]
-    return build_cross_harden({**base, **named}, [*quick, *sets])
+    return _words({**base, **named}, [*quick, *sets])
 
 
-def run(place: Place, kind: str, request: CrossHardenRequest, folder: Path, **more: Any) -> Any:
-    return harden_cross(request, place.starts[kind], *place.world, folder, **more)
+def run(place: Place, kind: str, request: Job, folder: Path, **more: Any) -> Any:
+    return train(request, *place.world, folder, start=[place.starts[kind]], **more)
 
 
-def begun(
-    place: Place, kind: str, request: CrossHardenRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> CrossTask:
+def begun(place: Place, kind: str, request: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> CrossTask:
     """The task as it is given to the training loop, before its first step."""
     found: list[CrossTask] = []
 
@@ -101,7 +104,7 @@ def begun(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(cross_modal, "fit", stop)
+        patch.setattr(runs, "fit", stop)
         with pytest.raises(Killed):
             run(place, kind, request, folder)
     return found[0]
@@ -279,7 +282,7 @@ def test_minmax_adversaries_are_a_function_of_the_step_and_leave_the_model_alone
 
 def test_batch_norm_learns_nothing_from_attacks_under_way() -> None:
     task = task_of("dcmh", model__backbone="conv8")
-    inner = inner_cross(task, hard("minmax"))
+    inner = inner_cross(task, hard("minmax").parsed, EPS, 0)
     task.model.train()
     rows = torch.arange(4)
     before = task.model.digest
@@ -368,7 +371,7 @@ def test_the_card_and_the_folder(method: str, place: Place, tmp_path: Path) -> N
     facts = card.defense
     assert (facts["method"], facts["eps"], facts["norm"], facts["seed"]) == (method, EPS, "linf", 7)
     assert facts["title"] == CROSS_DEFENSES[method] and facts["objective"] == "ssah"
-    assert facts["settings"] == request.settings.model_dump() and facts["settings"]["text_eps"] == TEXT_EPS
+    assert facts["settings"] == request.settings and facts["settings"]["text_eps"] == TEXT_EPS
     assert card.recipe["epochs"] == 2 and card.recipe["batch_size"] == BATCH
     assert card.data["split"]["digest"] == place.world[1].digest and card.data["source"] is None
     assert model.vocabulary.digest == start.vocabulary.digest and texts.texts == start_texts.texts
@@ -384,7 +387,7 @@ def test_the_card_and_the_folder(method: str, place: Place, tmp_path: Path) -> N
 
 def test_a_hardened_model_can_be_hardened_again(place: Place, tmp_path: Path) -> None:
     first = run(place, "ssah", hard("control", training__epochs=1), tmp_path / "a")
-    second = harden_cross(hard("control", training__epochs=1), tmp_path / "a", *place.world, tmp_path / "b")
+    second = train(hard("control", training__epochs=1), *place.world, tmp_path / "b", start=[tmp_path / "a"])
     assert second.card.parent == first.model.digest != second.model.digest
 
 
@@ -450,20 +453,20 @@ def test_what_hardening_refuses(place: Place, tmp_path: Path) -> None:
         run(place, "dcmh", hard("static"), start / ".." / "dcmh", restart=True)
     assert load_cross(start)[1].method == "dcmh"
     with pytest.raises(RequestError, match="blobs has no texts"):
-        harden_cross(hard("static"), start, replace(dataset, texts=None), split, tmp_path / "m")
+        train(hard("static"), replace(dataset, texts=None), split, tmp_path / "m", start=[start])
     bare = replace(dataset, labels=np.zeros_like(dataset.labels))
     with pytest.raises(RequestError, match="blobs has no labels; dcmh needs them"):
-        harden_cross(hard("static"), start, bare, split, tmp_path / "m")
+        train(hard("static"), bare, split, tmp_path / "m", start=[start])
     foreign = replace(dataset, texts=("quite other words",) * len(dataset))
     with pytest.raises(RequestError, match="0 training pictures have a text with a known word; at least 2"):
-        harden_cross(hard("static"), start, foreign, split, tmp_path / "m")
+        train(hard("static"), foreign, split, tmp_path / "m", start=[start])
     assert not (tmp_path / "m").exists()
     model, card, _ = load_cross(start)
     save_model(model.image, tmp_path / "image", **card.model_dump(include={"method", "settings", "data"}))
     with pytest.raises(RequestError, match="has no text side; cross-modal models: hamguard train --method dcmh"):
-        harden_cross(hard("static"), tmp_path / "image", dataset, split, tmp_path / "m")
+        train(hard("static"), dataset, split, tmp_path / "m", start=[tmp_path / "image"])
     with pytest.raises(RequestError, match="is not a model folder"):
-        harden_cross(hard("static"), tmp_path / "nothing", dataset, split, tmp_path / "m")
+        train(hard("static"), dataset, split, tmp_path / "m", start=[tmp_path / "nothing"])
     (tmp_path / "file").write_text("dear to me")
     with pytest.raises(RequestError, match="is a file"):
         run(place, "dcmh", hard("static"), tmp_path / "file")
@@ -477,7 +480,7 @@ def test_ssah_without_its_parts_is_refused(place: Place, tmp_path: Path) -> None
     shutil.copytree(place.starts["ssah"], tmp_path / "start")
     (tmp_path / "start" / PARTS).unlink()
     with pytest.raises(RequestError, match="no weight file at .*parts.safetensors"):
-        harden_cross(hard("minmax"), tmp_path / "start", *place.world, tmp_path / "m")
+        train(hard("minmax"), *place.world, tmp_path / "m", start=[tmp_path / "start"])
 
 
 def test_pairs_without_text_are_left_out(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,20 +516,18 @@ def test_nan_loss_and_collapse_are_told(place: Place, tmp_path: Path, monkeypatc
     (["steps=0"], {}, "settings.steps: input should be greater than or equal to 1, got 0"),
     (["intra=-1"], {}, "settings.intra: input should be greater than or equal to 0, got -1"),
     (["epochs=0"], {}, "training.epochs: input should be greater than or equal to 1, got 0"),
-    ([], {"method": "saat"}, "method: input should be 'static', 'control' or 'minmax', got 'saat'"),
+    ([], {"method": "saat"}, "unknown defense of a cross-modal model 'saat'; allowed: static, control, minmax"),
     ([], {"eps": 8.0}, "eps: input should be less than or equal to 1, got 8.0"),
 ])  # fmt: skip
 def test_a_wrong_word_explains_itself(sets: list[str], flags: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_cross_harden(flags, sets)
+        _words(flags, sets)
 
 
 def test_a_request_and_its_defaults() -> None:
-    request = build_cross_harden(
-        {"method": "static", "seed": None}, ["text_eps=5/255", "epochs=3", "settings.share=0.25"]
-    )
-    assert request.settings.text_eps == pytest.approx(5 / 255) and request.settings.share == 0.25
-    assert request.training.epochs == 3 and request.training.lr == CrossHardenRequest().training.lr
+    request = _words({"method": "static", "seed": None}, ["text_eps=5/255", "epochs=3", "settings.share=0.25"])
+    assert request.settings["text_eps"] == pytest.approx(5 / 255) and request.settings["share"] == 0.25
+    assert request.training.epochs == 3 and request.training.lr == Job(kind="hardened-pair").training.lr
     assert (request.method, request.eps, request.seed) == ("static", 10 / 255, 0)
-    assert CrossHardenRequest(**request.model_dump(mode="json")) == request
-    assert request.digest != build_cross_harden({"method": "control"}, ["text_eps=5/255"]).digest
+    assert Job(**request.model_dump(mode="json")) == request
+    assert request.digest != _words({"method": "control"}, ["text_eps=5/255"]).digest

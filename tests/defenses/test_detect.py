@@ -26,9 +26,9 @@ from hamguard.defenses.detect import (
     ranks,
     threshold_of,
 )
-from hamguard.evaluation.encode import encode
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_folder
+from hamguard.training.encode import encode
 from tests.defenses.conftest import Place, make_model
 
 K, N, Q, NEAREST = 12, 40, 9, 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.defenses.comdefend import ComDefendTask, build_comdefend_request, train_comdefend
+from hamguard.defenses.comdefend import ComDefendTask
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
@@ -33,8 +34,11 @@ from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.comdefend import CARD, WEIGHTS, ComDefend, load_comdefend, save_comdefend
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel
+from hamguard.trainers.job import Job
+from hamguard.trainers.words import read_job
 from hamguard.training.loop import Batch
 from tests.defenses.conftest import make_dataset, make_model
+from tests.trainers.runs import train
 
 QUIET = Noise(())
 NARROW = ("width=0.0625", "epochs=2", "batch_size=16", "lr=1e-3", "checkpoint_seconds=0.000001")
@@ -247,12 +251,16 @@ def test_codes_do_not_depend_on_the_batch_and_gradients_see_the_mean_of_other_dr
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("purifiers") / "whole"
-    train_comdefend(ask(), *make_dataset(), made)
+    train(ask(), *make_dataset(), made)
     return made
 
 
+def _words(flags: dict[str, Any], sets: Sequence[str] = ()) -> Job:
+    return read_job({}, flags, sets, kind="purifier")
+
+
 def ask(*sets: str, **flags: Any) -> Any:
-    return build_comdefend_request({"data.source": "blobs", **flags}, [*NARROW, *sets])
+    return _words({"data.source": "blobs", **flags}, [*NARROW, *sets])
 
 
 class Killed(Exception):
@@ -270,9 +278,9 @@ def test_resume_is_exact_wherever_it_stopped(after: int, folder: Path, tmp_path:
 
     cut = tmp_path / "cut"
     with pytest.raises(Killed):
-        train_comdefend(ask(), *make_dataset(), cut, progress=kill)
+        train(ask(), *make_dataset(), cut, progress=kill)
     assert not (cut / CARD).exists()
-    found = train_comdefend(ask(), *make_dataset(), cut)
+    found = train(ask(), *make_dataset(), cut)
     assert found.fresh and not (cut / "checkpoint.pt").exists()
     assert (cut / WEIGHTS).read_bytes() == (folder / WEIGHTS).read_bytes()
     whole = load_comdefend(folder)[1].history
@@ -281,9 +289,7 @@ def test_resume_is_exact_wherever_it_stopped(after: int, folder: Path, tmp_path:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    card = train_comdefend(
-        ask("epochs=12", "width=0.125", "lr=1e-3", "noise=0.5"), *make_dataset(), tmp_path / "a"
-    ).card
+    card = train(ask("epochs=12", "width=0.125", "lr=1e-3", "noise=0.5"), *make_dataset(), tmp_path / "a").card
     errors = [row["mse"] for row in card.history]
     assert errors[-1] < 0.7 * errors[0]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
@@ -344,17 +350,17 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
     data = make_dataset()
-    assert not train_comdefend(ask(), *data, folder).fresh
+    assert not train(ask(), *data, folder).fresh
     with pytest.raises(StaleError, match="holds another run; .*--restart"):
-        train_comdefend(ask("penalty=1"), *data, folder)
-    train_comdefend(ask("epochs=1"), *data, tmp_path / "a")
-    assert train_comdefend(ask("epochs=1", seed=1), *data, tmp_path / "a", restart=True).card.seed == 1
+        train(ask("penalty=1"), *data, folder)
+    train(ask("epochs=1"), *data, tmp_path / "a")
+    assert train(ask("epochs=1", seed=1), *data, tmp_path / "a", restart=True).card.seed == 1
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     with pytest.raises(RequestError, match="holds other files"):
-        train_comdefend(ask(), *data, tmp_path / "full", restart=True)
+        train(ask(), *data, tmp_path / "full", restart=True)
     with pytest.raises(RequestError, match="is a file; --out must be a folder"):
-        train_comdefend(ask(), *data, tmp_path / "full" / "letter.txt")
+        train(ask(), *data, tmp_path / "full" / "letter.txt")
 
 
 @pytest.mark.parametrize(
@@ -370,19 +376,19 @@ def test_a_folder_of_another_run_is_refused(folder: Path, tmp_path: Path) -> Non
 )
 def test_wrong_settings_are_named(sets: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_comdefend_request({"data.source": "blobs"}, sets)
+        _words({"data.source": "blobs"}, sets)
 
 
 def test_presets() -> None:
-    paper = build_comdefend_request({"data.source": "x", "preset": "paper"})
-    assert (paper.settings.width, paper.settings.noise, paper.settings.penalty) == (1.0, 20.0, 1e-4)
+    paper = _words({"data.source": "x", "preset": "paper"})
+    assert (paper.parsed.width, paper.parsed.noise, paper.parsed.penalty) == (1.0, 20.0, 1e-4)
     recipe = paper.training
     assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.optimizer, recipe.schedule) == (
         50, 32, 1e-4, "adam", "constant",
     )  # fmt: skip
-    assert build_comdefend_request({"data.source": "x"}).settings.width < 1
+    assert _words({"data.source": "x"}).parsed.width < 1
     with pytest.raises(RequestError, match="unknown preset of comdefend 'papr'; .*did you mean paper"):
-        build_comdefend_request({"data.source": "x", "preset": "papr"})
+        _words({"data.source": "x", "preset": "papr"})
 
 
 # A purified model

@@ -97,9 +97,9 @@ def read_cross(path: Path) -> str:
 
 def read_training(path: Path) -> str:
     """A recipe of `train` as it is understood."""
-    from hamguard.training.request import build_request, read_recipe
+    from hamguard.trainers.words import read_job, read_recipe
 
-    return build_request(read_recipe(path), {}, []).model_dump_json()
+    return read_job(read_recipe(path)).model_dump_json()
 
 
 def read_weights(path: Path) -> str:

@@ -562,8 +562,8 @@ def neighbors_dot_npz(world: World) -> None:
     """Codes of the training part, which a detector is read with."""
     from hamguard.data.sources import open_source
     from hamguard.data.split import Part
-    from hamguard.evaluation.encode import encode
     from hamguard.models.store import load_any
+    from hamguard.training.encode import encode
 
     dataset, split = open_source(world.toy)
     part = Part("train", split.train)

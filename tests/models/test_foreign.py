@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from hamguard.attacks.attack import Attack, clean_code
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
-from hamguard.evaluation.encode import packed_codes
 from hamguard.models.encode import codes_of
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.store import load_any, save_model
@@ -30,6 +29,7 @@ from hamguard.models.trial import (
     notes_of,
     trial_pictures,
 )
+from hamguard.training.encode import packed_codes
 
 F = nn.functional
 K = 6

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.training.cross_request import CrossRequest, build_cross_request
+from hamguard.trainers.job import Job
+from hamguard.trainers.pair import new_pair
+from hamguard.trainers.words import read_job
 from hamguard.training.cross_task import CrossTask
-from hamguard.training.cross_train import new_task
 from hamguard.training.loop import Batch
 from tests.training.conftest import make_blobs
 
@@ -59,18 +61,18 @@ def make_world(seed: int = 0) -> World:
     return dataset, split
 
 
-def ask(method: str, *sets: str, **flags: Any) -> CrossRequest:
+def ask(method: str, *sets: str, **flags: Any) -> Job:
     """2 epochs of 3 steps; flags with `__` for the dot. With fewer bits, all codes are equal after so few steps."""
     base = {
         "model.backbone": "conv2", "model.bits": BITS, "training.epochs": 2, "training.batch_size": BATCH, "data.source": "blobs",
     }  # fmt: skip
     named = {key.replace("__", "."): value for key, value in flags.items()}
-    return build_cross_request(method, {}, {**base, **named}, [*SMALL[method], *QUICK, *sets])
+    return read_job({}, {"method": method, **base, **named}, [*SMALL[method], *QUICK, *sets])
 
 
 def task_of(method: str, *sets: str, **flags: Any) -> CrossTask:
     """A task of the tiny world that has not begun."""
-    return new_task(ask(method, *sets, **flags), *make_world())[0]
+    return new_pair(ask(method, *sets, **flags), Data(*make_world()))
 
 
 def batch_of(*index: int, seed: int = 0) -> Batch:

@@ -22,8 +22,9 @@ SERVER.set_forkserver_preload(
     [
         "torch._dynamo",
         "hamguard.cli.main",
-        "hamguard.training.train",
-        "hamguard.defenses.harden",
+        "hamguard.trainers.run",
+        "hamguard.trainers.hash_model",
+        "hamguard.trainers.hardened",
         "hamguard.evaluation.study.run",
         "hamguard.hashing.dpsh",
         "torchmetrics",

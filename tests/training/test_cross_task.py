@@ -17,19 +17,22 @@ from torch import Tensor, nn
 from hamguard.codes.binary import relax, sign
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError, StoppedError
 from hamguard.data.dataset import ImageStore
+from hamguard.data.opened import Data
+from hamguard.data.texts import texts_of
 from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import dcmh
 from hamguard.hashing.ssah import discriminate, mislead, ssah
 from hamguard.models.cross_modal import PARTS, load_cross
 from hamguard.models.vocabulary import Vocabulary
+from hamguard.trainers.job import Job
+from hamguard.trainers.pair import kept_pairs, new_pair, pair_statistics, pairs_of
+from hamguard.trainers.words import read_job, read_recipe
 from hamguard.training import cross_task
-from hamguard.training.cross_request import CrossRequest, build_cross_request
 from hamguard.training.cross_task import DcmhTask, Pairs, SsahTask, fixed
-from hamguard.training.cross_train import finish_cross, kept_pairs, new_task, pairs_of, texts_of, train_cross
 from hamguard.training.loop import fit, make_optimizer
 from hamguard.training.recipe import Recipe
-from hamguard.training.request import read_recipe
 from hamguard.training.watch import PATIENCE
+from tests.trainers.runs import train
 from tests.training.pairs import (
     BATCH,
     BITS,
@@ -316,14 +319,14 @@ EACH = "checkpoint_seconds=0.000001"
 @pytest.mark.parametrize(("method", "more"), [("dcmh", "turns=batch"), ("dcmh", "turns=pass"), ("ssah", "delta=0.1")])
 def test_resume_is_exact_wherever_it_stopped(method: str, more: str, world: World, tmp_path: Path) -> None:
     request = ask(method, EACH, more, "augment=shift-flip", training__epochs=3)
-    whole = train_cross(request, *world, tmp_path / "whole")
+    whole = train(request, *world, tmp_path / "whole")
     kept = [{**json.loads(line), "seconds": 0} for line in (tmp_path / "whole" / "history.jsonl").open()]
     for after in (3, 5, 8):
         folder = tmp_path / f"cut{after}"
         with pytest.raises(Killed):
-            train_cross(request, *world, folder, progress=killer(after))
+            train(request, *world, folder, progress=killer(after))
         assert not (folder / "card.json").exists() and (folder / "checkpoint.pt").exists()
-        again = train_cross(request, *world, folder)
+        again = train(request, *world, folder)
         assert again.fresh and again.model.digest == whole.model.digest and again.card == whole.card
         assert parts_of(folder) == parts_of(tmp_path / "whole")
         assert [{**json.loads(line), "seconds": 0} for line in (folder / "history.jsonl").open()] == kept
@@ -332,7 +335,7 @@ def test_resume_is_exact_wherever_it_stopped(method: str, more: str, world: Worl
 
 @pytest.mark.parametrize("method", METHODS)
 def test_ctrl_c_keeps_what_was_done(method: str, world: World, tmp_path: Path) -> None:
-    whole = train_cross(ask(method), *world, tmp_path / "whole")
+    whole = train(ask(method), *world, tmp_path / "whole")
     shares: list[float] = []
 
     def press(share: float, text: str) -> None:
@@ -341,9 +344,9 @@ def test_ctrl_c_keeps_what_was_done(method: str, world: World, tmp_path: Path) -
         shares.append(share)
 
     with pytest.raises(StoppedError, match="stopped after 0 of 2 epochs and 2 steps; .*the same command goes on"):
-        train_cross(ask(method), *world, tmp_path / "cut", progress=press)
+        train(ask(method), *world, tmp_path / "cut", progress=press)
     shares.clear()
-    again = train_cross(ask(method), *world, tmp_path / "cut", progress=lambda share, text: shares.append(share))
+    again = train(ask(method), *world, tmp_path / "cut", progress=lambda share, text: shares.append(share))
     assert len(shares) == 4 and again.model.digest == whole.model.digest
 
 
@@ -351,9 +354,7 @@ def test_ctrl_c_keeps_what_was_done(method: str, world: World, tmp_path: Path) -
 def test_same_seed_same_weights_other_seed_other_weights(method: str, world: World, tmp_path: Path) -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    done = [
-        train_cross(ask(method, training__epochs=1, seed=s), *world, tmp_path / str(i)) for i, s in enumerate((1, 1, 2))
-    ]
+    done = [train(ask(method, training__epochs=1, seed=s), *world, tmp_path / str(i)) for i, s in enumerate((1, 1, 2))]
     assert torch.equal(before, torch.random.get_rng_state()), "the global generator is left alone"
     assert done[0].model.digest == done[1].model.digest
     assert done[0].model.image.digest != done[2].model.image.digest
@@ -375,19 +376,19 @@ def right_label(model: Any, world: World) -> float:
 
 @pytest.mark.parametrize(("method", "net"), [("dcmh", "mlp"), ("ssah", "mlp"), ("ssah", "multi-scale")])
 def test_pictures_find_texts_of_their_label(method: str, net: str, world: World, tmp_path: Path) -> None:
-    done = train_cross(ask(method, f"text_net={net}", training__epochs=20), *world, tmp_path)
+    done = train(ask(method, f"text_net={net}", training__epochs=20), *world, tmp_path)
     assert right_label(done.model, world) >= 0.75  # a quarter by chance
     assert done.card.statistics["pairs_agreeing_bits"] > 0.6
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_bfloat16_trains_too(method: str, world: World, tmp_path: Path) -> None:
-    done = train_cross(ask(method, "precision=bfloat16", training__epochs=1), *world, tmp_path)
+    done = train(ask(method, "precision=bfloat16", training__epochs=1), *world, tmp_path)
     assert all(p.dtype == torch.float32 for p in done.model.parameters())
 
 
 def test_card_and_folder_tell_what_was_done(world: World, tmp_path: Path) -> None:
-    done = train_cross(ask("ssah", "eta=0.25", seed=5), *world, tmp_path)
+    done = train(ask("ssah", "eta=0.25", seed=5), *world, tmp_path)
     model, card, text_card = load_cross(tmp_path)
     assert model.digest == done.model.digest and card == done.card and text_card == done.text_card
     assert card.method == "ssah" and card.title.startswith("SSAH") and card.seed == 5 and card.settings["eta"] == 0.25
@@ -396,11 +397,11 @@ def test_card_and_folder_tell_what_was_done(world: World, tmp_path: Path) -> Non
     assert text_card.texts == {"training": TRAIN, "without_text": 0, "unknown_words_only": 0}
     assert "a" not in text_card.words and "north west" in text_card.words
     assert (tmp_path / PARTS).is_file()
-    again = train_cross(ask("ssah", "eta=0.25", seed=5), *world, tmp_path)
+    again = train(ask("ssah", "eta=0.25", seed=5), *world, tmp_path)
     assert not again.fresh and again.model.digest == done.model.digest
     with pytest.raises(StaleError, match="holds another run; give another --out, or --restart"):
-        train_cross(ask("ssah", "eta=0.5"), *world, tmp_path)
-    other = train_cross(ask("dcmh"), *world, tmp_path, restart=True)
+        train(ask("ssah", "eta=0.5"), *world, tmp_path)
+    other = train(ask("dcmh"), *world, tmp_path, restart=True)
     assert other.fresh and other.card.method == "dcmh" and not (tmp_path / PARTS).exists()
 
 
@@ -410,29 +411,29 @@ def test_card_and_folder_tell_what_was_done(world: World, tmp_path: Path) -> Non
 def test_what_training_refuses(world: World, tmp_path: Path) -> None:
     dataset, split = world
     with pytest.raises(RequestError, match="blobs has no texts; cross-modal work needs one a picture"):
-        train_cross(ask("dcmh"), replace(dataset, texts=None), split, tmp_path / "m")
+        train(ask("dcmh"), replace(dataset, texts=None), split, tmp_path / "m")
     with pytest.raises(RequestError, match="has no texts"):
         texts_of(replace(dataset, texts=(" ",) * len(dataset)))
     bare = replace(dataset, labels=np.zeros_like(dataset.labels))
     with pytest.raises(RequestError, match="blobs has no labels; dcmh needs them"):
-        train_cross(ask("dcmh"), bare, split, tmp_path / "m")
+        train(ask("dcmh"), bare, split, tmp_path / "m")
     alike = replace(dataset, labels=np.ones_like(dataset.labels))
     with pytest.raises(
         RequestError, match="all 36 training pictures of blobs have the same labels; dcmh needs at least two"
     ):
-        train_cross(ask("dcmh"), alike, split, tmp_path / "m")
+        train(ask("dcmh"), alike, split, tmp_path / "m")
     with pytest.raises(RequestError, match="at least 2 pairs, the train split has 1"):
-        train_cross(ask("dcmh"), dataset, replace(split, train=split.train[:1]), tmp_path / "m")
+        train(ask("dcmh"), dataset, replace(split, train=split.train[:1]), tmp_path / "m")
     with pytest.raises(RequestError, match="cannot take pictures of 16x16"):
-        train_cross(ask("dcmh", model__backbone="alexnet"), dataset, split, tmp_path / "m")
+        train(ask("dcmh", model__backbone="alexnet"), dataset, split, tmp_path / "m")
     assert not (tmp_path / "m").exists()
     (tmp_path / "file").write_text("dear to me")
     with pytest.raises(RequestError, match="is a file"):
-        train_cross(ask("dcmh"), dataset, split, tmp_path / "file")
+        train(ask("dcmh"), dataset, split, tmp_path / "file")
     with pytest.raises(RequestError, match="holds other files"):
-        train_cross(ask("dcmh"), dataset, split, tmp_path)
+        train(ask("dcmh"), dataset, split, tmp_path)
     with pytest.raises(RunError, match="cannot write"):
-        train_cross(ask("dcmh"), dataset, split, tmp_path / "file" / "m")
+        train(ask("dcmh"), dataset, split, tmp_path / "file" / "m")
 
 
 def test_a_picture_without_text_is_an_error_or_left_out(world: World, tmp_path: Path) -> None:
@@ -441,8 +442,8 @@ def test_a_picture_without_text_is_an_error_or_left_out(world: World, tmp_path: 
     texts[7], texts[9] = "", "entirely unheard-of"
     holed = replace(dataset, texts=tuple(texts))
     with pytest.raises(RequestError, match="1 of 36 training pictures have no text, first blob7"):
-        train_cross(ask("dcmh"), holed, split, tmp_path / "m")
-    done = train_cross(ask("dcmh", "without_text=drop", training__epochs=1), holed, split, tmp_path / "m")
+        train(ask("dcmh"), holed, split, tmp_path / "m")
+    done = train(ask("dcmh", "without_text=drop", training__epochs=1), holed, split, tmp_path / "m")
     assert done.text_card.texts == {"training": 34, "without_text": 1, "unknown_words_only": 1}
 
 
@@ -486,7 +487,7 @@ def test_pairs_stand_together(world: World) -> None:
 def test_nan_loss_stops_with_advice(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_task, "dcmh", lambda own, *rest, **named: own.sum() * float("nan"))
     with pytest.raises(RunError, match="the loss became nan in epoch 1, step 1; lower the learning rate"):
-        train_cross(ask("dcmh"), *world, tmp_path)
+        train(ask("dcmh"), *world, tmp_path)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -519,7 +520,7 @@ def test_constant_codes_are_not_saved(side: str, word: str, tmp_path: Path) -> N
         head.weight.zero_()
         head.bias.fill_(1.0)
     with pytest.raises(CollapseError, match=f"every training {word} has the same code. What helps: a lower learning"):
-        finish_cross(task, tmp_path / "m", {}, {})
+        pair_statistics(task)
     assert not (tmp_path / "m").exists()
 
 
@@ -530,7 +531,7 @@ def test_broken_outputs_are_not_saved(side: str, value: float, tmp_path: Path) -
     with torch.no_grad():
         getattr(task.model, side).head.bias.fill_(value)
     with pytest.raises(RunError, match="the trained networks return NaN or infinite numbers; lower the learning rate"):
-        finish_cross(task, tmp_path / "m", {}, {})
+        pair_statistics(task)
     assert not (tmp_path / "m").exists()
 
 
@@ -552,7 +553,7 @@ def test_broken_outputs_are_not_saved(side: str, value: float, tmp_path: Path) -
 ])  # fmt: skip
 def test_a_wrong_word_explains_itself(sets: list[str], flags: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_cross_request("dcmh", {}, flags, sets)
+        read_job({}, {"method": "dcmh", **flags}, sets)
 
 
 @pytest.mark.parametrize(("recipe", "message"), [
@@ -570,14 +571,14 @@ def test_a_wrong_word_explains_itself(sets: list[str], flags: dict[str, Any], me
 ])  # fmt: skip
 def test_a_wrong_recipe_explains_itself(recipe: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_cross_request("dcmh", recipe, {})
+        read_job({"method": "dcmh", **recipe}, {})
 
 
 def test_an_unknown_method_is_named_with_the_others() -> None:
     with pytest.raises(
         RequestError, match=r"unknown cross-modal method 'sah'; allowed: dcmh, ssah; did you mean ssah\?"
     ):
-        build_cross_request("sah", {}, {})
+        read_job({}, {"method": "sah"}, kind="pair")
 
 
 def test_a_recipe_file_and_later_words(tmp_path: Path) -> None:
@@ -587,34 +588,34 @@ def test_a_recipe_file_and_later_words(tmp_path: Path) -> None:
         "[settings]\ngamma = 0.5\nwords = 200\n[training]\nepochs = 7\nlr = 0.01\n"
     )
     recipe = read_recipe(path)
-    request = build_cross_request("dcmh", recipe, {"training.epochs": None, "model.bits": None})
-    assert (request.preset, request.seed, request.data.source, request.model.bits) == ("paper", 3, "scenes", 16)
+    request = read_job(recipe, {"training.epochs": None, "model.bits": None})
+    assert (request.preset, request.seed, request.data.source, request.network.bits) == ("paper", 3, "scenes", 16)
     assert request.settings["turns"] == "pass" and request.settings["eta"] == 1.0  # of the preset
     assert request.settings["gamma"] == 0.5 and request.settings["words"] == 200  # of the recipe
     assert request.training.epochs == 7 and request.training.schedule == "one-cycle"  # the method's own default
-    later = build_cross_request(
-        "dcmh", recipe, {"model.bits": 24, "seed": 4, "data.source": "digits", "training.epochs": 9, "preset": "default"},
+    later = read_job(
+        recipe, {"model.bits": 24, "seed": 4, "data.source": "digits", "training.epochs": 9, "preset": "default"},
         ["gamma=0.25", "settings.eta=0.75", "training.lr=0.5"],
     )  # fmt: skip
-    assert (later.preset, later.seed, later.data.source, later.model.bits) == ("default", 4, "digits", 24)
+    assert (later.preset, later.seed, later.data.source, later.network.bits) == (None, 4, "digits", 24)
     assert later.settings["gamma"] == 0.25 and later.settings["eta"] == 0.75 and later.settings["turns"] == "batch"
     assert later.training.epochs == 9 and later.training.lr == 0.5
 
 
 def test_a_request_comes_back_from_its_dump() -> None:
     request = ask("ssah", "delta=0.5")
-    assert CrossRequest(**request.model_dump(mode="json")) == request
+    assert Job(**request.model_dump(mode="json")) == request
     assert request.parsed.delta == 0.5 and request.parsed.name == "ssah"  # type: ignore[attr-defined]
     assert request.digest == ask("ssah", "delta=0.5").digest != ask("ssah", "delta=0.4").digest
 
 
 def test_given_weights_change_the_training_defaults() -> None:
-    fresh, tuned = (build_cross_request("dcmh", {}, {"model.weights": w}) for w in (None, "w.safetensors"))
+    fresh, tuned = (read_job({}, {"method": "dcmh", "model.weights": w}) for w in (None, "w.safetensors"))
     assert tuned.training.head_lr_factor > fresh.training.head_lr_factor
     assert tuned.training.epochs < fresh.training.epochs
 
 
 def test_a_new_task_follows_its_request(world: World) -> None:
-    task, counts = new_task(ask("ssah", "text_net=multi-scale", "words=3"), *world)
+    task = new_pair(ask("ssah", "text_net=multi-scale", "words=3"), Data(*world))
     assert isinstance(task, SsahTask) and len(task.model.vocabulary) == 3 and task.model.text.kind == "multi-scale"
-    assert task.model.text.features == task.model.image.features == 16 and counts["training"] == TRAIN == task.items
+    assert task.model.text.features == task.model.image.features == 16 and task.items == TRAIN

@@ -14,10 +14,10 @@ from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import label_rows
 from hamguard.data.given import image_store
 from hamguard.data.opened import Data, DataPart
-from hamguard.evaluation.encode import encode as encode_part
-from hamguard.evaluation.encode import packed_codes
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, load_any
+from hamguard.training.encode import encode as encode_part
+from hamguard.training.encode import packed_codes
 
 __all__ = ["encode"]
 

@@ -140,14 +140,14 @@ def index(
         part = opened.everything if everything else opened.database
         with context.stage("encoding") as progress:
             if modality == "text":
-                from hamguard.evaluation.encode import text_bank
                 from hamguard.models.cross_modal import load_cross
+                from hamguard.training.encode import text_bank
 
                 pair = load_cross(str(source))[0].freeze()
                 bank, notes = text_bank(pair, opened.dataset, opened.split, part.part), ()
             else:
-                from hamguard.evaluation.encode import encode
                 from hamguard.models.trial import notes_of
+                from hamguard.training.encode import encode
 
                 bank = encode(
                     model,

@@ -215,7 +215,7 @@ def _loaded(base: _Base, asked: _Asked, root: Path | None, pictures: bool, conte
             )
     texts = None
     if of_texts and data is not None:
-        from hamguard.training.cross_train import texts_of
+        from hamguard.data.texts import texts_of
 
         texts = dict(zip(map(str, data.dataset.ids), texts_of(data.dataset), strict=True))
     return _Loaded(model, card, cross, data, texts, context)
@@ -241,8 +241,8 @@ def _text_side(named: Any, index: str) -> CrossModel:
 def _encoded(loaded: _Loaded, asked: _Asked) -> tuple[list[Answer], Bytes, list[ImageError]]:
     """Queries still without answers, their packed codes, and the images of folders that could not be read."""
     from hamguard.codes.binary import pack
-    from hamguard.evaluation.encode import packed_codes
     from hamguard.models.encode import codes_of
+    from hamguard.training.encode import packed_codes
 
     model, context = loaded.model, loaded.context
     queries: list[Answer] = []

@@ -40,10 +40,10 @@ def evaluate_copies(
     import numpy as np
 
     from hamguard.data.split import Part
-    from hamguard.evaluation.encode import encode
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.copies import search_copies
     from hamguard.images.named_views import parse_view
+    from hamguard.training.encode import encode
 
     dataset, split = data.dataset, data.split
     for view in views:

@@ -42,7 +42,6 @@ def demo(
     from hamguard.cli.demo_protect import protect_digits, verify_digits
     from hamguard.core.context import Context
     from hamguard.data.opened import Data
-    from hamguard.data.sources import open_source
     from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.plan import AttackPlan
     from hamguard.evaluation.attack.run import forget
@@ -56,17 +55,17 @@ def demo(
     from hamguard.report.pictures import Picture
     from hamguard.report.plots import draw_curves
     from hamguard.retrieval.engines import build_index, open_index
-    from hamguard.training.request import build_request
-    from hamguard.training.train import train
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
 
     started = time.perf_counter()
     chosen = choose_device(device)
     model_folder, index_folder = out / "model", out / "index"
 
-    dataset, split = open_source("digits")
-    request = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": BITS, "seed": seed})
-    with Bar("learning") as bar:
-        result = train(request, dataset, split, model_folder, device=chosen, restart=True, progress=bar)
+    data = Data.open("digits")
+    dataset, split = data.dataset, data.split
+    job = read_job({}, {"data.source": "digits", "method": "csq", "model.bits": BITS, "seed": seed})
+    result = run_job(job, data, model_folder, context=Context(device=chosen, restart=True, stage=Bar))
     card = result.card
     say(
         f"1. learn: {card.title}, {card.backbone}, {BITS} bits, from {len(split.train):,} of {len(dataset):,} scanned digits "

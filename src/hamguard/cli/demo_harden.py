@@ -37,29 +37,23 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.demo_page import points
-    from hamguard.defenses.harden import harden
-    from hamguard.defenses.request import build_harden_request
+    from hamguard.core.context import Context
     from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.run import forget
     from hamguard.evaluation.audit.audit import run_audit
     from hamguard.evaluation.audit.sanity import marked, run_sanity
     from hamguard.evaluation.ground import Ground, Loaded
+    from hamguard.trainers.kind import Start
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
 
     method, epochs, *sets = HARDENING
     eps, seed = float(attacked.plan.eps or 0), before.seed
     flags = {"method": method, "eps": eps, "seed": seed, "data.source": "digits", "training.epochs": epochs}
-    request, folder = build_harden_request(flags, [str(word) for word in sets]), out / "hardened"
-    with Bar("hardening") as bar:
-        done = harden(
-            request,
-            out / "model",
-            before.dataset,
-            before.split,
-            folder,
-            device=before.device,
-            restart=True,
-            progress=bar,
-        )
+    job, folder = read_job({}, flags, [str(word) for word in sets], kind="hardened"), out / "hardened"
+    start = Start(before.name, before.model, before.card, out / "model")
+    context = Context(device=before.device, restart=True, stage=Bar)
+    done = run_job(job, before.data, folder, start=[start], context=context)
     done.model.requires_grad_(False)
     hardened = Loaded(str(folder), done.model, done.card)
     ground = Ground.open(hardened, before.data, context=before.context.but(work=out / "work"))

@@ -33,28 +33,21 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     Raises:
         RunError: something could not be written.
     """
+    from hamguard.core.context import Context, always
+    from hamguard.data.opened import Data
     from hamguard.evaluation.protection.four_searches import Party, Sides, four_rows, needed, run_cell
     from hamguard.evaluation.protection.protections import by_noise, by_protector, protected_pictures
-    from hamguard.evaluation.protector_request import build_protector_request
-    from hamguard.evaluation.protector_training import train_protector
     from hamguard.models.protector_store import load_protector
-    from hamguard.training.request import build_request
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
 
     dataset, split, seed = ground.dataset, ground.split, ground.seed
     flags = {"data.source": "digits", "seed": seed, "settings.eps": EPS}
-    with Bar("learning to protect") as bar:
-        card = train_protector(
-            build_protector_request(flags, GAME),
-            [],
-            dataset,
-            split,
-            out / "protector",
-            device=ground.device,
-            restart=True,
-            progress=bar,
-        ).card
+    job = read_job({}, flags, GAME, kind="protector")
+    context = Context(device=ground.device, seed=seed, restart=True, stage=Bar)
+    card = run_job(job, Data(dataset, split), out / "protector", context=context).card
     net = load_protector(out / "protector")[0]
-    ask = build_request({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
+    ask = read_job({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
     place, rows = Path(ground.name), []
     for protection in (by_noise(EPS, seed), by_protector(net.to(ground.device))):
         pictures = protected_pictures(dataset.images, needed(split, None), protection, device=ground.device)
@@ -63,7 +56,8 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     rows = [replace(row, model=ground.name) for row in rows]
     shutil.rmtree(out / "searches", ignore_errors=True)  # the demo shows its work anew
     with Bar("learning from protected pictures") as bar:
-        other = run_cell(sides, Party(ask, 1.0), out / "searches", seed=seed, device=ground.device, progress=bar)
+        context = Context(device=ground.device, seed=seed, stage=always(bar))
+        other = run_cell(sides, Party(ask, 1.0), out / "searches", context=context)
     shutil.rmtree(out / "searches", ignore_errors=True)
     rows += [replace(row, model=OTHER) for row in other]
     _write_photos(out / "photos", ground)

@@ -43,10 +43,10 @@ def encode(
 
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
-    from hamguard.evaluation.encode import encode as run
     from hamguard.evaluation.model_data import open_for_model
     from hamguard.evaluation.search.origin import write_origin
     from hamguard.models.store import load_any
+    from hamguard.training.encode import encode as run
 
     chosen = choose_device(device)
     loaded, card = load_any(model, chosen)

@@ -36,7 +36,7 @@ def evaluate_recipe(
     """
     from hamguard.cli.evaluate_grid import evaluate_grid
     from hamguard.core.checks import suggest
-    from hamguard.training.request import read_recipe
+    from hamguard.trainers.words import read_recipe
 
     if refused:
         raise RequestError(f"{', '.join(refused)}: the recipe decides this; edit {path}")

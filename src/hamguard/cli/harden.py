@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from hamguard.core.rows import Row
     from hamguard.data.dataset import Dataset
     from hamguard.data.split import Split
-    from hamguard.defenses.harden import Hardened
-    from hamguard.defenses.request import HardenRequest
     from hamguard.evaluation.audit.sanity import Sane
     from hamguard.models.store import Card
+    from hamguard.trainers.job import Job
+    from hamguard.trainers.kind import Trained
 
 
 def harden(
@@ -115,10 +115,9 @@ def harden(
         raise RequestError("--no-measure leaves no rows; leave out --out-rows")
     from hamguard.attacks.budget import Budget
     from hamguard.attacks.threat import parse_eps
+    from hamguard.core.context import Context
     from hamguard.core.rows import write_rows
     from hamguard.data.opened import Data
-    from hamguard.defenses.harden import harden as run
-    from hamguard.defenses.request import build_harden_request
     from hamguard.evaluation.audit.plan import STEPS
     from hamguard.evaluation.audit.sanity import marked, run_sanity
     from hamguard.evaluation.defense.hardening import can_target, measure_side
@@ -126,6 +125,9 @@ def harden(
     from hamguard.evaluation.model_data import require_source
     from hamguard.models.cross_modal import has_texts
     from hamguard.models.store import read_card
+    from hamguard.trainers.hardened import HardenedKind
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
     from hamguard.training.distributed import join_processes, leave_processes
 
     if has_texts(model):
@@ -164,7 +166,7 @@ def harden(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    build_harden_request({**flags, "data.source": data or ""}, sets or [])  # a wrong word costs no work
+    read_job({}, {**flags, "data.source": data or ""}, sets or [], kind="hardened")  # a wrong word costs no work
     card = read_card(model)
     require_source(data, card)
     chosen = choose_device(device)
@@ -174,9 +176,9 @@ def harden(
     request, dataset, split = _open(flags, sets or [], model, card, data, data_root, protocol, budget, epochs)
     attacks, targeted = Budget(request.threat, steps=steps), can_target(dataset, split, queries, seed)
     try:
-        with Bar(f"hardening by {request.method}") as bar:
-            progress = bar if process_group.leads else None
-            done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=progress)
+        context = Context(device=chosen, restart=restart, process_group=process_group, stage=Bar)
+        start = HardenedKind().open_start(model, context)
+        done = run_job(request, Data(dataset, split), out, start=[start], context=context)
     finally:
         leave_processes()
     if not process_group.leads:
@@ -207,11 +209,12 @@ def _open(
     protocol: str | None,
     budget: float | None,
     epochs: int | None,
-) -> tuple[HardenRequest, Dataset, Split]:
+) -> tuple[Job, Dataset, Split]:
     """The request with its data, and the data."""
-    from hamguard.defenses.request import build_harden_request, epochs_of_budget
     from hamguard.evaluation.model_data import absolute_source, open_for_model
     from hamguard.models.store import load_folder
+    from hamguard.trainers.hardened import epochs_of_budget
+    from hamguard.trainers.words import read_job
 
     named = str(card.data.get("source") or "")
     same = data is None or absolute_source(data) == absolute_source(named)
@@ -225,18 +228,18 @@ def _open(
     }
     if budget is not None:
         normal = card.recipe.get("epochs") if not card.defense else None
-        flags["training.epochs"] = epochs_of_budget(budget, build_harden_request(flags, sets), normal)
+        flags["training.epochs"] = epochs_of_budget(budget, read_job({}, flags, sets, kind="hardened"), normal)
         sets = [word for word in sets if not word.startswith(("epochs", "training.epochs"))]
     opened = open_for_model(
         card, load_folder(model)[0], data, root=data_root, protocol=protocol, context=context_of("cpu")
     )
     dataset, split = opened.dataset, opened.split
-    return build_harden_request(flags, sets), dataset, split
+    return read_job({}, flags, sets, kind="hardened"), dataset, split
 
 
 def _report(
-    done: Hardened,
-    request: HardenRequest,
+    done: Trained,
+    request: Job,
     rows: tuple[list[Row], list[Row]],
     sane: Sane | None,
     out: Path,
@@ -254,6 +257,7 @@ def _report(
         return
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
+    assert request.eps is not None
     size = eps_text({"norm": request.norm, "eps": request.eps})
     facts = done.card.defense
     tell(

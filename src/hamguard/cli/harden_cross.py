@@ -47,12 +47,14 @@ def harden_cross(
     """
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
+    from hamguard.core.context import Context
     from hamguard.core.rows import write_rows
-    from hamguard.defenses.cross_modal import CROSS_DEFENSES, build_cross_harden
-    from hamguard.defenses.cross_modal import harden_cross as run
+    from hamguard.defenses.cross_modal import CROSS_DEFENSES
     from hamguard.evaluation.model_data import absolute_source, open_for_model, require_source
-    from hamguard.models.cross_modal import load_cross
     from hamguard.models.store import read_card
+    from hamguard.trainers.hardened_pair import HardenedPairKind
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
 
     check_choice(f"defense of the cross-modal model {model}", method, CROSS_DEFENSES)
     if refused:
@@ -73,20 +75,18 @@ def harden_cross(
         "data.split_seed": own.get("split_seed"),
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
-    request = build_cross_harden(flags, list(sets))
-    opened = open_for_model(
-        card, load_cross(model)[0].image, data, root=data_root, protocol=protocol, context=context_of(device)
-    )
-    dataset, split = opened.dataset, opened.split
+    request = read_job({}, flags, sets, kind="hardened-pair")
     chosen = choose_device(device)
-    with Bar(f"hardening by {method}") as bar:
-        done = run(request, model, dataset, split, out, device=chosen, restart=restart, progress=bar)
+    context = Context(device=chosen, restart=restart, stage=Bar)
+    start = HardenedPairKind().open_start(model, context)
+    opened = open_for_model(card, start.model.image, data, root=data_root, protocol=protocol, context=context)
+    dataset, split = opened.dataset, opened.split
+    done = run_job(request, opened, out, start=[start], context=context)
+    radius, text_eps = request.threat.eps, request.parsed.text_eps
     rows: list[Row] = []
     if measure:
         for name in (model, out):
-            rows += _measured(
-                str(name), dataset, split, request.eps, request.settings.text_eps, queries, steps, seed, chosen
-            )
+            rows += _measured(str(name), dataset, split, radius, text_eps, queries, steps, seed, chosen)
     if out_rows:
         write_rows(out_rows, rows)
     if as_json:
@@ -95,9 +95,7 @@ def harden_cross(
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     facts = done.card.defense
-    tell(
-        f"{out}: {done.card.title}, {facts['title']}, eps {request.eps * 255:g}/255 and {request.settings.text_eps:g} of texts"
-    )
+    tell(f"{out}: {done.card.title}, {facts['title']}, eps {radius * 255:g}/255 and {text_eps:g} of texts")
     if moved := facts.get("adversaries"):
         tell(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
     if rows:

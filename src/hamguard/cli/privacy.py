@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hamguard.core.rows import Row
     from hamguard.evaluation.protection.protections import Protection
-    from hamguard.training.request import TrainRequest
+    from hamguard.trainers.job import Job
 
 TASKS = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
 
@@ -105,6 +105,7 @@ def privacy(
     hamguard privacy protectors/fashion --view jpeg:75 --train 1 --augment shift --out runs/privacy
     """
     from hamguard.attacks.threat import parse_eps
+    from hamguard.core.context import Context, always
     from hamguard.data.sources import open_source
     from hamguard.evaluation.model_data import require_source
     from hamguard.evaluation.protection.four_searches import Party, Sides, needed, run_cell
@@ -151,10 +152,10 @@ def privacy(
                 for number in seeds or [0]:
                     ask = request.model_copy(update={"seed": number})
                     party = Party(ask, share, adversarial, radius)
-                    with Bar(f"{ask.method} {ask.model.bits} bits, trained on {party.trained_on}") as bar:
-                        rows = run_cell(
-                            sides, party, out, seed=seed, device=chosen, keep_models=keep_models, progress=bar
-                        )
+                    title = f"{ask.method} {ask.network.bits} bits, trained on {party.trained_on}"
+                    with Bar(title) as bar:
+                        context = Context(device=chosen, seed=seed, stage=always(bar))
+                        rows = run_cell(sides, party, out, context=context, keep_models=keep_models)
                     cells.append(Cell(protection, party.trained_on, share, number, rows))
     if plot:
         _draw(plot, cells, dataset.title)
@@ -248,8 +249,8 @@ def _requests(
     backbones: Sequence[str | None],
     augment: str | None,
     sets: Sequence[str],
-) -> list[TrainRequest]:
-    from hamguard.training.request import build_request
+) -> list[Job]:
+    from hamguard.trainers.words import read_job
 
     found = []
     for method in methods:
@@ -263,5 +264,5 @@ def _requests(
                     "model.backbone": backbone,
                     "training.augment": augment,
                 }
-                found.append(build_request({}, flags, sets))
+                found.append(read_job({}, flags, sets, kind="model"))
     return found

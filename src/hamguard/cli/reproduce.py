@@ -97,7 +97,7 @@ def _run(
 ) -> Found | None:
     """Rows of a recipe of either kind; None in a process that does not lead."""
     from hamguard.evaluation.reproduce.experiment import Found
-    from hamguard.training.request import read_recipe
+    from hamguard.trainers.words import read_recipe
 
     if read_recipe(path).get("study") == "grid":
         from hamguard.cli.evaluate_grid import compute_grid

@@ -163,7 +163,7 @@ def train(
             refused=[name for name, value in others.items() if value is not None],
         )
         return
-    from hamguard.training.request import build_request, read_recipe
+    from hamguard.trainers.words import read_job, read_recipe
 
     named = method or (str(read_recipe(recipe).get("method")) if recipe else None)
     if named in CROSS:
@@ -188,9 +188,9 @@ def train(
             as_json=as_json,
         )
         return
-    from hamguard.evaluation.search.validation import validation_map
+    from hamguard.core.context import Context
+    from hamguard.trainers.run import run_job
     from hamguard.training.distributed import join_processes, leave_processes
-    from hamguard.training.train import train as run
 
     flags = {
         "method": method,
@@ -205,20 +205,17 @@ def train(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    request = build_request(read_recipe(recipe) if recipe else {}, flags, sets or [])
+    request = read_job(read_recipe(recipe) if recipe else {}, flags, sets or [], kind="model")
     chosen = choose_device(device)
     process_group = join_processes()
     if process_group.size > 1 and chosen.type == "cuda":
         chosen = choose_device(f"cuda:{process_group.rank}")
     with Bar("reading pictures") as bar:
-        dataset, split = request.data.open(data_root, bar.count)
-    validate = validation_map(dataset, chosen) if request.training.patience else None
+        opened = request.data.open(data_root, bar.count)
+    dataset, split = opened.dataset, opened.split
+    context = Context(device=chosen, restart=restart, process_group=process_group, stage=Bar)
     try:
-        with Bar(f"training {request.method}") as bar:
-            progress = bar if process_group.leads else None
-            result = run(
-                request, dataset, split, out, device=chosen, restart=restart, validate=validate, progress=progress
-            )
+        result = run_job(request, opened, out, context=context)
     except RequestError as error:
         lost = "; ".join(note for note in dataset.notes if "cannot be read" in note)  # often the cause
         if lost:

@@ -11,7 +11,7 @@ from hamguard.cli.common import Bar, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from hamguard.defenses.comdefend import TrainedComDefend
+    from hamguard.trainers.kind import Trained
 
 
 def train_comdefend(
@@ -38,8 +38,9 @@ def train_comdefend(
     """
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; comdefend takes --set KEY=VALUE")
-    from hamguard.defenses.comdefend import build_comdefend_request
-    from hamguard.defenses.comdefend import train_comdefend as run
+    from hamguard.core.context import Context
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
     from hamguard.training.distributed import join_processes
 
     flags = {
@@ -51,18 +52,17 @@ def train_comdefend(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    request = build_comdefend_request(flags, sets)
+    request = read_job({}, flags, sets, kind="purifier")
     if join_processes().size > 1:
         raise RequestError("comdefend is trained by one process; leave out torchrun")
     chosen = choose_device(device)
     with Bar("reading pictures") as bar:
-        dataset, split = request.data.open(data_root, bar.count)
-    with Bar(f"training {request.method}") as bar:
-        result = run(request, dataset, split, out, device=chosen, restart=restart, progress=bar)
+        opened = request.data.open(data_root, bar.count)
+    result = run_job(request, opened, out, context=Context(device=chosen, restart=restart, stage=Bar))
     _report(result, out, as_json=as_json)
 
 
-def _report(result: TrainedComDefend, out: Path, *, as_json: bool) -> None:
+def _report(result: Trained, out: Path, *, as_json: bool) -> None:
     card = result.card
     if as_json:
         print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])

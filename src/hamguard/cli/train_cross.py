@@ -38,12 +38,13 @@ def train_cross(
     Raises:
         RequestError: several processes, a wrong setting, or data without texts or labels.
     """
-    from hamguard.training.cross_request import build_cross_request
-    from hamguard.training.cross_train import train_cross as run
+    from hamguard.core.context import Context
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job, read_recipe
     from hamguard.training.distributed import join_processes
-    from hamguard.training.request import read_recipe
 
     flags = {
+        "method": method,
         "preset": preset,
         "seed": seed,
         "data.source": data,
@@ -55,13 +56,13 @@ def train_cross(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    request = build_cross_request(method, read_recipe(recipe) if recipe else {}, flags, sets)
+    request = read_job(read_recipe(recipe) if recipe else {}, flags, sets, kind="pair")
     if join_processes().size > 1:
         raise RequestError(f"{method} is trained by one process; start it without torchrun")
     with Bar("reading pictures") as bar:
-        dataset, split = request.data.open(data_root, bar.count)
-    with Bar(f"training {method}") as bar:
-        done = run(request, dataset, split, out, device=choose_device(device), restart=restart, progress=bar)
+        opened = request.data.open(data_root, bar.count)
+    dataset, split = opened.dataset, opened.split
+    done = run_job(request, opened, out, context=Context(device=choose_device(device), restart=restart, stage=Bar))
     if as_json:
         text = done.text_card.model_dump(mode="json", exclude={"words"})
         print_json([{"out": str(out), "fresh": done.fresh, **done.card.model_dump(mode="json"), "text": text}])

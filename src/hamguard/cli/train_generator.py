@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, choose_device, context_of, print_json, say, say_notes, tell
+from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    import torch
-
-    from hamguard.evaluation.generator_training import TrainedGenerator
+    from hamguard.trainers.kind import Trained
 
 
 def train_generator(
@@ -42,18 +40,20 @@ def train_generator(
         raise RequestError("prosgan is trained against a model; give --victim MODEL")
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; prosgan takes --set KEY=VALUE")
-    from hamguard.evaluation.generator_request import build_generator_request
-    from hamguard.evaluation.generator_training import train_generator as run
+    from hamguard.core.context import Context
     from hamguard.evaluation.model_data import open_for_model, require_source
-    from hamguard.models.store import load_any
+    from hamguard.trainers.generator import GeneratorKind
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
     from hamguard.training.distributed import join_processes
 
     flags = {"preset": preset, "seed": seed, "training.epochs": epochs, "training.batch_size": batch_size}
-    build_generator_request({**flags, "data.source": data or ""}, sets)  # a wrong word costs no work
+    read_job({}, {**flags, "data.source": data or ""}, sets, kind="generator")  # a wrong word costs no work
     if join_processes().size > 1:
         raise RequestError("a generator is trained by one process; leave out torchrun")
-    chosen: torch.device = choose_device(device)
-    model, card = load_any(victim, chosen)
+    context = Context(device=choose_device(device), restart=restart, stage=Bar)
+    start = GeneratorKind().open_start(victim, context)
+    card = start.card
     require_source(data, card)
     own = card.data if card and data is None else {}
     flags |= {
@@ -63,16 +63,14 @@ def train_generator(
         "data.size": own.get("size"),
         "data.drop_duplicates": own.get("drop_duplicates"),
     }
-    request = build_generator_request(flags, sets)
-    opened = open_for_model(card, model, data, root=data_root, protocol=protocol, context=context_of(device))
-    dataset, split = opened.dataset, opened.split
-    with Bar(f"training {request.method}") as bar:
-        result = run(request, model, victim, dataset, split, out, device=chosen, restart=restart, progress=bar)
-    say_notes(model)
+    request = read_job({}, flags, sets, kind="generator")
+    opened = open_for_model(card, start.model, data, root=data_root, protocol=protocol, context=context)
+    result = run_job(request, opened, out, start=[start], context=context)
+    say_notes(start.model)
     _report(result, out, victim, as_json=as_json)
 
 
-def _report(result: TrainedGenerator, out: Path, victim: str, *, as_json: bool) -> None:
+def _report(result: Trained, out: Path, victim: str, *, as_json: bool) -> None:
     card = result.card
     if as_json:
         print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])

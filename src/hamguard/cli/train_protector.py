@@ -11,7 +11,7 @@ from hamguard.cli.common import Bar, choose_device, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.protector_training import TrainedProtector
+    from hamguard.trainers.kind import Trained
 
 
 def train_protector(
@@ -40,10 +40,10 @@ def train_protector(
     """
     if refused:
         raise RequestError(f"{', '.join(refused)}: belongs to hash models; ppl takes --set KEY=VALUE")
-    from hamguard.data.sources import open_source
-    from hamguard.evaluation.protector_request import build_protector_request
-    from hamguard.evaluation.protector_training import train_protector as run
-    from hamguard.models.store import load_folder
+    from hamguard.core.context import Context
+    from hamguard.trainers.protector import ProtectorKind
+    from hamguard.trainers.run import run_job
+    from hamguard.trainers.words import read_job
     from hamguard.training.distributed import join_processes
 
     flags = {
@@ -56,28 +56,19 @@ def train_protector(
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    request = build_protector_request(flags, sets)
+    request = read_job({}, flags, sets, kind="protector")
     if join_processes().size > 1:
         raise RequestError("a protector is trained by one process; leave out torchrun")
-    nets = [(Path(name).name, load_folder(name)[0]) for name in surrogates]
-    chosen, ask = choose_device(device), request.data
-    whole = bool(nets) and not request.settings.part  # then pictures have to be as large as the surrogate takes them
+    context = Context(device=choose_device(device), restart=restart, stage=Bar)
+    start = [ProtectorKind().open_start(name, context) for name in surrogates]
+    whole = bool(start) and not request.parsed.part  # then pictures have to be as large as the surrogate takes them
     with Bar("reading pictures") as bar:
-        dataset, split = open_source(
-            ask.source,
-            root=data_root,
-            seed=ask.split_seed,
-            protocol=ask.protocol,
-            drop_duplicates=ask.drop_duplicates,
-            size=ask.size or (nets[0][1].size[0] if whole else None),
-            progress=bar.count,
-        )
-    with Bar(f"training {request.method}") as bar:
-        result = run(request, nets, dataset, split, out, device=chosen, restart=restart, progress=bar)
+        opened = request.data.open(data_root, bar.count, start[0].model.size[0] if whole else None)
+    result = run_job(request, opened, out, start=start, context=context)
     _report(result, out, as_json=as_json)
 
 
-def _report(result: TrainedProtector, out: Path, *, as_json: bool) -> None:
+def _report(result: Trained, out: Path, *, as_json: bool) -> None:
     card = result.card
     if as_json:
         print_json([{"out": str(out), "fresh": result.fresh, **card.model_dump(mode="json")}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,11 @@ def silent(share: float, text: str = "") -> None:
 def no_bar(what: str) -> Iterator[Progress]:
     """A stage of a run that shows nothing."""
     yield silent
+
+
+def always(progress: Progress) -> Callable[[str], AbstractContextManager[Progress]]:
+    """Stages that all tell the same: `Context(stage=always(progress))`."""
+    return lambda what: nullcontext(progress)
 
 
 @dataclass(frozen=True)

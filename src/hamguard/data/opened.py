@@ -249,13 +249,7 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
 
 
 def training_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
-    """The part `data` of the card of a generator, a protector or a purifier, which learn from the training part alone."""
-    again = reopening(dataset, split)
-    return {
-        "source": again["source"],
-        "name": dataset.title,
-        "protocol": again["protocol"],
-        "split": split.digest,
-        "train": len(split.train),
-        "notes": [*dataset.notes, *split.notes],
-    }
+    """The same for a generator, a protector or a purifier, which learn from the training part alone."""
+    facts = data_facts(dataset, split)
+    del facts["class_names"]
+    return {**facts, "split": split.digest, "train": len(split.train)}

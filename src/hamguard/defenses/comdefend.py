@@ -1,44 +1,24 @@
-"""Training ComDefend: the request, the task for the common loop, and the way into a folder.
+"""ComDefend at work in the common loop.
 
 Paper: X. Jia, X. Wei, X. Cao, H. Foroosh, "ComDefend: An Efficient Image Compression Model to Defend Adversarial Examples",
 CVPR 2019, in the form of SAAT's code base: `mean (decode(sigmoid(code - 20 n)) - x)^2 + 1e-4 mean code^2`, n standard normal. Both
 networks are trained together on clean pictures; no model and no label is looked at.
-
-`preset="paper"` is that: full width, Adam with rate 1e-4, 50 epochs, batches of 32. The default has narrow networks, a higher rate
-with a cosine and five epochs, for small pictures on a CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from hamguard.core.asked import Asked
-from hamguard.core.checks import check_choice
-from hamguard.core.digests import digest_json
-from hamguard.core.errors import RequestError
-from hamguard.core.files import write_sealed
-from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
-from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.opened import training_facts
-from hamguard.data.split import Split
-from hamguard.models.comdefend import CARD, MAX_WIDTH, NOISE, ComDefend, ComDefendCard, load_comdefend, save_comdefend
+from hamguard.data.dataset import ImageStore
+from hamguard.models.comdefend import MAX_WIDTH, NOISE, ComDefend
 from hamguard.training.augment import augment
-from hamguard.training.loop import Batch, Progress, fit, forget
-from hamguard.training.recipe import Recipe
-from hamguard.training.request import DataSection, over_defaults, put_together, sort_words
-from hamguard.training.run_folder import is_finished
-
-RUN = "comdefend-run.json"
-IDLE = ("head_lr_factor", "patience", "selection", "validate_every")
-"""Fields of the recipe that mean nothing here; giving one is an error."""
+from hamguard.training.loop import Batch
 
 
 class ComDefendSettings(Asked):
@@ -47,52 +27,6 @@ class ComDefendSettings(Asked):
     width: float = Field(1.0, gt=0, le=MAX_WIDTH, description="factor of the channel numbers; 1 published")
     noise: float = Field(NOISE, ge=0, allow_inf_nan=False, description="deviation of the noise, published 20")
     penalty: float = Field(1e-4, ge=0, allow_inf_nan=False, description="weight of the squared code, published 1e-4")
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {
-        "settings": {"width": 0.25},
-        "training": {"epochs": 5, "batch_size": 32, "lr": 2e-3, "schedule": "cosine"},
-    },
-    "paper": {"settings": {}, "training": {"epochs": 50, "batch_size": 32, "lr": 1e-4, "schedule": "constant"}},
-}
-
-
-class ComDefendRequest(Asked):
-    """Everything that defines a run."""
-
-    method: Literal["comdefend"] = "comdefend"
-    preset: Literal["default", "paper"] = "default"
-    seed: int = 0
-    data: DataSection
-    settings: ComDefendSettings = ComDefendSettings()
-    training: Recipe = Recipe()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, given: Any) -> Any:
-        preset = given.get("preset", "default") if isinstance(given, Mapping) else None
-        return over_defaults(given, **PRESETS[preset]) if preset in PRESETS else given
-
-    @property
-    def digest(self) -> str:
-        """Hash of the request; a checkpoint carries it."""
-        return digest_json(self.model_dump(mode="json"))
-
-
-def build_comdefend_request(flags: Mapping[str, Any], sets: Sequence[str] = ()) -> ComDefendRequest:
-    """Put preset, flags and `--set` together; later ones win.
-
-    Args:
-        flags: dotted key to value, None where the flag was not given, e.g. `{"training.epochs": 4}`.
-        sets: `key=value` words; the key is the name of a setting or of a recipe field.
-
-    Raises:
-        RequestError: the first fault.
-    """
-    given = sort_words(flags, sets, list(ComDefendSettings.model_fields), IDLE)
-    check_choice("preset of comdefend", str(given[""].get("preset", "default")), PRESETS)
-    return put_together(ComDefendRequest, given)
 
 
 class ComDefendTask:
@@ -151,68 +85,3 @@ class ComDefendTask:
         """Take what `state` gave."""
         self.net.load_state_dict(state["net"])
         self._errors = state["errors"].clone()
-
-
-@dataclass(frozen=True)
-class TrainedComDefend:
-    """What training left behind.
-
-    Attributes:
-        card: the networks' card.
-        fresh: False where the folder held the finished run already.
-    """
-
-    card: ComDefendCard
-    fresh: bool
-
-
-def train_comdefend(
-    request: ComDefendRequest,
-    dataset: Dataset,
-    split: Split,
-    folder: Path,
-    *,
-    device: torch.device | str = "cpu",
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> TrainedComDefend:
-    """Train the networks into a folder; go on where an earlier call was stopped.
-
-    Args:
-        request: the run.
-        dataset: pictures; labels are not looked at.
-        split: its parts; only `train` is learned from.
-        folder: folder to be.
-        device: where to compute.
-        restart: throw away what the folder holds.
-        progress: told how far the run is.
-
-    Raises:
-        RequestError: too few pictures, or a folder with other things.
-        StaleError: the folder holds another run.
-        RunError: the loss became NaN, or the disk is full.
-        StoppedError: a person stopped the run; what was done is kept.
-    """
-    run = "-".join([request.digest, split.digest])
-    if is_finished(folder, run, run_file=RUN, card_file=CARD, restart=restart):
-        return TrainedComDefend(load_comdefend(folder)[1], fresh=False)
-    if len(split.train) < 2:
-        raise RequestError(f"training needs at least 2 pictures, the train split has {len(split.train)}")
-    settings, recipe = request.settings, request.training
-    net = ComDefend(
-        dataset.images.channels, settings.width, settings.noise, torch_generator(request.seed, "comdefend")
-    ).to(device)
-    task = ComDefendTask(net, dataset.images, split.train, penalty=settings.penalty, views=recipe.augment)
-    write_sealed(folder / RUN, {"run": run, "request": request.model_dump(mode="json")})
-    history = fit(task, recipe, seed=request.seed, folder=folder, run=run, progress=progress)
-    card = save_comdefend(
-        net,
-        folder,
-        settings=settings.model_dump(mode="json"),
-        recipe={**recipe.model_dump(), "batch_size": recipe.batch_of(task.items)},
-        seed=request.seed,
-        data=training_facts(dataset, split),
-        history=history,
-    )
-    forget(folder)
-    return TrainedComDefend(card, fresh=True)

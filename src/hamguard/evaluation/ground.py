@@ -21,13 +21,13 @@ from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
-from hamguard.evaluation.encode import encode, packed_codes, text_bank
+from hamguard.data.texts import texts_of
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, has_texts, load_cross
 from hamguard.models.store import AnyModel, Card, load_any
 from hamguard.models.trial import notes_of
-from hamguard.training.cross_train import texts_of
+from hamguard.training.encode import encode, packed_codes, text_bank
 
 Modality: TypeAlias = Literal["image", "text"]
 MODALITIES: tuple[Modality, Modality] = ("image", "text")

@@ -41,7 +41,6 @@ from hamguard.evaluation.attack.cross_modal import (
 )
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan, build_attack, parsed_options, threat_facts
-from hamguard.evaluation.encode import text_bank, text_codes
 from hamguard.evaluation.ground import SEARCHES, Ground, Loaded, Modality, modalities_of
 from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows
 from hamguard.evaluation.search.score import Convention
@@ -52,6 +51,7 @@ from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 from hamguard.report.attack_table import by_task
 from hamguard.retrieval.metrics import mean_average_precision
+from hamguard.training.encode import text_bank, text_codes
 
 NAMES = ("red", "green", "blue")
 QUERY = slice(0, 18)  # rows that ask

@@ -15,15 +15,14 @@ from hamguard.core.errors import ImageError, RequestError, RunError
 from hamguard.core.rows import Row
 from hamguard.data.dataset import ImageStore
 from hamguard.data.opened import Data
-from hamguard.data.split import Part
-from hamguard.evaluation.encode import encode, packed_codes
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.curves import measure_curves
 from hamguard.evaluation.search.pictures import read_picture
 from hamguard.evaluation.search.score import Convention, check_defined, parse_metric, score_rows
-from hamguard.evaluation.search.validation import validation_map
 from hamguard.models.encode import codes_of
 from hamguard.models.hash_model import HashModel
+from hamguard.trainers.validation import validation_map
+from hamguard.training.encode import encode, packed_codes
 from tests.training.conftest import make_blobs, make_split
 
 
@@ -125,20 +124,15 @@ def test_encode_tells_how_far_it_is_and_refuses_what_does_not_fit() -> None:
         packed_codes(model, dataset.images, np.arange(4))
 
 
-def test_validation_map_scores_and_refuses_queries() -> None:
+def test_validation_map_scores_as_rows_do() -> None:
     dataset, model = make_blobs(), small_model()
     split = make_split(dataset)
-    score = validation_map(dataset)
-    model.train()
-    value = score(model, split.part("validation"), split.part("train"))
+    score = validation_map(model.train(), Data(dataset, split))
+    value = score()
     assert 0 < value <= 1 and model.training
     rest = {"metrics": ("map",), "reference": False}
     sides = [encode(model.eval(), dataset, split, split.part(role)) for role in ("validation", "train")]
     assert value == pytest.approx(score_rows(*sides, **rest)[0].value, abs=1e-12)
-    with pytest.raises(RequestError, match="model selection takes the validation split, got the query split"):
-        score(model, split.part("query"), split.part("train"))
-    with pytest.raises(RequestError, match="model selection takes the validation split, got the database split"):
-        score(model, Part("database", split.validation), split.part("train"))
 
 
 def test_read_picture_gives_what_the_model_takes(tmp_path: Path) -> None:

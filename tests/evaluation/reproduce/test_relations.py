@@ -13,7 +13,7 @@ from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found, Line, a
 from hamguard.evaluation.reproduce.run import SCALES, recipe_of
 from hamguard.evaluation.study.grid_plan import expand
 from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-from hamguard.training.request import read_recipe
+from hamguard.trainers.words import read_recipe
 
 
 def row(value: float | None, width: float = 0.01, **more: Any) -> Row:

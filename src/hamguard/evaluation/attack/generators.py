@@ -13,10 +13,10 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
 from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.generator_request import GeneratorSettings
 from hamguard.models.folders import from_card
 from hamguard.models.generator_store import load_generator, read_generator_card
 from hamguard.models.store import AnyModel
+from hamguard.trainers.generator import GeneratorSettings
 
 
 def with_generator(attack: Any, plan: AttackPlan) -> Any:

@@ -26,11 +26,11 @@ from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_atta
 from hamguard.evaluation.attack.rows import Facts, Sides, attack_rows
 from hamguard.evaluation.attack.run import ALONE, AttackedPictures, Source, forget, run_attack, run_key
 from hamguard.evaluation.attack.targets import Targets, choose_targets, save_targets
-from hamguard.evaluation.encode import fits
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.score import EXACT, Convention
 from hamguard.images.distortion import Distortion, measure_distortion
 from hamguard.models.trial import ZERO_GRADIENT
+from hamguard.training.encode import fits
 
 Progress = Callable[[float, str], None]
 

@@ -19,10 +19,10 @@ from hamguard.evaluation.attack.run import keep_batch, kept_batch
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.plan import QUERIES
 from hamguard.evaluation.audit.worst import Worst
-from hamguard.evaluation.encode import packed_codes
 from hamguard.evaluation.ground import Ground
 from hamguard.images.quantize import as_pixels
 from hamguard.retrieval.engines import build_index
+from hamguard.training.encode import packed_codes
 
 PAGE = 100
 """Answers that the attacker looks at."""

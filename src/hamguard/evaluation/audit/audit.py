@@ -25,9 +25,9 @@ from hamguard.evaluation.audit.rows import audit_rows
 from hamguard.evaluation.audit.stages import begin, gradient_stages, substitute_of, transfer_stages
 from hamguard.evaluation.audit.verdict import Verdict, judge
 from hamguard.evaluation.audit.worst import Worst
-from hamguard.evaluation.encode import fits
 from hamguard.evaluation.ground import Ground
 from hamguard.models.store import AnyModel
+from hamguard.training.encode import fits
 
 ROWS, FACTS, WORST, WORK = "rows.jsonl", "audit.json", "worst.npz", ".work"
 

@@ -22,10 +22,10 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.models.hash_model import HashModel
+from hamguard.trainers.networks import pixel_statistics
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch, fit
 from hamguard.training.recipe import Recipe
-from hamguard.training.train import pixel_statistics
 
 PICTURES = 10_000  # more help little
 PIXELS = 10_000 * 32 * 32  # of all pictures together: large ones are seen less often

@@ -8,7 +8,7 @@ the person cannot be found by models of others, and pictures of others not by mo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,18 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.defenses.harden import harden
-from hamguard.defenses.request import build_harden_request
-from hamguard.evaluation.encode import encode
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.protection.protections import Protection, mixed
 from hamguard.evaluation.search.score import score_rows
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import Card, load_any
-from hamguard.training.request import TrainRequest
-from hamguard.training.train import LEARNED, train
+from hamguard.trainers.hash_model import LEARNED
+from hamguard.trainers.job import Job
+from hamguard.trainers.kind import Start, Trained
+from hamguard.trainers.run import run_job
+from hamguard.trainers.words import read_job
+from hamguard.training.encode import encode
 
-Progress = Callable[[float, str], None]
 SEARCHES = (("C", "C"), ("C", "A"), ("A", "C"), ("A", "A"))
 """Query and database."""
 
@@ -75,7 +75,7 @@ class Party:
         adversarial_eps: its radius; the protection's own where None.
     """
 
-    request: TrainRequest
+    request: Job
     ratio: float
     adversarial: int = 0
     adversarial_eps: float | None = None
@@ -93,7 +93,7 @@ def cell_digest(sides: Sides, party: Party) -> str:
     """Hash of everything that a cell's rows depend on."""
     return digest_json(
         {
-            "request": party.request.model_dump(mode="json"),
+            "request": party.request.digest,
             "ratio": party.ratio,
             "adversarial": party.adversarial,
             "adversarial_eps": party.adversarial_eps,
@@ -110,10 +110,8 @@ def run_cell(
     party: Party,
     folder: Path,
     *,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
+    context: Context | None = None,
     keep_models: bool = False,
-    progress: Progress | None = None,
 ) -> list[Row]:
     """Train one party's model and search four ways with it; a cell that is done already is read.
 
@@ -121,10 +119,8 @@ def run_cell(
         sides: the data, clean and protected.
         party: who trains.
         folder: keeps `rows/` and, while it is trained, `models/`.
-        seed: of the bootstrap.
-        device: where to compute.
+        context: device and progress; its seed is that of the bootstrap.
         keep_models: keep the trained model.
-        progress: told how far the training is.
 
     Returns:
         Rows of the four searches with the metric `map`; further ones against learned codes where the method has them.
@@ -134,6 +130,7 @@ def run_cell(
         RunError: the loss became NaN, or the disk is full.
         CollapseError: the codes became constant.
     """
+    context = context or Context()
     key = cell_digest(sides, party)[:16]
     done = folder / "rows" / f"{key}.jsonl"
     if done.is_file():
@@ -142,13 +139,13 @@ def run_cell(
             if facts == {"cell": done.name}:
                 return rows
     pictures = mixed(sides.clean.images, sides.protected, sides.split.train, party.ratio, party.request.seed)
-    learned_from = replace(sides.clean, images=pictures)
+    learned_from = Data(replace(sides.clean, images=pictures), sides.split)
     place = folder / "models" / _model_name(sides, party)
-    train(party.request, learned_from, sides.split, place, device=device, progress=progress)
+    trained = run_job(party.request, learned_from, place, context=context)
     if party.adversarial:
-        place = _harden(sides, party, learned_from, place, device, progress)
-    model, card = load_any(place, device)
-    rows = Rows(four_rows(sides, party, model, card, place, seed=seed, device=device))
+        place = _harden(sides, party, learned_from, place, trained, context)
+    model, card = load_any(place, context.device)
+    rows = Rows(four_rows(sides, party, model, card, place, seed=context.seed, device=context.device))
     write_rows(done, rows, seal={"cell": done.name})
     if not keep_models and party.ratio > 0:  # those trained on C serve every protection
         for path in sorted(place.rglob("*"), reverse=True):
@@ -161,12 +158,10 @@ def _model_name(sides: Sides, party: Party) -> str:
     ask = party.request
     pictures = sides.protection.digest if party.ratio else "clean"
     parts = [ask.digest, sides.split.digest, sides.clean.digest, pictures, f"{party.ratio:g}"]
-    return f"{ask.method}-{ask.model.bits}-{party.ratio:g}-{ask.seed}-{digest_json(parts)[:12]}"
+    return f"{ask.method}-{ask.network.bits}-{party.ratio:g}-{ask.seed}-{digest_json(parts)[:12]}"
 
 
-def _harden(
-    sides: Sides, party: Party, data: Dataset, start: Path, device: torch.device | str, progress: Progress | None
-) -> Path:
+def _harden(sides: Sides, party: Party, data: Data, start: Path, trained: Trained, context: Context) -> Path:
     eps = party.adversarial_eps or sides.protection.eps
     flags = {
         "method": "saat",
@@ -177,7 +172,8 @@ def _harden(
         "data.protocol": party.request.data.protocol,
     }
     place = start.with_name(f"{start.name}-saat-{party.adversarial}-{eps:.4f}")
-    harden(build_harden_request(flags), start, data, sides.split, place, device=device, progress=progress)
+    begun = Start(str(start), trained.model, trained.card, start)
+    run_job(read_job({}, flags, kind="hardened"), data, place, start=[begun], context=context)
     return place
 
 

@@ -11,7 +11,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.score import DEFAULT_METRICS, EXACT, Convention, score_rows
-from hamguard.training.train import LEARNED
+from hamguard.trainers.hash_model import LEARNED
 
 
 def model_rows(

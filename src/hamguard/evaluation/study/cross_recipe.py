@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from hamguard.core.errors import RequestError
-from hamguard.defenses.cross_modal import CrossDefense, CrossHardenRequest, build_cross_harden
+from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.study.recipe_section import NAME, Section, parse_study, words_of
 from hamguard.hashing.registry import CROSS_METHODS
-from hamguard.training.cross_request import CrossRequest, build_cross_request
-from hamguard.training.request import DataSection, read_recipe
+from hamguard.trainers.job import DataSection, Job
+from hamguard.trainers.words import read_job, read_recipe
 
 Eps = Annotated[float, Field(gt=0, le=1)]
 
@@ -98,7 +98,7 @@ class CrossRecipe(Section):
     defenses: DefensePart | None = None
     transfer: bool = True
 
-    def training(self, name: str) -> CrossRequest:
+    def training(self, name: str) -> Job:
         """The training request of a model.
 
         Raises:
@@ -106,6 +106,7 @@ class CrossRecipe(Section):
         """
         part = self.models[name]
         flags = {
+            "method": part.method or name,
             "seed": self.seed,
             "data.source": self.data.source,
             "data.protocol": self.data.protocol,
@@ -116,9 +117,9 @@ class CrossRecipe(Section):
             "data.drop_duplicates": self.data.drop_duplicates or None,
             "training.epochs": part.epochs,
         }
-        return build_cross_request(part.method or name, {}, flags, words_of(part.set))
+        return read_job({}, flags, words_of(part.set), kind="pair")
 
-    def hardening(self, kind: CrossDefense) -> CrossHardenRequest:
+    def hardening(self, kind: CrossDefense) -> Job:
         """The request of a defense.
 
         Raises:
@@ -133,7 +134,7 @@ class CrossRecipe(Section):
             "data.source": self.data.source,
             "data.protocol": self.data.protocol,
         }
-        return build_cross_harden(flags, words_of(self.defenses.set))
+        return read_job({}, flags, words_of(self.defenses.set), kind="hardened-pair")
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

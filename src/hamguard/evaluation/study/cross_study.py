@@ -21,14 +21,13 @@ from hamguard.attacks.threat import Linf
 from hamguard.attacks.words import WordEdits
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
-from hamguard.core.context import Context
+from hamguard.core.context import Context, always
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed, write_npz, write_sealed
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.defenses.cross_modal import harden_cross
 from hamguard.evaluation.attack.cross_modal import (
     CrossAttacked,
     attacked_rows,
@@ -44,7 +43,8 @@ from hamguard.evaluation.ground import Ground, Loaded, Modality
 from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
 from hamguard.evaluation.study.cells import Cells, Told
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.training.cross_train import train_cross
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
 
 METRICS = ("map", "precision@1000")
 BATCH = 128  # images or texts attacked at once
@@ -88,8 +88,8 @@ def open_study(
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file; --out must be a folder")
-    dataset, split = recipe.data.open(root)
-    return Study(recipe, dataset, split, out, Cells(out / "cells", told, parent))
+    data = recipe.data.open(root)
+    return Study(recipe, data.dataset, data.split, out, Cells(out / "cells", told, parent))
 
 
 def run_chain(study: Study, name: str) -> list[Row]:
@@ -101,16 +101,10 @@ def run_chain(study: Study, name: str) -> list[Row]:
         StoppedError: the study was stopped.
     """
     recipe, cells = study.recipe, study.cells
-    request = recipe.training(name)
     cells.told(f"{name}: training")
-    train_cross(
-        request,
-        study.dataset,
-        study.split,
-        study.out / "models" / name,
-        device=study.device,
-        progress=lambda share, text: cells.check(),
-    )
+    data, start = Data(study.dataset, study.split), study.out / "models" / name
+    context = Context(device=study.device, stage=always(lambda share, text: cells.check()))
+    trained = run_job(recipe.training(name), data, start, context=context)
     ground = study.ground(name)
     rows = _searched(study, ground)
     rows += _cmla(study, ground, recipe.attack.steps, plain=True)
@@ -123,15 +117,8 @@ def run_chain(study: Study, name: str) -> list[Row]:
     for kind in recipe.defenses.methods if recipe.defenses else ():
         hardened = f"{name}-{kind}"
         cells.told(f"{hardened}: training")
-        harden_cross(
-            recipe.hardening(kind),
-            study.out / "models" / name,
-            study.dataset,
-            study.split,
-            study.out / "models" / hardened,
-            device=study.device,
-            progress=lambda share, text: cells.check(),
-        )
+        begun = Start(name, trained.model, trained.card, start, trained.text_card)
+        run_job(recipe.hardening(kind), data, study.out / "models" / hardened, start=[begun], context=context)
         other = study.ground(hardened)
         rows += _searched(study, other)
         rows += _cmla(study, other, recipe.attack.defended_steps or recipe.attack.steps, plain=False)

@@ -19,34 +19,30 @@ from hamguard.attacks.budget import Budget, Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
-from hamguard.core.context import Context
+from hamguard.core.context import Context, ProcessGroup, always
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
-from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
-from hamguard.data.split import Split
-from hamguard.defenses.harden import harden
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.encode import packed_codes
-from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.protection.four_searches import Sides
 from hamguard.evaluation.search.curves import curve_rows
 from hamguard.evaluation.search.model_rows import model_rows
 from hamguard.evaluation.search.score import measure, parse_metric
-from hamguard.evaluation.search.validation import validation_map
 from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.grid_plan import AttackCell, GridPlan, ModelCell, expand, generator_request, hardening
 from hamguard.evaluation.study.grid_recipe import GridRecipe
 from hamguard.models.store import load_any, load_folder
+from hamguard.trainers.kind import Start
+from hamguard.trainers.run import run_job
 from hamguard.training.distributed import wait
-from hamguard.training.train import train
+from hamguard.training.encode import packed_codes
 
 Drawn = Callable[[Path, Ground, Measured], None]
 Shown = Callable[[Path, Sides], None]
@@ -92,7 +88,7 @@ class Grid:
     pictures: list[tuple[str, Path]] = field(default_factory=list)
     clean: dict[str, Row] = field(default_factory=dict)
     queries: dict[tuple[str, str], Queries] = field(default_factory=dict)
-    _opened: dict[str, tuple[Dataset, Split]] = field(default_factory=dict)
+    _opened: dict[str, Data] = field(default_factory=dict)
 
     @property
     def plan(self) -> GridPlan:
@@ -104,7 +100,7 @@ class Grid:
         """Folder of cells, models and unfinished work."""
         return self.cells.folder
 
-    def data(self, name: str) -> tuple[Dataset, Split]:
+    def data(self, name: str) -> Data:
         """A data set of the recipe, opened once.
 
         Raises:
@@ -118,8 +114,8 @@ class Grid:
         """Folder of something trained: its name for people, the hash of all facts for us."""
         return self.store / kind / f"{name}-{digest_json([facts, self.cells.process_group.size])}"
 
-    def watched(self, name: str) -> Callable[[float, str], None]:
-        """Progress of a training: says that it began, and stops where nobody waits any more."""
+    def context(self, name: str, process_group: ProcessGroup | None = None) -> Context:
+        """Where a training runs: it says that it began, and stops where nobody waits any more."""
         said: list[str] = []
 
         def progress(share: float, text: str) -> None:
@@ -128,7 +124,9 @@ class Grid:
                 self.cells.told(name)
             self.cells.check()
 
-        return progress
+        return Context(
+            device=self.device, process_group=process_group or self.cells.process_group, stage=always(progress)
+        )
 
 
 def train_cell(grid: Grid, cell: ModelCell) -> Ground:
@@ -139,21 +137,12 @@ def train_cell(grid: Grid, cell: ModelCell) -> Ground:
         RunError: the loss became NaN.
         StoppedError: a person stopped the run.
     """
-    dataset, split = grid.data(cell.data)
+    data = grid.data(cell.data)
     if cell.request is None:
-        return _ground(grid, cell, cell.load, dataset, split)
-    folder = grid.place("models", cell.name, [cell.request.digest, split.digest])
-    validate = validation_map(dataset, grid.device) if cell.request.training.patience else None
-    train(
-        cell.request,
-        dataset,
-        split,
-        folder,
-        device=grid.device,
-        validate=validate,
-        progress=grid.watched(f"{cell.name}: training"),
-    )
-    return _ground(grid, cell, str(folder), dataset, split)
+        return _ground(grid, cell, cell.load, data)
+    folder = grid.place("models", cell.name, [cell.request.digest, data.split.digest])
+    run_job(cell.request, data, folder, context=grid.context(f"{cell.name}: training"))
+    return _ground(grid, cell, str(folder), data)
 
 
 def check_before(grid: Grid) -> None:
@@ -168,7 +157,7 @@ def check_before(grid: Grid) -> None:
     for part in recipe.protections.values():
         wanted += [*(part.data or recipe.data), *([part.made_on] if part.made_on else [])]
     for name in dict.fromkeys(wanted):
-        dataset, _ = grid.data(name)
+        dataset = grid.data(name).dataset
         if not dataset.labels.any():
             raise RequestError(
                 f"table data.{name}: {dataset.name} has no labels, so nothing is relevant; a grid needs them"
@@ -176,10 +165,10 @@ def check_before(grid: Grid) -> None:
     for cell in models:
         if cell.request is not None:
             continue
-        dataset, split = grid.data(cell.data)
+        data = grid.data(cell.data)
         try:
             model, card = load_any(cell.load)
-            packed_codes(model, dataset.images, split.query[:1])
+            packed_codes(model, data.dataset.images, data.split.query[:1])
         except (RequestError, RunError) as error:
             raise RequestError(f"table models.{cell.table}: {error}") from error
         trained = [name for name, part in recipe.defenses.items() if cell.table in (part.models or (cell.table,))]
@@ -189,10 +178,10 @@ def check_before(grid: Grid) -> None:
             )
 
 
-def _ground(grid: Grid, cell: ModelCell, folder: str, dataset: Dataset, split: Split, name: str = "") -> Ground:
+def _ground(grid: Grid, cell: ModelCell, folder: str, data: Data, name: str = "") -> Ground:
     loaded = Loaded.open(folder, name=name or cell.name, device=torch.device(grid.device))
     context = Context(device=grid.device, seed=cell.seed)
-    return Ground.open(loaded, Data(dataset, split), queries=grid.recipe.queries, context=context)
+    return Ground.open(loaded, data, queries=grid.recipe.queries, context=context)
 
 
 def facts_of(ground: Ground, *more: Any) -> list[Any]:
@@ -302,16 +291,9 @@ def generator_cell(grid: Grid, ground: Ground, cell: ModelCell, attack: AttackCe
     request = generator_request(part, grid.recipe.data[cell.data], cell.seed)
     folder = grid.place("generators", f"{ground.name}-{attack.table}", [request.digest, ground.model.digest])
     if grid.cells.process_group.leads:
-        train_generator(
-            request,
-            ground.model,
-            ground.name,
-            ground.dataset,
-            ground.split,
-            folder,
-            device=grid.device,
-            progress=grid.watched(f"{ground.name}: training the generator of {attack.table}"),
-        )
+        context = grid.context(f"{ground.name}: training the generator of {attack.table}", ProcessGroup())
+        victim = Start(ground.name, ground.model, ground.card)
+        run_job(request, ground.data, folder, start=[victim], context=context)
     wait(grid.cells.process_group)
     return folder
 
@@ -325,17 +307,10 @@ def harden_cell(grid: Grid, ground: Ground, cell: ModelCell, start: Path, name: 
     request = hardening(grid.recipe, name, cell.data, cell.seed)
     title = f"{cell.name}+{name}"
     folder = grid.place("models", title, [request.digest, ground.split.digest, ground.model.digest])
-    done = harden(
-        request,
-        start,
-        ground.dataset,
-        ground.split,
-        folder,
-        device=grid.device,
-        progress=grid.watched(f"{title}: training"),
-    )
-    done.model.requires_grad_(False)
-    hardened = _ground(grid, cell, str(folder), ground.dataset, ground.split, title)
+    data = ground.data
+    begun = Start(ground.name, ground.model, ground.card, start)
+    run_job(request, data, folder, start=[begun], context=grid.context(f"{title}: training"))
+    hardened = _ground(grid, cell, str(folder), data, title)
     return hardened, folder
 
 

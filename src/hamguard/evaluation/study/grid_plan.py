@@ -9,13 +9,11 @@ from typing import Any
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.defenses.request import HardenRequest, build_harden_request
 from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.generator_request import GeneratorRequest, build_generator_request
-from hamguard.evaluation.protector_request import ProtectorRequest, build_protector_request
 from hamguard.evaluation.study.grid_recipe import AttacksPart, GridRecipe, ModelsPart, ProtectionsPart, TrainingPart
 from hamguard.evaluation.study.recipe_section import words_of
-from hamguard.training.request import DataSection, TrainRequest, build_request
+from hamguard.trainers.job import DataSection, Job
+from hamguard.trainers.words import read_job
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class ModelCell:
     table: str
     data: str
     seed: int
-    request: TrainRequest | None
+    request: Job | None
     load: str = ""
 
 
@@ -185,7 +183,7 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
             "model.weights": part.weights,
             "preset": part.preset,
         }
-        cells.append(ModelCell(title, name, where, seed, build_request({}, flags, words_of(part.set))))
+        cells.append(ModelCell(title, name, where, seed, read_job({}, flags, words_of(part.set), kind="model")))
     return cells
 
 
@@ -195,7 +193,7 @@ def _budget(part: AttacksPart, plan: AttackPlan) -> list[str]:
     return words + ([str(plan.steps or "default")] if len(part.steps) > 1 else [])
 
 
-def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> HardenRequest:
+def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> Job:
     """The request of a defense on a data set.
 
     Raises:
@@ -209,29 +207,29 @@ def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> HardenRequ
         "norm": part.norm,
         "preset": part.preset,
     }
-    return build_harden_request(flags, words_of(part.set))
+    return read_job({}, flags, words_of(part.set), kind="hardened")
 
 
-def generator_request(part: TrainingPart, data: DataSection, seed: int) -> GeneratorRequest:
+def generator_request(part: TrainingPart, data: DataSection, seed: int) -> Job:
     """The request of a generator.
 
     Raises:
         RequestError: an unknown setting.
     """
-    return build_generator_request({**_flags(part, data, seed), "preset": part.preset}, words_of(part.set))
+    return read_job({}, {**_flags(part, data, seed), "preset": part.preset}, words_of(part.set), kind="generator")
 
 
-def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed: int) -> ProtectorRequest:
+def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed: int) -> Job:
     """The request of a protector.
 
     Raises:
         RequestError: an unknown setting.
     """
     flags: Mapping[str, Any] = {**_flags(part, data, seed), "preset": part.preset, "settings.eps": eps}
-    return build_protector_request(flags, words_of(part.set))
+    return read_job({}, flags, words_of(part.set), kind="protector")
 
 
-def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[TrainRequest, float]]:
+def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[Job, float]]:
     """Who searches: training request and share of protected pictures.
 
     Raises:
@@ -247,5 +245,5 @@ def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[T
             "model.backbone": backbone,
             "preset": asked.preset,
         }
-        found.append((build_request({}, flags, words_of(asked.set)), share))
+        found.append((read_job({}, flags, words_of(asked.set), kind="model"), share))
     return found

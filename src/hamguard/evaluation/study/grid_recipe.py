@@ -13,7 +13,8 @@ from hamguard.core.errors import RequestError
 from hamguard.evaluation.attack.plan import AttackPlan, build_attack
 from hamguard.evaluation.search.score import parse_metric
 from hamguard.evaluation.study.recipe_section import NAME, Section, listed, parse_study
-from hamguard.training.request import DataSection, read_recipe
+from hamguard.trainers.job import DataSection
+from hamguard.trainers.words import read_recipe
 
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hamguard import __version__
-from hamguard.core.context import ProcessGroup
+from hamguard.core.context import Context, ProcessGroup, always
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
 from hamguard.evaluation.attack.measure import measure_attack
@@ -17,14 +17,14 @@ from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.protection.four_searches import Party, Sides, cell_digest, needed, run_cell
 from hamguard.evaluation.protection.protections import Protection, by_noise, by_protector, protected_pictures
-from hamguard.evaluation.protector_training import train_protector
 from hamguard.evaluation.study.cells import Cells, Told
 from hamguard.evaluation.study.grid import Drawn, Grid, Shown, check_before, facts_of, generator_cell, model_chain
 from hamguard.evaluation.study.grid_plan import AttackCell, ModelCell, pairs, parties, protector_request
 from hamguard.evaluation.study.grid_recipe import GridRecipe, ProtectionsPart
 from hamguard.models.protector_store import load_protector
 from hamguard.retrieval.intervals import paired_difference
-from hamguard.training.request import TrainRequest
+from hamguard.trainers.job import Job
+from hamguard.trainers.run import run_job
 
 ROWS = "rows.jsonl"
 
@@ -190,16 +190,16 @@ def _protected(grid: Grid, name: str, part: ProtectionsPart) -> list[Row]:
     for data in part.data or tuple(recipe.data):
         for seed in recipe.seeds:
             for eps in part.eps:
-                dataset, split = grid.data(data)
+                opened = grid.data(data)
                 protection = _protection(grid, name, part, data, eps, seed)
-                bare = Sides(dataset, dataset.images, split, protection, recipe.queries)
+                bare = Sides(opened.dataset, opened.dataset.images, opened.split, protection, recipe.queries)
                 asked = parties(part, recipe.data[data], seed)
                 rows += _searches(grid, f"{name}-{data}-{eps:.4g}", bare, asked, sheet=part.sheet)
     return rows
 
 
 def _searches(
-    grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[TrainRequest, float]], *, sheet: bool = False
+    grid: Grid, name: str, bare: Sides, asked: Sequence[tuple[Job, float]], *, sheet: bool = False
 ) -> list[Row]:
     """Cells of all parties under one protection; the pictures are protected when the first of them needs it."""
     rows: list[Row] = []
@@ -220,13 +220,11 @@ def _searches(
                 sides(),
                 party,
                 grid.store / f"privacy-{__version__}",
-                seed=0,
-                device=grid.device,
-                progress=lambda share, text: grid.cells.check(),
+                context=Context(device=grid.device, stage=always(lambda share, text: grid.cells.check())),
             )
 
-        net = f"{request.model.backbone or 'default'}-" if len({one.model.backbone for one, _ in asked}) > 1 else ""
-        title = f"{name}-{request.method}-{net}{request.model.bits}-{party.trained_on}".replace(" ", "-")
+        net = f"{request.network.backbone or 'default'}-" if len({one.network.backbone for one, _ in asked}) > 1 else ""
+        title = f"{name}-{request.method}-{net}{request.network.bits}-{party.trained_on}".replace(" ", "-")
         found = grid.cells.rows(title, cell_digest(bare, party), work)
         several = f"-seed{request.seed}" if len(grid.recipe.seeds) > 1 else ""
         rows += [
@@ -244,18 +242,11 @@ def _protection(grid: Grid, name: str, part: ProtectionsPart, data: str, eps: fl
     if (part.method or name) == "noise":
         return by_noise(eps, seed)
     learned_on = part.made_on or data
-    dataset, split = grid.data(learned_on)
+    learned = grid.data(learned_on)
     request = protector_request(part, grid.recipe.data[learned_on], eps, seed)
-    folder = grid.place("protectors", f"{name}-{learned_on}-{eps:.4g}", [request.digest, split.digest])
-    train_protector(
-        request,
-        [],
-        dataset,
-        split,
-        folder,
-        device=grid.device,
-        progress=grid.watched(f"{name} at {eps:.4g}: training the protector on {learned_on}"),
-    )
+    folder = grid.place("protectors", f"{name}-{learned_on}-{eps:.4g}", [request.digest, learned.split.digest])
+    context = grid.context(f"{name} at {eps:.4g}: training the protector on {learned_on}")
+    run_job(request, learned, folder, context=context)
     return by_protector(load_protector(folder)[0].to(grid.device), eps)
 
 

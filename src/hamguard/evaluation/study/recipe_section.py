@@ -12,7 +12,7 @@ from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
-from hamguard.training.request import first_fault
+from hamguard.trainers.words import first_fault
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 """What a model, attack or defense may be called: it becomes part of file names."""

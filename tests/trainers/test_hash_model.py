@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,28 @@ from hamguard.core.errors import CollapseError, RequestError, RunError, StaleErr
 from hamguard.core.files import write_text
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
-from hamguard.data.split import Split, require_role
+from hamguard.data.split import Split
 from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.store import load_folder
+from hamguard.trainers import hash_model
+from hamguard.trainers.hash_model import LEARNED
+from hamguard.trainers.job import Job
+from hamguard.trainers.run import stored_run
+from hamguard.trainers.words import read_job
 from hamguard.training import loop
 from hamguard.training.augment import augment
 from hamguard.training.checkpoint import load_checkpoint, save_checkpoint
-from hamguard.training.request import TrainRequest, build_request
-from hamguard.training.run_folder import stored_run
 from hamguard.training.schedules import factor
 from hamguard.training.statistics import code_statistics
-from hamguard.training.train import LEARNED, train
+from tests.trainers.runs import train
 
 OBJECTIVES["csq"]
 Blobs = tuple[Dataset, Split]
 
 
-def ask(method: str = "csq", *sets: str, **flags: Any) -> TrainRequest:
+def ask(method: str = "csq", *sets: str, **flags: Any) -> Job:
     base = ["backbone=conv2", "bits=12", "epochs=4", "batch_size=20", "lr=0.001"]
-    return build_request({}, {"method": method, **flags}, [*base, *sets])
+    return read_job({}, {"method": method, **flags}, [*base, *sets])
 
 
 class Killed(Exception):
@@ -211,16 +215,19 @@ def test_collapse_is_found_in_the_second_epoch(blobs: Blobs, tmp_path: Path, mon
     assert len(history) < 40
 
 
-def test_early_stopping_keeps_the_best_epoch(blobs: Blobs, tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_best_epoch(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.2, 0.9, 0.3, 0.3, 0.3, 0.3])
     digests: list[str] = []
 
-    def validate(model: Any, validation: Any, base: Any) -> float:
-        require_role(validation, "validation")
-        digests.append(model.digest)
-        return next(values)
+    def validation_map(model: Any, data: Any, device: Any) -> Any:
+        def score() -> float:
+            digests.append(model.digest)
+            return next(values)
 
-    result = train(ask("csq", "epochs=6", "patience=2"), *blobs, tmp_path, validate=validate)
+        return score
+
+    monkeypatch.setattr(hash_model, "validation_map", validation_map)
+    result = train(ask("csq", "epochs=6", "patience=2"), *blobs, tmp_path)
     assert len(digests) == 4 and result.model.digest == digests[1]
     assert load_folder(tmp_path)[0].digest == digests[1]
 
@@ -232,13 +239,15 @@ def test_early_stopping_keeps_the_best_epoch(blobs: Blobs, tmp_path: Path) -> No
 ])  # fmt: skip
 def test_a_query_split_cannot_select_a_model(part: str, message: str, blobs: Blobs, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=message):
-        train(ask("csq", f"selection={part}", "patience=2"), *blobs, tmp_path / "m", validate=lambda *_: 0.5)
+        train(ask("csq", f"selection={part}", "patience=2"), *blobs, tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
 
 def test_early_stopping_needs_a_validation(blobs: Blobs, tmp_path: Path) -> None:
+    dataset, split = blobs
     with pytest.raises(RequestError, match="early stopping"):
-        train(ask("csq", "patience=2"), *blobs, tmp_path)
+        train(ask("csq", "patience=2"), dataset, replace(split, validation=split.validation[:0]), tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_card_tells_what_was_done(blobs: Blobs, tmp_path: Path) -> None:
@@ -249,15 +258,13 @@ def test_card_tells_what_was_done(blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_unlabeled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from tests.training.conftest import make_blobs, make_split
 
     bare = replace(make_blobs(), labels=np.zeros((160, 0), np.uint8), class_names=())
     with pytest.raises(RequestError, match="has no labels; csq needs them, lsh, itq, pca do not"):
         train(ask("csq"), bare, make_split(bare), tmp_path / "a")
     card = train(
-        build_request({}, {"method": "itq"}, ["backbone=conv2", "bits=16"]), bare, make_split(bare), tmp_path / "b"
+        read_job({}, {"method": "itq"}, ["backbone=conv2", "bits=16"]), bare, make_split(bare), tmp_path / "b"
     ).card
     assert card.method == "itq" and card.statistics["distinct_codes"] > 16
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,33 @@ from torch import Tensor, nn
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, RunError, StaleError
 from hamguard.core.seeds import torch_generator
+from hamguard.data.opened import Data
 from hamguard.defenses.average import Average
-from hamguard.defenses.harden import RUN, harden, new_defense
 from hamguard.defenses.inner import adversaries, at_rest, inner_attack
 from hamguard.defenses.keep import Keep
 from hamguard.defenses.registry import DEFENSES, register
-from hamguard.defenses.request import HardenRequest, build_harden_request, epoch_cost, epochs_of_budget
 from hamguard.defenses.task import overfitted
 from hamguard.hashing.objective import Settings
 from hamguard.models.store import CARD, load_folder
+from hamguard.trainers.hardened import HardenedKind, epoch_cost, epochs_of_budget, new_defense
+from hamguard.trainers.job import Job
+from hamguard.trainers.words import read_job
 from tests.defenses.conftest import Place, ask, batch_of, begun, make_dataset, make_model, save
+from tests.trainers.runs import train
+
+RUN = HardenedKind.run_file
 
 
 class Killed(Exception):
     """Stands for SIGKILL inside one process."""
 
 
-def run(place: Place, request: HardenRequest, folder: Path, **more: Any) -> Any:
-    return harden(request, place.start, place.dataset, place.split, folder, **more)
+def _words(flags: dict[str, Any], sets: Sequence[str] = ()) -> Job:
+    return read_job({}, flags, sets, kind="hardened")
+
+
+def run(place: Place, request: Job, folder: Path, **more: Any) -> Any:
+    return train(request, place.dataset, place.split, folder, start=[place.start], **more)
 
 
 @pytest.mark.parametrize("method", DEFENSES)
@@ -83,7 +93,7 @@ def test_the_card_and_the_folder(place: Place, tmp_path: Path) -> None:
         run(place, ask("saat", "mu=0.02", seed=5), tmp_path / "a")
     other = save(make_model(place.dataset, "resnet20"), tmp_path / "other")
     with pytest.raises(StaleError, match="or one from another model"):
-        harden(request, other, place.dataset, place.split, tmp_path / "a")
+        train(request, place.dataset, place.split, tmp_path / "a", start=[other])
     assert run(place, ask("control"), tmp_path / "a", restart=True).card.defense["method"] == "control"
     with pytest.raises(RequestError, match="is the model to harden; --out must be another folder"):
         run(place, request, place.start)
@@ -195,15 +205,15 @@ def test_without_labels_or_objective_the_codes_are_kept(place: Place, tmp_path: 
     dataset, split = make_dataset(labeled=False)
     start = save(make_model(dataset), tmp_path / "start")
     for method in ("consistency", "distill", "trades", "control"):
-        done = harden(ask(method, "lr=1e-4"), start, dataset, split, tmp_path / method)
+        done = train(ask(method, "lr=1e-4"), dataset, split, tmp_path / method, start=[start])
         assert done.card.defense["objective"] == "keep" and done.card.method == "csq"
     for method in ("saat", "cgat", "atrdh", "static"):
         with pytest.raises(RequestError, match=f"{method} needs labels; without: consistency, distill, trades"):
-            harden(ask(method), start, dataset, split, tmp_path / method)
+            train(ask(method), dataset, split, tmp_path / method, start=[start])
     with pytest.raises(RequestError, match="trades needs labels"):
-        harden(ask("trades", "loss=inner", "guide=center"), start, dataset, split, tmp_path / "x")
+        train(ask("trades", "loss=inner", "guide=center"), dataset, split, tmp_path / "x", start=[start])
     with pytest.raises(RequestError, match="blobs has no labels; objective dpsh needs them, keep does not"):
-        harden(ask("consistency", "objective=dpsh"), start, dataset, split, tmp_path / "x")
+        train(ask("consistency", "objective=dpsh"), dataset, split, tmp_path / "x", start=[start])
     fitted = save(make_model(place.dataset), tmp_path / "itq", "itq")
     task = begun(Place(place.dataset, place.split, fitted), "saat")
     assert isinstance(task.objective, Keep) and torch.equal(task.objective.state["codes"], task.bank.signs)
@@ -216,7 +226,7 @@ def test_without_labels_or_objective_the_codes_are_kept(place: Place, tmp_path: 
 
 def test_the_objective_is_the_models_own(place: Place) -> None:
     model, card = load_folder(place.start)
-    task = new_defense(ask("saat"), model, card, place.dataset, place.split)
+    task = new_defense(ask("saat"), model, card, Data(place.dataset, place.split))
     from hamguard.hashing.csq import CSQ, CSQSettings
 
     own = CSQ(CSQSettings(lam=1e-4), bits=8, labels=torch.zeros(1, 4), seed=3)
@@ -236,9 +246,9 @@ def test_pictures_and_labels_that_do_not_fit(place: Place, tmp_path: Path) -> No
         place.dataset.ids,
     )
     with pytest.raises(RequestError, match="the model takes pictures of 16x16 pixels, the data have 20x20"):
-        harden(ask("saat"), place.start, wide, place.split, tmp_path / "x")
+        train(ask("saat"), wide, place.split, tmp_path / "x", start=[place.start])
     with pytest.raises(RequestError, match="is not a model folder"):
-        harden(ask("saat"), tmp_path, place.dataset, place.split, tmp_path / "x")
+        train(ask("saat"), place.dataset, place.split, tmp_path / "x", start=[tmp_path])
     assert not (tmp_path / "x").exists()
 
 
@@ -269,41 +279,39 @@ def test_pictures_and_labels_that_do_not_fit(place: Place, tmp_path: Path) -> No
 )  # fmt: skip
 def test_wrong_requests_are_named(flags: dict[str, Any], sets: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_harden_request({"data.source": "blobs", **flags}, sets)
+        _words({"data.source": "blobs", **flags}, sets)
 
 
 def test_what_wins_and_what_a_budget_buys() -> None:
-    request = build_harden_request(
-        {"data.source": "x", "eps": 0.1}, ["lr=0.01", "settings.inner_eps=16/255", "loss=hag"]
-    )
+    request = _words({"data.source": "x", "eps": 0.1}, ["lr=0.01", "settings.inner_eps=16/255", "loss=hag"])
     assert request.training.lr == 0.01 and request.training.epochs == 10
     assert request.settings["inner_eps"] == pytest.approx(16 / 255) and request.threat == Linf(0.1)
     attack = request.parsed.attack(request.threat)  # type: ignore[attr-defined]
     assert attack.threat == Linf(16 / 255) and attack.search.step_size == pytest.approx(4 / 255)
-    fast = build_harden_request({"data.source": "x", "eps": 0.1}, ["fast=true"]).parsed
+    fast = _words({"data.source": "x", "eps": 0.1}, ["fast=true"]).parsed
     search = fast.attack(Linf(0.1)).search  # type: ignore[attr-defined]
     assert search.steps == 1 and search.step_size == pytest.approx(0.125) and search.random_start
     assert epoch_cost("cgat", fast) == 3.0 and epoch_cost("saat", request.parsed) == 9.0
     assert epochs_of_budget(9.0, request, 7) == 7 and epochs_of_budget(0.001, request, None) == 1
-    static = build_harden_request({"data.source": "x", "method": "static"})
+    static = _words({"data.source": "x", "method": "static"})
     assert epochs_of_budget(1.0, static, None) == 10
     with pytest.raises(RequestError, match="--budget must be above 0, got 0"):
         epochs_of_budget(0.0, request, 7)
-    assert len({build_harden_request({"data.source": "x"}, s).digest for s in ([], ["lam=2"], ["lr=2e-3"])}) == 3
+    assert len({_words({"data.source": "x"}, s).digest for s in ([], ["lam=2"], ["lr=2e-3"])}) == 3
     with pytest.raises(RequestError, match="defense 'saat' is registered twice"):
         register("saat")(DEFENSES["cgat"])
 
 
 def test_the_authors_recipe_is_a_preset_that_flags_override() -> None:
     flags = {"data.source": "x", "preset": "paper"}
-    request = build_harden_request(flags)
+    request = _words(flags)
     recipe = request.training
     assert (request.settings["lam"], request.settings["mu"]) == (1.0, 1e-4), "the weights of the authors' code"
     assert (recipe.epochs, recipe.batch_size, recipe.optimizer, recipe.lr) == (20, 32, "sgd", 0.05)
     assert (recipe.momentum, recipe.weight_decay, recipe.schedule) == (0.0, 1e-5, "late-step")
-    cgat = build_harden_request({**flags, "method": "cgat", "training.epochs": 2}, ["lr=0.02"]).training
+    cgat = _words({**flags, "method": "cgat", "training.epochs": 2}, ["lr=0.02"]).training
     assert (cgat.epochs, cgat.lr, cgat.momentum, cgat.augment) == (2, 0.02, 0.9, "shift-flip")
-    assert build_harden_request({**flags, "method": "atrdh"}).training.epochs == 100
+    assert _words({**flags, "method": "atrdh"}).training.epochs == 100
 
 
 def begun_kind() -> Any:

@@ -15,13 +15,16 @@ from hamguard.core.errors import CollapseError, RequestError, RunError, StaleErr
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
+from hamguard.data.texts import texts_of
 from hamguard.models.backbones import build_backbone
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
-from hamguard.training.cross_request import CrossRequest, build_cross_request
-from hamguard.training.cross_train import finish_cross, kept_pairs, pairs_of, texts_of, train_cross
+from hamguard.trainers.job import Job
+from hamguard.trainers.pair import kept_pairs, pair_statistics, pairs_of
+from hamguard.trainers.words import read_job
+from tests.trainers.runs import train
 
 NAMES = ("red", "blue", "green")
 
@@ -36,9 +39,9 @@ def toy(texts: list[str] | None = None, n: int = 24) -> tuple[Dataset, Split]:
     return dataset, Split(rows[:18], rows[18:20], rows[20:], rows[:20], "hand", 0, content=dataset.digest)
 
 
-def ask(*sets: str, **flags: Any) -> CrossRequest:
+def ask(*sets: str, **flags: Any) -> Job:
     given = {"model.bits": 8, "training.epochs": 1, "training.batch_size": 9, "model.backbone": "conv2", **flags}
-    return build_cross_request("dcmh", {}, given, ["text_width=8", "augment=none", *sets])
+    return read_job({}, {"method": "dcmh", **given}, ["text_width=8", "augment=none", *sets])
 
 
 def test_the_run_knows_the_content_of_its_first_weights(tmp_path: Path) -> None:
@@ -49,30 +52,30 @@ def test_the_run_knows_the_content_of_its_first_weights(tmp_path: Path) -> None:
         save_file(build_backbone("conv2", 1, (16, 16), torch_generator(seed))[0].state_dict(), path)
 
     request = ask(**{"model.weights": str(path)})
-    request = request.model_copy(update={"model": request.model.model_copy(update={"normalization": "data"})})
+    request = request.model_copy(update={"model": request.network.model_copy(update={"normalization": "data"})})
     write(1)
-    first = train_cross(request, dataset, split, tmp_path / "m")
-    again = train_cross(request, dataset, split, tmp_path / "m")
+    first = train(request, dataset, split, tmp_path / "m")
+    again = train(request, dataset, split, tmp_path / "m")
     assert first.fresh and not again.fresh and again.model.digest == first.model.digest
     assert first.card.initial_weights == "w.safetensors"
     write(2)  # the same name, other weights
     with pytest.raises(StaleError, match="holds another run"):
-        train_cross(request, dataset, split, tmp_path / "m")
+        train(request, dataset, split, tmp_path / "m")
 
 
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     dataset, split = toy()
     request = ask(**{"training.epochs": 3})
-    whole = train_cross(request, dataset, split, tmp_path / "whole")
+    whole = train(request, dataset, split, tmp_path / "whole")
 
     def stop(share: float, text: str) -> None:
         if share > 0.6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_cross(request, dataset, split, tmp_path / "cut", progress=stop)
+        train(request, dataset, split, tmp_path / "cut", progress=stop)
     assert (tmp_path / "cut" / "checkpoint.pt").is_file() and not (tmp_path / "cut" / "card.json").exists()
-    assert train_cross(request, dataset, split, tmp_path / "cut").model.digest == whole.model.digest
+    assert train(request, dataset, split, tmp_path / "cut").model.digest == whole.model.digest
 
 
 def test_texts_and_pairs() -> None:
@@ -99,7 +102,7 @@ def test_a_training_part_of_one_pair(tmp_path: Path) -> None:
     dataset, split = toy()
     few = Split(split.train[:1], split.validation, split.query, split.database, "hand", 0)
     with pytest.raises(RequestError, match="training needs at least 2 pairs, the train split has 1"):
-        train_cross(ask(), dataset, few, tmp_path / "m")
+        train(ask(), dataset, few, tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
 
@@ -109,16 +112,15 @@ def trained(z: torch.Tensor, t: torch.Tensor) -> Any:
     return SimpleNamespace(model=model, parts=None, image_outputs=lambda: z, text_outputs=lambda: t)
 
 
-def test_codes_that_are_worth_nothing_are_not_saved(tmp_path: Path) -> None:
+def test_codes_that_are_worth_nothing_are_told() -> None:
     good = torch.tensor([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, -1.0]])
     same = good[:1].expand(3, -1)
     for z, t, side in ((same, good, "picture"), (good, same, "text")):
         with pytest.raises(CollapseError, match=f"the codes collapsed: every training {side} has the same code"):
-            finish_cross(trained(z, t), tmp_path / "m", {}, {})
+            pair_statistics(trained(z, t))
     for z, t in ((good * float("nan"), good), (good, good * float("inf"))):
         with pytest.raises(RunError, match="the trained networks return NaN or infinite numbers; lower the learning"):
-            finish_cross(trained(z, t), tmp_path / "m", {}, {})
-    assert not (tmp_path / "m").exists()
-    done = finish_cross(trained(good, -good), tmp_path / "m", {"training": 3}, {"method": "dcmh"})
-    assert done.fresh and done.card.statistics["pairs_agreeing_bits"] == 0.0
-    assert done.card.statistics["distinct_codes"] == done.card.statistics["text_distinct_codes"] == 3.0
+            pair_statistics(trained(z, t))
+    found = pair_statistics(trained(good, -good))
+    assert found["pairs_agreeing_bits"] == 0.0
+    assert found["distinct_codes"] == found["text_distinct_codes"] == 3.0

@@ -13,10 +13,10 @@ from hamguard.core.errors import RequestError, RunError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Part, Split
+from hamguard.data.texts import texts_of
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel
-from hamguard.training.cross_train import texts_of
 
 Progress = Callable[[float, str], None]
 STEP = 4096  # texts at once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from hamguard.data.split import Split
 from hamguard.evaluation.protection import four_searches
 from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, find, needed, run_cell
 from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
-from hamguard.evaluation.protector_request import ProtectorRequest, build_protector_request
-from hamguard.evaluation.protector_training import train_protector
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector
-from hamguard.training.request import build_request
-from tests.evaluation.test_generator_training import Killed, make_place
+from hamguard.trainers.job import Job
+from hamguard.trainers.kind import Start
+from hamguard.trainers.words import read_job
+from tests.trainers.runs import train
+from tests.trainers.test_generator import Killed, make_place
 
 FAST = ("epochs=2", "batch_size=16", "warmup=5", "checkpoint_seconds=0.000001")
 
@@ -37,14 +39,18 @@ def place() -> tuple[Dataset, Split]:
     return make_place()[1:]
 
 
-def ask(*sets: str, **flags: Any) -> ProtectorRequest:
-    return build_protector_request({"data.source": "blobs", "settings.eps": "0.3", **flags}, [*FAST, *sets])
+def words(flags: dict[str, Any], sets: Sequence[str] = ()) -> Job:
+    return read_job({}, flags, sets, kind="protector")
+
+
+def ask(*sets: str, **flags: Any) -> Job:
+    return words({"data.source": "blobs", "settings.eps": "0.3", **flags}, [*FAST, *sets])
 
 
 @pytest.mark.parametrize("game", ["one-step", "two-step", "frozen"])
 def test_resume_is_exact_wherever_it_stopped(place: tuple[Dataset, Split], tmp_path: Path, game: str) -> None:
     whole = tmp_path / "whole"
-    train_protector(ask(f"game={game}"), [], *place, whole)
+    train(ask(f"game={game}"), *place, whole)
     for after in (1, 4):
         seen: list[float] = []
 
@@ -55,49 +61,49 @@ def test_resume_is_exact_wherever_it_stopped(place: tuple[Dataset, Split], tmp_p
 
         folder = tmp_path / f"cut{after}"
         with pytest.raises(Killed):
-            train_protector(ask(f"game={game}"), [], *place, folder, progress=kill)
+            train(ask(f"game={game}"), *place, folder, progress=kill)
         assert not (folder / CARD).exists()
-        done = train_protector(ask(f"game={game}"), [], *place, folder)
+        done = train(ask(f"game={game}"), *place, folder)
         assert done.fresh
         assert (folder / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
         assert not (folder / "checkpoint.pt").exists()
-    again = train_protector(ask(f"game={game}"), [], *place, whole)
+    again = train(ask(f"game={game}"), *place, whole)
     assert not again.fresh
     assert again.card.history[-1]["moved_bits"] >= 0
 
 
 def test_another_run_is_not_trained_over(place: tuple[Dataset, Split], tmp_path: Path) -> None:
-    train_protector(ask(), [], *place, tmp_path / "p")
+    train(ask(), *place, tmp_path / "p")
     before = (tmp_path / "p" / WEIGHTS).read_bytes()
     with pytest.raises(StaleError, match="holds another run"):
-        train_protector(ask("beta=3"), [], *place, tmp_path / "p")
+        train(ask("beta=3"), *place, tmp_path / "p")
     assert (tmp_path / "p" / WEIGHTS).read_bytes() == before
-    train_protector(ask("beta=3"), [], *place, tmp_path / "p", restart=True)
+    train(ask("beta=3"), *place, tmp_path / "p", restart=True)
     assert (tmp_path / "p" / WEIGHTS).read_bytes() != before
 
 
 def test_given_surrogates_need_no_warm_up_and_are_named(place: tuple[Dataset, Split], tmp_path: Path) -> None:
     model = make_place()[0]
     before = model.digest
-    done = train_protector(ask("game=frozen"), [("mine", model)], *place, tmp_path / "p")
+    done = train(ask("game=frozen"), *place, tmp_path / "p", start=[Start("mine", model)])
     assert done.card.surrogates == [before]
     assert done.card.surrogate_names == ["mine"]
     other = HashModel("conv2", 8, channels=1, size=(20, 20), generator=torch_generator(0))
-    card = train_protector(ask("part=14", "jpeg=true"), [("a", model), ("b", other)], *place, tmp_path / "s").card
+    card = train(ask("part=14", "jpeg=true"), *place, tmp_path / "s", start=[Start("a", model), Start("b", other)]).card
     assert card.surrogate_names == ["a", "b"]  # each sees parts of 14 pixels at its own size
     with pytest.raises(RequestError, match="parts of 17 pixels do not fit into pictures of 16x16"):
-        train_protector(ask("part=17"), [], *place, tmp_path / "q")
+        train(ask("part=17"), *place, tmp_path / "q")
     blank = replace(place[0], labels=np.zeros((96, 0), np.uint8), class_names=())
     with pytest.raises(RequestError, match="no labels.*similarity=views"):
-        train_protector(ask(), [], blank, place[1], tmp_path / "q")
-    assert train_protector(ask("similarity=views", "warmup=2"), [], blank, place[1], tmp_path / "r").fresh
+        train(ask(), blank, place[1], tmp_path / "q")
+    assert train(ask("similarity=views", "warmup=2"), blank, place[1], tmp_path / "r").fresh
 
 
 def test_constant_codes_are_said(place: tuple[Dataset, Split], tmp_path: Path) -> None:
     model = make_place()[0]
     model.head.weight.data.zero_()
     model.head.bias.data.fill_(1)
-    card = train_protector(ask("game=frozen"), [("flat", model)], *place, tmp_path / "p").card
+    card = train(ask("game=frozen"), *place, tmp_path / "p", start=[Start("flat", model)]).card
     assert "became constant" in card.notes[0]
     with pytest.raises(RequestError, match="epochs"):
         ask("epochs=0")
@@ -116,19 +122,19 @@ def test_constant_codes_are_said(place: tuple[Dataset, Split], tmp_path: Path) -
 )
 def test_wrong_words_are_one_line(sets: list[str], match: str) -> None:
     with pytest.raises(RequestError, match=match):
-        build_protector_request({"data.source": "digits"}, sets)
+        words({"data.source": "digits"}, sets)
 
 
 def test_the_presets_are_the_printed_numbers() -> None:
-    paper = build_protector_request({"data.source": "digits", "preset": "paper"})
-    assert (paper.settings.alpha, paper.settings.beta, paper.settings.gamma, paper.settings.lam) == (1, 10, 1, 1)
-    assert (paper.settings.normalize, paper.settings.warmup, paper.settings.bits) == ("sum", 0, 8)
-    assert not paper.settings.balance
-    assert (paper.training.lr, paper.settings.surrogate_rate, paper.training.optimizer) == (1e-4, 1e-3, "sgd")
+    paper = words({"data.source": "digits", "preset": "paper"})
+    assert (paper.parsed.alpha, paper.parsed.beta, paper.parsed.gamma, paper.parsed.lam) == (1, 10, 1, 1)
+    assert (paper.parsed.normalize, paper.parsed.warmup, paper.parsed.bits) == ("sum", 0, 8)
+    assert not paper.parsed.balance
+    assert (paper.training.lr, paper.parsed.surrogate_rate, paper.training.optimizer) == (1e-4, 1e-3, "sgd")
     assert (paper.training.batch_size, paper.training.clip_norm) == (512, 0.0)
-    mine = build_protector_request({"data.source": "digits"})
-    assert mine.settings.game == "one-step"  # the two-player game stays the default
-    assert (mine.settings.alpha, mine.settings.beta, mine.settings.gamma, mine.settings.normalize) == (1, 10, 1, "sum")
+    mine = words({"data.source": "digits"})
+    assert mine.parsed.game == "one-step"  # the two-player game stays the default
+    assert (mine.parsed.alpha, mine.parsed.beta, mine.parsed.gamma, mine.parsed.normalize) == (1, 10, 1, "sum")
 
 
 def small_protector(eps: float = 0.3) -> Protector:
@@ -213,7 +219,7 @@ def test_four_searches_take_queries_and_database_from_their_domains(
         "training.epochs": 25,
         "training.batch_size": 16,
     }
-    party = Party(build_request({}, flags), 0.0)
+    party = Party(read_job({}, flags), 0.0)
     rows = run_cell(sides, party, tmp_path)
     found = {task: find(rows, task) for task in ("C->C", "C->A", "A->C", "A->A")}
     assert found["C->C"] > 0.9
@@ -221,7 +227,7 @@ def test_four_searches_take_queries_and_database_from_their_domains(
     assert max(found["C->A"], found["A->C"]) < 0.4
     assert [row.task for row in rows] == [f"{a}->{b}" for a, b in SEARCHES]
     assert {row.train for row in rows} == {"C"}
-    monkeypatch.setattr(four_searches, "train", None)  # a cell that is done is read
+    monkeypatch.setattr(four_searches, "run_job", None)  # a cell that is done is read
     assert run_cell(sides, party, tmp_path) == rows
     with pytest.raises(RequestError, match="no row of A->learned"):
         find(rows, "A->learned")
@@ -232,19 +238,19 @@ def test_learned_codes_and_adversarial_training_have_their_rows(place: tuple[Dat
     protection = by_noise(0.1, 0)
     sides = Sides(dataset, protected_pictures(dataset.images, needed(split, None), protection), split, protection, 4)
     flags = {"method": "adsh", "data.source": "blobs", "model.bits": 8, "training.epochs": 2}
-    rows = run_cell(sides, Party(build_request({}, flags), 1.0), tmp_path)
+    rows = run_cell(sides, Party(read_job({}, flags), 1.0), tmp_path)
     assert [row.task for row in rows if row.task and "learned" in row.task] == ["C->learned", "A->learned"]
     assert {row.n for row in rows} == {4}
     assert {row.train for row in rows} == {"A"}
     assert not any((tmp_path / "models").iterdir())
     flags = {"method": "dpsh", "data.source": "blobs", "model.bits": 8, "training.epochs": 2}
-    party = Party(build_request({}, flags), 1.0, adversarial=1)
+    party = Party(read_job({}, flags), 1.0, adversarial=1)
     rows = run_cell(sides, party, tmp_path, keep_models=True)
     assert {row.train for row in rows} == {"A, adversarial training of 1 epochs"}
     cards = [json.loads(p.read_text()) for p in (tmp_path / "models").glob("*saat*/card.json")]
     assert [card["defense"]["method"] for card in cards] == ["saat"]
     assert Party(party.request, 0.4).trained_on == "0.4 A"
-    seen = build_request({}, {**flags, "training.augment": "flip"})
+    seen = read_job({}, {**flags, "training.augment": "flip"})
     assert Party(seen, 0.0).trained_on == "C, random views: flip"
 
 
@@ -257,7 +263,7 @@ def test_bound_holds_for_another_eps() -> None:
 
 
 def test_load_protector_of_training(place: tuple[Dataset, Split], tmp_path: Path) -> None:
-    card = train_protector(ask(), [], *place, tmp_path / "p").card
+    card = train(ask(), *place, tmp_path / "p").card
     net, again = load_protector(tmp_path / "p")
     assert again == card
     assert (net.eps, card.side, card.data["name"]) == (0.3, 16, "blobs")

@@ -9,7 +9,7 @@ import pytest
 
 from hamguard.core.errors import RequestError
 from hamguard.hashing.registry import OBJECTIVES, hash_methods
-from hamguard.training.request import build_request, parse_value, read_recipe
+from hamguard.trainers.words import parse_value, read_job, read_recipe
 
 
 def test_all_faults_are_named_at_once_with_suggestions() -> None:
@@ -21,7 +21,7 @@ def test_all_faults_are_named_at_once_with_suggestions() -> None:
         "model": {"bits": 0},
     }
     with pytest.raises(RequestError) as caught:
-        build_request(recipe, {})
+        read_job(recipe, {})
     message = str(caught.value)
     for part in (
         "6 faults",
@@ -37,28 +37,28 @@ def test_all_faults_are_named_at_once_with_suggestions() -> None:
 
 def test_unknown_method_is_named_with_the_others() -> None:
     with pytest.raises(RequestError, match=r"unknown hash method 'dpsj'; allowed: adsh, csq, .*did you mean dpsh\?"):
-        build_request({}, {"method": "dpsj"})
+        read_job({}, {"method": "dpsj"})
 
 
 def test_unknown_set_key_and_preset() -> None:
     with pytest.raises(RequestError, match=r"unknown key epocs; did you mean epochs\?"):
-        build_request({}, {}, ["epocs=3"])
+        read_job({}, {}, ["epocs=3"])
     with pytest.raises(RequestError, match="--set epochs: must be key=value"):
-        build_request({}, {}, ["epochs"])
+        read_job({}, {}, ["epochs"])
     with pytest.raises(RequestError, match="unknown preset 'papr' of dpsh; allowed: .*did you mean paper"):
-        build_request({}, {"method": "dpsh", "preset": "papr"})
+        read_job({}, {"method": "dpsh", "preset": "papr"})
 
 
 def test_later_words_win() -> None:
     recipe = {"method": "dpsh", "training": {"epochs": 3}, "settings": {"eta": 0.5}}
-    request = build_request(recipe, {"training.epochs": 5, "model.bits": None}, ["epochs=7", "settings.eta=0.25"])
-    assert request.training.epochs == 7 and request.settings["eta"] == 0.25 and request.model.bits == 32
+    request = read_job(recipe, {"training.epochs": 5, "model.bits": None}, ["epochs=7", "settings.eta=0.25"])
+    assert request.training.epochs == 7 and request.settings["eta"] == 0.25 and request.network.bits == 32
 
 
 def test_bare_keys_find_their_section() -> None:
-    request = build_request({}, {"method": "dpsh"}, ["lr=0.01", "eta=0.3", "bits=12", "source=scenes", "seed=4"])
+    request = read_job({}, {"method": "dpsh"}, ["lr=0.01", "eta=0.3", "bits=12", "source=scenes", "seed=4"])
     assert request.training.lr == 0.01 and request.settings["eta"] == 0.3
-    assert request.model.bits == 12 and request.data.source == "scenes" and request.seed == 4
+    assert request.network.bits == 12 and request.data.source == "scenes" and request.seed == 4
 
 
 @pytest.mark.parametrize(
@@ -71,26 +71,26 @@ def test_bare_keys_find_their_section() -> None:
 )
 def test_a_section_that_is_no_table(word: str, expected: str) -> None:
     with pytest.raises(RequestError, match=expected):
-        build_request({}, {}, [word])
+        read_job({}, {}, [word])
 
 
 def test_given_weights_change_the_training_defaults() -> None:
-    fresh = build_request({}, {"method": "csq"})
-    tuned = build_request({}, {"method": "csq", "model.weights": "w.safetensors"})
+    fresh = read_job({}, {"method": "csq"})
+    tuned = read_job({}, {"method": "csq", "model.weights": "w.safetensors"})
     assert (
         tuned.training.head_lr_factor > fresh.training.head_lr_factor and tuned.training.epochs < fresh.training.epochs
     )
 
 
 def test_digest_tells_requests_apart() -> None:
-    assert build_request({}, {}).digest == build_request({}, {"method": "csq"}).digest
-    assert build_request({}, {}).digest != build_request({}, {}, ["lr=0.5"]).digest
+    assert read_job({}, {}).digest == read_job({}, {"method": "csq"}).digest
+    assert read_job({}, {}).digest != read_job({}, {}, ["lr=0.5"]).digest
 
 
 @pytest.mark.parametrize("name", sorted(set(hash_methods()) & set(OBJECTIVES)))
 def test_every_preset_is_valid(name: str) -> None:
     for preset in OBJECTIVES[name].presets:
-        assert build_request({}, {"method": name, "preset": preset}).preset == preset
+        assert read_job({}, {"method": name, "preset": preset}).preset == preset
 
 
 def test_methods_hold_the_seven_and_the_unsupervised() -> None:

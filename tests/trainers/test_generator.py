@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from hamguard.data.split import Split
 from hamguard.evaluation.attack.generators import noise_like
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.generator_request import GeneratorRequest, build_generator_request
-from hamguard.evaluation.generator_training import train_generator
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.generator_store import CARD, WEIGHTS, load_generator
 from hamguard.models.hash_model import HashModel
+from hamguard.trainers.job import Job
+from hamguard.trainers.kind import Start
+from hamguard.trainers.words import read_job
+from tests.trainers.runs import train
 
 Place = tuple[HashModel, Dataset, Split]
 FAST = ("width=8", "epochs=2", "batch_size=16", "prototype_steps=3", "checkpoint_seconds=0.000001")
@@ -62,8 +65,12 @@ def place() -> Place:
     return make_place()
 
 
-def ask(*sets: str, **flags: Any) -> GeneratorRequest:
-    return build_generator_request({"data.source": "blobs", **flags}, [*FAST, *sets])
+def words(flags: dict[str, Any], sets: Sequence[str] = ()) -> Job:
+    return read_job({}, flags, sets, kind="generator")
+
+
+def ask(*sets: str, **flags: Any) -> Job:
+    return words({"data.source": "blobs", **flags}, [*FAST, *sets])
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +78,7 @@ def folders(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     root = tmp_path_factory.mktemp("generators")
     hard = ("budget=hard", "eps=20/255", "discriminator=none")
     for name, sets in (("soft", ()), ("hard", hard)):
-        train_generator(ask(*sets), place[0], "victims/a", *place[1:], root / name)
+        train(ask(*sets), *place[1:], root / name, start=[Start("victims/a", place[0])])
     return {"soft": root / "soft", "hard": root / "hard"}
 
 
@@ -90,9 +97,9 @@ def test_resume_is_exact_wherever_it_stopped(place: Place, folders: dict[str, Pa
 
         folder = tmp_path / f"cut{after}"
         with pytest.raises(Killed):
-            train_generator(ask(), place[0], "victims/a", *place[1:], folder, progress=kill)
+            train(ask(), *place[1:], folder, start=[Start("victims/a", place[0])], progress=kill)
         assert not (folder / CARD).exists()
-        found = train_generator(ask(), place[0], "victims/a", *place[1:], folder)
+        found = train(ask(), *place[1:], folder, start=[Start("victims/a", place[0])])
         assert found.fresh and not (folder / "checkpoint.pt").exists()
         assert (folder / WEIGHTS).read_bytes() == (folders["soft"] / WEIGHTS).read_bytes()
 
@@ -117,35 +124,35 @@ def test_the_card_says_what_was_made(place: Place, folders: dict[str, Path]) -> 
 
 def test_a_folder_of_another_run_is_refused(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
     model, dataset, split = place
-    assert not train_generator(ask(), model, "victims/a", dataset, split, folders["soft"]).fresh
+    assert not train(ask(), dataset, split, folders["soft"], start=[Start("victims/a", model)]).fresh
     with pytest.raises(StaleError, match="holds another run, or one against another model.*--restart"):
-        train_generator(ask("reconstruction=9"), model, "victims/a", dataset, split, folders["soft"])
+        train(ask("reconstruction=9"), dataset, split, folders["soft"], start=[Start("victims/a", model)])
     with pytest.raises(StaleError, match="against another model"):
-        train_generator(ask(), make_place(seed=5)[0], "victims/b", dataset, split, folders["soft"])
+        train(ask(), dataset, split, folders["soft"], start=[Start("victims/b", make_place(seed=5)[0])])
     again = tmp_path / "again"
-    train_generator(ask("epochs=1"), model, "victims/a", dataset, split, again)
-    found = train_generator(ask("epochs=1", seed=1), model, "victims/a", dataset, split, again, restart=True)
+    train(ask("epochs=1"), dataset, split, again, start=[Start("victims/a", model)])
+    found = train(ask("epochs=1", seed=1), dataset, split, again, start=[Start("victims/a", model)], restart=True)
     assert found.fresh and found.card.seed == 1
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     for restart in (False, True):
         with pytest.raises(RequestError, match="holds other files"):
-            train_generator(ask(), model, "victims/a", dataset, split, tmp_path / "full", restart=restart)
+            train(ask(), dataset, split, tmp_path / "full", start=[Start("victims/a", model)], restart=restart)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "run.json").write_text("{}")  # of a hash model: nothing of it may go
     with pytest.raises(RequestError, match="holds other files"):
-        train_generator(ask(), model, "victims/a", dataset, split, tmp_path / "model", restart=True)
+        train(ask(), dataset, split, tmp_path / "model", start=[Start("victims/a", model)], restart=True)
     with pytest.raises(RequestError, match="is a file; --out must be a folder"):
-        train_generator(ask(), model, "victims/a", dataset, split, tmp_path / "full" / "letter.txt")
+        train(ask(), dataset, split, tmp_path / "full" / "letter.txt", start=[Start("victims/a", model)])
 
 
 def test_requests_that_do_not_fit_the_data(place: Place, tmp_path: Path) -> None:
     model, dataset, split = place
     with pytest.raises(RequestError, match="the model takes pictures of 16x16 pixels, the data have 24x24"):
-        train_generator(ask(), model, "a", *make_place(24)[1:], tmp_path / "a")
+        train(ask(), *make_place(24)[1:], tmp_path / "a", start=[Start("a", model)])
     bare = Dataset("bare", dataset.images, np.zeros((96, 0), np.uint8), (), dataset.ids)
     with pytest.raises(RequestError, match="bare has no labels; prosgan needs them"):
-        train_generator(ask(), model, "a", bare, split, tmp_path / "b")
+        train(ask(), bare, split, tmp_path / "b", start=[Start("a", model)])
     assert not (tmp_path / "b").exists()
 
 
@@ -165,26 +172,26 @@ def test_requests_that_do_not_fit_the_data(place: Place, tmp_path: Path) -> None
 )
 def test_wrong_settings_are_named(sets: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        build_generator_request({"data.source": "blobs"}, sets)
+        words({"data.source": "blobs"}, sets)
 
 
 def test_presets_and_what_wins_over_them() -> None:
-    paper = build_generator_request({"data.source": "x", "preset": "paper", "training.epochs": 2}, ["lr=1e-3"])
-    assert (paper.settings.width, paper.training.epochs, paper.training.lr, paper.training.batch_size) == (
+    paper = words({"data.source": "x", "preset": "paper", "training.epochs": 2}, ["lr=1e-3"])
+    assert (paper.parsed.width, paper.training.epochs, paper.training.lr, paper.training.batch_size) == (
         64,
         2,
         1e-3,
         24,
     )
-    assert paper.settings.targets == "distinct" and paper.settings.prototype_codes is None
-    rules = paper.settings.rules
+    assert paper.parsed.targets == "distinct" and paper.parsed.prototype_codes is None
+    rules = paper.parsed.rules
     assert (rules.hamming, rules.reconstruction, rules.adversarial, rules.overlap) == (5.0, 50.0, 1.0, True)
-    assert paper.settings.prototype.steps == 30_000 and not paper.settings.prototype.balance
-    hard = build_generator_request({"data.source": "x"}, ["budget=hard", "eps=0.1"])
-    assert hard.settings.rules.threat == Linf(0.1) and hard.settings.discriminator == "none"
-    assert build_generator_request({"data.source": "x"}, []).settings.rules.threat is None
+    assert paper.parsed.prototype.steps == 30_000 and not paper.parsed.prototype.balance
+    hard = words({"data.source": "x"}, ["budget=hard", "eps=0.1"])
+    assert hard.parsed.rules.threat == Linf(0.1) and hard.parsed.discriminator == "none"
+    assert words({"data.source": "x"}, []).parsed.rules.threat is None
     with pytest.raises(RequestError, match="unknown preset of prosgan 'papr'; .*did you mean paper"):
-        build_generator_request({"data.source": "x", "preset": "papr"})
+        words({"data.source": "x", "preset": "papr"})
 
 
 def ground_of(place: Place) -> Ground:

@@ -1,0 +1,206 @@
+"""Pairs of nets: pictures and texts in one Hamming space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamguard.core.errors import CollapseError, RequestError, RunError
+from hamguard.core.types import Ints
+from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
+from hamguard.data.texts import texts_of
+from hamguard.hashing.cross_modal import CrossSettings
+from hamguard.hashing.registry import CROSS_METHODS
+from hamguard.models.cross_modal import CARD as TEXT_CARD
+from hamguard.models.cross_modal import CrossModel, load_cross, save_cross
+from hamguard.models.text_model import TextModel
+from hamguard.models.vocabulary import Vocabulary
+from hamguard.trainers.job import KINDS, Defaults, Job
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.networks import FITS, build_model, check_differ
+from hamguard.training.cross_task import ADVICE, TASKS, CrossTask, Pairs
+from hamguard.training.recipe import Recipe
+from hamguard.training.statistics import code_statistics
+
+BATCH, ENOUGH = 100, 4000
+"""Pairs a step on sets of that many pairs or more; smaller sets take the common rule, which keeps the number of steps up."""
+
+
+def with_batch(recipe: Recipe, items: int) -> Recipe:
+    """The recipe with the pairs a step that it means on a set of `items`.
+
+    >>> with_batch(Recipe(), 5000).batch_size, with_batch(Recipe(), 1000).batch_size
+    (100, 32)
+    """
+    size = recipe.batch_size or (BATCH if items >= ENOUGH else recipe.batch_of(items))
+    return recipe.model_copy(update={"batch_size": size})
+
+
+@KINDS.register("pair")
+class PairKind(Kind):
+    """A net for pictures and one for texts, by one of the cross-modal methods."""
+
+    name = "pair"
+    what = "cross-modal method"
+    default = "dcmh"
+    own = ("model",)
+    idle = ("patience", "selection", "validate_every")  # nothing is selected during the training
+    in_recipe = " in the recipe"
+    items = "pairs"
+    leaves = (TEXT_CARD,)
+
+    def methods(self) -> list[str]:
+        """Of the registry."""
+        return list(CROSS_METHODS)
+
+    def settings_type(self, method: str) -> type[CrossSettings]:
+        """Of the method."""
+        return CROSS_METHODS[method]
+
+    def presets(self, method: str) -> Sequence[str]:
+        """Of the method."""
+        return ("default", *CROSS_METHODS[method].presets)
+
+    def preset(self, method: str, name: str | None) -> Defaults:
+        """Settings of a published form."""
+        presets = CROSS_METHODS[method].presets
+        return {"settings": presets[name]} if name is not None and name in presets else super().preset(method, name)
+
+    def defaults(self, method: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The recipe that suits the method."""
+        return {"training": CROSS_METHODS[method].training}
+
+    def of(self, method: str) -> str:
+        """The method."""
+        return f" of {method}"
+
+    def alone(self, job: Job) -> str:
+        """Labels and discriminators of several processes would have to be gathered."""
+        return job.method
+
+    def recipe(self, job: Job, items: int) -> Recipe:
+        """Larger batches than hash training takes."""
+        return with_batch(job.training, items)
+
+    def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> CrossTask:
+        """Vocabulary and both nets."""
+        return new_pair(job, data, place.context.device)
+
+    def finish(self, job: Job, task: CrossTask, start: Sequence[Start], done: Done) -> dict[str, Any]:
+        """Statistics of both codes, and what is known of the texts."""
+        weights, data = job.network.weights, done.data
+        drop = job.parsed.without_text == "drop"
+        _, counts = kept_pairs(data.dataset, data.split.train, task.model.vocabulary, drop=drop)
+        return {
+            "fit": FITS.get(self.data_facts(done.data)["source"], "crop"),
+            "method": job.method,
+            "title": job.parsed.title,
+            "initial_weights": Path(weights).name if weights else "",
+            "statistics": pair_statistics(task),
+            "texts": counts,
+        }
+
+    def save(self, task: CrossTask, place: Place, facts: dict[str, Any]) -> Trained:
+        """A model folder with a text side."""
+        card, text_card = save_cross(task.model, place.folder, parts=task.parts, **facts)
+        return Trained(task.model, card, text_card=text_card)
+
+    def load(self, folder: Path) -> Trained:
+        """A model folder with a text side."""
+        model, card, text_card = load_cross(folder)
+        return Trained(model, card, text_card=text_card)
+
+
+def new_pair(job: Job, data: Data, device: torch.device | str = "cpu") -> CrossTask:
+    """The task of a job at its very beginning.
+
+    Raises:
+        RequestError: no texts or no labels, pictures without text, or something that does not fit together.
+    """
+    ask, learned, texts = job.parsed, data.split.train, texts_of(data.dataset)
+    check_pair_labels(data.dataset, learned, job.method)
+    vocabulary = Vocabulary.fit([texts[i] for i in learned], size=ask.words, least=ask.least, ngrams=ask.ngrams)
+    kept, _ = kept_pairs(data.dataset, learned, vocabulary, drop=ask.without_text == "drop")
+    image = build_model(job.network, job.seed, data, features=ask.features)
+    text = TextModel(
+        ask.text_net, len(vocabulary), image.bits, width=ask.text_width, features=ask.features, seed=job.seed
+    )
+    model = CrossModel(image, text, vocabulary).to(device)
+    model.image.to(memory_format=torch.channels_last)
+    return TASKS[job.method](
+        model,
+        pairs_of(data.dataset, kept, vocabulary),
+        ask,
+        head_lr_factor=job.training.head_lr_factor,
+        views=job.training.augment,
+        seed=job.seed,
+    )
+
+
+def check_pair_labels(dataset: Dataset, learned: Ints, method: str) -> None:
+    """Check that labels tell the training pairs apart.
+
+    Raises:
+        RequestError: there are none, or all pairs have the same.
+    """
+    if not dataset.labels[learned].any():
+        raise RequestError(f"{dataset.name} has no labels; {method} needs them to know which pairs are similar")
+    check_differ(dataset, learned, method)
+
+
+def kept_pairs(dataset: Dataset, learned: Ints, vocabulary: Vocabulary, *, drop: bool) -> tuple[Ints, dict[str, int]]:
+    """Rows of a training part that have a known word, and counts; a text of unknown words only teaches nothing and is left out.
+
+    Raises:
+        RequestError: some have no text at all and are not to be dropped, or fewer than two are left.
+    """
+    texts = texts_of(dataset)
+    silent = np.array([not texts[i].strip() for i in learned], dtype=bool)
+    unknown = np.array([not vocabulary.known(texts[i]) for i in learned], dtype=bool)
+    if silent.any() and not drop:
+        first = dataset.ids[learned[int(np.flatnonzero(silent)[0])]]
+        raise RequestError(
+            f"{int(silent.sum()):,} of {len(learned):,} training pictures have no text, first {first}; "
+            "give them texts, or leave them out by --set without_text=drop"
+        )
+    kept = learned[~unknown]
+    if len(kept) < 2:
+        raise RequestError(f"{len(kept)} training pictures have a text with a known word; at least 2 are needed")
+    counts = {
+        "training": len(kept),
+        "without_text": int(silent.sum()),
+        "unknown_words_only": int((unknown & ~silent).sum()),
+    }
+    return kept, counts
+
+
+def pairs_of(dataset: Dataset, rows: Ints, vocabulary: Vocabulary) -> Pairs:
+    """Pairs of some rows of a data set."""
+    texts = texts_of(dataset)
+    labels = torch.from_numpy(dataset.labels[rows].astype(np.float32))
+    return Pairs(dataset.images, rows, vocabulary.bag([texts[i] for i in rows]), labels)
+
+
+def pair_statistics(task: CrossTask) -> dict[str, float]:
+    """Statistics of the codes of both sides of a trained task; the model is put into evaluation mode.
+
+    Raises:
+        RunError: the networks return NaN.
+        CollapseError: all pictures, or all texts, have one code.
+    """
+    task.model.eval()
+    z, t = task.image_outputs().cpu(), task.text_outputs().cpu()
+    if not bool(z.isfinite().all() and t.isfinite().all()):
+        raise RunError("the trained networks return NaN or infinite numbers; lower the learning rate (--set lr=...)")
+    statistics, words = code_statistics(z), code_statistics(t)
+    for side, found in (("picture", statistics), ("text", words)):
+        if found["distinct_codes"] == 1:
+            raise CollapseError(f"the codes collapsed: every training {side} has the same code. {ADVICE}")
+    statistics |= {f"text_{name}": value for name, value in words.items()}
+    statistics["pairs_agreeing_bits"] = float(((z >= 0) == (t >= 0)).float().mean())
+    return statistics

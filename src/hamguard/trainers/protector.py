@@ -1,0 +1,232 @@
+"""Protectors of pictures (PPL): a game against surrogates that are given or made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from hamguard.attacks.threat import parse_eps
+from hamguard.core.asked import Asked
+from hamguard.core.checks import check_choice
+from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.core.seeds import torch_generator
+from hamguard.data.opened import Data, training_facts
+from hamguard.models.backbones import default_backbone
+from hamguard.models.hash_model import HashModel
+from hamguard.models.protector import Protector
+from hamguard.models.protector_store import CARD, load_protector, save_protector
+from hamguard.models.store import load_folder
+from hamguard.privacy.game import Game, Warmup
+from hamguard.privacy.ppl import Rules
+from hamguard.trainers.job import KINDS, Defaults, Job
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.networks import pixel_statistics
+
+ALARM = 0.5  # share of batches with one single code in the last epoch that is called a collapse
+
+
+class ProtectorSettings(Asked):
+    """Generator, rules of the game, surrogate; frozen, unknown keys are errors."""
+
+    eps: float = Field(8 / 255, gt=0, le=1, description="no value of a picture moves by more, in pixel units")
+    width: Literal["small", "large"] = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
+    game: Literal["one-step", "two-step", "frozen"] = Field(
+        "one-step", description="eq. (14), Algorithm 1, or a surrogate that does not play (not PPL, to compare with)"
+    )
+    alpha: float = Field(1.0, ge=0, description="weight of SMMD")
+    beta: float = Field(10.0, ge=0, description="weight of the similarity loss across domains")
+    gamma: float = Field(1.0, ge=0, description="weight of the matching loss")
+    affinity: float = Field(1.0, ge=0, description="weight of the affinity loss inside the protected domain")
+    lam: float = Field(1.0, ge=0, description="factor of the gradient reversal layer")
+    normalize: Literal["mean", "sum"] = Field("sum", description="the printed sums, or means over pairs and bits")
+    balance: bool = Field(True, description="similar and dissimilar pairs weigh alike in the game; false as printed")
+    similarity: Literal["labels", "views"] = Field(
+        "labels", description="labels, or without them: two views of one picture are similar, all else is not"
+    )
+    part: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="learn from random square parts of this side, at full resolution; 0 for whole pictures",
+    )
+    jpeg: bool = Field(
+        False,
+        description="in half of the steps the surrogate sees JPEG files of quality 70 to 95, so that the effect survives",
+    )
+    bits: int = Field(8, ge=1, le=4096, description="code length of the surrogate")
+    backbone: str | None = Field(None, description="network of the surrogate; by picture size where not given")
+    warmup: int = Field(400, ge=0, description="steps in which the surrogate learns the clean pairs before the game")
+    warmup_rate: float = Field(2e-3, gt=0, description="learning rate in them")
+    surrogate_rate: float = Field(3e-5, gt=0, description="learning rate of the surrogate in the game")
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _parts(cls, value: Any) -> Any:
+        value = parse_eps(value) if isinstance(value, str) else value
+        if isinstance(value, int | float) and value > 1:
+            raise ValueError(f"eps must be in (0, 1]; did you mean {value:g}/255?")
+        return value
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the game."""
+        return Rules(
+            self.alpha, self.beta, self.gamma, self.affinity, self.lam, self.normalize, self.balance, self.game
+        )
+
+
+PRESETS: dict[str, Defaults] = {
+    "default": {
+        "settings": {},
+        "training": {"epochs": 9, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "clip_norm": 1.0},
+    },
+    "paper": {
+        "settings": {"balance": False, "warmup": 0, "surrogate_rate": 1e-3},
+        "training": {
+            "epochs": 50,
+            "batch_size": 512,
+            "lr": 1e-4,
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "schedule": "constant",
+            "clip_norm": 0.0,
+        },
+    },
+}
+"""`paper`: the printed rates, batch and 1,000 iterations of Fashion-MNIST's 10,000 pictures (50 passes of 20 batches)."""
+
+
+@KINDS.register("protector")
+class ProtectorKind(Kind):
+    """PPL."""
+
+    name = "protector"
+    what = "protector"
+    default = "ppl"
+    starts = (0, 100, "takes at most 100 surrogates")
+    idle = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
+    run_file, card_file = "protector-run.json", CARD
+    other = "another run, or one against other surrogates"
+
+    def methods(self) -> list[str]:
+        """There is one."""
+        return ["ppl"]
+
+    def settings_type(self, method: str) -> type[ProtectorSettings]:
+        """Generator, rules of the game, surrogate."""
+        return ProtectorSettings
+
+    def presets(self, method: str) -> Sequence[str]:
+        """Ours and the paper's."""
+        return tuple(PRESETS)
+
+    def preset(self, method: str, name: str | None) -> Defaults:
+        """Settings and recipe."""
+        return PRESETS[check_choice(f"preset of {method}", name or "default", PRESETS)]
+
+    def alone(self, job: Job) -> str:
+        """Two optimizers are at work."""
+        return "a protector"
+
+    def data_facts(self, data: Data) -> dict[str, Any]:
+        """Of the training part alone."""
+        return training_facts(data.dataset, data.split)
+
+    def open_start(self, folder: Path | str, context: Context) -> Start:
+        """A model folder to learn against."""
+        return Start(Path(folder).name, *load_folder(folder))
+
+    def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> Game:
+        """The game against copies of the given surrogates, or one that is made."""
+        nets = [copy.deepcopy(one.model).requires_grad_(True) for one in start]
+        return new_game(job, nets, data, place.context.device)
+
+    def finish(self, job: Job, task: Game, start: Sequence[Start], done: Done) -> dict[str, Any]:
+        """What it learned against; an alarm where that taught nothing."""
+        notes = []
+        if done.history[-1]["constant_batches"] > ALARM:
+            notes.append(
+                "the surrogate's codes became constant, so this protector learned against nothing; "
+                "what helps: --set warmup=400, --set surrogate_rate=3e-5, --set optimizer=adam"
+            )
+        given = [one.model.digest for one in start]
+        names = [one.name for one in start]
+        return {
+            "side": min(done.data.dataset.images.size),
+            "surrogates": sorted({*given, *(net.digest for net in task.surrogates)}),
+            "surrogate_names": names or [f"{task.surrogates[0].name}, {job.parsed.bits} bits"],
+            "history": done.history,
+            "notes": notes,
+        }
+
+    def save(self, task: Game, place: Place, facts: dict[str, Any]) -> Trained:
+        """A protector folder."""
+        return Trained(task.protector, save_protector(task.protector, place.folder, **facts))
+
+    def load(self, folder: Path) -> Trained:
+        """A protector folder."""
+        return Trained(*load_protector(folder))
+
+
+def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torch.device | str = "cpu") -> Game:
+    """The game of a job at its very beginning; a given surrogate needs no warm-up.
+
+    Raises:
+        RequestError: no labels where they are needed, too few pictures, or pictures smaller than the parts.
+    """
+    ask: ProtectorSettings = job.parsed
+    dataset, learned, images = data.dataset, data.split.train, data.dataset.images
+    labels = None
+    if ask.similarity == "labels":
+        if dataset.labels.shape[1] == 0 or not dataset.labels[learned].any():
+            raise RequestError(
+                f"{dataset.name} has no labels; without them similarity comes from views: --set similarity=views"
+            )
+        labels = torch.from_numpy(dataset.labels[learned]).float()
+    size = (ask.part, ask.part) if ask.part else images.size
+    if ask.part > min(images.size):
+        raise RequestError(f"parts of {ask.part} pixels do not fit into pictures of {images.size[0]}x{images.size[1]}")
+    warmup, fresh = Warmup(0 if surrogates else ask.warmup, ask.warmup_rate, 128, job.seed), not surrogates
+    if not surrogates:
+        mean, std = pixel_statistics(images, learned)
+        surrogates = [
+            HashModel(
+                ask.backbone or default_backbone(size),
+                ask.bits,
+                channels=images.channels,
+                size=size,
+                mean=mean,
+                std=std,
+                generator=torch_generator(job.seed, "surrogate"),
+            )
+        ]
+    protector = Protector(images.channels, ask.width, ask.eps, torch_generator(job.seed, "protector"))
+    nets: list[torch.nn.Module] = [protector, *surrogates]
+    for module in nets:
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def pictures(numbers: Sequence[int]) -> Tensor:
+        return images.batch(learned[np.asarray(numbers)])
+
+    return Game(
+        protector,
+        surrogates,
+        pictures,
+        labels,
+        len(learned),
+        rules=ask.rules,
+        warmup=warmup,
+        rate=job.training.lr,
+        surrogate_rate=ask.surrogate_rate,
+        part=ask.part,
+        jpeg=ask.jpeg,
+        fresh=fresh,
+    )

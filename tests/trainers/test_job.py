@@ -1,0 +1,88 @@
+"""A request built in Python is the one that the command builds: defaults live with the request, not with the command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hamguard.core.errors import RequestError
+from hamguard.defenses.comdefend import ComDefendSettings
+from hamguard.defenses.cross_modal import CROSS_DEFENSES
+from hamguard.defenses.registry import DEFENSES
+from hamguard.hashing.registry import OBJECTIVES, hash_methods
+from hamguard.trainers.generator import GeneratorSettings
+from hamguard.trainers.job import DataSection, Job, ModelSection
+from hamguard.trainers.words import read_job
+from hamguard.training.recipe import Recipe
+
+DATA = {"source": "digits"}
+FLAGS = {"data.source": "digits"}
+
+
+@pytest.mark.parametrize("method", hash_methods())
+def test_hash_methods(method: str) -> None:
+    assert Job(method=method).digest == read_job({}, {"method": method}).digest
+    tuned = Job(method=method, model=ModelSection(weights="torchvision"))
+    assert tuned.digest == read_job({}, {"method": method, "model.weights": "torchvision"}).digest
+    for preset in OBJECTIVES[method].presets if method in OBJECTIVES else ():
+        own = Job(method=method, preset=preset, training=Recipe(epochs=7))
+        assert own.digest == read_job({}, {"method": method, "preset": preset, "training.epochs": 7}).digest
+
+
+def test_the_rate_and_the_settings_of_a_method_are_its_own() -> None:
+    request = Job(method="dpsh")
+    assert request.training.lr == 2e-3 and request.settings == OBJECTIVES["dpsh"].settings_type().model_dump()
+    given = Job(method="dpsh", settings={"eta": 0.25}, training=Recipe(lr=1e-3))
+    assert given.training.lr == 1e-3 and given.settings["eta"] == 0.25
+    assert Job(**given.model_dump(mode="json")) == given
+
+
+@pytest.mark.parametrize("method", DEFENSES)
+def test_defenses(method: str) -> None:
+    assert (
+        Job(kind="hardened", method=method, data=DATA).digest
+        == read_job({}, {**FLAGS, "method": method}, kind="hardened").digest
+    )
+    own = Job(kind="hardened", method=method, data=DataSection(**DATA), training=Recipe(lr=0.01))
+    assert own.digest == read_job({}, {**FLAGS, "method": method}, ["lr=0.01"], kind="hardened").digest
+
+
+@pytest.mark.parametrize("method", ["dcmh", "ssah"])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_cross_modal_methods(method: str, preset: str) -> None:
+    own = Job(method=method, preset=preset, training=Recipe(epochs=4))
+    assert own.digest == read_job({}, {"method": method, "preset": preset, "training.epochs": 4}).digest
+
+
+@pytest.mark.parametrize("method", CROSS_DEFENSES)
+def test_cross_modal_defenses(method: str) -> None:
+    own = Job(kind="hardened-pair", method=method, training=Recipe(lr=0.5))
+    assert own.digest == read_job({}, {"method": method}, ["lr=0.5"], kind="hardened-pair").digest
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_generators_protectors_and_purifiers(preset: str) -> None:
+    flags: dict[str, Any] = {**FLAGS, "preset": preset}
+    assert Job(kind="generator", preset=preset, data=DATA).digest == read_job({}, flags, kind="generator").digest
+    hard = Job(kind="generator", preset=preset, data=DATA, settings=GeneratorSettings(budget="hard"))
+    assert hard.digest == read_job({}, flags, ["budget=hard"], kind="generator").digest
+    assert Job(kind="protector", preset=preset, data=DATA).digest == read_job({}, flags, kind="protector").digest
+    short = Job(kind="protector", preset=preset, data=DATA, training={"epochs": 2})
+    assert short.digest == read_job({}, flags, ["epochs=2"], kind="protector").digest
+    assert Job(kind="purifier", preset=preset, data=DATA).digest == read_job({}, flags, kind="purifier").digest
+    noisy = Job(kind="purifier", preset=preset, data=DATA, settings=ComDefendSettings(noise=3))
+    assert noisy.digest == read_job({}, flags, ["noise=3"], kind="purifier").digest
+
+
+def test_wrong_words_are_refused_in_python_too() -> None:
+    with pytest.raises(ValueError, match=r"unknown key settings\.etta; did you mean eta"):
+        Job(method="dpsh", settings={"etta": 1})
+    with pytest.raises(ValueError, match="unknown preset 'best' of dpsh; allowed: "):
+        Job(method="dpsh", preset="best")
+    with pytest.raises(ValueError, match="unknown preset of dcmh 'best'; allowed: default"):
+        Job(method="dcmh", preset="best")
+    with pytest.raises(ValueError, match=r"unknown key settings\.stepps; did you mean steps"):
+        Job(kind="hardened", data=DATA, settings={"stepps": 3})
+    with pytest.raises(RequestError, match="unknown preset"):
+        read_job({}, {**FLAGS, "preset": "best"}, kind="purifier")
