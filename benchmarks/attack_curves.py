@@ -24,10 +24,9 @@ from hamguard.attacks.problem import Problem
 from hamguard.attacks.threat import Linf
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack.measure import Ground
-from hamguard.evaluation.attack.plan import describe
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.spec import describe
 from hamguard.evaluation.attack.targets import draw_targets
-from hamguard.evaluation.search.model_rows import base_row, model_banks
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import load_any
@@ -110,7 +109,7 @@ def measure(ground: Ground, name: str, attack: Any, points: tuple[int, ...]) -> 
         for point in points:
             held[point].append(as_pixels(attack.threat.on_grid(problem.kept[point], x[part])))
     banks = (ground.query, ground.database)
-    base = base_row(ground.name, ground.model, ground.card, ground.dataset, ground.split, banks, ground.seed)
+    base = ground.base
     rows = []
     for point in points:
         bank = replace(ground.codes_of(np.concatenate(held[point])), labels=labels)

@@ -21,9 +21,9 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan, build_attack, describe
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.models.store import load_any
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -64,7 +64,7 @@ def searches() -> list[dict[str, Any]]:
 SUITES = {"cifar10": (cifar10, 1000), "fashion-products": (fashion_products, 300), "searches": (searches, 200)}
 
 
-def key_of(plan: AttackPlan, model: str) -> str:
+def key_of(plan: AttackSpec, model: str) -> str:
     """What makes a row's attack this one, stable over runs."""
     values = describe(build_attack(plan))
     return json.dumps([model, plan.method, plan.guide, plan.rule, plan.eps, values], sort_keys=True)
@@ -84,7 +84,7 @@ def row_key(row: Row) -> str | None:
 
 def run(suite: str, models: list[str], source: str | None, queries: int, path: Path) -> list[Row]:
     """Every attack of a suite on every model."""
-    plans = [AttackPlan(**one) for one in SUITES[suite][0]()]
+    plans = [AttackSpec(**one) for one in SUITES[suite][0]()]
     rows = read_rows(path) if path.exists() else []
     done = {row_key(row) for row in rows}
     for name in models:

@@ -18,9 +18,9 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.models.store import load_any
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
@@ -76,7 +76,7 @@ def main() -> int:
         for group, how in ensembles():
             if (scored, group, how if len(group) > 1 else None) in done:
                 continue
-            plan = AttackPlan(method="hag", eps=EPS, steps=options.steps, sources=group, combine=how)
+            plan = AttackSpec.read("hag", eps=EPS, steps=options.steps, sources=group, combine=how)
             found = measure_attack(
                 ground, plan, sources=[models[name] for name in group], work=cache_folder() / "attacks"
             )

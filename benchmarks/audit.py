@@ -21,11 +21,11 @@ from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_any
 
@@ -77,7 +77,7 @@ def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace
     rows[rows.index(worst)] = replace(worst, notes=(*worst.notes, f"core-seconds {spent}", *done.verdict.sentences))
     for what, words in ((name, SINGLE[name]) for name in arguments.single):
         print("  ", what, budget, flush=True)
-        plan = AttackPlan(eps=eps, steps=budget, **words)
+        plan = AttackSpec(eps=eps, steps=budget, **words)
         found = measure_attack(ground, plan, work=arguments.work / "single")
         row = next(r for r in found.rows if r.metric == "map" and r.attack and r.attack["method"] == words["method"])
         rows.append(replace(row, metric="single", attack={"method": what, "steps": budget}))

@@ -19,7 +19,7 @@ from hamguard.core.context import Context
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.opened import Data
-from hamguard.evaluation.search.model_rows import model_banks, model_rows
+from hamguard.evaluation.search.model_rows import model_rows
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
 

@@ -18,9 +18,9 @@ import torch
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.models.store import load_any
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -42,8 +42,7 @@ def measured(name: str, arguments: argparse.Namespace) -> list[Row]:
     ground, rows = ground_of(name, arguments.queries), []
     for guides, targets, metric in ((AWAY, None, "map"), (TOWARD, "no-overlap", "t-map")):
         for guide in guides:
-            plan = AttackPlan(
-                method="adaptive", guide=guide, eps=parse_eps(arguments.eps), steps=arguments.steps, targets=targets
+            plan = AttackSpec.read("adaptive", guide=guide, eps=parse_eps(arguments.eps), steps=arguments.steps, targets=targets
             )
             found = measure_attack(ground, plan, work=arguments.work)
             for row in found.rows:

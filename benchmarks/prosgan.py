@@ -30,11 +30,11 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.sources import open_source
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.generators import with_generator
-from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import draw_targets
-from hamguard.evaluation.search.model_rows import base_row, model_banks
 from hamguard.models.folding import folded
 from hamguard.models.generator_store import load_generator
 from hamguard.models.store import Card, load_any
@@ -97,7 +97,7 @@ class Bench:
         told = ", ".join(f"{row.metric} {row.value:.4f}" for row in rows if row.value is not None)
         print(f"{cell}: {told}", flush=True)
 
-    def attack(self, cell: str, plan: AttackPlan) -> None:
+    def attack(self, cell: str, plan: AttackSpec) -> None:
         """Measure a plan on the queries."""
         found = measure_attack(self.ground, plan, work=cache_folder() / "attacks")
         wanted = [row for row in found.rows if row.metric in KEPT and row.attack]
@@ -115,15 +115,7 @@ def ceilings(bench: Bench) -> None:
         seed=ground.seed,
     )  # fmt: skip
     labels = torch.from_numpy(targets.labels).float()
-    base = base_row(
-        ground.name,
-        ground.model,
-        ground.card,
-        ground.dataset,
-        ground.split,
-        (ground.query, ground.database),
-        ground.seed,
-    )
+    base = ground.base
 
     def row(cell: str, code: torch.Tensor) -> None:
         bank = replace(ground.query, packed=pack(code), labels=targets.labels)
@@ -184,11 +176,8 @@ def equal_radius(bench: Bench, rmse: float) -> float:
 def speed(bench: Bench) -> None:
     """Seconds a picture in equal batches: one pass against 100 gradients."""
     x, labels = training_part(bench)
-    plan = AttackPlan(method="prosgan", eps=None, generator=str(bench.generator("hard 8/255")))
-    base = base_row(
-        bench.ground.name, bench.ground.model, bench.ground.card, bench.ground.dataset, bench.ground.split,
-        (bench.ground.query, bench.ground.database), bench.ground.seed,
-    )  # fmt: skip
+    plan = AttackSpec.read("prosgan", eps=None, generator=str(bench.generator("hard 8/255")))
+    base = bench.ground.base
     made = with_generator(attack_named("prosgan")(), plan)
     slow = attack_named("dhta")(steps=100)
     slow = replace(slow, search=replace(slow.search, early_stop=False))
@@ -216,13 +205,13 @@ def run(bench: Bench, only: Sequence[str]) -> None:
         elif cell == "speed":
             speed(bench)
         elif cell in GENERATORS:
-            bench.attack(cell, AttackPlan(method="prosgan", eps=None, generator=str(bench.generator(cell))))
+            bench.attack(cell, AttackSpec.read("prosgan", eps=None, generator=str(bench.generator(cell))))
         elif cell == "DHTA 8/255":
-            bench.attack(cell, AttackPlan(method="dhta"))
+            bench.attack(cell, AttackSpec.read("dhta"))
         else:
             # of the generator on training pictures, so that no query picture decides the radius
             card = load_generator(bench.generator("soft"))[2]
-            bench.attack(cell, AttackPlan(method="dhta", eps=equal_radius(bench, card.history[-1]["rmse"])))
+            bench.attack(cell, AttackSpec.read("dhta", eps=equal_radius(bench, card.history[-1]["rmse"])))
 
 
 def table(rows: Sequence[Row], suite: str) -> str:

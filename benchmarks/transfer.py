@@ -26,10 +26,9 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
-from hamguard.evaluation.attack.measure import Ground
-from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
-from hamguard.evaluation.search.model_rows import model_banks
 from hamguard.models.store import load_any
 from hamguard.trainers.kind import Start
 from hamguard.trainers.run import run_job
@@ -79,7 +78,7 @@ def generator_of(ground: Ground, dataset: Dataset, split: Split, work: Path) -> 
     return folder
 
 
-def makers_of(plan: AttackPlan, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
+def makers_of(plan: AttackSpec, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
     """What makes pictures: all models, or those that a generator was trained against."""
     if plan.method != "prosgan":
         return [Maker(ground, plan) for ground in grounds]
@@ -123,7 +122,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "transfer.jsonl")
     options = parser.parse_args()
     plans = [
-        AttackPlan(method=method, eps=EPS, steps=None if method == "prosgan" else options.steps, **more)
+        AttackSpec.read(method, eps=EPS, steps=None if method == "prosgan" else options.steps, **more)
         for method, more in ATTACKS.items()
     ]
     try:

@@ -26,7 +26,7 @@ from hamguard.data.split import Split
 from hamguard.defenses.comdefend import ComDefendTask
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, measure_purifiers
@@ -459,9 +459,9 @@ def test_a_purified_model_is_a_model(folder: Path, tmp_path: Path) -> None:
     assert Purified(model, parse_purifier("jpeg:50"), draws=5).draws == 1, "nothing to average"
     few, many = (Ground.open(Loaded("b", guarded), Data(dataset, split), batch_size=size) for size in (5, 256))
     assert all(np.array_equal(a.packed, b.packed) for a, b in zip(few.search(), many.search(), strict=True))
-    plan = AttackPlan(method="center", eps=0.1, steps=2)
+    plan = AttackSpec.read("center", eps=0.1, steps=2)
     cuts = [
-        measure_attack(replace(few, context=Context(batch_size=size)), plan, work=tmp_path).pixels
+        measure_attack(replace(few, context=Context(batch_size=size)), plan, work=tmp_path).made.pixels
         for size in (5, 64)
     ]  # fmt: skip
     assert float(np.mean(cuts[0] == cuts[1])) > 0.99, "up to rounding, cuts of the batch change nothing"

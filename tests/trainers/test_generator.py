@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore, multi_hot
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.evaluation.attack.generators import noise_like
+from hamguard.evaluation.attack.generators import noise_like, with_generator
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.generator_store import CARD, WEIGHTS, load_generator
 from hamguard.models.hash_model import HashModel
@@ -199,13 +200,14 @@ def ground_of(place: Place) -> Ground:
     return Ground.open(Loaded("victim", model), Data(dataset, split), context=Context(batch_size=5))
 
 
-def plan_of(folder: Path, **more: Any) -> AttackPlan:
-    return AttackPlan(method="prosgan", generator=str(folder), **{"eps": None, **more})
+def spec_of(folder: Path, sources: tuple[Loaded, ...] = (), norm: Any = "linf", **more: Any) -> AttackSpec:
+    spec = with_generator(AttackSpec.read("prosgan", norm=norm, **more), str(folder), norm)
+    return replace(spec, sources=sources)
 
 
 def test_rows_of_a_generator(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
     ground = ground_of(place)
-    soft = measure_attack(ground, plan_of(folders["soft"]), work=tmp_path)
+    soft = measure_attack(ground, spec_of(folders["soft"]), work=tmp_path)
     ours = {row.metric: row for row in soft.rows if row.attack and row.attack["method"] == "prosgan"}
     assert ours["t-map"].threat == {"norm": "soft", "eps": None, "steps": 0, "restarts": 1, "grid": "8 bit"}
     assert (ours["t-map"].forwards, ours["t-map"].backwards) == (1, 0) and ours["t-map"].attack is not None
@@ -218,12 +220,12 @@ def test_rows_of_a_generator(place: Place, folders: dict[str, Path], tmp_path: P
     assert soft.targets is not None and ideal.attack is not None and ideal.attack["guide"] == "prototype"
     want = torch.where(prototype(torch.from_numpy(soft.targets.labels).float()) < 0, -1.0, 1.0)
     assert np.array_equal(soft.sides.ideal.codes.numpy(), want.numpy())
-    hard = measure_attack(ground, plan_of(folders["hard"]), work=tmp_path)
+    hard = measure_attack(ground, spec_of(folders["hard"]), work=tmp_path)
     last = hard.rows[-1]
     assert last.threat is not None and last.threat["eps"] == pytest.approx(20 / 255) and last.threat["norm"] == "linf"
     assert hard.distortion is not None and float(hard.distortion.linf.max()) <= 20 / 255 + 1e-9
-    same = measure_attack(ground, plan_of(folders["hard"], eps=20 / 255), work=tmp_path)
-    assert np.array_equal(same.pixels, hard.pixels)
+    same = measure_attack(ground, spec_of(folders["hard"], eps=20 / 255), work=tmp_path)
+    assert np.array_equal(same.made.pixels, hard.made.pixels)
 
 
 def test_a_generator_of_another_victim_is_measured_as_transfer_only(
@@ -233,44 +235,45 @@ def test_a_generator_of_another_victim_is_measured_as_transfer_only(
     other = make_place(seed=5)[0]
     ground = ground_of((other, dataset, split))
     with pytest.raises(StaleError, match="was trained against victims/a .*give --source-model victims/a"):
-        measure_attack(ground, plan_of(folders["hard"]), work=tmp_path)
-    found = measure_attack(
-        ground, plan_of(folders["hard"], sources=("a",)), sources=[Loaded("a", model)], work=tmp_path
-    )
-    white = measure_attack(ground_of(place), plan_of(folders["hard"]), work=tmp_path)
-    assert np.array_equal(found.pixels, white.pixels), "the same pictures"
+        measure_attack(ground, spec_of(folders["hard"]), work=tmp_path)
+    found = measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model),)), work=tmp_path)
+    white = measure_attack(ground_of(place), spec_of(folders["hard"]), work=tmp_path)
+    assert np.array_equal(found.made.pixels, white.made.pixels), "the same pictures"
     assert found.sides.ideal.digest != white.sides.ideal.digest, "but the scored model's own prototype code"
     with pytest.raises(StaleError, match="not against this model"):
-        measure_attack(ground, plan_of(folders["hard"], sources=("b",)), sources=[Loaded("b", other)], work=tmp_path)
+        measure_attack(ground, spec_of(folders["hard"], (Loaded("b", other),)), work=tmp_path)
     with pytest.raises(RequestError, match="a generator is trained against one model; give one --source-model, got 2"):
-        measure_attack(
-            ground,
-            plan_of(folders["hard"], sources=("a", "b")),
-            sources=[Loaded("a", model), Loaded("b", other)],
-            work=tmp_path,
-        )
+        measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model), Loaded("b", other))), work=tmp_path)
 
 
 def test_generators_that_do_not_belong_here(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
     model, dataset, split = place
 
-    def refused(plan: AttackPlan, message: str, ground: Ground | None = None) -> None:
+    def refused(spec: Callable[[], AttackSpec], message: str, ground: Ground | None = None) -> None:
         with pytest.raises(RequestError, match=message):
-            measure_attack(ground or ground_of(place), plan, work=tmp_path)
+            measure_attack(ground or ground_of(place), spec(), work=tmp_path)
 
-    refused(plan_of(tmp_path / "none"), "no generator at .*train one with hamguard train --method prosgan --victim")
-    refused(AttackPlan(method="prosgan"), r"prosgan needs a trained generator \(--generator FOLDER\)")
-    refused(AttackPlan(method="hag", generator="g"), "hag takes no generator")
-    refused(plan_of(folders["hard"], eps=8 / 255), "trained for linf 0.0784314, got linf 0.0313725; leave --eps")
-    refused(plan_of(folders["soft"], eps=0.1), "trained for a soft budget, which has no eps, got linf 0.1")
-    refused(plan_of(folders["soft"], norm="l2"), "was not trained for l2; leave out --threat")
     refused(
-        plan_of(folders["soft"]), "was trained for pictures of 16x16 .*the data have 24x24", ground_of(make_place(24))
+        lambda: spec_of(tmp_path / "none"), "no generator at .*train one with hamguard train --method prosgan --victim"
     )
-    refused(plan_of(folders["soft"]), "was trained for 3 labels, the data have 4", ground_of(make_place(classes=4)))
+    refused(lambda: AttackSpec.read("prosgan"), r"prosgan needs a trained generator \(--generator FOLDER\)")
+    refused(lambda: with_generator(AttackSpec.read("hag"), "g"), "hag takes no generator")
+    refused(
+        lambda: spec_of(folders["hard"], eps=8 / 255), "trained for linf 0.0784314, got linf 0.0313725; leave --eps"
+    )
+    refused(lambda: spec_of(folders["soft"], eps=0.1), "trained for a soft budget, which has no eps, got linf 0.1")
+    refused(lambda: spec_of(folders["soft"], norm="l2"), "was not trained for l2; leave out --threat")
+    refused(
+        lambda: spec_of(folders["soft"]),
+        "was trained for pictures of 16x16 .*the data have 24x24",
+        ground_of(make_place(24)),
+    )
+    refused(
+        lambda: spec_of(folders["soft"]), "was trained for 3 labels, the data have 4", ground_of(make_place(classes=4))
+    )
     renamed = Dataset("blobs", dataset.images, dataset.labels, ("corner 0", "left", "corner 2"), dataset.ids)
     message = "other labels: number 1 is corner 1, here left"
-    refused(plan_of(folders["soft"]), message, ground_of((model, renamed, split)))
+    refused(lambda: spec_of(folders["soft"]), message, ground_of((model, renamed, split)))
 
 
 def test_damaged_folders_are_one_line(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hamguard.api.names import names
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -26,9 +26,6 @@ from hamguard.cli.common import (
     say,
 )
 from hamguard.core.errors import RequestError
-
-if TYPE_CHECKING:
-    from hamguard.evaluation.attack.plan import AttackPlan
 
 METHODS = names("attack")
 
@@ -139,7 +136,7 @@ def attack(
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import write_rows
     from hamguard.evaluation.attack.generators import with_generator
-    from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+    from hamguard.evaluation.attack.spec import AttackSpec
     from hamguard.evaluation.search.score import Convention, check_defined, parse_metric
     from hamguard.report.attack_table import attack_tables
     from hamguard.report.printers import to_terminal
@@ -199,72 +196,53 @@ def attack(
             refused=[name for name, value in others.items() if value],
         )
         return
-    plans = [
-        AttackPlan(
-            method=name,
-            eps=parse_eps(size) if size else None,
-            norm=threat,
-            steps=steps,
-            restarts=restarts,
-            preset=preset,
-            guide=guide,
-            targets=targets,
-            reference=reference,
-            options=options,
-            sources=tuple(source_model or ()),
-            combine=combine,
-            fold=fold,
-            generator=str(generator) if generator and method_facts(name).needs_generator else None,
-        )
-        for size in eps or [""]
-        for name in method
-    ]
-    if generator and not any(plan.generator for plan in plans):
+    if generator and not any(method_facts(name).needs_generator for name in method):
         raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(method)}")
-    for plan in plans:
-        with_generator(build_attack(plan), plan)  # a wrong word costs no work
-    if len(plans) > 1 and (save_images or sheet):
-        raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(plans)} attacks")
+    specs = []
+    for size in eps or [""]:
+        for name in method:
+            spec = AttackSpec.read(
+                name,
+                eps=parse_eps(size) if size else None,
+                norm=threat,  # type: ignore[arg-type]
+                steps=steps,
+                restarts=restarts,
+                preset=preset,
+                guide=guide,
+                targets=targets,
+                options=options,
+            )
+            folder = str(generator) if generator and method_facts(name).needs_generator else None
+            spec = replace(spec, reference=reference, combine=combine, fold=fold)  # type: ignore[arg-type]
+            specs.append(with_generator(spec, folder, threat))
+    if len(specs) > 1 and (save_images or sheet):
+        raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(specs)} attacks")
 
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.attack.generators import check_generator, with_generator
+    from hamguard.evaluation.attack.generators import check_generator
     from hamguard.evaluation.attack.measure import measure_attack
-    from hamguard.evaluation.attack.plan import check_gradients
+    from hamguard.evaluation.attack.spec import check_gradients
     from hamguard.evaluation.attack.targets import save_targets
     from hamguard.evaluation.ground import Ground, Loaded
     from hamguard.evaluation.model_data import open_for_model
 
-    context = context_of(device, seed, batch_size)
+    context = context_of(device, seed, batch_size, restart=restart)
     loaded = Loaded.open(model, texts="any", device=context.device)
-    sources = [Loaded.open(name, texts="any", device=context.device) for name in source_model or ()]
-    makers = [one.model for one in sources]
-    for plan in plans:
-        check_gradients(plan.method, makers or [loaded.model])  # no gradient costs no encoding
+    sources = tuple(Loaded.open(name, texts="any", device=context.device) for name in source_model or ())
+    specs = [replace(spec, sources=sources) for spec in specs]
+    for spec in specs:
+        if spec.follows_gradients:  # no gradient costs no encoding
+            check_gradients(spec.name, [one.model for one in sources] or [loaded.model])
     opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
     dataset, split = opened.dataset, opened.split
     if dataset.labels.any():
         for text in metrics:
             check_defined(text, convention, len(split.database))
-    for plan in plans:
-        if plan.generator is not None:  # one for another model or size costs no encoding
-            check_generator(with_generator(build_attack(plan), plan), plan, dataset, loaded.model, makers)
+    for spec in specs:
+        check_generator(spec, dataset, loaded.model)  # one for another model or size costs no encoding
     ground = Ground.open(loaded, opened, queries=queries, context=context)
-    found = []
-    for plan in plans:
-        with Bar(_name(plan)) as bar:
-            found.append(
-                measure_attack(
-                    ground,
-                    plan,
-                    sources=sources,
-                    work=cache_folder() / "attacks",
-                    save_images=save_images,
-                    restart=restart,
-                    metrics=metrics,
-                    convention=convention,
-                    progress=bar,
-                )
-            )
+    found = [
+        measure_attack(ground, spec, save_images=save_images, metrics=metrics, convention=convention) for spec in specs
+    ]
     rows = [row for one in found for row in one.rows]
     if out:
         write_rows(out, rows)
@@ -285,14 +263,10 @@ def attack(
             say(f"wrote {written}")
 
 
-def _name(plan: AttackPlan) -> str:
-    return plan.method if plan.generator else f"{plan.method} at {plan.threat.eps * 255:g}/255"
-
-
 def _print_methods(*, as_json: bool) -> None:
     """Every method: what it is, its direction, its presets and options."""
     from hamguard.attacks.methods.registry import ATTACKS, method_facts
-    from hamguard.evaluation.attack.plan import open_options
+    from hamguard.evaluation.attack.spec import open_options
     from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 

@@ -56,20 +56,23 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
                     fits = bool((dataset.labels[place[str(ground.database.ids[item])]] & targets.labels[query]).any())
                 answers.append(Found(other.picture, f"{dist[item]} bits", other.caption, fits))
             if after:
-                beside = Found(amplified(clean[number], found.pixels[query]), "perturbation", "amplified")
+                beside = Found(amplified(clean[number], found.made.pixels[query]), "perturbation", "amplified")
                 lines.append(
-                    SheetRow(Found(found.pixels[query], f"attacked{resisted}", entry.caption + wanted), answers, beside)
+                    SheetRow(
+                        Found(found.made.pixels[query], f"attacked{resisted}", entry.caption + wanted), answers, beside
+                    )
                 )
             else:
                 lines.append(SheetRow(Found(entry.picture, "query", entry.caption), answers))
-    plan = found.plan
     size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
     meant = "the query" if targets is None else "the query (before) or with the target (after)"
     footer = (
         f"each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with {meant}, "
         "red and cross: does not; the perturbation is stretched to the full range, gray is no change"
     )
-    draw_sheet(lines, path, title=f"{dataset.title}: {plan.method}, {size}, {ground.query.bits} bits", footer=footer)
+    draw_sheet(
+        lines, path, title=f"{dataset.title}: {found.spec.name}, {size}, {ground.query.bits} bits", footer=footer
+    )
 
 
 def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:

@@ -12,7 +12,7 @@ from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
-    from hamguard.evaluation.attack.cross_modal import CrossAttacked
+    from hamguard.evaluation.attack.run import AttackedSet
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.search.score import Convention
 
@@ -73,7 +73,8 @@ def attack_texts(
     else:
         with Bar("cmla on texts") as bar:
             marks = (made.search.steps,)
-            found, made_rows = cmla_rows(ground, made, "text", marks=marks, noise=True, progress=bar, **scores)
+            runs, made_rows = cmla_rows(ground, made, "text", marks=marks, noise=True, progress=bar, **scores)
+        found = runs[made.search.steps]
     rows += made_rows
     if out:
         write_rows(out, rows)
@@ -87,7 +88,7 @@ def attack_texts(
 def _bags(eps: Sequence[str], steps: int | None, preset: str, options: Mapping[str, str]) -> Any:
     from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
     from hamguard.attacks.threat import Linf, parse_eps
-    from hamguard.evaluation.attack.plan import parsed_options
+    from hamguard.evaluation.attack.spec import parsed_options
 
     if len(eps) > 1:
         raise RequestError(f"--side text takes one --eps, got {len(eps)}")
@@ -97,7 +98,7 @@ def _bags(eps: Sequence[str], steps: int | None, preset: str, options: Mapping[s
 
 def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: int | None, preset: str) -> Any:
     from hamguard.attacks.words import WordEdits
-    from hamguard.evaluation.attack.plan import parsed_options
+    from hamguard.evaluation.attack.spec import parsed_options
 
     if eps or steps is not None or preset != "default":
         raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")
@@ -108,12 +109,12 @@ def _edits(words: int, options: Mapping[str, str], eps: Sequence[str], steps: in
     return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]
 
 
-def _print(rows: Sequence[Row], ground: Ground, found: CrossAttacked) -> None:
+def _print(rows: Sequence[Row], ground: Ground, found: AttackedSet) -> None:
     from hamguard.report.attack_table import edits_table, text_attack_table
     from hamguard.report.printers import to_terminal
     from hamguard.report.table import note_lines
 
-    title = f"{ground.name}: {ground.dataset.title}, {len(ground.rows):,} query texts, attacked by {found.side}"
+    title = f"{ground.name}: {ground.dataset.title}, {len(ground.rows):,} query texts, attacked by text"
     shown = [i for i, done in enumerate(found.edits) if done][:SHOWN]
     tables = [text_attack_table(rows, title)]
     if shown:

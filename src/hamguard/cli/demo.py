@@ -43,8 +43,8 @@ def demo(
     from hamguard.core.context import Context
     from hamguard.data.opened import Data
     from hamguard.evaluation.attack.measure import measure_attack
-    from hamguard.evaluation.attack.plan import AttackPlan
     from hamguard.evaluation.attack.run import forget
+    from hamguard.evaluation.attack.spec import AttackSpec
     from hamguard.evaluation.audit.audit import run_audit
     from hamguard.evaluation.audit.plan import AuditPlan
     from hamguard.evaluation.ground import Ground, Loaded
@@ -96,9 +96,9 @@ def demo(
 
     found = []
     for method in ATTACKS:
-        plan = AttackPlan(method=method, eps=EPS, steps=None if method == "noise" else STEPS)
+        spec = AttackSpec.read(method, eps=EPS, steps=None if method == "noise" else STEPS)
         with Bar(f"attacking: {method}") as bar:
-            found.append(measure_attack(ground, plan, work=out / "work", progress=bar))
+            found.append(measure_attack(ground, spec, work=out / "work", progress=bar))
     forget(out / "work")
     draw_attack(out / "attacked.png", ground, found[ATTACKS.index("mainstay")])
     say(f"3. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {out / 'attacked.png'}")

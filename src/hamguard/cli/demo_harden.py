@@ -48,7 +48,8 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     from hamguard.trainers.words import read_job
 
     method, epochs, *sets = HARDENING
-    eps, seed = float(attacked.plan.eps or 0), before.seed
+    assert attacked.spec.threat is not None
+    eps, seed = attacked.spec.threat.eps, before.seed
     flags = {"method": method, "eps": eps, "seed": seed, "data.source": "digits", "training.epochs": epochs}
     job, folder = read_job({}, flags, [str(word) for word in sets], kind="hardened"), out / "hardened"
     start = Start(before.name, before.model, before.card, out / "model")
@@ -58,7 +59,7 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     hardened = Loaded(str(folder), done.model, done.card)
     ground = Ground.open(hardened, before.data, context=before.context.but(work=out / "work"))
     with Bar("attacking it") as bar:
-        found = measure_attack(ground, attacked.plan, work=out / "work", progress=bar)
+        found = measure_attack(ground, attacked.spec, work=out / "work", progress=bar)
     draw_attack(out / "hardened.png", ground, found, shown=2)
     asked = replace(audited.plan, answers=False, checks=("none",))
     worst = run_audit(ground.first(audited.rows[0].n or 0), asked)

@@ -37,7 +37,7 @@ def points(ground: Ground, found: Sequence[Measured] = ()) -> list[Row]:
         if one.targets is None:
             bank: CodeBank = one.sides.attacked
             hashes = {**base.hashes, "query_codes": bank.digest}
-            own = next(row for row in one.rows if (row.attack or {}).get("method") == one.plan.method)
+            own = next(row for row in one.rows if (row.attack or {}).get("method") == one.spec.name)
             rows += curve_rows(
                 bank, ground.database, replace(base, attack=own.attack, threat=own.threat, hashes=hashes)
             )

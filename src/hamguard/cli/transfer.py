@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -92,7 +91,8 @@ def transfer(
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
     from hamguard.core.rows import Rows, write_rows
-    from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+    from hamguard.evaluation.attack.generators import with_generator
+    from hamguard.evaluation.attack.spec import AttackSpec
 
     check_choice("threat", threat, ("linf", "l2"))
     check_suffix("--picture", picture)
@@ -100,33 +100,24 @@ def transfer(
     if len(everyone) < 2:
         raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {everyone[0]}")
     options = dict(key_value(text) for text in sets or [])
-    plans = [
-        AttackPlan(
-            method=name, eps=parse_eps(eps), norm=threat, steps=steps, guide=guide, targets=targets, options=options
-        )
-        for name in method or ["mainstay"]
-    ]
-    for plan in plans:
-        build_attack(plan)  # a wrong word costs no work
-    made_by = {plan.method: _generators(plan.method, generator or [], models) for plan in plans}
+    common: dict[str, Any] = {"eps": parse_eps(eps), "norm": threat, "steps": steps, "guide": guide}
+    specs = [AttackSpec.read(name, targets=targets, options=options, **common) for name in method or ["mainstay"]]
+    made_by = {spec.name: _generators(spec.name, generator or [], models) for spec in specs}
 
-    from hamguard.data.cache import cache_folder
     from hamguard.evaluation.attack.transfer import Maker, measure_transfer
     from hamguard.evaluation.search.same_queries import open_grounds
     from hamguard.report.printers import to_terminal
     from hamguard.report.transfer_table import draw_transfer, transfer_tables
 
-    context = context_of(device, seed, batch_size)
+    context = context_of(device, seed, batch_size, restart=restart)
     scored = open_grounds(everyone, data, protocol=protocol, root=data_root, queries=queries, context=context)
     found = []
-    for plan in plans:
-        with Bar(plan.method) as bar:
-            makers = [
-                Maker(ground, plan.model_copy(update={"generator": folder}))
-                for ground, folder in zip(scored, made_by[plan.method], strict=False)
-            ]
-            work = cache_folder() / "transfer"
-            found.append(measure_transfer(makers, scored, work=work, restart=restart, progress=bar))
+    for spec in specs:
+        makers = [
+            Maker(ground, with_generator(spec, folder))
+            for ground, folder in zip(scored, made_by[spec.name], strict=False)
+        ]
+        found.append(measure_transfer(makers, scored))
     rows = Rows(row for one in found for row in one.rows).once()  # attacks share clean and noise
     if out:
         write_rows(out, rows)

@@ -40,7 +40,8 @@ from hamguard.evaluation.attack.cross_modal import (
     word_facts,
 )
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan, build_attack, parsed_options, threat_facts
+from hamguard.evaluation.attack.run import AttackedSet
+from hamguard.evaluation.attack.spec import AttackSpec, parsed_options
 from hamguard.evaluation.ground import SEARCHES, Ground, Loaded, Modality, modalities_of
 from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows
 from hamguard.evaluation.search.score import Convention
@@ -290,9 +291,8 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: Ground) -> None:
     made = np.random.default_rng(5).integers(0, 256, (18, 16, 16)).astype(np.uint8)
     distance = np.linspace(0, 0.1, 18)
     facts = {"attack": {"method": "some"}, "threat": {"norm": "linf", "eps": 0.1}}
-    rows = attacked_rows(
-        ground, "image", made, distance=distance, passes=(4, 3), seconds=2.5, metrics=("map", "precision@5"), **facts
-    )  # fmt: skip
+    run = AttackedSet(made, np.full(18, 4), np.full(18, 3), 2.5, distance=distance)
+    rows = attacked_rows(ground, "image", run, metrics=("map", "precision@5"), **facts)
     code = model.image.code(torch.from_numpy(made)[:, None].float() / 255)
     assert [(row.task, row.metric) for row in rows] == [
         ("image->text", "map"), ("image->text", "precision"), ("image->image", "map"), ("image->image", "precision"),
@@ -308,10 +308,10 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: Ground) -> None:
         assert (row.forwards, row.backwards, row.seconds) == (4, 3, 2.5) and row.defense is None
         assert row.hashes["query_codes"] == replace(ground.query, packed=pack(code)).digest
         assert row.ci95 is not None and row.ci95[0] <= float(row.value or 0) <= row.ci95[1]
-    hard = attacked_rows(ground, "image", made, distance=distance, name="far", **facts)
+    hard = attacked_rows(ground, "image", run, name="far", **facts)
     assert hard[-1].metric == "far" and hard[-1].value == rows[-1].value
     bags = (np.random.default_rng(1).random((18, len(model.vocabulary))) < 0.3).astype(np.float32)
-    texts = attacked_rows(ground, "text", bags, distance=distance, **facts)
+    texts = attacked_rows(ground, "text", replace(run, items=bags), **facts)
     assert value(texts, "text->image") == scored(ground, "text", "image", model.text.code(torch.from_numpy(bags)))
     assert [row.task for row in texts] == ["text->image", "text->text", "text", "text"]
     assert any("no known word" in note for note in texts[0].notes)
@@ -324,24 +324,24 @@ def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: G
     told: list[tuple[float, str]] = []
     found = run_cross(ground, attack, "image", marks=(2, 6), progress=lambda *facts: told.append(facts))
     whole = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(6,))
-    changed = (found.made[6].astype(int) != whole.made[6].astype(int)).mean()
+    changed = (found[6].items.astype(int) != whole[6].items.astype(int)).mean()
     assert changed < 0.01, "rounding of another batch size may turn a few values"
     short = run_cross(ground, replace(attack, search=replace(attack.search, steps=2)), "image", marks=(2,))  # type: ignore[type-var]
-    assert np.array_equal(found.made[2], short.made[2]) and np.array_equal(found.distance[2], short.distance[2])
+    assert np.array_equal(found[2].items, short[2].items) and np.array_equal(found[2].distance, short[2].distance)
     clean = dataset.images.array[QUERY]
     for mark in (2, 6):
-        made = found.made[mark]
+        made = found[mark].items
         assert made.dtype == np.uint8 and made.shape == (18, 16, 16)
         delta = made.astype(float) - clean
         assert np.abs(delta).max() <= 20
-        assert found.distance[mark] == pytest.approx(np.sqrt((delta**2).mean((1, 2))) / 255, abs=1e-6)
-    assert found.passes == {2: (3, 2), 6: (7, 6)} and found.side == "image" and found.seconds > 0
+        assert found[mark].distance == pytest.approx(np.sqrt((delta**2).mean((1, 2))) / 255, abs=1e-6)
+    assert {mark: made.passes for mark, made in found.items()} == {2: (3, 2), 6: (7, 6)} and found[6].seconds > 0
     assert [text for _, text in told] == ["7 of 18 images", "14 of 18 images", "18 of 18 images"] and told[-1][0] == 1
     exact = attack(
         model.image, dataset.images.batch(np.arange(18)), torch.from_numpy(dataset.labels[QUERY]).float(),
         ground.reference,
     ).x_adv  # fmt: skip
-    assert (np.abs(exact[:, 0].numpy() * 255 - whole.made[6]) > 0.5).mean() < 0.01, (
+    assert (np.abs(exact[:, 0].numpy() * 255 - whole[6].items) > 0.5).mean() < 0.01, (
         "the folded copy is the same function"
     )
 
@@ -349,17 +349,17 @@ def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: G
 def test_bags_are_scored_as_they_are(ground: Ground) -> None:
     attack = cmla_text(steps=4, threat=Linf(0.3))
     found = run_cross(ground, attack, "text", marks=(4,))
-    made = found.made[4]
+    made = found[4].items
     assert made.dtype == np.float32 and made.shape == tuple(ground.bags.shape)
     labels = torch.from_numpy(ground.text_query.labels).float()
     exact = attack(ground.both.text, ground.bags, labels, ground.text_reference).x_adv
     assert np.allclose(made, exact.numpy(), atol=1e-6)
-    assert found.distance[4] == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
+    assert found[4].distance == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
 
 
 def test_the_published_form_compares_a_batch_with_itself(ground: Ground) -> None:
     attack = cmla(steps=5, preset="paper", norm=0.0)
-    found = run_cross(ground, attack, "image", marks=(5,)).made[5]
+    found = run_cross(ground, attack, "image", marks=(5,))[5].items
     model, dataset, _ = fitted()
     labels, pairs = torch.from_numpy(dataset.labels).float(), own_pairs(ground, "image")
     by_hand = []
@@ -370,7 +370,7 @@ def test_the_published_form_compares_a_batch_with_itself(ground: Ground) -> None
     assert (np.abs(torch.cat(by_hand)[:, 0].numpy() * 255 - found) > 0.5).mean() < 0.01
     grown = found.astype(int) - dataset.images.array[QUERY]
     assert grown.min() == 0 and 0 < grown.max() <= 10
-    other = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(5,)).made[5]
+    other = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(5,))[5].items
     assert (found != other).mean() > 0.01, "so another batch is another attack"
 
 
@@ -384,8 +384,8 @@ def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: 
         found = run_cross(ground, attack, side, marks=(steps,))  # type: ignore[arg-type]
         noise = noise_like(ground, attack, side)  # type: ignore[arg-type]
         facts: dict[str, Any] = {"attack": {}, "threat": {}}
-        hurt = attacked_rows(ground, side, found.made[steps], distance=found.distance[steps], **facts)  # type: ignore[arg-type]
-        shaken = attacked_rows(ground, side, noise.made[0], distance=noise.distance[0], **facts)  # type: ignore[arg-type]
+        hurt = attacked_rows(ground, side, found[steps], **facts)  # type: ignore[arg-type]
+        shaken = attacked_rows(ground, side, noise, **facts)  # type: ignore[arg-type]
         assert value(hurt, task) < value(clean, task) - 0.15
         assert value(hurt, task) < value(shaken, task) - 0.1
 
@@ -394,19 +394,19 @@ def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: 
 def test_noise_has_the_size_of_the_attack(ground: Ground, one_sided: bool) -> None:
     ball = Threat("linf", 0.2, one_sided)
     image = noise_like(ground, replace(cmla(), threat=ball), "image")
-    delta = (image.made[0].astype(float) - ground.dataset.images.array[QUERY]) / 255
-    assert image.made[0].dtype == np.uint8 and delta.max() <= 0.2 + 1e-6
+    delta = (image.items.astype(float) - ground.dataset.images.array[QUERY]) / 255
+    assert image.items.dtype == np.uint8 and delta.max() <= 0.2 + 1e-6
     assert delta.min() >= (0 if one_sided else -0.2 - 1e-6)
-    assert image.distance[0] == pytest.approx(np.sqrt((delta**2).mean((1, 2))), abs=1e-6)
+    assert image.distance == pytest.approx(np.sqrt((delta**2).mean((1, 2))), abs=1e-6)
     text = noise_like(ground, replace(cmla_text(), threat=ball), "text")
-    moved = text.made[0] - ground.bags.numpy()
-    assert np.abs(moved).max() <= 0.2 + 1e-6 and text.made[0].min() >= 0 and text.made[0].max() <= 1
+    moved = text.items - ground.bags.numpy()
+    assert np.abs(moved).max() <= 0.2 + 1e-6 and text.items.min() >= 0 and text.items.max() <= 1
     free = moved[(ground.bags == 0).numpy()]
     assert (free > 0).mean() == pytest.approx(1.0 if one_sided else 0.5, abs=0.08), (
         "bags of 0 and 1 can only grow from 0"
     )
-    assert np.array_equal(text.made[0], noise_like(ground, replace(cmla_text(), threat=ball), "text").made[0])
-    assert image.passes == {0: (0, 0)}
+    assert np.array_equal(text.items, noise_like(ground, replace(cmla_text(), threat=ball), "text").items)
+    assert image.passes == (0, 0)
 
 
 def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
@@ -424,7 +424,7 @@ def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
     with pytest.raises(RequestError, match="only a search like cmla's"):
         run_cross(ground, rising, "image", marks=(2, 5))
     found = run_cross(ground, pgd, "image", marks=(5,))
-    assert list(found.made) == [5] and found.made[5].shape == (18, 16, 16)
+    assert list(found) == [5] and found[5].items.shape == (18, 16, 16)
 
 
 def test_what_an_attack_misses_is_said(ground: Ground) -> None:
@@ -457,17 +457,17 @@ def test_gradients_that_are_not_finite_are_named() -> None:
 
 def test_edited_texts_are_scored_as_read_again(ground: Ground) -> None:
     found = run_words(ground, WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
-    assert np.array_equal(found.made[2], ground.both.vocabulary.bag(found.texts).numpy())
-    assert found.distance[2].tolist() == [len(done) for done in found.edits] and found.distance[2].max() == 2
-    assert found.texts[4] == "nothing" and found.texts[9] == "" and found.distance[2][[4, 9]].tolist() == [0, 0]
-    forwards, backwards = found.passes[2]
-    assert 1 < backwards <= 2 and forwards > backwards and found.side == "text"
+    assert np.array_equal(found.items, ground.both.vocabulary.bag(found.texts).numpy())
+    assert found.distance.tolist() == [len(done) for done in found.edits] and found.distance.max() == 2
+    assert found.texts[4] == "nothing" and found.texts[9] == "" and found.distance[[4, 9]].tolist() == [0, 0]
+    forwards, backwards = found.passes
+    assert 1 < backwards <= 2 and forwards > backwards
     facts: dict[str, Any] = {"attack": {}, "threat": {}, "name": "edits"}
-    rows = attacked_rows(ground, "text", found.made[2], distance=found.distance[2], **facts)
+    rows = attacked_rows(ground, "text", found, **facts)
     code = ground.both.text.code(ground.both.vocabulary.bag(found.texts))
     assert value(rows, "text->image") == scored(ground, "text", "image", code)
     assert value(rows, "text->image") < value(cross_rows(ground), "text->image") - 0.1
-    assert value(rows, "text", "edits") == found.distance[2].mean()
+    assert value(rows, "text", "edits") == found.distance.mean()
     attack, threat = word_facts(WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
     assert attack["method"] == "cmla-words" and attack["values"]["loss"]["intra"] == 0.0
     assert (threat["norm"], threat["eps"], threat["grid"]) == ("words", 2, "text")
@@ -486,22 +486,22 @@ def test_rows_say_which_form_it_was(preset: Any) -> None:
     threat = cmla_threat(attack, 3, "image")
     assert (threat["one_sided"], threat["steps"], threat["grid"]) == (preset != "default", 3, "8 bit")
     assert cmla_threat(cmla_text(), 3, "text")["grid"] == "bag of words, real values"
-    plan = AttackPlan(method="cmla", preset=preset, eps=None)
-    assert threat_facts(plan, build_attack(plan)).get("one_sided", False) == (preset != "default")
+    spec = AttackSpec.read("cmla", preset=preset)
+    assert spec.threat_facts.get("one_sided", False) == (preset != "default")
 
 
 def test_a_method_has_its_own_eps_where_none_was_asked_for() -> None:
-    assert AttackPlan(method="cmla", eps=None).threat == Linf(10 / 255)
-    assert AttackPlan(method="hag", eps=None).threat == Linf(8 / 255)
-    assert AttackPlan(method="cmla", eps=0.1).threat == Linf(0.1) == AttackPlan(method="hag", eps=0.1).threat
-    assert AttackPlan(method="cmla", eps=None, norm="l2").threat == Threat("l2", 8 / 255), "its own is no l2 radius"
-    assert build_attack(AttackPlan(method="cmla", eps=None, preset="paper")).threat == Threat("linf", 10 / 255, True)
+    assert AttackSpec.read("cmla").threat == Linf(10 / 255)
+    assert AttackSpec.read("hag").threat == Linf(8 / 255)
+    assert AttackSpec.read("cmla", eps=0.1).threat == Linf(0.1) == AttackSpec.read("hag", eps=0.1).threat
+    assert AttackSpec.read("cmla", norm="l2").threat == Threat("l2", 8 / 255), "its own is no l2 radius"
+    assert AttackSpec.read("cmla", preset="paper").threat == Threat("linf", 10 / 255, True)
     with pytest.raises(RequestError, match="cmla has no target: it leaves a code; leave out --targets"):
-        build_attack(AttackPlan(method="cmla", targets="other"))
+        AttackSpec.read("cmla", targets="other")
     with pytest.raises(RequestError, match="unknown preset of cmla 'papr'; allowed: default, paper, code"):
-        build_attack(AttackPlan(method="cmla", preset="papr"))
+        AttackSpec.read("cmla", preset="papr")
     with pytest.raises(RequestError, match="cmla takes no guide; it takes steps, intra, norm, squared, preset"):
-        build_attack(AttackPlan(method="cmla", guide="center"))
+        AttackSpec.read("cmla", guide="center")
 
 
 def test_options_as_text_become_values() -> None:
@@ -530,13 +530,13 @@ def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp
     assert ground.search("image->text")[1].digest == pairs.text_database.digest
     assert isinstance(ground.reference, PairBank) and ground.reference.digest == pairs.reference.digest
     assert ground.codes_of_part("query").digest == own_pairs(pairs, "image").digest
-    plan = AttackPlan(method="cmla", eps=0.1, steps=8, options={"norm": "0.01"})
-    rows = measure_attack(ground, plan, work=tmp_path).rows
+    spec = AttackSpec.read("cmla", eps=0.1, steps=8, options={"norm": "0.01"})
+    rows = measure_attack(ground, spec, work=tmp_path).rows
     attacked = {row.task: row for row in rows if row.metric == "map" and row.attack and row.attack["method"] == "cmla"}
     clean = {row.task: row.value for row in rows if row.metric == "map" and row.attack is None}
     assert clean == {task: value(cross_rows(pairs), task) for task in ("image->image", "image->text")}
-    made = run_cross(replace(pairs, context=Context()), build_attack(plan), "image", marks=(8,)).made[8]
-    again = attacked_rows(pairs, "image", made, attack={}, threat={}, distance=np.zeros(18))
+    made = run_cross(replace(pairs, context=Context()), spec.attack, "image", marks=(8,))[8]
+    again = attacked_rows(pairs, "image", made, attack={}, threat={})
     for task in ("image->image", "image->text"):
         assert attacked[task].value == value(again, task), "two roads to one number"
     tasks = by_task(rows)
@@ -544,7 +544,7 @@ def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp
     for task, part in tasks:
         assert {row.task for row in part} == {task, "query"} and "bits-moved" in {row.metric for row in part}
         assert {row.metric for row in part if row.task == task} == {"map", "random_map", "gain"}
-    found = measure_attack(ground, AttackPlan(method="mainstay", eps=0.1, steps=4), work=tmp_path).rows
+    found = measure_attack(ground, AttackSpec.read("mainstay", eps=0.1, steps=4), work=tmp_path).rows
     assert {row.task for row in found if row.metric == "map"} == {"image->image", "image->text"}
 
 
@@ -553,6 +553,6 @@ def test_without_a_text_side_there_is_one_search_and_no_cmla(tmp_path: Any) -> N
     assert ground.searches == ("",) and not isinstance(ground.reference, PairBank)
     for preset in ("default", "paper"):
         with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts; give a cross-modal model"):
-            measure_attack(ground, AttackPlan(method="cmla", steps=1, preset=preset), work=tmp_path)
-    rows = measure_attack(ground, AttackPlan(method="hag", eps=0.1, steps=2), work=tmp_path).rows
+            measure_attack(ground, AttackSpec.read("cmla", steps=1, preset=preset), work=tmp_path)
+    rows = measure_attack(ground, AttackSpec.read("hag", eps=0.1, steps=2), work=tmp_path).rows
     assert by_task(rows) == [("", rows)] and {row.task for row in rows} == {"query->database", "query"}

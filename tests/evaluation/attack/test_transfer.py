@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.opened import Data
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.same_queries import check_same_queries
@@ -46,10 +48,10 @@ def test_same_queries_look_at_pixels_not_at_names() -> None:
 
 def test_a_matrix_refuses_sources_that_do_not_compare(tmp_path: Path) -> None:
     ground = make_ground("a")
-    away = Maker(ground, AttackPlan(method="hag", steps=2))
+    away = Maker(ground, AttackSpec.read("hag", steps=2))
     with pytest.raises(RequestError, match="needs sources and scored models, got 0 and 1"):
         measure_transfer([], [ground], work=tmp_path)
-    other = Maker(make_ground("b"), AttackPlan(method="hag", steps=2, eps=0.1))
+    other = Maker(make_ground("b"), AttackSpec.read("hag", steps=2, eps=0.1))
     with pytest.raises(
         RequestError, match="all sources of a matrix need one threat, one direction and one target rule"
     ):
@@ -60,7 +62,7 @@ def test_targets_are_the_same_for_all_sources(tmp_path: Path) -> None:
     one, two = make_ground("a"), make_ground("b")
     kept = two.split.train[two.dataset.labels[two.split.train][:, 0] == 0]  # nobody of the first class was learned from
     two = replace(two, data=Data(two.dataset, replace(two.split, train=kept)))
-    plan = AttackPlan(method="dhta", steps=1)
+    plan = AttackSpec.read("dhta", steps=1)
     with pytest.raises(
         RequestError, match="the rule no-overlap draws other targets .* give a saved list or label:NAME"
     ):
@@ -69,9 +71,10 @@ def test_targets_are_the_same_for_all_sources(tmp_path: Path) -> None:
 
 def test_sources_may_carry_plans_of_their_own(tmp_path: Path) -> None:
     one, two = make_ground("a"), make_ground("b", bits=12)
-    makers = [Maker(one, AttackPlan(method="hag", steps=2)), Maker(two, AttackPlan(method="pgd", steps=3))]
     told: list[float] = []
-    found = measure_transfer(makers, [one, two], work=tmp_path, progress=lambda share, text: told.append(share))
+    one = replace(one, context=Context(stage=lambda what: nullcontext(lambda share, text: told.append(share))))
+    makers = [Maker(one, AttackSpec.read("hag", steps=2)), Maker(two, AttackSpec.read("pgd", steps=3))]
+    found = measure_transfer(makers, [one, two], work=tmp_path)
     methods = {(row.attack or {})["made_on"][0]: (row.attack or {})["method"] for row in found.rows[4:]}
     assert methods == {"a": "hag", "b": "pgd"} and found.noise.shape == (2, 4)
     assert told == sorted(told) and told[-1] == pytest.approx(1)

@@ -17,7 +17,7 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.opened import Data
 from hamguard.defenses.detect import denoise
-from hamguard.evaluation.attack.run import AttackedPictures
+from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.evaluation.defense.detection import (
     AWARE,
     Detection,
@@ -249,7 +249,7 @@ def test_intervals_of_shares_have_a_width() -> None:
 
 def test_the_worst_prefers_what_passes() -> None:
     def one(name: str, alarms: list[int], ap: list[float]) -> Judged:
-        made = AttackedPictures(np.full((3, 2, 2), len(name), np.uint8), np.ones(3, int), np.ones(3, int), 1.0)
+        made = AttackedSet(np.full((3, 2, 2), len(name), np.uint8), np.ones(3, int), np.ones(3, int), 1.0)
         values = np.zeros((3, 5))
         return Judged(name, True, values, values[:, 0], np.array(alarms, bool), np.array(ap), {"labels": "aware"}, made)
 

@@ -224,7 +224,7 @@ def test_curves_and_figures_toward_a_target_are_of_the_target_labels(whole: Whol
     grid = Grid(read_grid_recipe(recipe), Cells(store))
     cell, attack = grid.plan.models[0], next(one for one in grid.plan.attacks if one.name == "dhta")
     ground = train_cell(grid, cell)
-    made = measure_attack(ground, attack.plan, work=store / "work")
+    made = measure_attack(ground, attack.spec, work=store / "work")
     assert made.targets is not None
     toward = replace(made.sides.attacked, labels=made.targets.labels)
     rows = [row for row in asked(found, model="dpsh-8", metric="curve-precision") if method(row) == "dhta"]

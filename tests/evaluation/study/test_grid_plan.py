@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hamguard.attacks.threat import Threat
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.study.grid_plan import GridPlan, expand, hardening, parties
 from hamguard.evaluation.study.grid_recipe import read_grid_recipe
@@ -59,9 +60,10 @@ def test_names_of_attacks_say_what_tells_them_apart(tmp_path: Path, keys: str, n
 def test_plans_take_the_keys_of_their_table(tmp_path: Path) -> None:
     text = '[models.csq]\n[attacks.near]\nmethod = "pgd"\neps = 0.5\nnorm = "l2"\nsteps = 7\nrestarts = 2\nguide = "mainstay"\n'
     (cell,) = plan(tmp_path, HEAD + text + 'targets = "no-overlap"\nreference = "database"\n').attacks
-    ask = cell.plan
-    assert (cell.name, ask.method, ask.eps, ask.norm, ask.steps, ask.restarts) == ("near", "pgd", 0.5, "l2", 7, 2)
-    assert (ask.guide, ask.rule, ask.reference, ask.toward) == ("mainstay", "no-overlap", "database", True)
+    ask, search = cell.spec, cell.spec.attack.search
+    assert (cell.name, ask.name, ask.threat, cell.eps, cell.norm) == ("near", "pgd", Threat("l2", 0.5), 0.5, "l2")
+    assert (search.steps, search.restarts, ask.attack.guide.name) == (7, 2, "mainstay")
+    assert (ask.rule, ask.reference, ask.toward) == ("no-overlap", "database", True)
 
 
 def test_defenses_and_parties_take_the_data_and_the_seed(tmp_path: Path) -> None:

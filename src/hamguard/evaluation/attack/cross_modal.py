@@ -7,8 +7,8 @@ numbers of steps that were asked for: the rate of Adam is constant, so the point
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ from hamguard.attacks.words import EditedTexts, WordEdits
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.codes.histograms import distance_histograms
+from hamguard.core.context import Progress, silent
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
-from hamguard.core.types import Floats
-from hamguard.evaluation.attack.plan import describe
+from hamguard.evaluation.attack.run import AttackedSet
+from hamguard.evaluation.attack.spec import describe
 from hamguard.evaluation.ground import Ground, Modality, other_modality
 from hamguard.evaluation.search.cross_modal import task_row
 from hamguard.evaluation.search.score import EXACT, Convention, measure, parse_metric, score_row
@@ -36,33 +37,10 @@ from hamguard.models.folding import folded
 from hamguard.retrieval.intervals import bootstrap_interval
 
 
-@dataclass(frozen=True)
-class CrossAttacked:
-    """What an attack made of Q items, by the number of gradients after which it was looked at.
-
-    Attributes:
-        side: what was changed.
-        made: attacked pictures `(Q, H, W)` or `(Q, H, W, 3)` uint8, or bags `(Q, D)` float32.
-        distance: D of each item, `(Q,)`.
-        passes: forward and backward passes of an item.
-        seconds: time that the whole run took.
-        texts: edited texts, where words were edited.
-        edits: what was done to them.
-    """
-
-    side: Modality
-    made: Mapping[int, Any]
-    distance: Mapping[int, Floats]
-    passes: Mapping[int, tuple[int, int]]
-    seconds: float
-    texts: Sequence[str] = ()
-    edits: Sequence[Sequence[str]] = field(default=())
-
-
 def run_cross(
-    ground: Ground, attack: Attack, side: Modality, *, marks: Sequence[int], progress: Any = None
-) -> CrossAttacked:
-    """Attack all queries of one side.
+    ground: Ground, attack: Attack, side: Modality, *, marks: Sequence[int], progress: Progress = silent
+) -> dict[int, AttackedSet]:
+    """Attack all queries of one side; what they are after each number of gradients that was asked for.
 
     Args:
         ground: the model that they are made on.
@@ -102,16 +80,25 @@ def run_cross(
                 point = attack.threat.on_grid(point, problem.x)
             parts[mark].append(point.cpu())
             distances[mark].append(distortion(point, x).cpu())
-        if progress:
-            progress(rows.stop / len(ground.rows), f"{rows.stop:,} of {len(ground.rows):,} {side}s")
+        progress(rows.stop / len(ground.rows), f"{rows.stop:,} of {len(ground.rows):,} {side}s")
     seconds = time.perf_counter() - begun
-    pictures = side == "image"
-    return CrossAttacked(
-        side,
-        {mark: as_pixels(torch.cat(found)) if pictures else torch.cat(found).numpy() for mark, found in parts.items()},
-        {mark: torch.cat(found).double().numpy() for mark, found in distances.items()},
-        {mark: (mark + 1, mark) for mark in marks},
+    return {
+        mark: _attacked_set(side, parts[mark], distances[mark], mark + 1, mark, seconds * mark / max(marks))
+        for mark in marks
+    }
+
+
+def _attacked_set(
+    side: Modality, parts: Sequence[Tensor], distance: Sequence[Tensor], forwards: int, backwards: int, seconds: float
+) -> AttackedSet:
+    """Batches as a run whose items cost alike."""
+    whole = torch.cat(list(parts))
+    return AttackedSet(
+        as_pixels(whole) if side == "image" else whole.numpy(),
+        np.full(len(whole), forwards),
+        np.full(len(whole), backwards),
         seconds,
+        distance=torch.cat(list(distance)).double().numpy(),
     )
 
 
@@ -125,7 +112,7 @@ def _has_marks(search: Any) -> bool:
     return isinstance(search, GradientSteps) and search.alpha == "constant" and search.keep == "last"
 
 
-def noise_like(ground: Ground, attack: Attack, side: Modality) -> CrossAttacked:
+def noise_like(ground: Ground, attack: Attack, side: Modality) -> AttackedSet:
     """Uniform noise inside the attack's threat, the control."""
     made, distances = [], []
     for start in range(0, len(ground.rows), ground.batch_size):
@@ -140,12 +127,10 @@ def noise_like(ground: Ground, attack: Attack, side: Modality) -> CrossAttacked:
             noisy = attack.threat.project(x + low + (high - low) * coins, x)
         made.append(noisy.cpu())
         distances.append(distortion(noisy, x).cpu())
-    whole = torch.cat(made)
-    found = as_pixels(whole) if side == "image" else whole.numpy()
-    return CrossAttacked(side, {0: found}, {0: torch.cat(distances).double().numpy()}, {0: (0, 0)}, 0.0)
+    return _attacked_set(side, made, distances, 0, 0, 0.0)
 
 
-def run_words(ground: Ground, edits: WordEdits) -> CrossAttacked:
+def run_words(ground: Ground, edits: WordEdits) -> AttackedSet:
     """Edit the words of all query texts.
 
     Raises:
@@ -156,16 +141,14 @@ def run_words(ground: Ground, edits: WordEdits) -> CrossAttacked:
     labels = torch.from_numpy(ground.query.labels).float().to(ground.device)
     found: EditedTexts = edits(ground.both.text, ground.both.vocabulary, ground.texts, labels, ground.text_reference)
     again = ground.both.vocabulary.bag(found.texts)  # what is scored is the text that one would type
-    changed = np.array([len(done) for done in found.edits], np.float64)
-    passes = (int(found.forwards.double().mean().ceil()), int(found.backwards.double().mean().ceil()))
-    return CrossAttacked(
-        "text",
-        {edits.most: again.numpy()},
-        {edits.most: changed},
-        {edits.most: passes},
+    return AttackedSet(
+        again.numpy(),
+        found.forwards.numpy(),
+        found.backwards.numpy(),
         time.perf_counter() - begun,
-        found.texts,
-        found.edits,
+        distance=np.array([len(done) for done in found.edits], np.float64),
+        texts=found.texts,
+        edits=found.edits,
     )
 
 
@@ -187,14 +170,11 @@ def codes_of(ground: Ground, side: Modality, made: Any) -> CodeBank:
 def attacked_rows(
     ground: Ground,
     side: Modality,
-    made: Any,
+    made: AttackedSet,
     *,
     attack: dict[str, Any],
     threat: dict[str, Any],
-    distance: Floats,
     name: str = "D",
-    passes: tuple[int, int] = (0, 0),
-    seconds: float | None = None,
     metrics: Sequence[str] = ("map",),
     convention: Convention = EXACT,
 ) -> list[Row]:
@@ -203,17 +183,15 @@ def attacked_rows(
     Args:
         ground: the model that is asked.
         side: what was changed.
-        made: changed pictures or bags.
+        made: changed images or bags, with D of each or the number of edits.
         attack: facts of the attack.
         threat: its threat model.
-        distance: D of each item, or the number of edits.
-        name: what the row of `distance` is called.
-        passes: forward and backward passes an item.
-        seconds: time that the attack took.
+        name: what the row of the distance is called.
         metrics: what to measure.
         convention: ties, denominator, empty queries.
     """
-    bank = codes_of(ground, side, made)
+    bank, passes = codes_of(ground, side, made.items), made.passes
+    seconds = round(made.seconds, 3) if made.seconds else None
     rows: list[Row] = []
     base = Row()
     for searched in (other_modality(side), side):
@@ -228,7 +206,7 @@ def attacked_rows(
             score = measure(*name_at, bank, ground.database_of(searched), table, convention)
             rows.append(replace(score_row(score, base, name_at, 0.0, ground.seed, bank.bits), seconds=seconds))
     moved = hamming_pairs(bank.packed, ground.query_of(side).packed).astype(np.float64)
-    for metric, values in (("bits-moved", moved), (name, distance)):
+    for metric, values in (("bits-moved", moved), (name, made.distance)):
         interval = bootstrap_interval(values, seed=ground.seed)
         rows.append(replace(base, task=side, metric=metric, value=float(values.mean()), ci95=interval, n=len(values)))
     return rows
@@ -241,9 +219,9 @@ def cmla_rows(
     *,
     marks: Sequence[int],
     noise: bool = False,
-    progress: Any = None,
+    progress: Progress = silent,
     **scores: Any,
-) -> tuple[CrossAttacked, list[Row]]:
+) -> tuple[dict[int, AttackedSet], list[Row]]:
     """CMLA on one side, carried out and measured.
 
     Args:
@@ -256,7 +234,7 @@ def cmla_rows(
         scores: `metrics` and `convention` of `attacked_rows`.
 
     Returns:
-        What was made, and its rows: noise, then the marks in their order.
+        What was made by the number of gradients, and its rows: noise, then the marks in their order.
 
     Raises:
         RequestError: as `run_cross`.
@@ -268,41 +246,34 @@ def cmla_rows(
         rows += attacked_rows(
             ground,
             side,
-            control.made[0],
+            control,
             attack={**facts, "method": "noise", "values": {}},
             threat=cmla_threat(attack, 0, side),
-            distance=control.distance[0],
             **scores,
         )
     for mark in marks:
         rows += attacked_rows(
             ground,
             side,
-            found.made[mark],
+            found[mark],
             attack=facts,
             threat=cmla_threat(attack, mark, side),
-            distance=found.distance[mark],
-            passes=found.passes[mark],
-            seconds=round(found.seconds * mark / max(marks), 3),
             **scores,
         )
     return found, rows
 
 
-def word_rows(ground: Ground, edits: WordEdits, **scores: Any) -> tuple[CrossAttacked, list[Row]]:
+def word_rows(ground: Ground, edits: WordEdits, **scores: Any) -> tuple[AttackedSet, list[Row]]:
     """Word edits, carried out and measured; `scores` and errors as in `cmla_rows`."""
     found = run_words(ground, edits)
     attack, threat = word_facts(edits)
     rows = attacked_rows(
         ground,
         "text",
-        found.made[edits.most],
+        found,
         attack=attack,
         threat=threat,
-        distance=found.distance[edits.most],
         name="edits",
-        passes=found.passes[edits.most],
-        seconds=round(found.seconds, 3),
         **scores,
     )
     return found, rows

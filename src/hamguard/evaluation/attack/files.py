@@ -12,7 +12,7 @@ from hamguard.core.digests import digest_file
 from hamguard.core.errors import DamagedError, ImageError, RequestError, RunError, StaleError
 from hamguard.core.files import TEXT_LIMIT, read_sealed, sweep, write_sealed
 from hamguard.core.types import Array, Bytes, Ints
-from hamguard.evaluation.attack.run import AttackedPictures
+from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.images.io import decode, encode
 
 MANIFEST = "manifest.json"
@@ -119,7 +119,7 @@ def write_manifest(folder: Path, ids: Array, facts: dict[str, Any], each: list[d
     write_sealed(folder / MANIFEST, {**facts, "pictures": files})
 
 
-def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None:
+def read_pictures(folder: Path, key: str, ids: Array) -> AttackedSet | None:
     """The pictures of a finished run with the same key, decoded; None where there is none, or a file changed since.
 
     Raises:
@@ -140,7 +140,7 @@ def read_pictures(folder: Path, key: str, ids: Array) -> AttackedPictures | None
         forwards.append(entry["forwards"])
         backwards.append(entry["backwards"])
         flat.append(entry.get("flat", 0))
-    return AttackedPictures(
+    return AttackedSet(
         np.stack(pixels), _numbers(forwards), _numbers(backwards), float(manifest.get("seconds", 0.0)), _numbers(flat)
     )
 

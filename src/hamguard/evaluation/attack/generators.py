@@ -1,9 +1,8 @@
-"""A generator folder as the attack of a plan: does it belong to this model, these pictures and these labels?"""
+"""A generator folder as an attack: does it belong to this model, these pictures and these labels?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,79 +11,80 @@ from hamguard.attacks.threat import Threat
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.types import Floats
 from hamguard.data.dataset import Dataset
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.models.folders import from_card
 from hamguard.models.generator_store import load_generator, read_generator_card
 from hamguard.models.store import AnyModel
 from hamguard.trainers.generator import GeneratorSettings
 
 
-def with_generator(attack: Any, plan: AttackPlan) -> Any:
-    """The attack with the plan's generator, where it needs one; any other as it is.
+def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> AttackSpec:
+    """The attack with a trained generator, where it needs one; any other as it is.
 
     Args:
-        attack: what `build_attack` made of the plan.
-        plan: names the generator's folder.
+        spec: the attack.
+        folder: of the generator.
+        norm: that was asked for without a radius.
 
     Raises:
         RequestError: no generator, a damaged one, one for another threat, or a generator for a method that takes none.
         StaleError: its weights and card do not belong together.
     """
+    attack = spec.attack
+    if isinstance(attack, GeneratedAttack):
+        return spec
     if not isinstance(attack, Generated):
-        if plan.generator is not None:
-            raise RequestError(f"{plan.method} takes no generator; leave out --generator")
-        return attack
-    if plan.generator is None:
+        if folder is not None:
+            raise RequestError(f"{spec.name} takes no generator; leave out --generator")
+        return spec
+    if folder is None:
         raise RequestError(MISSING)
-    generator, prototype, card = load_generator(plan.generator)
+    generator, prototype, card = load_generator(folder)
     threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
-    if plan.eps is None and plan.norm == "l2" and (threat is None or threat.norm != "l2"):
-        raise RequestError(f"{plan.generator} was not trained for l2; leave out --threat")
+    if attack.threat is None and norm == "l2" and (threat is None or threat.norm != "l2"):
+        raise RequestError(f"{folder} was not trained for l2; leave out --threat")
     training = from_card(
         GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}
     )
-    return attack.of(
+    made = attack.of(
         generator, prototype, threat, digest=card.weights_hash, victim=card.victim, training=training.prototype
     )
+    return replace(spec, attack=made, generator=folder)
 
 
-def check_generator(
-    attack: GeneratedAttack, plan: AttackPlan, dataset: Dataset, model: AnyModel, sources: Sequence[AnyModel]
-) -> None:
+def check_generator(spec: AttackSpec, dataset: Dataset, model: AnyModel) -> None:
     """Check that a generator belongs to the models and data at hand.
 
     Args:
-        attack: the generator's attack.
-        plan: names what is said in errors.
+        spec: the generator's attack, and what pictures are made on.
         dataset: the pictures and labels.
         model: the scored model.
-        sources: what pictures are made on, empty for the scored model.
 
     Raises:
         RequestError: pictures of another size, other labels, or several sources.
         StaleError: it was trained against another model.
     """
-    card = read_generator_card(str(plan.generator))
+    if spec.generator is None:
+        return
+    card, folder, sources = read_generator_card(spec.generator), spec.generator, spec.sources
     images, names = dataset.images, list(dataset.class_names)
     if (card.channels, *card.size) != (images.channels, *images.size):
         have, want = _shape(images.channels, images.size), _shape(card.channels, card.size)
-        raise RequestError(f"{plan.generator} was trained for pictures of {want}, the data have {have}")
+        raise RequestError(f"{folder} was trained for pictures of {want}, the data have {have}")
     if card.class_names != names:
         if len(card.class_names) != len(names):
-            raise RequestError(
-                f"{plan.generator} was trained for {len(card.class_names)} labels, the data have {len(names)}"
-            )
+            raise RequestError(f"{folder} was trained for {len(card.class_names)} labels, the data have {len(names)}")
         place = next(i for i, pair in enumerate(zip(card.class_names, names, strict=True)) if pair[0] != pair[1])
         raise RequestError(
-            f"{plan.generator} was trained for other labels: number {place} is {card.class_names[place]}, here {names[place]}"
+            f"{folder} was trained for other labels: number {place} is {card.class_names[place]}, here {names[place]}"
         )
     if len(sources) > 1:
         raise RequestError(f"a generator is trained against one model; give one --source-model, got {len(sources)}")
-    maker = sources[0] if sources else model
+    maker = sources[0].model if sources else model
     if card.victim != maker.digest:
         named = card.victim_name or "another model"
         raise StaleError(
-            f"{plan.generator} was trained against {named} ({card.victim}), not against this model ({maker.digest}); "
+            f"{folder} was trained against {named} ({card.victim}), not against this model ({maker.digest}); "
             f"to measure how it transfers, give --source-model {named}"
         )
 

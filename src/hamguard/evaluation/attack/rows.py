@@ -56,6 +56,7 @@ class Facts:
         forwards: mean forward passes a picture, rounded up.
         backwards: mean backward passes a picture, rounded up.
         noise: the ball of the noise beside it; None for that of the attack.
+        control: the attack is noise itself, which has no guide and needs no control.
         guide_seconds: time that the guide took to make its codes for all queries, its training included.
         notes: what a reader must know of the attacked pictures alone.
     """
@@ -67,6 +68,7 @@ class Facts:
     forwards: int
     backwards: int
     noise: Threat | None = None
+    control: bool = False
     guide_seconds: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -138,7 +140,7 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
         backwards=facts.backwards,
         notes=(*facts.base.notes, *facts.notes),
     )
-    if facts.attack["method"] == "noise":  # it has no guide, and is its own control
+    if facts.control:
         return {"clean": facts.base, "random": bare, "attacked": attacked}
     return {
         "clean": facts.base,

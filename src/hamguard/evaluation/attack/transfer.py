@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Bytes, Floats
+from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import EPS, AttackSpec, code_digests
 from hamguard.evaluation.attack.targets import PROTOCOLS, choose_targets
 from hamguard.evaluation.attack.transfer_scores import TransferMatrix, transfer_matrix, transfer_rows
 from hamguard.evaluation.ground import Ground
@@ -24,16 +25,15 @@ from hamguard.models.trial import ZERO_GRADIENT, notes_of
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision, with_labels
 
-Progress = Callable[[float, str], None]
 TASK = "query->database"
 
 
 @dataclass(frozen=True)
 class Maker:
-    """A model that pictures are made on, and how: each source has a plan of its own, because a trained generator belongs to one."""
+    """A model that images are made on, and the attack on it: each has its own, because a trained generator belongs to one."""
 
     ground: Ground
-    plan: AttackPlan
+    spec: AttackSpec
 
 
 @dataclass(frozen=True)
@@ -41,63 +41,47 @@ class Transfer:
     """A measured matrix.
 
     Attributes:
-        plan: the attack, as made on the first source.
+        spec: the attack, as made on the first source.
         matrix: average precision of every scored model, clean and under each source's pictures.
         noise: average precision under noise of the same threat, `(V, Q)`.
         rows: clean, random-noise and attacked figures, and the scores.
     """
 
-    plan: AttackPlan
+    spec: AttackSpec
     matrix: TransferMatrix
     noise: Floats
-    rows: list[Row]
+    rows: Rows
 
 
-def measure_transfer(
-    makers: Sequence[Maker],
-    scored: Sequence[Ground],
-    *,
-    work: Path,
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> Transfer:
+def measure_transfer(makers: Sequence[Maker], scored: Sequence[Ground], *, work: Path | None = None) -> Transfer:
     """Attack every source once and score its pictures on every model.
 
     Args:
-        makers: the sources; plans of one threat and one direction.
+        makers: the sources; attacks of one threat and one direction.
         scored: models that are asked, all with the same query pictures (`check_same_queries`).
-        work: folder of finished sources and batches of an unfinished matrix; it is emptied of them at the end.
-        restart: forget what an earlier run left there.
-        progress: told how far the attacks are.
+        work: folder of finished sources and batches of an unfinished matrix, which is emptied of them at the end; by default in
+            the user's cache.
 
     Raises:
-        RequestError: no model, plans of several threats or directions, data without labels, other targets on other data, or a
-            plan that cannot be carried out.
+        RequestError: no model, attacks of several threats or directions, data without labels, other targets on other data, or an
+            attack that cannot be carried out.
         RunError: NaN gradients, or a full disk.
     """
     _check(makers, scored)
-    plan = makers[0].plan
-    folders = [work / _key(maker) for maker in makers]
+    spec, context = makers[0].spec, makers[0].ground.context
+    place = work or context.work or cache_folder() / "transfer"
+    folders = [place / _key(maker) for maker in makers]
     made: list[Measured] = []
-    for number, (maker, folder) in enumerate(zip(makers, folders, strict=True)):
+    with context.stage(spec.name) as progress:
+        for number, (maker, folder) in enumerate(zip(makers, folders, strict=True)):
 
-        def told(share: float, text: str, number: int = number, name: str = maker.ground.name) -> None:
-            if progress:
+            def told(share: float, text: str, number: int = number, name: str = maker.ground.name) -> None:
                 progress((number + share) / len(makers), f"{name}: {text}")
 
-        # saved pictures are read, not made again, so a run that was stopped goes on at the first source that has none
-        made.append(
-            measure_attack(
-                maker.ground,
-                maker.plan,
-                work=folder,
-                save_images=folder,
-                restart=restart,
-                progress=told,
-            )
-        )
+            # saved images are read, not made again, so a run that was stopped goes on at the first source that has none
+            made.append(measure_attack(maker.ground, maker.spec, save_images=folder, progress=told))
     targets = made[0].targets.labels if made[0].targets else None
-    threat = plan.threat
+    threat = spec.threat or Threat("linf", EPS)
     clean = {ground.name: ground.query for ground in scored}
     attacked = {
         maker.ground.name: {ground.name: _codes(ground, maker, one) for ground in scored}
@@ -110,23 +94,23 @@ def measure_transfer(
     rows += _pairs(matrix, makers, made, attacked, facts)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    return Transfer(plan, matrix, noise, rows)
+    return Transfer(spec, matrix, noise, Rows(rows))
 
 
 def _codes(ground: Ground, maker: Maker, made: Measured) -> CodeBank:
-    return made.sides.attacked if ground is maker.ground else ground.codes_of(made.pixels)
+    return made.sides.attacked if ground is maker.ground else ground.codes_of(made.made.pixels)
 
 
 def _check(makers: Sequence[Maker], scored: Sequence[Ground]) -> None:
     if not makers or not scored:
         raise RequestError(f"a transfer matrix needs sources and scored models, got {len(makers)} and {len(scored)}")
-    plans = [maker.plan for maker in makers]
-    if len({(plan.threat, plan.toward, plan.rule) for plan in plans}) > 1:
+    specs = [maker.spec for maker in makers]
+    if len({(spec.threat, spec.toward, spec.rule) for spec in specs}) > 1:
         raise RequestError("all sources of a matrix need one threat, one direction and one target rule")
     for ground in scored:
         if not ground.labeled:
             raise RequestError(f"transfer is told in MAP, which needs labels, and {ground.dataset.name} has none")
-    rule = str(plans[0].rule)
+    rule = specs[0].rule
     if rule in PROTOCOLS and len({_targets(maker.ground, rule) for maker in makers}) > 1:
         raise RequestError(
             f"the rule {rule} draws other targets on other databases or training parts, and the models' differ; give a saved "
@@ -152,7 +136,8 @@ def _key(maker: Maker) -> str:
     ground = maker.ground
     return digest_json(
         {
-            "plan": maker.plan.model_dump(mode="json"),
+            "attack": maker.spec.content,
+            "code": code_digests(maker.spec.attack),
             "model": ground.model.digest,
             "seed": ground.seed,
             "pictures": ground.dataset.images.digest,

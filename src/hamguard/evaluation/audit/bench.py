@@ -23,8 +23,7 @@ from hamguard.core.context import Progress, silent
 from hamguard.core.digests import digest_array
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes, Floats, Ints
-from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.attack.run import AttackedPictures, Source, run_attack
+from hamguard.evaluation.attack.run import AttackedSet, Source, run_attack
 from hamguard.evaluation.audit.plan import BATTERY, STEPS, Cell, Gradients
 from hamguard.evaluation.ground import Ground
 from hamguard.models.folding import folded
@@ -74,7 +73,7 @@ class Outcome:
         ap: average precision of each, `(n,)`.
     """
 
-    made: AttackedPictures
+    made: AttackedSet
     ap: Floats
 
     @property
@@ -199,16 +198,12 @@ class Bench:
         folder = f"{name or cell.name.replace(', ', '-').replace(' ', '-')}-{digest_array(numbers)[:12]}"
         seed = derive_seed(self.ground.seed, "turn", turn) if turn else self.ground.seed
         made = run_attack(
-            AttackPlan(method="adaptive", fold=False),
+            self.ground,
             [source],
-            self.ground.dataset,
-            self.ground.rows[numbers],
             self.ground.query.labels[numbers],
             work=self.work / folder,
             numbers=numbers,
             seed=seed,
-            batch_size=self.ground.batch_size,
-            device=self.ground.device,
             progress=self.progress,
         )
         return Outcome(made, self.ap(made.pixels, numbers))

@@ -25,8 +25,8 @@ from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.cache import cache_folder
 from hamguard.data.split import Split
 from hamguard.defenses.detect import Detector, calibrate, threshold_of
-from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, build_attack, describe
-from hamguard.evaluation.attack.run import AttackedPictures, Source, forget, run_attack, run_key
+from hamguard.evaluation.attack.run import AttackedSet, Source, forget, run_attack, run_key
+from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.evaluation.defense.evasion import Decoys, Evasion
 from hamguard.evaluation.ground import Ground
 from hamguard.retrieval.intervals import bootstrap_interval
@@ -65,7 +65,7 @@ class Judged:
     alarms: Array
     ap: Floats
     facts: dict[str, Any] | None = None
-    made: AttackedPictures | None = None
+    made: AttackedSet | None = None
 
     def broken(self, clean: Floats) -> Array:
         """Queries that are undetected and have lost more than half of their clean average precision, `(Q,)` bool."""
@@ -125,7 +125,7 @@ class Watched:
         pixels: Bytes,
         aware: bool | None = None,
         facts: dict[str, Any] | None = None,
-        made: AttackedPictures | None = None,
+        made: AttackedSet | None = None,
     ) -> Judged:
         """Detector and search on pictures of all queries, in their order."""
         values = self.detector.measure(self.ground.model, pixels, device=self.ground.device)
@@ -209,10 +209,10 @@ def measure_detection(
     watched, labeled = Watched.of(ground, detector), ground.labeled
     work = ground.context.work or cache_folder() / "detection"
     method = "mainstay" if labeled else "hag"
-    unaware = AttackPlan(method=method, eps=budget.threat.eps, norm=budget.threat.norm, steps=budget.steps)
-    attack, decoys = build_attack(unaware), Decoys.drawn(detector, ground.seed)
+    unaware = AttackSpec.read(method, eps=budget.threat.eps, norm=budget.threat.norm, steps=budget.steps)
+    decoys = Decoys.drawn(detector, ground.seed)
     common: dict[str, Any] = {"steps": budget.steps, "threat": budget.threat, "labeled": labeled}
-    attacks = [(method, False, attack, attack_facts(unaware, attack))]
+    attacks: list[tuple[str, bool, Any, dict[str, Any]]] = [(method, False, unaware.attack, unaware.facts)]
     for goal in GOALS:
         for weight in weights:
             one = Evasion(detector, decoys, goal, weight, **common)
@@ -222,21 +222,10 @@ def measure_detection(
     labels = ground.query.labels if labeled else None
     for name, aware, each, facts in attacks:
         source = Source(each, ground.model, ground.reference)
-        key = run_key(unaware, each, [source], ground.dataset, ground.rows, labels, ground.seed, ground.batch_size)
+        key = run_key(replace(unaware, attack=each), [source], ground, labels)
         folders.append(work / (f"{key}-{detector.digest}" if aware else key))
         with ground.context.stage(name) as progress:
-            made = run_attack(
-                unaware,
-                [source],
-                ground.dataset,
-                ground.rows,
-                labels,
-                work=folders[-1],
-                seed=ground.seed,
-                batch_size=ground.batch_size,
-                device=ground.device,
-                progress=progress,
-            )
+            made = run_attack(ground, [source], labels, work=folders[-1], fold=True, progress=progress)
         tried.append(watched.judge(name, made.pixels, aware, {**facts, "adaptive": aware}, made))
     clean = watched.judge("clean", ground.dataset.images.pixels(ground.rows))
     judged = (clean, *tried, worst_of(tried))
@@ -254,7 +243,7 @@ def worst_of(tried: Sequence[Judged]) -> Judged:
     pick = np.where(alarms, ap + 2, ap).argmin(0)  # (Q,); an average precision is at most 1
     at = np.arange(ap.shape[1])
     made = [one.made for one in tried if one.made is not None]
-    passes = AttackedPictures(
+    passes = AttackedSet(
         np.stack([one.pixels for one in made])[pick, at],
         np.stack([one.forwards for one in made]).sum(0),
         np.stack([one.backwards for one in made]).sum(0),

@@ -10,11 +10,10 @@ from typing import Any
 from hamguard.attacks.budget import Budget
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.data.cache import cache_folder
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import choose_targets
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import STEPS as AUDIT_STEPS
@@ -59,13 +58,13 @@ def measure_side(ground: Ground, budget: Budget, *, targeted: bool = True, audit
     """
     labeled, steps = ground.labeled, budget.steps or STEPS
     common: dict[str, Any] = {"eps": budget.threat.eps, "norm": budget.threat.norm, "steps": steps}
-    attacks = [AttackPlan(method="mainstay" if labeled else "hag", **common)]
+    attacks = [AttackSpec.read("mainstay" if labeled else "hag", **common)]
     if labeled and targeted:
-        attacks.append(AttackPlan(method="mainstay", targets="no-overlap", **common))
-    rows, work = [], ground.context.work or cache_folder() / "attacks"
+        attacks.append(AttackSpec.read("mainstay", targets="no-overlap", **common))
+    rows: list[Row] = []
     for attack in attacks:
-        with ground.context.stage(f"{attack.method}{' toward targets' if attack.toward else ''}") as progress:
-            rows += measure_attack(ground, attack, work=work, progress=progress).rows
+        with ground.context.stage(f"{attack.name}{' toward targets' if attack.toward else ''}") as progress:
+            rows += measure_attack(ground, attack, progress=progress).rows
     if labeled and audit:  # the sanity checks ask answers and other models
         spent = Budget(budget.threat, steps=min(steps, AUDIT_STEPS))
         plan = AuditPlan(spent, answers=False, substitute=False, checks=("none",))

@@ -19,10 +19,9 @@ from hamguard.codes.binary import hamming_pairs
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
-from hamguard.data.cache import cache_folder
 from hamguard.defenses.purify import DRAWS, Chain, Purified
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
@@ -102,31 +101,30 @@ def measure_purifiers(
         Purified(ground.model, one, draws=draws, seed=ground.seed).to(ground.device) for one in purifiers
     ]
     threat, labeled = budget.threat, ground.labeled
-    attack = AttackPlan(method="mainstay" if labeled else "hag", eps=threat.eps, norm=threat.norm, steps=budget.steps)
+    attack = AttackSpec.read("mainstay" if labeled else "hag", eps=threat.eps, norm=threat.norm, steps=budget.steps)
 
-    def measured(on: Ground, plan: AttackPlan, where: str, **more: Any) -> Measured:
-        with ground.context.stage(f"{plan.method} {where}") as progress:
-            work = ground.context.work or cache_folder() / "attacks"
-            return measure_attack(on, plan, work=work, progress=progress, **more)
+    def measured(on: Ground, spec: AttackSpec, where: str) -> Measured:
+        with ground.context.stage(f"{spec.name} {where}") as progress:
+            return measure_attack(on, spec, progress=progress)
 
     own = measured(ground, attack, "on the plain model")
-    lines = [_line(NONE, attack.method, own.rows, own.rows, None)]
+    lines = [_line(NONE, attack.name, own.rows, own.rows, None)]
     for model, chain in zip(guarded, purifiers, strict=True):
         behind = Ground.open(
             Loaded(ground.name, model, ground.card), ground.data, queries=len(ground.query), context=ground.context
         )
-        made_on = attack.model_copy(update={"sources": (ground.name,)})
+        made_on = replace(attack, sources=(ground.loaded,))
         scored = f"on the plain model, scored behind {chain.word}"
-        unaware = measured(behind, made_on, scored, sources=[ground.loaded])
+        unaware = measured(behind, made_on, scored)
         adaptive = measured(behind, attack, f"through {chain.word}")
         each = np.stack([_scores(behind, one, labeled=labeled) for one in (unaware, adaptive)])  # (2, Q)
         defense = _facts(model, chain, ground)
         lines.append(
             _line(
                 chain.word,
-                attack.method,
-                [_told(row, attack.method, defense, model.draws, adaptive=False) for row in unaware.rows],
-                [_told(row, attack.method, defense, model.draws, adaptive=True) for row in adaptive.rows],
+                attack.name,
+                [_told(row, attack.name, defense, model.draws, adaptive=False) for row in unaware.rows],
+                [_told(row, attack.name, defense, model.draws, adaptive=True) for row in adaptive.rows],
                 (each.min(0) if labeled else each.max(0)),
             )
         )

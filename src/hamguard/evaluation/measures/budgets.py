@@ -21,7 +21,7 @@ from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Ints
-from hamguard.evaluation.attack.plan import AttackPlan, attack_facts, threat_facts
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.measures.registry import STEPS, Subject
 from hamguard.evaluation.measures.rows import picture_numbers
 
@@ -106,6 +106,6 @@ class Pictures:
 
 def base_of(subject: Subject, method: str, attack: Attack) -> Row:
     """Base of rows about an attack of many budgets."""
-    plan = AttackPlan(method=method, steps=subject.steps if method == "pgd" else None)
-    threat = {key: value for key, value in threat_facts(plan, attack).items() if key != "eps"}
-    return replace(subject.base, attack=attack_facts(plan, attack), threat=threat, task="query")
+    spec = AttackSpec(attack, method)
+    threat = {key: value for key, value in spec.threat_facts.items() if key != "eps"}
+    return replace(subject.base, attack=spec.facts, threat=threat, task="query")

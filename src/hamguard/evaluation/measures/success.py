@@ -10,7 +10,7 @@ import numpy as np
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.rows import Row, Rows
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.measures.criteria import (
     Success,
     away_criteria,
@@ -23,9 +23,9 @@ from hamguard.evaluation.measures.registry import Found, Line, Subject, register
 from hamguard.retrieval.metrics import average_precision
 
 
-def attacked_by(subject: Subject, plan: AttackPlan) -> tuple[Measured, Row]:
+def attacked_by(subject: Subject, spec: AttackSpec) -> tuple[Measured, Row]:
     """An attack with its rows, and the facts of further rows about it."""
-    found = measure_attack(subject.ground, plan, work=subject.work)
+    found = measure_attack(subject.ground, spec, work=subject.work)
     return found, replace(found.rows[-1], task="query", metric=None, at=None, value=None, ci95=None, n=None, ties=None)
 
 
@@ -42,7 +42,7 @@ def rate_lines(found: Sequence[Success], rows: Rows, means: Sequence[str]) -> li
 def success(subject: Subject) -> Found:
     """How often an attack away from the own code succeeds, on codes and on the search, and how far pictures moved."""
     ground, clean = subject.ground, subject.clean
-    made, base = attacked_by(subject, AttackPlan(method="pgd", eps=subject.eps, steps=subject.steps))
+    made, base = attacked_by(subject, AttackSpec.read("pgd", eps=subject.eps, steps=subject.steps))
     attacked = made.sides.attacked
     criteria = away_criteria(clean, ground.database if subject.labeled else None)
     found = [measure_success(one, attacked, clean) for one in criteria]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hamguard.core.rows import Rows
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.measures.criteria import measure_success, success_rows, toward_criteria
 from hamguard.evaluation.measures.registry import Found, Line, Subject, register
 from hamguard.evaluation.measures.success import attacked_by, rate_lines
@@ -13,8 +13,8 @@ from hamguard.evaluation.measures.success import attacked_by, rate_lines
 def toward(subject: Subject) -> Found:
     """How often an attack toward the anchor code of a label without overlap succeeds, on codes and on the search."""
     ground = subject.ground
-    plan = AttackPlan(method="pgd", guide="anchor", targets="no-overlap", eps=subject.eps, steps=subject.steps)
-    made, base = attacked_by(subject, plan)
+    spec = AttackSpec.read("pgd", guide="anchor", targets="no-overlap", eps=subject.eps, steps=subject.steps)
+    made, base = attacked_by(subject, spec)
     assert made.targets is not None
     criteria = toward_criteria(
         subject.clean.bits, target=made.sides.ideal.packed, targets=made.targets.labels, database=ground.database

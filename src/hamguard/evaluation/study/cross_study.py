@@ -29,7 +29,6 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.evaluation.attack.cross_modal import (
-    CrossAttacked,
     attacked_rows,
     cmla_facts,
     cmla_rows,
@@ -38,7 +37,8 @@ from hamguard.evaluation.attack.cross_modal import (
     word_rows,
 )
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.run import AttackedSet
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, Loaded, Modality
 from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
 from hamguard.evaluation.study.cells import Cells, Told
@@ -138,8 +138,8 @@ def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
                 if target == source or (side == "text" and own != other):
                     continue  # a bag of another vocabulary means something else
                 facts = [
-                    grounds[source].model.digest,
-                    grounds[target].model.digest,
+                    grounds[source].both.digest,
+                    grounds[target].both.digest,
                     side,
                     repr(attack),
                     len(made["made"]),
@@ -155,16 +155,20 @@ def run_transfer(study: Study, names: Sequence[str]) -> list[Row]:
                     return attacked_rows(
                         grounds[target],
                         side,
-                        made["made"],
+                        _again(made, last),
                         attack=cmla_facts(attack, side, source),
                         threat=cmla_threat(attack, last, side),
-                        distance=made["distance"],
-                        passes=(last + 1, last),
                         metrics=METRICS,
                     )
 
                 rows += study.cells.rows(f"{source}-to-{target}-{side}-{attack.threat.eps:.3g}", facts, work)
     return rows
+
+
+def _again(kept: Mapping[str, Any], steps: int) -> AttackedSet:
+    """Items that were kept, as the run left them."""
+    count = len(kept["made"])
+    return AttackedSet(kept["made"], np.full(count, steps + 1), np.full(count, steps), 0.0, distance=kept["distance"])
 
 
 def _attacks(recipe: CrossRecipe, steps: Sequence[int]) -> list[tuple[Modality, Any]]:
@@ -219,7 +223,7 @@ def _cmla(study: Study, ground: Ground, steps: Sequence[int], *, plain: bool) ->
             side: Modality = side, attack: Any = attack, kept: Path = kept, steps: Sequence[int] = steps
         ) -> list[Row]:
             found, rows = cmla_rows(ground, attack, side, marks=steps, noise=True, metrics=METRICS)
-            _keep(kept, found, max(steps))
+            _keep(kept, found[max(steps)])
             return rows
 
         form = "published" if attack.threat.one_sided else "cmla"
@@ -245,8 +249,8 @@ def _lacks(path: Path) -> bool:
         return True
 
 
-def _keep(path: Path, found: CrossAttacked, mark: int) -> None:
-    write_npz(path, {"made": found.made[mark], "distance": found.distance[mark]})
+def _keep(path: Path, made: AttackedSet) -> None:
+    write_npz(path, {"made": made.items, "distance": made.distance})
 
 
 def _words(study: Study, ground: Ground, edits: Sequence[int]) -> list[Row]:
@@ -295,10 +299,10 @@ def _guided(study: Study, ground: Ground) -> list[Row]:
     part, rows = study.recipe.guided, []
     assert part is not None
     for method in part.methods:
-        plan = AttackPlan(method=method, eps=part.eps, steps=part.steps)
+        spec = AttackSpec.read(method, eps=part.eps, steps=part.steps)
 
-        def work(plan: AttackPlan = plan) -> list[Row]:
-            return measure_attack(ground, plan, work=study.out / "work").rows
+        def work(spec: AttackSpec = spec) -> list[Row]:
+            return measure_attack(ground, spec, work=study.out / "work").rows
 
-        rows += study.cells.rows(f"{ground.name}-{method}", _facts(ground, plan.model_dump(mode="json")), work)
+        rows += study.cells.rows(f"{ground.name}-{method}", _facts(ground, spec.content), work)
     return rows

@@ -26,8 +26,9 @@ from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.data.opened import Data
+from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground, Loaded
@@ -208,8 +209,8 @@ def clean_cell(grid: Grid, ground: Ground, folder: Path | None = None) -> list[R
 def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | None = None) -> list[Row]:
     """Rows of one attack on one model; the main figure of every query is kept beside them for comparisons."""
     recipe, part = grid.recipe, grid.recipe.attacks[cell.table]
-    plan = cell.plan.model_copy(update={"generator": str(generator) if generator else None})
-    asked = cell.plan.model_dump(mode="json")
+    spec = with_generator(cell.spec, str(generator) if generator else None)
+    asked = cell.spec.content
     name = f"{ground.name}-{cell.name}"
     facts = facts_of(ground, ground.name, asked, generator.name if generator else None, recipe.metrics, recipe.curves)
     kept, sheet = (grid.cells.path(name, facts, suffix) for suffix in (".npz", ".png"))
@@ -219,7 +220,7 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
     def work() -> list[Row]:
         found = measure_attack(
             ground,
-            plan,
+            spec,
             work=grid.store / "work",
             metrics=recipe.metrics,
             process_group=process_group,
@@ -229,25 +230,25 @@ def attack_cell(grid: Grid, ground: Ground, cell: AttackCell, generator: Path | 
             _keep_values(kept, ground, found, recipe.metrics[0])
             if sheet.name and grid.drawn:
                 grid.drawn(sheet, ground, found)
-        rows = found.rows
+        rows: list[Row] = found.rows
         if recipe.curves:
-            rows = [*rows, *curve_rows(_judged(found), ground.database, _main(rows, plan))]
+            rows = [*rows, *curve_rows(_judged(found), ground.database, _main(rows, spec))]
         return rows
 
     rows = grid.cells.rows(name, facts, work, beside=[kept, *([sheet] if sheet.name else [])])
     values = read_npz(kept, "figures of queries", sealed=True)["attacked"]
-    grid.queries[ground.name, cell.name] = Queries(_main(rows, plan), rows, values)
+    grid.queries[ground.name, cell.name] = Queries(_main(rows, spec), rows, values)
     if sheet.name:
         grid.pictures.append((f"{ground.name} under {cell.name}: queries before and after, with their answers", sheet))
     return rows
 
 
-def _main(rows: Sequence[Row], plan: AttackPlan) -> Row:
+def _main(rows: Sequence[Row], spec: AttackSpec) -> Row:
     """The row that tables and comparisons show: rows of an attack begin with the first metric."""
     return next(
         row
         for row in rows
-        if row.attack and row.attack["method"] == plan.method and str(row.metric).startswith("t-") == plan.toward
+        if row.attack and row.attack["method"] == spec.name and str(row.metric).startswith("t-") == spec.toward
     )
 
 

@@ -9,8 +9,15 @@ from typing import Any
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.attack.plan import AttackPlan
-from hamguard.evaluation.study.grid_recipe import AttacksPart, GridRecipe, ModelsPart, ProtectionsPart, TrainingPart
+from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.study.grid_recipe import (
+    Asked,
+    AttacksPart,
+    GridRecipe,
+    ModelsPart,
+    ProtectionsPart,
+    TrainingPart,
+)
 from hamguard.evaluation.study.recipe_section import words_of
 from hamguard.trainers.job import DataSection, Job
 from hamguard.trainers.words import read_job
@@ -39,11 +46,13 @@ class ModelCell:
 
 @dataclass(frozen=True)
 class AttackCell:
-    """One attack, for every model that its table names."""
+    """One attack, for every model that its table names; `eps` and `norm` are those of its table."""
 
     name: str
     table: str
-    plan: AttackPlan
+    spec: AttackSpec
+    eps: float | None
+    norm: str
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,9 @@ def expand(recipe: GridRecipe) -> GridPlan:
         for cell in _at(f"models.{name}", _models, recipe, name, part, seed)
     ]
     attacks = [
-        AttackCell("-".join([name, *_budget(part, plan)]), name, plan)
+        AttackCell("-".join([name, *_budget(part, asked)]), name, asked.spec, asked.eps, part.norm)
         for name, part in recipe.attacks.items()
-        for plan in _at(f"attacks.{name}", part.plans, name)
+        for asked in _at(f"attacks.{name}", part.attacks, name)
     ]
     first = next(iter(recipe.data))
     for name, part in recipe.attacks.items():
@@ -99,7 +108,7 @@ def pairs(attacks: Sequence[AttackCell], first: str, second: str) -> list[tuple[
         for one in attacks
         for other in attacks
         if (one.table, other.table) == (first, second)
-        and (one.plan.eps, one.plan.norm, one.plan.toward) == (other.plan.eps, other.plan.norm, other.plan.toward)
+        and (one.eps, one.norm, one.spec.toward) == (other.eps, other.norm, other.spec.toward)
     ]
 
 
@@ -187,10 +196,10 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
     return cells
 
 
-def _budget(part: AttacksPart, plan: AttackPlan) -> list[str]:
+def _budget(part: AttacksPart, asked: Asked) -> list[str]:
     """What tells an attack from the others of its table, as parts of its name."""
-    words = ["own" if plan.eps is None else f"{plan.eps:.4g}"] if len(part.eps) > 1 else []
-    return words + ([str(plan.steps or "default")] if len(part.steps) > 1 else [])
+    words = ["own" if asked.eps is None else f"{asked.eps:.4g}"] if len(part.eps) > 1 else []
+    return words + ([str(asked.steps or "default")] if len(part.steps) > 1 else [])
 
 
 def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> Job:

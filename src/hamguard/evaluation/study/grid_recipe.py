@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.attack.plan import AttackPlan, build_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.search.score import parse_metric
 from hamguard.evaluation.study.recipe_section import NAME, Section, listed, parse_study
 from hamguard.trainers.job import DataSection
@@ -54,6 +56,15 @@ class ModelsPart(TrainingPart):
         return self
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An attack of a table, and what the table said of its budget: None takes the method's own."""
+
+    eps: float | None
+    steps: int | None
+    spec: AttackSpec
+
+
 class AttacksPart(Section):
     """Attacks, one for each combination of the lists, on every model."""
 
@@ -76,7 +87,7 @@ class AttacksPart(Section):
     generator: TrainingPart | None = Field(None, description="how the generator of prosgan is trained")
     sheet: bool = Field(False, description="draw queries before and after, with their answers")
 
-    def plans(self, table: str) -> list[AttackPlan]:
+    def attacks(self, table: str) -> list[Asked]:
         """The attacks of this table, checked.
 
         Raises:
@@ -86,28 +97,14 @@ class AttacksPart(Section):
         needs = method_facts(method).needs_generator
         if needs != (self.generator is not None):
             raise RequestError(f"{method} {'needs' if needs else 'takes no'} table generator")
-        options = {
-            key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in self.set.items()
-        }
-        plans = [
-            AttackPlan(
-                method=method,
-                eps=None if eps == "own" else eps,
-                norm=self.norm,
-                steps=steps,
-                restarts=self.restarts,
-                preset=self.preset,
-                guide=self.guide,
-                targets=self.targets,
-                reference=self.reference,
-                options=options,
-            )
-            for eps in self.eps
-            for steps in self.steps
-        ]
-        for plan in plans:
-            build_attack(plan)
-        return plans
+        common: dict[str, Any] = {"norm": self.norm, "restarts": self.restarts, "preset": self.preset}
+        common |= {"guide": self.guide, "targets": self.targets, "options": self.set}
+        found = []
+        for eps, steps in product(self.eps, self.steps):
+            radius = None if eps == "own" else eps
+            spec = AttackSpec.read(method, eps=radius, steps=steps, **common)
+            found.append(Asked(radius, steps, replace(spec, reference=self.reference)))
+        return found
 
 
 class DefensesPart(TrainingPart):

@@ -12,6 +12,7 @@ from hamguard import __version__
 from hamguard.core.context import Context, ProcessGroup, always
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, write_rows
+from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground
@@ -143,7 +144,7 @@ def _matrix(
         if not grid.cells.process_group.leads:
             return []
         makers = [
-            Maker(ground, attack.plan.model_copy(update={"generator": str(folder) if folder else None}))
+            Maker(ground, with_generator(attack.spec, str(folder) if folder else None))
             for ground, folder in zip(grounds, folders, strict=True)
         ]
         return measure_transfer(makers, grounds, work=grid.store / "work").rows
@@ -152,22 +153,21 @@ def _matrix(
         facts_of(ground, ground.name, folder.name if folder else None)
         for ground, folder in zip(grounds, folders, strict=True)
     ]
-    return grid.cells.rows(f"transfer-{data}-{attack.name}", [seed, facts, attack.plan.model_dump(mode="json")], work)
+    return grid.cells.rows(f"transfer-{data}-{attack.name}", [seed, facts, attack.spec.content], work)
 
 
 def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Ground]], attack: AttackCell) -> list[Row]:
     part = grid.recipe.transfer
     assert part is not None
     known = {cell.name: ground for cell, ground in same}
-    plan = attack.plan.model_copy(update={"sources": tuple(names), "combine": part.combine})
+    spec = replace(attack.spec, sources=tuple(known[name].loaded for name in names), combine=part.combine)
     rows: list[Row] = []
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
             return measure_attack(
                 target,
-                plan,
-                sources=[known[name].loaded for name in names],
+                spec,
                 work=grid.store / "work",
                 metrics=grid.recipe.metrics,
                 process_group=grid.cells.process_group,
@@ -175,8 +175,7 @@ def _joint(grid: Grid, names: Sequence[str], same: Sequence[tuple[ModelCell, Gro
 
         facts = [
             facts_of(target, target.name),
-            [known[name].model.digest for name in names],
-            plan.model_dump(mode="json"),
+            spec.content,
             grid.recipe.metrics,
         ]
         rows += grid.cells.rows(f"{'+'.join(names)}-to-{target.name}-{attack.name}", facts, work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hamguard.core.rows import Rows
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.checks.budgets import large_budget
 from hamguard.evaluation.audit.checks.check import SLACK, Case, Check, judged, register, size_text
 
@@ -21,7 +21,7 @@ def targets_are_reached(case: Case) -> Check:
     sizes = {eps: size_text(threat.norm, eps) for eps in (threat.eps, large_budget(threat))}
     found = []
     for eps, text in sizes.items():
-        asked = AttackPlan(method="mainstay", eps=eps, norm=threat.norm, steps=bench.steps, targets="no-overlap")
+        asked = AttackSpec.read("mainstay", eps=eps, norm=threat.norm, steps=bench.steps, targets="no-overlap")
         rows = Rows(measure_attack(bench.ground, asked, work=bench.work / "targeted").rows).where(metric="t-map")
         clean, near = rows.where(attack=None)[-1].value or 0.0, rows.where(attack="mainstay")[-1].value or 0.0
         found.append((clean, near))
