@@ -59,9 +59,10 @@ def test_targets_need_an_attack_that_approaches() -> None:
 
 
 def test_values_of_options_are_taken_as_they_are() -> None:
-    assert AttackSpec.read("cmla", options={"norm": 2, "squared": True}).attack == AttackSpec.read(
-        "cmla", options={"norm": "2", "squared": "true"}
-    ).attack
+    assert (
+        AttackSpec.read("cmla", options={"norm": 2, "squared": True}).attack
+        == AttackSpec.read("cmla", options={"norm": "2", "squared": "true"}).attack
+    )
 
 
 def losses() -> tuple[Any, Any]:

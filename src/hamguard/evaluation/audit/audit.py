@@ -14,8 +14,8 @@ from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
 from hamguard.data.cache import cache_folder
-from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.attack.run import forget
+from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.battery import AUDIT, check_names

@@ -16,8 +16,8 @@ from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.data.cache import cache_folder
-from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.attack.run import forget
+from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.audit.answers import answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.battery import SANITY
