@@ -83,7 +83,6 @@ cli/protect.py:protect
 cli/train.py:train
 cli/transfer.py:transfer
 cli/verify.py:verify
-evaluation/attack/measure.py:measure_attack
 training/loop.py:_fit
 """
 """Functions of more than 80 lines; they are to be parted, and then they leave this list."""
@@ -91,8 +90,6 @@ training/loop.py:_fit
 MANY_PARAMETERS = """
 codes/histograms_numba.py:_stable
 data/split.py:draw_split
-evaluation/attack/cross_modal.py:attacked_rows
-evaluation/attack/run.py:run_attack
 hashing/ssah.py:ssah
 privacy/game.py:__init__
 """
