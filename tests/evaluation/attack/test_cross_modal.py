@@ -27,7 +27,6 @@ from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.evaluation import encode
 from hamguard.evaluation.attack.cross_modal import (
     attacked_rows,
     cmla_facts,
@@ -52,6 +51,7 @@ from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 from hamguard.report.attack_table import by_task
 from hamguard.retrieval.metrics import mean_average_precision
+from hamguard.training import encode
 from hamguard.training.encode import text_bank, text_codes
 
 NAMES = ("red", "green", "blue")
