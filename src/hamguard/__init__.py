@@ -45,6 +45,7 @@ __all__ = [
     "register_measure",
     "register_objective",
     "register_source",
+    "report",
     "sanity",
     "search",
     "wrap",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from hamguard.api.encode import encode
     from hamguard.api.index import index
     from hamguard.api.protect import protect
+    from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
     from hamguard.api.wrap import load, wrap
@@ -111,13 +113,14 @@ _PLACES = {
     "register_measure": "evaluation.measures.registry:register",
     "register_objective": "hashing.registry:register",
     "register_source": "data.registry:source",
+    "report": "report",
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
     "wrap": "api.wrap:wrap",
 }
 """Where each name of the door stands: a module, or `module:name`."""
 
-_CALLED = ("codes", "data")
+_CALLED = ("codes", "data", "report")
 """Packages whose name is a function of the door, too: `hg.data("digits")` opens data, `hamguard.data.split` is a module."""
 
 

@@ -31,6 +31,7 @@ VALUES = [
 VERBS = [
     "purify",
     "detect",
+    "report",
     "sanity",
     "audit",
     "read_rows",
@@ -115,7 +116,7 @@ def test_the_import_loads_nothing_heavy() -> None:
         "import sys; before = {*sys.modules}; import hamguard as hg; dir(hg); print(*({*sys.modules} - before))"
     ).split()
     ours = {name for name in loaded if name.partition(".")[0] == "hamguard"}
-    assert ours == {"hamguard", "hamguard.codes", "hamguard.data"}
+    assert ours == {"hamguard", "hamguard.codes", "hamguard.data", "hamguard.report"}
     assert not {"torch", "numpy", "pydantic", "rich", "typer"} & {*loaded}
 
 

@@ -11,6 +11,7 @@ from hamguard.core.rows import KINDS, Row, Rows
 from hamguard.report.attack_table import attack_groups, attack_tables
 from hamguard.report.audit_table import audit_table
 from hamguard.report.detection_table import detection_table
+from hamguard.report.kinds import tables_of
 from hamguard.report.protection_table import privacy_table
 from hamguard.report.purification_table import purification_table
 from hamguard.report.table import Table
@@ -73,3 +74,18 @@ def test_every_attack_has_its_own_noise_and_budget() -> None:
     tables = attack_tables(attack_groups(golden("attack-budgets")))
     assert len(tables) == 2 and [table.title.split(", ")[-2] for table in tables] == ["l2 0.5", "l2 1.5"]
     assert tables[0].notes == () and tables[1].notes
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_kind_of_rows_is_known_from_the_rows(name: str) -> None:
+    rows = golden(name)
+    found, wanted = tables_of(rows), MAKERS[name](rows)
+    assert [table.columns for table in found] == [table.columns for table in wanted]
+    assert [table.texts for table in found] == [table.texts for table in wanted]
+
+
+def test_rows_of_several_kinds_or_of_none_stand_in_a_plain_table() -> None:
+    mixed = Rows([*golden("audit"), *golden("detect")])
+    for rows in (mixed, golden("audit").where(attack=None), golden("purify").where(attack="noise")):
+        (table,) = tables_of(rows)
+        assert table.columns[:3] == ("task", "model", "metric") and len(table.rows) == len(rows)

@@ -36,15 +36,16 @@ class Rows(core.Rows):
         return [table for section in self._made("").sections for table in section.tables] if self else []
 
     def table(self) -> Table:
-        """The first of these tables; where the rows are of one kind, it holds all of them.
+        """The table that the command of these rows prints, or a plain one where they are of several kinds.
 
         Raises:
             RequestError: there are no rows.
         """
-        found = self.tables()
-        if not found:
+        from hamguard.report.kinds import tables_of
+
+        if not self:
             raise RequestError("there is no row to make a table of")
-        return found[0]
+        return tables_of(self)[0]
 
     def to_frame(self) -> pandas.DataFrame:
         """A data frame with one line a row; `attack`, `defense` and `threat` become columns such as `attack.method`.
@@ -69,12 +70,9 @@ class Rows(core.Rows):
             RequestError: there are no rows, or the file does not end in .html.
             RunError: the file cannot be written.
         """
-        from hamguard.report.rows_page import check_page_name, write_rows_page
+        from hamguard.api.report import report
 
-        path = Path(path)
-        check_page_name(path)
-        write_rows_page(self._made(title), path)
-        return path
+        return report(self, path, title=title).path
 
     def save(self, path: Path | str) -> Path:
         """Write them as a rows file, one JSON object a line.

@@ -30,17 +30,23 @@ def attack_tables(groups: Sequence[Sequence[Row]], name: str = "") -> list[Table
         groups: rows of one attack each, as `attack_groups` makes them; the last row is of the attack.
         name: the attacked model; that of the rows where not given.
     """
-    blocks: dict[tuple[str, bool, str, str], list[Rows]] = {}
+    blocks: dict[tuple[str, bool, str, str, str], list[Rows]] = {}
     for whole in groups:
         for task, rows in by_task(whole):
             last = rows[-1]
             assert last.attack and last.threat
-            key = (eps_text(last.threat), bool(last.attack["toward"]), str(last.attack["labels"]), task)
+            key = (
+                eps_text(last.threat),
+                bool(last.attack["toward"]),
+                str(last.attack["labels"]),
+                task,
+                str(last.model),
+            )
             blocks.setdefault(key, []).append(Rows(rows))
     notes = [note for rows in groups for row in rows for note in row.notes]
     made = []
-    for number, ((size, toward, labels, task), members) in enumerate(blocks.items(), 1):
-        subject = name or members[0][-1].model or "no model"
+    for number, ((size, toward, labels, task, model), members) in enumerate(blocks.items(), 1):
+        subject = name or model
         below = note_lines(notes) if number == len(blocks) else []
         made.append(_block(members, f"{subject}, {task}" if task else subject, size, toward, labels, below))
     return made
