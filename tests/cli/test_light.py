@@ -46,10 +46,12 @@ def loaded(folder: Path, *words: str) -> set[str]:
 def test_verbs_that_compute_nothing_load_nothing_heavy(lab: Path) -> None:
     codes = ("--query-codes", "query.npz", "--database-codes", "items.npz")
     assert not HEAVY & loaded(lab, "data", "list")
+    assert not HEAVY & loaded(lab, "attack", "--list")
     assert not HEAVY & loaded(lab, "evaluate", *codes, "--json")
     assert not HEAVY & loaded(lab, "report", "rows.jsonl", "--out", "page.html")
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "build", "items.npz", "--out", "index")
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "info", "index")
+    assert not HEAVY - {"faiss"} & loaded(lab, "search", "index", "query.npz", "--top", "3")
 
 
 def test_a_search_with_a_picture_loads_no_compiler(lab: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -30,3 +32,36 @@ def names(kind: Kind) -> str:
     module, _, name = PLACES[kind].partition(":")
     registry = cast("Registry[Any]", getattr(import_module(f"hamguard.{module}"), name))
     return ", ".join(registry.known())
+
+
+def attacks_listed() -> list[dict[str, Any]]:
+    """Every attack: `method`, `title`, `direction`, `presets`, `options`; from text where no plugin may add any."""
+    from hamguard.core.plugins import VARIABLE, written
+
+    if os.environ.get(VARIABLE) or "torch" in sys.modules:  # a notebook may have registered some, too
+        return _attacks_loaded()
+    return [
+        {
+            "method": one.name,
+            "title": one.title,
+            "direction": one.facts.get("direction", "either"),
+            "presets": list(one.choices.get("preset", ())),
+            "options": [option for option in one.options if option not in ("threat", "toward")],
+        }
+        for one in written("hamguard.attacks.methods")
+    ]
+
+
+def _attacks_loaded() -> list[dict[str, Any]]:
+    from hamguard.attacks.methods.registry import ATTACKS, method_facts
+
+    return [
+        {
+            "method": one.name,
+            "title": one.title,
+            "direction": one.direction,
+            "presets": list(one.presets),
+            "options": [option for option in one.options if option not in ("threat", "toward")],
+        }
+        for one in map(method_facts, ATTACKS)
+    ]

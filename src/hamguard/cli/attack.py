@@ -131,6 +131,9 @@ def attack(
 
     hamguard attack models/scenes --method cmla --side words --words 2
     """
+    if listed:
+        _print_methods(as_json=as_json)
+        return
     from hamguard.attacks.methods.registry import method_facts
     from hamguard.attacks.threat import parse_eps
     from hamguard.core.checks import check_choice
@@ -141,9 +144,6 @@ def attack(
     from hamguard.report.attack_table import attack_tables
     from hamguard.report.printers import to_terminal
 
-    if listed:
-        _print_methods(as_json=as_json)
-        return
     if model is None or not method:
         raise RequestError("give a MODEL and a --method; `hamguard attack --list` lists the methods")
     check_choice("ties", ties, ("expected", "stable", "worst", "best"))
@@ -265,25 +265,16 @@ def attack(
 
 def _print_methods(*, as_json: bool) -> None:
     """Every method: what it is, its direction, its presets and options."""
-    from hamguard.attacks.methods.registry import ATTACKS, method_facts
-    from hamguard.evaluation.attack.spec import open_options
+    from hamguard.api.names import attacks_listed
     from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
-    facts = [method_facts(name) for name in ATTACKS]
+    listed = attacks_listed()
     if as_json:
-        print_json(
-            {
-                "method": one.name,
-                "title": one.title,
-                "direction": one.direction,
-                "presets": list(one.presets),
-                "options": open_options(one.name),
-            }
-            for one in facts
-        )
+        print_json(listed)
         return
     lines = [
-        (one.name, one.direction, ", ".join(one.presets), ", ".join(open_options(one.name)), one.title) for one in facts
+        (one["method"], one["direction"], ", ".join(one["presets"]), ", ".join(one["options"]), one["title"])
+        for one in listed
     ]
     to_terminal(Table.of("", ("method", "direction", "presets", "options", "what it is"), lines))

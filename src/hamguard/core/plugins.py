@@ -6,14 +6,18 @@ named its module.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hamguard.core.errors import HamguardError, RequestError, RunError
 
@@ -94,6 +98,72 @@ def registered_names(package: str, decorator: str | tuple[str, ...] = "register"
         door = re.compile(rf"^@(?:\w+\.)*{public}\(\s*\"([^\"]+)\"", re.MULTILINE)
         found |= {name for text in plugins for name in door.findall(text)}
     return sorted(found)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the text of a registered function says of it.
+
+    Attributes:
+        name: as the decorator says.
+        title: first line of its docstring.
+        facts: what else the decorator says, as far as it is spelled out.
+        options: its arguments.
+        choices: of arguments that are one of several words, these words.
+    """
+
+    name: str
+    title: str
+    facts: Mapping[str, Any]
+    options: tuple[str, ...]
+    choices: Mapping[str, tuple[str, ...]]
+
+
+def written(package: str, decorator: str = "register") -> list[Written]:
+    """Functions that files of a package register, read from their text without an import, sorted by name.
+
+    Args:
+        package: full name of the package.
+        decorator: its decorator, whose first argument is the name.
+
+    >>> [one.choices["preset"] for one in written("hamguard.attacks.methods") if one.name == "hag"]
+    [('default', 'paper', 'code')]
+    """
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    files = [path for folder in folders for path in sorted(Path(folder).glob("*.py"))]
+    functions = [
+        node
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    found = [
+        _written(node, call)
+        for node in functions
+        for call in node.decorator_list
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == decorator
+    ]
+    return sorted(found, key=lambda one: one.name)
+
+
+def _written(node: ast.FunctionDef, call: ast.Call) -> Written:
+    arguments = [*node.args.args, *node.args.kwonlyargs]
+    return Written(
+        str(ast.literal_eval(call.args[0])),
+        (ast.get_docstring(node) or node.name).splitlines()[0].rstrip("."),
+        {word.arg or "": word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)},
+        tuple(one.arg for one in arguments),
+        {one.arg: words for one in arguments if (words := _words(one.annotation))},
+    )
+
+
+def _words(annotation: ast.expr | None) -> tuple[str, ...]:
+    """The words of a `Literal`."""
+    if not (isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal"):
+        return ()
+    held = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+    return tuple(str(one.value) for one in held if isinstance(one, ast.Constant))
 
 
 def _text_of(module: str) -> str:

@@ -29,7 +29,7 @@ from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
 
 
-@register("nag")
+@register("nag", direction="toward")
 def nag(
     *,
     steps: int | None = None,

@@ -17,7 +17,7 @@ from hamguard.attacks.methods.registry import register
 from hamguard.attacks.threat import Threat
 
 
-@register("prosgan")
+@register("prosgan", direction="toward")
 def prosgan(*, threat: Threat | None = None) -> Generated:
     """ProS-GAN: one pass of a generator that was trained against the model.
 
