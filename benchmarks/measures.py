@@ -16,14 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hamguard.cli.grounds import Asked, open_grounds
+from hamguard.cli.measure_table import by_name, figure
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
-from hamguard.cli.measure_table import by_name, figure
 from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, write_rows
-from hamguard.data.cache import cache_folder
 from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
 from hamguard.evaluation.measures.extreme import Draws
 from hamguard.evaluation.measures.registry import Line
@@ -92,7 +91,7 @@ def main() -> int:
         lines, rows, within = {}, [], []
         for number, (name, ground) in enumerate(zip(short_names(options.models), grounds, strict=True)):
             begun = time.process_time()
-            found = measure_model(ground, budget, options.measure, options=own, work=cache_folder() / "attacks")
+            found = measure_model(ground, budget, options.measure, options=own)
             print(f"{name}: {time.process_time() - begun:.0f} core-seconds", flush=True)
             lines[name] = by_name(found)
             rows += [row for one in found.values() for row in one.rows]

@@ -34,6 +34,7 @@ __all__ = [
     "encode",
     "index",
     "load",
+    "measure",
     "metrics",
     "protect",
     "purify",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.encode import encode
     from hamguard.api.index import index
+    from hamguard.api.measure import measure
     from hamguard.api.protect import protect
     from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
@@ -102,6 +104,7 @@ _PLACES = {
     "encode": "api.encode:encode",
     "index": "api.index:index",
     "load": "api.wrap:load",
+    "measure": "api.measure:measure",
     "metrics": "api.metrics",
     "protect": "api.protect:protect",
     "purify": "api.defense:purify",

@@ -29,6 +29,7 @@ VALUES = [
     "Linf",
 ]
 VERBS = [
+    "measure",
     "purify",
     "detect",
     "report",

@@ -3,19 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
 from hamguard.core.context import Context
+from hamguard.core.html import lines_html
+from hamguard.core.rows import Rows
 from hamguard.data.opened import Data
 from hamguard.evaluation.audit.audit import Audited, run_audit
 from hamguard.evaluation.audit.checks.battery import check_names
 from hamguard.evaluation.audit.plan import BUDGET, AuditPlan
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import AnyModel
+from hamguard.report.audit import draw_audit
+from hamguard.report.audit_table import audit_table, check_lines, worst_code
+from hamguard.report.page import as_html
+from hamguard.report.table import Table, note_lines
 
-__all__ = ["audit"]
+PICTURE = "audit.png"
+
+__all__ = ["AuditResult", "audit"]
+
+
+@dataclass(frozen=True)
+class AuditResult(Audited):
+    """An audit: rows, verdict, checks, worst images."""
+
+    @classmethod
+    def of(cls, found: Audited) -> AuditResult:
+        """What `run_audit` found, as it shows itself."""
+        return cls(**{one.name: getattr(found, one.name) for one in fields(found)})
+
+    def table(self) -> Table:
+        """Every stage, the worst of all, and the least that a code finds."""
+        return audit_table(self.rows)
+
+    @property
+    def lines(self) -> list[str]:
+        """Checks, notes and verdict as lines."""
+        checks = ["checks", *check_lines(self.rows)] if self.checks else []
+        notes = note_lines(note for row in self.rows if row.metric != "check" for note in row.notes)
+        return [*checks, *notes, f"Verdict: {' '.join(self.verdict.sentences)}"]
+
+    def draw(self, path: Path | str, title: str = "") -> None:
+        """Draw the worst MAP after each stage, and MAP against images asked.
+
+        Args:
+            path: `.png`, `.svg` or `.pdf` to write.
+            title: line above; the model where not given.
+
+        Raises:
+            RequestError: another kind of file.
+            RunError: it cannot be written.
+        """
+        floor, chance = worst_code(self.rows), Rows(self.rows).first("random_map")
+        assert floor and chance
+        ends = (floor.value or 0.0, chance.value or 0.0)
+        draw_audit(self.stages, self.curve, *ends, path, title=f"{title or floor.model}: {self.verdict.grade}")
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table()) + lines_html(self.lines)
 
 
 def audit(
@@ -35,7 +84,7 @@ def audit(
     root: Path | None = None,
     out: Path | str | None = None,
     context: Context | None = None,
-) -> Audited:
+) -> AuditResult:
     """The worst case of a search over every guide, every loss, more gradients, other models, and answers alone.
 
     There is nothing to tune. Each attack sees only the queries that still hold, and the worst image of each query is kept. Checks
@@ -57,7 +106,7 @@ def audit(
         queries: only the first so many of the query split.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
-        out: folder for rows, verdict and worst images; unfinished work is kept in it.
+        out: folder for rows, verdict, worst images and `audit.png`; unfinished work is kept in it.
         context: device, seed, batch size, how progress is shown, and whether to begin anew (`restart`).
 
     Returns:
@@ -84,4 +133,8 @@ def audit(
         endpoint=endpoint,
     )
     ground = Ground.open(model, data, protocol=protocol, root=root, queries=queries, context=context)
-    return run_audit(ground, plan, sources=[one.model for one in sources], out=None if out is None else Path(out))
+    found = run_audit(ground, plan, sources=[one.model for one in sources], out=None if out is None else Path(out))
+    result = AuditResult.of(found)
+    if out is not None:
+        result.draw(Path(out) / PICTURE)
+    return result

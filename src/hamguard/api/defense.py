@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
+from hamguard.core.html import lines_html
 from hamguard.core.rows import write_rows
 from hamguard.data.opened import Data
 from hamguard.defenses.detect import check_rate
@@ -28,11 +30,79 @@ from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.models.store import AnyModel
 from hamguard.models.trial import notes_of
+from hamguard.report.audit_table import sanity_lines
+from hamguard.report.detection import draw_detection
+from hamguard.report.detection_table import alarm_words, detection_table
+from hamguard.report.page import as_html
+from hamguard.report.purification_table import purification_table
+from hamguard.report.table import Table
 
 PURIFIERS = ("jpeg:75", "resize:0.5", "bits:4")
 """Purifiers that are measured where none is named."""
 
-__all__ = ["detect", "purify", "sanity"]
+__all__ = ["DetectionResult", "PurificationResult", "SanityResult", "detect", "purify", "sanity"]
+
+
+@dataclass(frozen=True)
+class SanityResult(Sane):
+    """Checks of a defense."""
+
+    @property
+    def lines(self) -> list[str]:
+        """A line a check, and whether the defense may be quoted."""
+        return sanity_lines(self.rows)
+
+    def _repr_html_(self) -> str:
+        return lines_html(self.lines)
+
+
+@dataclass(frozen=True)
+class DetectionResult(Detection):
+    """A detector and what is left of it under attack."""
+
+    def table(self) -> Table:
+        """Clean images, the attack that does not know the detector, those that do, and the worst of all."""
+        return detection_table(self.rows)
+
+    @property
+    def alarms(self) -> str:
+        """False alarms on clean queries, and what the detector was calibrated for."""
+        return alarm_words(self.rows)
+
+    def draw(self, path: Path | str, title: str = "") -> None:
+        """Draw scores of clean queries, of the unaware attack, and of the worst of all aware ones.
+
+        Args:
+            path: `.png`, `.svg` or `.pdf` to write.
+            title: line above; the model where not given.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        shown = (self.judged[0], self.judged[1], self.judged[-1])
+        names = (
+            "clean queries",
+            f"{shown[1].name}, does not know the detector",
+            "knows the detector, the worst of all",
+        )
+        groups = [(name, one.score, float(one.alarms.mean())) for name, one in zip(names, shown, strict=True)]
+        count = self.detector.clean.shape[1]
+        draw_detection(groups, self.detector.threshold, count, Path(path), title=title or str(self.rows[0].model))
+
+    def _repr_html_(self) -> str:
+        return lines_html([self.alarms]) + as_html(self.table())
+
+
+@dataclass(frozen=True)
+class PurificationResult(Purification):
+    """A model without and with each purifier."""
+
+    def table(self) -> Table:
+        """The plain model, then each purifier; the worse of both attacks is the claim."""
+        return purification_table(self.rows)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
 
 
 def sanity(
@@ -45,7 +115,7 @@ def sanity(
     protocol: str | None = None,
     root: Path | None = None,
     context: Context | None = None,
-) -> Sane:
+) -> SanityResult:
     """Whether a defense is robust, or only fools the attack that it is quoted with.
 
     Seven checks: more budget and more gradients do more harm, images of another model and an attacker who sees answers only do
@@ -76,7 +146,7 @@ def sanity(
     found = run_sanity(ground, budget, sample=sample, start=before)
     for note in notes_of(ground.model):
         context.tell(f"Note: {note}")
-    return found
+    return SanityResult(found.checks, found.rows)
 
 
 def detect(
@@ -92,7 +162,7 @@ def detect(
     root: Path | None = None,
     out: Path | str | None = None,
     context: Context | None = None,
-) -> Detection:
+) -> DetectionResult:
     """A detector of attacked queries, calibrated on clean validation images, and what is left of it under attack.
 
     One attack does not know the detector, the others do: they keep inside its bounds.
@@ -107,7 +177,7 @@ def detect(
         queries: only the first so many of the query split.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
-        out: folder for `detector.json` and `rows.jsonl`.
+        out: folder for `detector.json`, `rows.jsonl` and `detector.png`.
         context: device, seed, batch size, how progress is shown.
 
     Returns:
@@ -130,10 +200,12 @@ def detect(
     check_validation(data.split, false_alarms, queries)  # before anything is encoded
     ground = Ground.open(loaded, data, queries=queries, context=context)
     found = measure_detection(ground, budget, rate=false_alarms, neighbors=neighbors, weights=weights)
+    result = DetectionResult(**{one.name: getattr(found, one.name) for one in fields(found)})
     if out is not None:
         found.detector.save(Path(out) / "detector.json")
         write_rows(Path(out) / "rows.jsonl", found.rows)
-    return found
+        result.draw(Path(out) / "detector.png")
+    return result
 
 
 def purify(
@@ -147,7 +219,7 @@ def purify(
     protocol: str | None = None,
     root: Path | None = None,
     context: Context | None = None,
-) -> Purification:
+) -> PurificationResult:
     """What purifiers before a model are worth: queries and database purified, and each purifier attacked twice.
 
     Once by images that were made on the plain model, and once through the purifier by an attacker who knows it. Only the second
@@ -175,4 +247,5 @@ def purify(
     chains = [parse_purifier(one) if isinstance(one, str) else one for one in purifiers]
     context = running(context, model)
     ground = Ground.open(model, data, protocol=protocol, root=root, queries=queries, context=context)
-    return measure_purifiers(ground, chains, budget, draws=draws)
+    found = measure_purifiers(ground, chains, budget, draws=draws)
+    return PurificationResult(found.budget, found.lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,6 @@ from hamguard.cli.common import (
     say,
     tell,
 )
-
-if TYPE_CHECKING:
-    from hamguard.evaluation.audit.audit import Audited
 
 
 def audit(
@@ -86,14 +83,14 @@ def audit(
     hamguard audit models/digits --eps 0.2 --check large-eps --check saturated-tanh --answers 0
     """
     from hamguard.api.audit import audit as audit_model
-    from hamguard.attacks.budget import Budget
-    from hamguard.attacks.threat import parse_threat
+    from hamguard.api.budget import read_budget
+    from hamguard.report.printers import to_terminal
 
     check_suffix("--picture", picture)
     done = audit_model(
         model,
         data,
-        Budget(parse_threat(threat, eps), steps=steps, queries=answers or None),
+        read_budget(threat, eps, steps=steps, queries=answers or None),
         source_models=source_model or (),
         substitute=substitute,
         answers=answers > 0,
@@ -107,40 +104,14 @@ def audit(
         out=out,
         context=context_of(device, seed, batch_size, restart=restart),
     )
-    for path in filter(None, (picture, out / "audit.png" if out else None)):
-        draw(done, path, model)
-    print_audit(done, model, as_json=as_json)
-    for written in (out, picture):
-        if written and not as_json:
-            say(f"wrote {written}")
-
-
-def draw(done: Audited, path: Path, title: str) -> None:
-    """The picture of an audit."""
-    from hamguard.core.rows import Rows
-    from hamguard.report.audit import draw_audit
-    from hamguard.report.audit_table import worst_code
-
-    floor, chance = worst_code(done.rows), Rows(done.rows).first("random_map")
-    assert floor and chance
-    ends = (floor.value or 0.0, chance.value or 0.0)
-    draw_audit(done.stages, done.curve, *ends, path, title=f"{title}: {done.verdict.grade}")
-
-
-def print_audit(done: Audited, name: str, *, as_json: bool) -> None:
-    """Rows as JSON lines, or the stages, the checks and the verdict."""
-    from hamguard.report.audit_table import audit_table
-    from hamguard.report.printers import to_terminal
-
+    if picture:
+        done.draw(picture)
     if as_json:
         print_json_rows(done.rows)
         return
-    to_terminal(audit_table(done.rows, name))
-    if done.checks:
-        words = {True: "passed", False: "FAILED", None: "left out"}
-        tell("checks")
-        for one in done.checks:
-            tell(f"{words[one.passed]:<9}{one.name:<16}{one.sentence}")
-    for note in dict.fromkeys(note for row in done.rows if row.metric != "check" for note in row.notes):
-        tell(f"Note: {note}")
-    tell(f"Verdict: {' '.join(done.verdict.sentences)}")
+    to_terminal(done.table())
+    for line in done.lines:
+        tell(line)
+    for written in (out, picture):
+        if written:
+            say(f"wrote {written}")

@@ -34,9 +34,9 @@ def demo(
 
     [bold]Example[/bold]: hamguard demo --out demo
     """
+    from hamguard.api.audit import AuditResult
     from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.attack_sheet import draw_attack
-    from hamguard.cli.audit import draw as draw_audited
     from hamguard.cli.demo_harden import harden_digits
     from hamguard.cli.demo_page import distinct, points, write_page
     from hamguard.cli.demo_protect import protect_digits, verify_digits
@@ -106,7 +106,7 @@ def demo(
     battery = AuditPlan(Budget(Linf(AUDIT_EPS), steps=STEPS, queries=50), sample=24, substitute=False)
     audited = run_audit(replace(ground.first(AUDITED), context=ground.context.but(work=out / "work")), battery)
     forget(out / "work")
-    draw_audited(audited, out / "audit.png", "digits")
+    AuditResult.of(audited).draw(out / "audit.png", "digits")
     told = f"{len(audited.stages) - 1} attacks within {AUDIT_EPS:g} a pixel on {AUDITED} queries"
     say(f"4. audit: {told}, {audited.verdict.grade} -> {out / 'audit.png'}")
 

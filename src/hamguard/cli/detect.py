@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,6 @@ from hamguard.cli.common import (
     say,
     tell,
 )
-
-if TYPE_CHECKING:
-    from hamguard.evaluation.defense.detection import Detection
 
 
 def detect(
@@ -61,14 +58,14 @@ def detect(
 
     hamguard detect models/digits --eps 0.2 --false-alarms 0.01 --out detectors/digits
     """
+    from hamguard.api.budget import read_budget
     from hamguard.api.defense import detect as detect_attacks
-    from hamguard.attacks.budget import Budget
-    from hamguard.attacks.threat import parse_threat
+    from hamguard.report.printers import to_terminal
 
     done = detect_attacks(
         model,
         data,
-        Budget(parse_threat(threat, eps), steps=steps),
+        read_budget(threat, eps, steps=steps),
         false_alarms=false_alarms,
         neighbors=neighbors,
         queries=queries,
@@ -77,30 +74,10 @@ def detect(
         out=out,
         context=context_of(device, seed, batch_size),
     )
-    if out is not None:
-        draw(done, out / "detector.png", model)
-    print_detection(done, model, as_json=as_json)
-    if out is not None and not as_json:
-        say(f"wrote {out}")
-
-
-def draw(done: Detection, path: Path, title: str) -> None:
-    """The picture of a detector: clean queries, the unaware attack, the worst of all aware ones."""
-    from hamguard.report.detection import draw_detection
-
-    shown = (done.judged[0], done.judged[1], done.judged[-1])
-    names = ("clean queries", f"{shown[1].name}, does not know the detector", "knows the detector, the worst of all")
-    groups = [(name, one.score, float(one.alarms.mean())) for name, one in zip(names, shown, strict=True)]
-    draw_detection(groups, done.detector.threshold, done.detector.clean.shape[1], path, title=title)
-
-
-def print_detection(done: Detection, name: str, *, as_json: bool) -> None:
-    """Rows as JSON lines, or false alarms, the table and what it means."""
-    from hamguard.report.detection_table import alarm_words, detection_table
-    from hamguard.report.printers import to_terminal
-
     if as_json:
         print_json_rows(done.rows)
         return
-    tell(alarm_words(done.rows))
-    to_terminal(detection_table(done.rows, name))
+    tell(done.alarms)
+    to_terminal(done.table())
+    if out is not None:
+        say(f"wrote {out}")

@@ -269,7 +269,7 @@ def _report(
     if table is not None:
         to_terminal(table)
     if sane is not None:
-        print_sanity(sane)
+        print_sanity(sane.rows)
     if done.overfitted:
         tell(
             f"Note: catastrophic overfitting in {done.overfitted} of {len(done.history)} epochs: a longer attack turned far more "

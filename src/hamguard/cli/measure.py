@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -35,9 +34,7 @@ def measure(
         list[str] | None,
         typer.Option("--measure", help=f"{NAMES}; may be repeated. Default: all but clever-guide."),
     ] = None,
-    queries: Annotated[
-        int | None, typer.Option("--queries", min=1, help="Use the first N of the query split. Default: 20.")
-    ] = None,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Use the first N of the query split.")] = 20,
     eps: Annotated[
         str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
     ] = "8/255",
@@ -87,83 +84,40 @@ def measure(
 
     hamguard measure models/a models/b --audit audits/a --audit audits/b
     """
-    from hamguard.attacks.budget import Budget, Linf
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.rows import Rows, write_rows
-    from hamguard.evaluation.measures.extreme import Draws
-    from hamguard.evaluation.measures.registry import check_measures
-    from hamguard.report.measure_table import CURVED, Figure, draw_measures, measure_table, rank_table
+    from hamguard.api.budget import read_budget
+    from hamguard.api.measure import measure as measure_models
+    from hamguard.core.rows import write_rows
+    from hamguard.report.measure_table import CURVED
     from hamguard.report.printers import to_terminal
-    from hamguard.report.wording import short_names
 
     if listed:
         _list_measures(as_json=as_json)
         return
     if not models:
         raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
-    check_measures(names or ())
     check_suffix("--curves", curves)
     if curves and names and not set(names) & set(CURVED):
         raise RequestError(f"--curves draws {', '.join(CURVED)}; --measure asks for none of them")
-    if audit and len(audit) != len(models):
-        raise RequestError(
-            f"--audit is given once for each model, in their order: {len(models)} models, {len(audit)} folders"
-        )
-    budget, draws = Budget(Linf(parse_eps(eps)), steps=steps), Draws.read(clever)
-
-    from hamguard.data.cache import cache_folder
-    from hamguard.evaluation.measures.audit import over_models, over_queries, read_audit
-    from hamguard.evaluation.measures.run import measure_model
-    from hamguard.evaluation.search.same_queries import open_grounds
-
-    grounds = open_grounds(
+    done = measure_models(
         models,
         data,
+        read_budget("linf", eps, steps=steps),
+        measures=names or (),
+        options={name: {"draws": clever} for name in ("clever", "clever-guide")},
+        audits=audit or (),
+        queries=queries,
         protocol=protocol,
         root=data_root,
-        queries=queries or 20,
         context=context_of(device, seed, batch_size),
     )
-    audits = [read_audit(folder, ground) for folder, ground in zip(audit or (), grounds, strict=bool(audit))]
-    short = dict(zip(short_names(models), models, strict=True))
-    found = {}
-    for name, ground in zip(short, grounds, strict=True):
-        with Bar(f"measuring {name}") as bar:
-            found[name] = measure_model(
-                ground,
-                budget,
-                names or (),
-                options={"clever": {"draws": draws}, "clever-guide": {"draws": draws}},
-                work=cache_folder() / "attacks",
-                progress=bar,
-            )
-    every = (row for one in found.values() for measured in one.values() for row in measured.rows)
-    rows = Rows(every).once()  # two attacks of a model share their clean figures
-    lines = {name: {line.name: line for one in own.values() for line in one.lines} for name, own in found.items()}
-    ranks = []
-    if audits:
-        for one, result in zip(lines.values(), audits, strict=True):
-            ranks += [row for line in one.values() for row in over_queries(line, result, seed=seed)]
-        for name in dict.fromkeys(name for one in lines.values() for name in one):
-            row = over_models([one.get(name) for one in lines.values()], audits)
-            ranks += [row] if row else []
     if out:
-        write_rows(out, [*rows, *ranks])
-    title = f"{grounds[0].dataset.title}, {len(grounds[0].query):,} queries, linf {eps}, {steps} gradients"
+        write_rows(out, done.rows)
     if curves:
-        drawn = {
-            name: {key: curve for one in own.values() for key, curve in one.curves.items()}
-            for name, own in found.items()
-        }
-        draw_measures(drawn, curves, title)
+        done.draw(curves)
     if as_json:
-        print_json_rows([*rows, *ranks])
+        print_json_rows(done.rows)
         return
-    figures = {
-        name: {key: Figure(line.name, line.means, line.robust, line.unit, line.row) for key, line in own.items()}
-        for name, own in lines.items()
-    }
-    to_terminal(measure_table(figures, title, rows), *([rank_table(figures, ranks, short)] if audits else []))
+    to_terminal(*done.tables())
     for written in (curves, out):
         if written:
             say(f"wrote {written}")
@@ -171,19 +125,15 @@ def measure(
 
 def _list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
-    from hamguard.evaluation.measures.registry import MEASURES
+    from hamguard.api.measure import measures
     from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
-    facts = {name: MEASURES.facts(name) for name in MEASURES}
     if as_json:
-        print_json(
-            {"measure": name, "title": MEASURES.title(name), "labels": of["labeled"], "default": of["default"]}
-            for name, of in facts.items()
-        )
+        print_json(measures())
         return
     lines = [
-        (name, "yes" if of["default"] else "by name", "yes" if of["labeled"] else "no", MEASURES.title(name))
-        for name, of in facts.items()
+        (one["measure"], "yes" if one["default"] else "by name", "yes" if one["labels"] else "no", one["title"])
+        for one in measures()
     ]
     to_terminal(Table.of("", ("measure", "default", "labels", "what it asks"), lines))

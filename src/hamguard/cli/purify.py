@@ -67,18 +67,16 @@ def purify(
 
     hamguard purify models/digits --with comdefend:purifiers/digits --eps 0.1 --queries 100
     """
+    from hamguard.api.budget import read_budget
     from hamguard.api.defense import purify as measure_purified
-    from hamguard.attacks.budget import Budget
-    from hamguard.attacks.threat import parse_threat
     from hamguard.core.rows import write_rows
     from hamguard.report.printers import to_terminal
-    from hamguard.report.purification_table import purification_table
 
     done = measure_purified(
         model,
         data,
         purifiers or DEFAULT,
-        Budget(parse_threat(threat, eps), steps=steps),
+        read_budget(threat, eps, steps=steps),
         draws=draws,
         queries=queries,
         protocol=protocol,
@@ -90,6 +88,6 @@ def purify(
     if as_json:
         print_json_rows(done.rows)
     else:
-        to_terminal(purification_table(done.rows, model))
+        to_terminal(done.table())
     if out and not as_json:
         say(f"wrote {out}")

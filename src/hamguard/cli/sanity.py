@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ from hamguard.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.audit.sanity import Sane
+    from hamguard.core.rows import Row
 
 
 def sanity(
@@ -56,15 +57,14 @@ def sanity(
 
     hamguard sanity models/digits-saat --start models/digits --eps 0.2
     """
+    from hamguard.api.budget import read_budget
     from hamguard.api.defense import sanity as check_sanity
-    from hamguard.attacks.budget import Budget
-    from hamguard.attacks.threat import parse_threat
     from hamguard.core.rows import write_rows
 
     done = check_sanity(
         model,
         data,
-        Budget(parse_threat(threat, eps), steps=steps, queries=answers),
+        read_budget(threat, eps, steps=steps, queries=answers),
         start=start,
         sample=sample,
         protocol=protocol,
@@ -73,24 +73,19 @@ def sanity(
     )
     if out:
         write_rows(out, done.rows)
-    print_sanity(done, as_json=as_json)
+    if as_json:
+        print_json_rows(done.rows)
+    else:
+        print_sanity(done.rows)
     if out and not as_json:
         say(f"wrote {out}")
     if done.failed:
         raise typer.Exit(1)
 
 
-def print_sanity(done: Sane, *, as_json: bool = False) -> None:
-    """Rows as JSON lines, or a line a check and one that sums up."""
-    if as_json:
-        print_json_rows(done.rows)
-        return
-    words = {True: "passed", False: "FAILED", None: "left out"}
-    tell("sanity of the defense")
-    for check in done.checks:
-        tell(f"{words[check.passed]:<9}{check.name:<16}{check.sentence}")
-    made = [check for check in done.checks if check.passed is not None]
-    if done.failed:
-        tell(f"Do not quote this defense: {', '.join(done.failed)} failed.")
-    else:
-        tell(f"All {len(made)} checks passed on {done.rows[0].n} queries.")
+def print_sanity(rows: Sequence[Row]) -> None:
+    """A line a check and one that sums up."""
+    from hamguard.report.audit_table import sanity_lines
+
+    for line in sanity_lines(rows):
+        tell(line)

@@ -1,4 +1,4 @@
-"""Rows of an audit as the table of its stages, and of self-checks as lines."""
+"""Rows of an audit as the table of its stages, and rows of checks as lines."""
 
 from __future__ import annotations
 
@@ -51,3 +51,24 @@ def _line(row: Row) -> tuple[str, ...] | None:
         spent = ("", "") if row.backwards is None else (f"{row.backwards:,}", f"{row.seconds:,.1f}")
         return (what, count, "", value, *spent)
     return None
+
+
+WORDS = {True: "passed", False: "FAILED", None: "left out"}
+
+
+def check_lines(rows: Sequence[Row]) -> list[str]:
+    """What was checked and what came out, a line a check."""
+    checks = Rows(rows).where(metric="check")
+    facts = [(row.attack or {}, row.notes) for row in checks]
+    return [f"{WORDS[of['passed']]:<9}{of['check']:<16}{''.join(notes[:1])}" for of, notes in facts]
+
+
+def sanity_lines(rows: Sequence[Row]) -> list[str]:
+    """The checks of a defense, and whether it may be quoted."""
+    checks = Rows(rows).where(metric="check")
+    passed = {str((row.attack or {})["check"]): (row.attack or {})["passed"] for row in checks}
+    failed = [name for name, well in passed.items() if well is False]
+    made = [name for name, well in passed.items() if well is not None]
+    last = f"Do not quote this defense: {', '.join(failed)} failed." if failed else ""
+    last = last or f"All {len(made)} checks passed on {checks[0].n} queries."
+    return ["sanity of the defense", *check_lines(rows), last]

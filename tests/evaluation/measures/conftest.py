@@ -50,11 +50,10 @@ def found(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     """All measures of the model."""
     few = {"draws": Draws(2, 2)}
     return measure_model(
-        ground,
+        replace(ground, context=ground.context.but(work=tmp_path_factory.mktemp("work"))),
         Budget(Linf(8 / 255), steps=10),
-        MEASURES,
+        list(MEASURES),
         options={"clever": few, "clever-guide": few},
-        work=tmp_path_factory.mktemp("work"),
     )
 
 

@@ -51,5 +51,5 @@ def test_a_measure_of_a_notebook_cell_is_carried_out(
 
     assert MEASURES.names()[-1] == "answer"
     budget = Budget(Linf(0.1))
-    found = measure_model(ground, budget, ["answer"], options={"answer": {"value": 420.0}}, work=tmp_path)
+    found = measure_model(ground, budget, ["answer"], options={"answer": {"value": 420.0}})
     assert found["answer"].rows[0].value == pytest.approx(42) and found["answer"].rows[0].model == "linear"

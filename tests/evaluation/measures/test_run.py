@@ -41,10 +41,10 @@ def test_every_line_explains_itself(ground: Ground, lines: dict[str, Line]) -> N
 
 def test_wrong_requests_cost_no_work(ground: Ground, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="robustness measures take a linf budget, got l2"):
-        measure_model(ground, Budget(L2(1.0)), work=tmp_path)
+        measure_model(ground, Budget(L2(1.0)))
     with pytest.raises(
         RequestError, match="unknown option of measure minimal 'mots'; allowed: most, tolerance; did you mean most"
     ):
-        measure_model(ground, Budget(Linf(0.1)), options={"minimal": {"mots": 1}}, work=tmp_path)
+        measure_model(ground, Budget(Linf(0.1)), options={"minimal": {"mots": 1}})
     with pytest.raises(RequestError, match="measure success has no options, got most"):
-        measure_model(ground, Budget(Linf(0.1)), options={"success": {"most": 1}}, work=tmp_path)
+        measure_model(ground, Budget(Linf(0.1)), options={"success": {"most": 1}})

@@ -10,7 +10,7 @@ less lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,23 @@ def over_models(lines: Sequence[Line | None], audits: Sequence[AuditOf]) -> Row 
         value=rho if np.isfinite(rho) else None,
     )
     return noted(row, f"spearman-models: {n} models; few models say little")
+
+
+def rank_rows(models: Sequence[Mapping[str, Line]], audits: Sequence[AuditOf], *, seed: int = 0) -> list[Row]:
+    """Rows of every line of every model against its audit, then of every line over the models.
+
+    Args:
+        models: lines of each model by their names.
+        audits: of the same models.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for lines, audit in zip(models, audits, strict=True):
+        rows += [row for line in lines.values() for row in over_queries(line, audit, seed=seed)]
+    for name in dict.fromkeys(name for lines in models for name in lines):
+        row = over_models([lines.get(name) for lines in models], audits)
+        rows += [row] if row else []
+    return rows
 
 
 def _figure(line: Line) -> float:

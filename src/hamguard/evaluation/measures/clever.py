@@ -78,7 +78,7 @@ def bit_clever(
     return scored(distance.double().cpu().numpy(), full[0], full[1], sampling, "bit", cost)
 
 
-@register("clever")
+@register("clever", read={"draws": Draws.read})
 def clever(subject: Subject, *, draws: Draws = QUICK) -> Found:
     """CLEVER of every bit: estimated lower bounds of the budget that turns 1, K/8, K/4 and K/2 bits."""
     ground, K = subject.ground, subject.clean.bits

@@ -121,7 +121,7 @@ def rival_codes(bank: CodeBank, labels: Array) -> tuple[Tensor, Tensor]:
     return own, torch.stack(rivals)  # (n, K), (n, J, K)
 
 
-@register("clever-guide", labeled=True, default=False)
+@register("clever-guide", labeled=True, default=False, read={"draws": Draws.read})
 def clever_guide(subject: Subject, *, draws: Draws = QUICK) -> Found:
     """CLEVER of class codes: estimated lower bound of the budget that leads nearer to another class; not among the defaults."""
     ground = subject.ground

@@ -136,8 +136,8 @@ class Draws:
             raise RequestError(f"CLEVER needs at least 2 batches of 1 point, got {self.batches}x{self.points}")
 
     @classmethod
-    def read(cls, text: str) -> Draws:
-        """From `quick`, `published`, or `NBxNS`, which asks all bits.
+    def read(cls, text: str | Draws) -> Draws:
+        """From `quick`, `published`, or `NBxNS`, which asks all bits; draws are left as they are.
 
         Raises:
             RequestError: none of these.
@@ -145,8 +145,8 @@ class Draws:
         >>> Draws.read("quick"), Draws.read("50x64")
         (Draws(batches=10, points=8, all_bits=False), Draws(batches=50, points=64, all_bits=True))
         """
-        if text in NAMED:
-            return NAMED[text]
+        if isinstance(text, Draws) or text in NAMED:
+            return text if isinstance(text, Draws) else NAMED[text]
         batches, x, points = text.partition("x")
         if not (x and batches.isascii() and batches.isdigit() and points.isascii() and points.isdigit()):
             raise RequestError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from hamguard.core.checks import check_choice
@@ -77,13 +76,11 @@ class Subject:
     Attributes:
         ground: model, data, codes.
         budget: linf radius of attacks and of balls, and the gradients of attacks.
-        work: folder of finished batches of attacks.
         base: facts of every row.
     """
 
     ground: Ground
     budget: Budget
-    work: Path
     base: Row
 
     @cached_property
@@ -128,18 +125,21 @@ MEASURES: Registry[Measure] = Registry(
 Entered = TypeVar("Entered", bound=Callable[..., Found])
 
 
-def register(name: str, *, labeled: bool = False, default: bool = True) -> Callable[[Entered], Entered]:
+def register(
+    name: str, *, labeled: bool = False, default: bool = True, read: Mapping[str, Callable[[Any], Any]] | None = None
+) -> Callable[[Entered], Entered]:
     """Function decorator: enter a measure under `name`.
 
     Args:
         name: as a command line writes it.
         labeled: it needs labels.
         default: carried out where no measure is named.
+        read: what makes values of options that may be given as words, by option.
 
     Raises:
         RequestError: the name is taken.
     """
-    return MEASURES.register(name, labeled=labeled, default=default)
+    return MEASURES.register(name, labeled=labeled, default=default, read=read or {})
 
 
 def default_measures(*, labeled: bool) -> list[str]:

@@ -8,9 +8,8 @@ attack; the worst over many attacks is what an audit looks for. Retrieval figure
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hamguard.attacks.budget import Budget
@@ -20,7 +19,6 @@ from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.registry import MEASURES, Found, Subject, check_measures, default_measures
 from hamguard.models.trial import ZERO_GRADIENT, gradient_kind
 
-Progress = Callable[[float, str], None]
 Options = Mapping[str, Mapping[str, Any]]
 """Options of measures, by the measure's name."""
 
@@ -31,8 +29,6 @@ def measure_model(
     measures: Sequence[str] = (),
     *,
     options: Options | None = None,
-    work: Path,
-    progress: Progress | None = None,
 ) -> dict[str, Found]:
     """Carry out measures on a model.
 
@@ -41,8 +37,6 @@ def measure_model(
         budget: linf radius of attacks and balls, and gradients of attacks.
         measures: names; empty for all that the data allow.
         options: of measures, by name; those of a measure that is not carried out are left alone.
-        work: folder of finished batches of attacks.
-        progress: told which measure is at work.
 
     Returns:
         What each measure found, by its name.
@@ -53,34 +47,46 @@ def measure_model(
         RunError: a gradient is not finite.
     """
     check_measures(measures)
-    if budget.threat.norm != "linf":
-        raise RequestError(f"robustness measures take a linf budget, got {budget.threat.norm}")
-    check_options(options or {})
+    check_budget(budget)
+    own = read_options(options or {})
     base = ground.base
     if gradient_kind(ground.model) == "zero":
         base = replace(base, notes=(*base.notes, ZERO_GRADIENT))
-    subject = Subject(ground, budget, work, base)
+    subject = Subject(ground, budget, base)
     names = list(measures) or default_measures(labeled=subject.labeled)
     for name in names:
         if MEASURES.facts(name)["labeled"] and not subject.labeled:
             raise RequestError(f"measure {name} needs labels, and {ground.dataset.name} has none")
     found = {}
-    for number, name in enumerate(names):
-        if progress:
+    with ground.context.stage(f"measuring {ground.name}") as progress:
+        for number, name in enumerate(names):
             progress(number / len(names), name)
-        found[name] = MEASURES[name](subject, **(options or {}).get(name, {}))
+            found[name] = MEASURES[name](subject, **own.get(name, {}))
     return found
 
 
-def check_options(options: Options) -> None:
-    """Check names of measures and of their options before any work.
+def check_budget(budget: Budget) -> None:
+    """Check that measures can be told within a budget.
 
     Raises:
-        RequestError: an unknown one; the message lists all.
+        RequestError: it is not linf.
     """
+    if budget.threat.norm != "linf":
+        raise RequestError(f"robustness measures take a linf budget, got {budget.threat.norm}")
+
+
+def read_options(options: Options) -> dict[str, dict[str, Any]]:
+    """Options as values, their names checked, before any work.
+
+    Raises:
+        RequestError: an unknown measure or option, or words that its measure does not know.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for name, given in options.items():
-        allowed = list(inspect.signature(MEASURES[name]).parameters)[1:]
-        for key in given:
+        allowed, read = list(inspect.signature(MEASURES[name]).parameters)[1:], MEASURES.facts(name)["read"]
+        for key, value in given.items():
             if not allowed:
                 raise RequestError(f"measure {name} has no options, got {key}")
             check_choice(f"option of measure {name}", key, allowed)
+            found.setdefault(name, {})[key] = read[key](value) if key in read else value
+    return found

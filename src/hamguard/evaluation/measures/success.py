@@ -25,7 +25,7 @@ from hamguard.retrieval.metrics import average_precision
 
 def attacked_by(subject: Subject, spec: AttackSpec) -> tuple[Measured, Row]:
     """An attack with its rows, and the facts of further rows about it."""
-    found = measure_attack(subject.ground, spec, work=subject.work)
+    found = measure_attack(subject.ground, spec)
     return found, replace(found.rows[-1], task="query", metric=None, at=None, value=None, ci95=None, n=None, ties=None)
 
 

@@ -13,6 +13,7 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.model_data import open_for_model
+from hamguard.models.store import AnyModel
 
 
 def check_same_queries(names: Sequence[str], data: Sequence[Data], *, queries: int | None = None) -> None:
@@ -51,8 +52,8 @@ def check_same_queries(names: Sequence[str], data: Sequence[Data], *, queries: i
 
 
 def open_grounds(
-    models: Sequence[str],
-    data: str | None = None,
+    models: Sequence[str | Path | AnyModel | Loaded],
+    data: str | Data | None = None,
     *,
     protocol: str | None = None,
     root: Path | None = None,
@@ -68,15 +69,18 @@ def open_grounds(
     context = context or Context()
     loaded: list[Loaded] = []
     opened: list[Data] = []
-    for name in models:
-        one = Loaded.open(name, device=context.device)
-        own = open_for_model(one.card, one.model, data, root=root, protocol=protocol, context=context)
+    for model in models:
+        one = Loaded.open(model, device=context.device)
+        if isinstance(data, Data):
+            own = data
+        else:
+            own = open_for_model(one.card, one.model, data, root=root, protocol=protocol, context=context)
         for other in opened:  # models of one data set share it in memory
             if other.dataset.digest == own.dataset.digest and other.split.digest == own.split.digest:
                 own = other
         loaded.append(one)
         opened.append(own)
-    check_same_queries(models, opened, queries=queries)
+    check_same_queries([one.name for one in loaded], opened, queries=queries)
     return [Ground.open(one, pair, queries=queries, context=context) for one, pair in zip(loaded, opened, strict=True)]
 
 
