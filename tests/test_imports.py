@@ -38,7 +38,6 @@ NOT_YET_MOVED = """
 cli/attack.py
 cli/attack_sheet.py
 cli/attack_texts.py
-cli/audit.py
 cli/common.py
 cli/copies.py
 cli/data.py
@@ -46,7 +45,6 @@ cli/demo.py
 cli/demo_harden.py
 cli/demo_page.py
 cli/demo_protect.py
-cli/detect.py
 cli/encode.py
 cli/evaluate.py
 cli/evaluate_cross.py
@@ -54,11 +52,8 @@ cli/evaluate_grid.py
 cli/evaluate_study.py
 cli/harden.py
 cli/harden_cross.py
-cli/measure.py
 cli/privacy.py
-cli/purify.py
 cli/reproduce.py
-cli/sanity.py
 cli/train.py
 cli/train_comdefend.py
 cli/train_cross.py
@@ -72,12 +67,10 @@ cli/verify_page.py
 
 LONG_FUNCTIONS = """
 cli/attack.py:attack
-cli/audit.py:audit
 cli/demo.py:demo
 cli/evaluate.py:evaluate
 cli/harden.py:harden
 cli/harden_cross.py:harden_cross
-cli/measure.py:measure
 cli/privacy.py:privacy
 cli/protect.py:protect
 cli/train.py:train

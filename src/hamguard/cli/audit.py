@@ -24,48 +24,61 @@ from hamguard.cli.common import (
     tell,
 )
 
+ModelArgument = Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")]
+StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")]
+AnswersOption = Annotated[
+    int, typer.Option("--answers", min=0, help="Pictures that the query-only attack asks for each query; 0: none.")
+]
+DistancesOption = Annotated[
+    bool, typer.Option("--distances/--ids-only", help="Whether the search tells distances or only what it found.")
+]
+EndpointOption = Annotated[
+    str,
+    typer.Option(
+        "--endpoint", help="Search to ask instead of the model's own: package.module:factory of f(pixels, k)."
+    ),
+]
+SourceOption = Annotated[
+    list[str] | None, typer.Option("--source-model", help="Try pictures made on this model, too; may be repeated.")
+]
+SubstituteOption = Annotated[
+    bool,
+    typer.Option("--substitute/--no-substitute", help="Without a source model, train one that imitates the codes."),
+]
+CheckOption = Annotated[
+    list[str] | None, typer.Option("--check", help="Make this check only; may be repeated; none: no check.")
+]
+SampleOption = Annotated[int, typer.Option("--sample", min=2, help="Queries that the checks look at.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")
+]
+PictureOption = Annotated[Path | None, typer.Option("--picture", help="Draw the stages and the curve (.png).")]
+SizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")]
+
 
 def audit(
-    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
+    model: ModelArgument,
     eps: EpsOption = "8/255",
     threat: ThreatOption = "linf",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")] = 30,
-    answers: Annotated[
-        int, typer.Option("--answers", min=0, help="Pictures that the query-only attack asks for each query; 0: none.")
-    ] = 300,
-    distances: Annotated[
-        bool, typer.Option("--distances/--ids-only", help="Whether the search tells distances or only what it found.")
-    ] = True,
-    endpoint: Annotated[
-        str,
-        typer.Option(
-            "--endpoint", help="Search to ask instead of the model's own: package.module:factory of f(pixels, k)."
-        ),
-    ] = "",
-    source_model: Annotated[
-        list[str] | None,
-        typer.Option("--source-model", help="Try pictures made on this model, too; may be repeated."),
-    ] = None,
-    substitute: Annotated[
-        bool,
-        typer.Option("--substitute/--no-substitute", help="Without a source model, train one that imitates the codes."),
-    ] = True,
-    check: Annotated[
-        list[str] | None, typer.Option("--check", help="Make this check only; may be repeated; none: no check.")
-    ] = None,
-    sample: Annotated[int, typer.Option("--sample", min=2, help="Queries that the checks look at.")] = 64,
+    steps: StepsOption = 30,
+    answers: AnswersOption = 300,
+    distances: DistancesOption = True,
+    endpoint: EndpointOption = "",
+    source_model: SourceOption = None,
+    substitute: SubstituteOption = True,
+    check: CheckOption = None,
+    sample: SampleOption = 64,
     data: DataOption = None,
     data_root: RootOption = None,
     protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")
-    ] = None,
-    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the stages and the curve (.png).")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    out: OutOption = None,
+    picture: PictureOption = None,
+    batch_size: SizeOption = 64,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")] = False,
+    restart: RestartOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the worst case of a search: every guide, every loss, more gradients, other models, and answers alone.

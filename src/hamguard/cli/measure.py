@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hamguard.api.names import names as registered
 from hamguard.cli.common import (
     DataOption,
     DeviceOption,
@@ -22,50 +23,58 @@ from hamguard.cli.common import (
 )
 from hamguard.core.errors import RequestError
 
-NAMES = "success, toward, minimal, radius, flips, sensitivity, lipschitz, clever, clever-guide"
+ModelsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MODEL [MODEL ...]", help="Models to measure, on the same query pictures."),
+]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--measure", help=f"{registered('measure')}; may be repeated. Default: all but clever-guide."),
+]
+FirstOption = Annotated[int, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
+RadiusOption = Annotated[
+    str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
+]
+StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")]
+CleverOption = Annotated[
+    str,
+    typer.Option(
+        "--clever",
+        metavar="SETTINGS",
+        help="CLEVER's draws: quick (10x8, nearer half of the bits), published (500x1024), or BATCHESxPOINTS.",
+    ),
+]
+AuditOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--audit", metavar="DIR", help="Folder of `hamguard audit --out`, one for each MODEL in order: compare with it."
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")]
+CurvesOption = Annotated[
+    Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")
+]
+SizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")]
+ListOption = Annotated[bool, typer.Option("--list", help="List the measures.")]
 
 
 def measure(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MODEL [MODEL ...]", help="Models to measure, on the same query pictures."),
-    ] = None,
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--measure", help=f"{NAMES}; may be repeated. Default: all but clever-guide."),
-    ] = None,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Use the first N of the query split.")] = 20,
-    eps: Annotated[
-        str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
-    ] = "8/255",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 50,
-    clever: Annotated[
-        str,
-        typer.Option(
-            "--clever",
-            metavar="SETTINGS",
-            help="CLEVER's draws: quick (10x8, nearer half of the bits), published (500x1024), or BATCHESxPOINTS.",
-        ),
-    ] = "quick",
-    audit: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--audit",
-            metavar="DIR",
-            help="Folder of `hamguard audit --out`, one for each MODEL in order: compare with it.",
-        ),
-    ] = None,
+    models: ModelsArgument = None,
+    names: NamesOption = None,
+    queries: FirstOption = 20,
+    eps: RadiusOption = "8/255",
+    steps: StepsOption = 50,
+    clever: CleverOption = "quick",
+    audit: AuditOption = None,
     data: DataOption = None,
     data_root: RootOption = None,
     protocol: OwnProtocolOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
-    curves: Annotated[
-        Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
+    out: OutOption = None,
+    curves: CurvesOption = None,
+    batch_size: SizeOption = 64,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    listed: Annotated[bool, typer.Option("--list", help="List the measures.")] = False,
+    listed: ListOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure robustness: success rates, least budgets, flip radii, flip curves, sensitivity, Lipschitz, CLEVER.

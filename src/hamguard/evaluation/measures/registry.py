@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.registry import Registry
-from hamguard.core.rows import Row
-from hamguard.core.types import Floats
 
-if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
+if TYPE_CHECKING:  # help texts ask for names, and neither numpy nor torch is theirs to load
     from torch import Tensor
 
     from hamguard.attacks.budget import Budget
     from hamguard.codes.bank import CodeBank
+    from hamguard.core.rows import Row
+    from hamguard.core.types import Floats
     from hamguard.evaluation.ground import Ground
 
 Robust = Literal["higher", "lower"]
 Unit = Literal["share", "eps", "bits", "number"]
-Curve: TypeAlias = tuple[Floats, Floats]
+Curve: TypeAlias = "tuple[Floats, Floats]"
 
 STEPS = 50
 """Gradients of the attacks of measures, where the budget does not say."""
