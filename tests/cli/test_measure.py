@@ -176,10 +176,10 @@ def test_pictures_without_labels(shell: Shell, world: World, tmp_path: Path) -> 
 
 
 def test_measures_are_listed(shell: Shell) -> None:
-    from hamguard.cli.measure import NAMES
+    from hamguard.api.names import names
 
     rows = shell.done("measure", "--list", "--json").rows
-    assert [row["measure"] for row in rows] == MEASURES.names() == NAMES.split(", ")
+    assert [row["measure"] for row in rows] == MEASURES.names() == names("measure").split(", ")
     assert [row["measure"] for row in rows if not row["default"]] == ["clever-guide"]
     text = shell.done("measure", "--list").out
     assert all(row["measure"] in text for row in rows)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
 from hamguard.core.context import Context
 from hamguard.core.html import lines_html
-from hamguard.core.rows import Rows
 from hamguard.data.opened import Data
 from hamguard.evaluation.audit.audit import Audited, run_audit
 from hamguard.evaluation.audit.checks.battery import check_names
@@ -34,7 +34,7 @@ class AuditResult(Audited):
     @classmethod
     def of(cls, found: Audited) -> AuditResult:
         """What `run_audit` found, as it shows itself."""
-        return cls(**{one.name: getattr(found, one.name) for one in fields(found)})
+        return cls(**{one.name: getattr(found, one.name) for one in fields(found)} | {"rows": Rows(found.rows)})
 
     def table(self) -> Table:
         """Every stage, the worst of all, and the least that a code finds."""

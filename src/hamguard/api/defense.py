@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
 from hamguard.core.context import Context
@@ -97,6 +98,11 @@ class DetectionResult(Detection):
 class PurificationResult(Purification):
     """A model without and with each purifier."""
 
+    @property
+    def rows(self) -> Rows:
+        """All rows; what purifiers share stands once."""
+        return Rows(super().rows)
+
     def table(self) -> Table:
         """The plain model, then each purifier; the worse of both attacks is the claim."""
         return purification_table(self.rows)
@@ -146,7 +152,7 @@ def sanity(
     found = run_sanity(ground, budget, sample=sample, start=before)
     for note in notes_of(ground.model):
         context.tell(f"Note: {note}")
-    return SanityResult(found.checks, found.rows)
+    return SanityResult(found.checks, Rows(found.rows))
 
 
 def detect(
@@ -200,7 +206,9 @@ def detect(
     check_validation(data.split, false_alarms, queries)  # before anything is encoded
     ground = Ground.open(loaded, data, queries=queries, context=context)
     found = measure_detection(ground, budget, rate=false_alarms, neighbors=neighbors, weights=weights)
-    result = DetectionResult(**{one.name: getattr(found, one.name) for one in fields(found)})
+    result = DetectionResult(
+        **{one.name: getattr(found, one.name) for one in fields(found)} | {"rows": Rows(found.rows)}
+    )
     if out is not None:
         found.detector.save(Path(out) / "detector.json")
         write_rows(Path(out) / "rows.jsonl", found.rows)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Rows, eps_text
+from hamguard.core.rows import eps_text
 from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.measures.audit import rank_rows, read_audit
