@@ -60,8 +60,6 @@ cli/train_cross.py
 cli/train_generator.py
 cli/train_protector.py
 cli/transfer.py
-cli/verify.py
-cli/verify_page.py
 """
 """Files of `cli` that still import lower rooms: what they lack in `api` is to be put there, and then they leave this list."""
 
@@ -75,7 +73,6 @@ cli/privacy.py:privacy
 cli/protect.py:protect
 cli/train.py:train
 cli/transfer.py:transfer
-cli/verify.py:verify
 training/loop.py:_fit
 """
 """Functions of more than 80 lines; they are to be parted, and then they leave this list."""

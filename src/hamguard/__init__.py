@@ -49,6 +49,7 @@ __all__ = [
     "report",
     "sanity",
     "search",
+    "verify",
     "wrap",
 ]
 
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
+    from hamguard.api.verify import verify
     from hamguard.api.wrap import load, wrap
     from hamguard.attacks.attack import Attack
     from hamguard.attacks.budget import Budget
@@ -119,6 +121,7 @@ _PLACES = {
     "report": "report",
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
+    "verify": "api.verify:verify",
     "wrap": "api.wrap:wrap",
 }
 """Where each name of the door stands: a module, or `module:name`."""

@@ -249,7 +249,7 @@ def test_names_cannot_act_on_the_terminal_or_the_page(shell: Shell, place: Path)
 
 
 def test_files_that_go_while_they_are_verified(shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hamguard.cli import verify_page
+    from hamguard.api import verify_page
 
     made = verify_page.effect_page
 

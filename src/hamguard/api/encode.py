@@ -15,7 +15,7 @@ from hamguard.core.label_arrays import label_rows
 from hamguard.data.given import image_store
 from hamguard.data.opened import Data, DataPart
 from hamguard.models.foreign import check_face
-from hamguard.models.store import AnyModel, load_any
+from hamguard.models.store import AnyModel, called, load_any
 from hamguard.training.encode import encode as encode_part
 from hamguard.training.encode import packed_codes
 
@@ -50,8 +50,7 @@ def encode(
     if isinstance(model, (str, Path)):
         model = load_any(model, context.device)[0]
     check_face(model)
-    name = getattr(model, "name", type(model).__name__)
-    with context.stage(f"encoding with {name}") as progress:
+    with context.stage(f"encoding with {called(model)}") as progress:
         if isinstance(part, DataPart):
             if labels is not None:
                 raise RequestError("labels belong to images; a part of data has its own")

@@ -45,7 +45,7 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     flags = {"data.source": "digits", "seed": seed, "settings.eps": EPS}
     job = read_job({}, flags, GAME, kind="protector")
     context = Context(device=ground.device, seed=seed, restart=True, stage=Bar)
-    card = run_job(job, Data(dataset, split), out / "protector", context=context).card
+    run_job(job, Data(dataset, split), out / "protector", context=context)
     net = load_protector(out / "protector")[0]
     ask = read_job({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
     place, rows = Path(ground.name), []
@@ -61,7 +61,7 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     shutil.rmtree(out / "searches", ignore_errors=True)
     rows += [replace(row, model=OTHER) for row in other]
     _write_photos(out / "photos", ground)
-    _protect(out, card.side, seed)
+    _protect(out, seed)
     say(f"6. protect: PPL within {EPS:g} a pixel, {FILES} files -> {out / 'protected'}")
     return rows
 
@@ -72,37 +72,24 @@ def verify_digits(out: Path, ground: Ground) -> list[Row]:
     Raises:
         RunError: something could not be written.
     """
+    from hamguard.api.verify import verify
     from hamguard.cli.demo_page import TOP, draw_effect
-    from hamguard.cli.verify import write_effect
-    from hamguard.privacy.effect import Matcher, measure_effect
-    from hamguard.privacy.effect_summary import effect_rows, plain_words, summary_lines
-    from hamguard.privacy.pairs import find_pairs, read_protection
+    from hamguard.core.context import Context
 
-    seed = ground.seed
-    pairing, told = find_pairs(out / "photos", out / "protected"), read_protection(out / "protected")
-    matcher = Matcher(ground.name, ground.model, ground.card, told.saw(ground.model.digest))
-    with Bar("verifying") as bar:
-        measured = measure_effect(
-            pairing, [matcher], views=["jpeg:85"], seed=seed, device=ground.device, progress=bar.count
-        )
-    lines = summary_lines(measured, TOP, seed)
-    rows = effect_rows(measured, lines, told, dataset="digits as files", top=TOP, seed=seed)
-    words = plain_words(measured, lines, told, top=TOP, seed=seed)
-    write_effect(
-        out / "effect",
-        measured,
-        told,
-        lines,
-        rows,
-        words,
-        subject="photos against protected",
+    done = verify(
+        out / "photos",
+        out / "protected",
+        matchers=[ground.name],
+        views=["jpeg:85"],
         top=TOP,
         cards=12,
-        seed=seed,
+        out=out / "effect",
+        name="digits as files",
+        context=Context(device=ground.device, seed=ground.seed, stage=Bar),
     )
-    draw_effect(out / "effect.png", measured, seed)
-    say(f"7. verify: {len(measured.pairs)} pairs of files -> {out / 'effect' / 'report.html'}, {out / 'effect.png'}")
-    return rows
+    draw_effect(out / "effect.png", done.measured, ground.seed)
+    say(f"7. verify: {len(done.measured.pairs)} pairs of files -> {done.page}, {out / 'effect.png'}")
+    return done.rows
 
 
 def _write_photos(folder: Path, ground: Ground) -> None:
@@ -115,28 +102,10 @@ def _write_photos(folder: Path, ground: Ground) -> None:
         encode(picture, folder / f"digit-{int(number):04d}.png")
 
 
-def _protect(out: Path, side: int, seed: int) -> None:
+def _protect(out: Path, seed: int) -> None:
     """What `hamguard protect photos protected --protector protector` does."""
-    from hamguard.models.protector_store import load_protector
-    from hamguard.privacy.folder_run import FolderRun
-    from hamguard.privacy.manifest import Manifest, Named, Settings
-    from hamguard.privacy.names import copy_names
+    from hamguard.api.protect import protect
+    from hamguard.core.context import Context
 
     shutil.rmtree(out / "protected", ignore_errors=True)
-    net, card = load_protector(out / "protector")
-    settings = Settings(
-        protector=Named(name="protector", hash=net.digest),
-        surrogate=card.surrogates,
-        eps=EPS,
-        format="png",
-        quality=100,
-        metadata="strip",
-        scale="auto",
-        refine=0,
-        matchers=[],
-        seed=seed,
-    )
-    names = copy_names([path.name for path in sorted((out / "photos").iterdir())], "png")
-    FolderRun(
-        out / "photos", out / "protected", names, net, side, Manifest(out / "protected", settings, restart=False)
-    )()
+    protect(out / "photos", out / "protected", protector=out / "protector", eps=EPS, context=Context(seed=seed))

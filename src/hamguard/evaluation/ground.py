@@ -25,7 +25,8 @@ from hamguard.data.texts import texts_of
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, has_texts, load_cross
-from hamguard.models.store import AnyModel, Card, load_any
+from hamguard.models.foreign import check_face
+from hamguard.models.store import AnyModel, Card, called, load_any
 from hamguard.models.trial import notes_of
 from hamguard.training.encode import encode, packed_codes, text_bank
 
@@ -96,7 +97,8 @@ class Loaded:
         if isinstance(model, CrossModel):
             return cls(name or "model", model.image, card, model.freeze())
         if not isinstance(model, (str, Path)):
-            return cls(name or str(getattr(model, "name", "") or type(model).__name__), model, card)
+            check_face(model)
+            return cls(name or called(model), model, card or getattr(model, "card", None))
         if texts == "needed" or (texts == "any" and has_texts(model)):
             cross, own_card, _ = load_cross(model)
             cross.freeze().to(device)

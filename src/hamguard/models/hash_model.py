@@ -40,6 +40,8 @@ class HashModel(nn.Module):
     std: Tensor
     card: Any = None
     """The card (`store.Card`) of a model that was loaded or trained; None for one that was built."""
+    place: str = ""
+    """Where it was loaded from or trained to, which is what rows call it; empty for one that was built."""
 
     def __init__(
         self,

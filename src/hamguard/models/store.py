@@ -179,8 +179,13 @@ def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
     except RequestError as error:
         raise RequestError(f"{folder}: weights and card do not fit: {error}") from error
     check_weights(model.digest, card.weights_hash, folder)
-    model.card = card
+    model.card, model.place = card, str(folder)
     return model, card
+
+
+def called(model: object) -> str:
+    """What rows call a model: where it came from, else its own name, else its class."""
+    return str(getattr(model, "place", "") or getattr(model, "name", "") or type(model).__name__)
 
 
 def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyModel, Card | None]:

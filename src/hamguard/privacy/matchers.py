@@ -15,7 +15,7 @@ from hamguard.images.io import MAX_PIXELS
 from hamguard.images.views import center_crop, resize
 from hamguard.models.folding import folded
 from hamguard.models.foreign import check_face
-from hamguard.models.store import AnyModel, load_any
+from hamguard.models.store import AnyModel, called, load_any
 
 FITS = ("crop", "pad", "stretch")
 
@@ -53,7 +53,7 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
         model, card = load_any(model, device)
     else:
         check_face(model)
-        name, card = str(getattr(model, "name", type(model).__name__)), getattr(model, "card", None)
+        name, card = Path(called(model)).name, getattr(model, "card", None)
     return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
 
 
