@@ -31,3 +31,9 @@ def test_a_budget_holds_what_it_was_given() -> None:
 def test_a_wrong_budget_says_what_is_wrong(given: dict[str, Any], said: str) -> None:
     with pytest.raises(RequestError, match=said):
         Budget(**{"threat": Linf(0.1), **given})
+
+
+def test_what_is_left_open_is_filled() -> None:
+    open_ = Budget(Linf(0.1), restarts=2)
+    assert open_.filled(steps=30, queries=7) == Budget(Linf(0.1), steps=30, restarts=2, queries=7)
+    assert Budget(Linf(0.1), steps=3).filled(steps=30) == Budget(Linf(0.1), steps=3)

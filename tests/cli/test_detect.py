@@ -62,7 +62,7 @@ def test_pictures_without_labels(shell: Shell, world: World, tmp_path: Path) -> 
         (("--false-alarms", 0), "rate of false alarms must be between 0 and 1, both excluded, got 0"),
         (("--false-alarms", 5), "got 5; did you mean 0.05?"),
         (("--false-alarms", 0.001), "a rate of 0.001 needs at least 999 validation pictures, got 25"),
-        (("--neighbors", 1), "--neighbors must be at least 2, got 1"),
+        (("--neighbors", 1), "neighbors must be at least 2, got 1"),
         (("--neighbors", 1000), "number of neighbors must be between 2 and 225, got 1000"),
         (("--eps", "8"), "eps must be in (0, 1], got 8; did you mean 8 / 255?"),
         (("--eps", "x"), "eps must be a number such as 0.03 or 8/255, got 'x'"),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from hamguard.api.results import Rows
 from hamguard.api.running import running
-from hamguard.attacks.budget import Budget
+from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.core.context import Context
 from hamguard.core.html import lines_html
 from hamguard.data.opened import Data
 from hamguard.evaluation.audit.audit import Audited, run_audit
 from hamguard.evaluation.audit.checks.battery import check_names
-from hamguard.evaluation.audit.plan import BUDGET, AuditPlan
+from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import AnyModel
 from hamguard.report.audit import draw_audit

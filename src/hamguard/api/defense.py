@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hamguard.api.results import Rows
 from hamguard.api.running import running
-from hamguard.attacks.budget import Budget
+from hamguard.attacks.budget import BUDGET, Budget
+from hamguard.core.checks import check_range
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
@@ -16,7 +17,6 @@ from hamguard.core.rows import write_rows
 from hamguard.data.opened import Data
 from hamguard.defenses.detect import check_rate
 from hamguard.defenses.purify import DRAWS, Chain, parse_purifier
-from hamguard.evaluation.audit.plan import BUDGET
 from hamguard.evaluation.audit.sanity import SAMPLE, Sane, run_sanity
 from hamguard.evaluation.defense.detection import (
     NEIGHBORS,
@@ -197,8 +197,7 @@ def detect(
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise RequestError(f"{out} is a file; --out must be a folder")
     check_rate(false_alarms)
-    if neighbors < 2:
-        raise RequestError(f"--neighbors must be at least 2, got {neighbors}")
+    check_range("neighbors", neighbors, 2)
     context = running(context, model)
     loaded = Loaded.open(model, device=context.device)
     if not isinstance(data, Data):

@@ -9,7 +9,7 @@ from typing import Any
 
 from hamguard.api.results import Rows
 from hamguard.api.running import running
-from hamguard.attacks.budget import Budget, Linf
+from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import eps_text
@@ -29,8 +29,6 @@ __all__ = ["MeasureResult", "measure", "measures"]
 
 QUERIES = 20
 """Images by default: with the default draws a 32-bit ResNet-20 on 32 pixels takes about two core-minutes."""
-
-BUDGET = Budget(Linf(8 / 255))
 
 
 @dataclass(frozen=True)

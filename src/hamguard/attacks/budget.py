@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from hamguard.attacks.threat import L2, Linf, Threat
 from hamguard.core.checks import check_range
@@ -38,3 +38,11 @@ class Budget:
             value = getattr(self, name)
             if value is not None:
                 check_range(name, value, 1)
+
+    def filled(self, *, steps: int, queries: int | None = None) -> Budget:
+        """The same, with what it leaves open."""
+        return replace(self, steps=self.steps or steps, queries=self.queries or queries)
+
+
+BUDGET = Budget(Linf(8 / 255))
+"""What is asked for where nobody says."""

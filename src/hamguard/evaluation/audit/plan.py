@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.budget import Budget, Linf
+from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.search.adaptive import AdaptiveSteps
@@ -16,9 +16,6 @@ from hamguard.core.errors import RequestError
 
 STEPS, QUERIES = 30, 300
 """Gradients of an attack and pictures asked, where the budget does not say."""
-
-BUDGET = Budget(Linf(8 / 255))
-"""What is audited where nobody says."""
 
 LONG = 3
 """A second, longer run of the best cell takes that many times the gradients, from each of two starts."""
@@ -113,9 +110,4 @@ class AuditPlan:
         check_range("sample", self.sample, 2)
         if self.budget.restarts is not None:
             raise RequestError(f"an audit chooses its starts itself, got a budget of {self.budget.restarts} restarts")
-        object.__setattr__(self, "budget", filled(self.budget))
-
-
-def filled(budget: Budget, *, steps: int = STEPS, queries: int = QUERIES) -> Budget:
-    """A budget that says how many gradients and answers there are."""
-    return replace(budget, steps=budget.steps or steps, queries=budget.queries or queries)
+        object.__setattr__(self, "budget", self.budget.filled(steps=STEPS, queries=QUERIES))

@@ -22,7 +22,7 @@ from hamguard.evaluation.audit.answers import answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.battery import SANITY
 from hamguard.evaluation.audit.checks.check import Case, Check, Form
-from hamguard.evaluation.audit.plan import Cell, filled
+from hamguard.evaluation.audit.plan import STEPS, Cell
 from hamguard.evaluation.audit.stages import begin, substitute_of, transfer_stages
 from hamguard.evaluation.ground import Ground
 from hamguard.models.store import AnyModel
@@ -67,7 +67,7 @@ def run_sanity(ground: Ground, budget: Budget, *, sample: int = SAMPLE, start: A
     if not ground.labeled:
         raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
     check_gradients("adaptive", [ground.model, *([start] if start else [])])
-    budget, few = filled(budget, queries=ANSWERS), ground.first(sample)
+    budget, few = budget.filled(steps=STEPS, queries=ANSWERS), ground.first(sample)
     key = digest_json(
         {
             "budget": asdict(budget),

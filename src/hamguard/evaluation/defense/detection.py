@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hamguard.attacks.budget import Budget, Linf
+from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
 from hamguard.core.checks import check_range
@@ -27,13 +27,11 @@ from hamguard.data.split import Split
 from hamguard.defenses.detect import Detector, calibrate, threshold_of
 from hamguard.evaluation.attack.run import AttackedSet, Source, forget, run_attack, run_key
 from hamguard.evaluation.attack.spec import AttackSpec, describe
+from hamguard.evaluation.audit.plan import STEPS
 from hamguard.evaluation.defense.evasion import Decoys, Evasion
 from hamguard.evaluation.ground import Ground
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
-
-BUDGET, STEPS = Budget(Linf(8 / 255)), 30
-"""Threat, and gradients of each attack, where nobody says."""
 
 RATE, NEIGHBORS, WEIGHTS = 0.05, 10, (0.1, 1.0)
 """Share of false alarms, training codes that are looked at, and weights of the criteria in the aware attacks."""
@@ -204,7 +202,7 @@ def measure_detection(
         StoppedError: a person stopped it; finished batches stay.
     """
     check_range("number of weights", len(weights), 1)
-    budget = replace(budget, steps=budget.steps or STEPS)
+    budget = budget.filled(steps=STEPS)
     detector = calibrated(ground, rate=rate, neighbors=neighbors)
     watched, labeled = Watched.of(ground, detector), ground.labeled
     work = ground.context.work or cache_folder() / "detection"

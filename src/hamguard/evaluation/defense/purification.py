@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hamguard.attacks.budget import Budget, Linf
+from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
@@ -22,12 +22,10 @@ from hamguard.core.types import Floats
 from hamguard.defenses.purify import DRAWS, Chain, Purified
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.audit.plan import STEPS
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
-
-BUDGET, STEPS = Budget(Linf(8 / 255)), 30
-"""Threat, and gradients of both attacks, where nobody says."""
 
 NOT_ADAPTIVE = "not adaptive: made on the plain model, by an attacker who does not know the purifier"
 NONE = "none"  # the plain model's name among the purifiers
@@ -96,7 +94,7 @@ def measure_purifiers(
     for word in words:
         if words.count(word) > 1:
             raise RequestError(f"purifier {word} is named twice")
-    budget = replace(budget, steps=budget.steps or STEPS)
+    budget = budget.filled(steps=STEPS)
     guarded = [  # a misfit costs no work
         Purified(ground.model, one, draws=draws, seed=ground.seed).to(ground.device) for one in purifiers
     ]

@@ -106,7 +106,7 @@ class Subject:
     @property
     def labeled(self) -> bool:
         """Whether anything can be relevant."""
-        return bool(self.ground.query.labels.any() and self.ground.database.labels.any())
+        return self.ground.labeled
 
 
 class Measure(Protocol):
