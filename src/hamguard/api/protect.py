@@ -15,6 +15,7 @@ from hamguard.attacks.threat import Linf, parse_eps
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
+from hamguard.core.rows import levels_text
 
 if TYPE_CHECKING:
     from hamguard.core.context import Context
@@ -89,7 +90,7 @@ class Protected:
 
     def _figures(self) -> list[str]:
         facts, settings = self.facts, self.settings
-        levels = f"{settings.eps * 255:g}/255"
+        levels = levels_text(settings.eps)
         form = settings.format if settings.format == "png" else f"{settings.format} of quality {settings.quality}"
         names = ", ".join(one.name for one in settings.matchers)
         steps = f", {settings.refine} gradient steps against {names}" if settings.refine else ""

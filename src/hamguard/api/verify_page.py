@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hamguard.core.rows import levels_text
+
 if TYPE_CHECKING:
     from hamguard.privacy.effect import Measured
     from hamguard.privacy.effect_card import Share
@@ -52,7 +54,7 @@ def effect_page(
         f"What is shown are JPEG copies of at most {SIDE} pixels; measured were the files themselves."
     )
     told_by = f"protector {protection.protector}" if protection.protector else "no protector named"
-    eps = f", eps {protection.eps * 255:.3g}/255" if protection.eps is not None else ""
+    eps = f", eps {levels_text(protection.eps, '.3g')}" if protection.eps is not None else ""
     return EffectPage(
         title="Do these files escape image search?",
         subject=f"{subject}; {told_by}{eps}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hamguard.cli.common import Bar, choose_device, context_of, print_json_rows, say, tell
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, levels_text
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def harden_cross(
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
     facts = done.card.defense
-    tell(f"{out}: {done.card.title}, {facts['title']}, eps {radius * 255:g}/255 and {text_eps:g} of texts")
+    tell(f"{out}: {done.card.title}, {facts['title']}, eps {levels_text(radius)} and {text_eps:g} of texts")
     if moved := facts.get("adversaries"):
         tell(f"adversaries: mean D {moved['image']:.4f} of pictures, {moved['text']:.4f} of bags")
     if rows:

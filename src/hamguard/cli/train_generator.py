@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hamguard.cli.common import Bar, choose_device, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
+from hamguard.core.rows import levels_text
 
 if TYPE_CHECKING:
     from hamguard.trainers.kind import Trained
@@ -77,7 +78,7 @@ def _report(result: Trained, out: Path, victim: str, *, as_json: bool) -> None:
         return
     if not result.fresh:
         say(f"{out} holds the finished generator of this very run; nothing was trained (--restart trains again).")
-    size = f"{card.norm} {card.eps * 255:g}/255" if card.eps and card.norm == "linf" else f"{card.norm} {card.eps}"
+    size = f"{card.norm} {levels_text(card.eps)}" if card.eps and card.norm == "linf" else f"{card.norm} {card.eps}"
     budget = "soft budget" if card.budget == "soft" else f"hard budget {size}"
     tell(f"{out}: ProS-GAN, width {card.width}, {budget}, {card.bits} bits, {card.data['train']:,} training pictures")
     last = card.history[-1]

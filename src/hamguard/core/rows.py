@@ -139,19 +139,52 @@ def _is(row: Row, key: str, want: Any) -> bool:
     return bool(held == want)
 
 
-def eps_text(threat: Mapping[str, Any]) -> str:
-    """A radius as people write it.
+def levels_text(eps: float, form: str = "g") -> str:
+    """A radius in gray levels of 255.
 
-    >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5})
-    ('linf 8/255', 'l2 0.5')
+    >>> levels_text(8 / 255), levels_text(0.1, ".3g")
+    ('8/255', '25.5/255')
     """
-    if threat["eps"] is None:
-        return f"{threat['norm']} budget"
-    if threat["norm"] == "words":
-        return f"at most {threat['eps']} word edits"
-    levels = threat["eps"] * 255
-    whole = threat["norm"] == "linf" and abs(levels - round(levels)) < 1e-6
-    return f"{threat['norm']} {round(levels)}/255" if whole else f"{threat['norm']} {threat['eps']:g}"
+    return f"{eps * 255:{form}}/255"
+
+
+def size_text(norm: str, eps: float) -> str:
+    """A radius without its norm.
+
+    >>> size_text("linf", 8 / 255), size_text("l2", 0.5)
+    ('8/255', '0.5')
+    """
+    return levels_text(eps, ".3g") if norm == "linf" else f"{eps:.3g}"
+
+
+def eps_text(threat: Mapping[str, Any] | None) -> str:
+    """A radius as people write it on a command line.
+
+    >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5}), eps_text(None)
+    ('linf 8/255', 'l2 0.5', 'no budget')
+    >>> eps_text({"norm": "linf", "eps": 0.12549}), eps_text({"norm": "linf", "eps": 0.0314})
+    ('linf 32/255', 'linf 0.0314')
+    """
+    if not threat:
+        return "no budget"
+    norm, eps = str(threat.get("norm", "?")), threat.get("eps")
+    if not isinstance(eps, (int, float)) or isinstance(eps, bool):
+        return f"{norm} budget" if eps is None else f"{norm} {eps}"
+    if norm == "words":
+        return f"at most {eps:g} word edits"
+    levels = round(eps * 255)
+    whole = norm == "linf" and levels > 0 and abs(eps * 255 - levels) < 2e-4  # rows round eps to six digits
+    return f"{norm} {levels}/255" if whole else f"{norm} {eps:g}"
+
+
+def eps_words(threat: Mapping[str, Any] | None) -> str:
+    """A radius as it stands on a page.
+
+    >>> eps_words({"norm": "linf", "eps": 8 / 255}), eps_words({"norm": "l2", "eps": 0.5}), eps_words(None)
+    ('Linf 8/255', 'L2 0.5', 'no budget')
+    """
+    text = eps_text(threat)
+    return text[0].upper() + text[1:] if text.startswith(("linf", "l2")) else text
 
 
 def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, levels_text
 from hamguard.report.table import Table
 
 TASKS = ("image->text", "text->image", "image->image", "text->text")
@@ -106,7 +106,7 @@ def shown(value: float | None, digits: int = 3) -> str:
 
 def radius(side: str, eps: float) -> str:
     """A radius as people write it."""
-    return f"{eps * 255:g}/255" if side == "image" else f"{eps:g} of the bag"
+    return levels_text(eps) if side == "image" else f"{eps:g} of the bag"
 
 
 def clean_table(rows: Rows) -> Table:

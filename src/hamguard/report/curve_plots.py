@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import CONTROLS
 from hamguard.report.cells import Plot
 from hamguard.report.collect import OUTCOMES, Entry, brief, by
 from hamguard.report.plots import STYLES, Panel, Stroke
 from hamguard.report.sections_more import curve_name
 from hamguard.report.sections_search import data_of, name_of
-from hamguard.report.wording import attack_words, eps_words, goes_toward, is_number
+from hamguard.report.wording import attack_words, goes_toward, is_number
 
 FACTORS = {"eps": "eps", "steps": "gradients", "asked": "pictures asked"}
 LEAST = 3  # points of a curve

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines, line_names
 from hamguard.report.cells import Draft, Key, Pool, Section
 from hamguard.report.collect import Entry, by
@@ -16,7 +16,6 @@ from hamguard.report.wording import (
     attack_words,
     budget_words,
     defense_words,
-    eps_words,
     goes_toward,
     made_on,
     metric_head,

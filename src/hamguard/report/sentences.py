@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines, model_key
 from hamguard.report.cells import SIGNS
 from hamguard.report.collect import Entry, brief, by
 from hamguard.report.floors import is_random
 from hamguard.report.sections_search import data_of, name_of
-from hamguard.report.wording import attack_words, budget_words, defense_words, eps_words, made_on
+from hamguard.report.wording import attack_words, budget_words, defense_words, made_on
 
 MOST = 10
 GENERATED = (

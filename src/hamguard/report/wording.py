@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, eps_words
 
 FIXED = ("hag", "sdha", "center", "mainstay", "p2p", "dhta", "tha", "nag", "prosgan", "cmla", "cmla-words", "noise")
 """Methods of one guide, which everybody knows by their name; the guide of any other stands beside it."""
@@ -58,27 +58,6 @@ def number(value: float, metric: str | None) -> str:
             return f"{value:.2g}"
         digits = 3 if abs(value) < 10 else 1
     return f"{value:,.{digits}f}"
-
-
-def eps_words(threat: Mapping[str, Any] | None) -> str:
-    """A radius as people write it.
-
-    >>> eps_words({"norm": "linf", "eps": 8 / 255}), eps_words({"norm": "l2", "eps": 0.5}), eps_words(None)
-    ('Linf 8/255', 'L2 0.5', 'no budget')
-    >>> eps_words({"norm": "linf", "eps": 0.12549}), eps_words({"norm": "linf", "eps": 0.0314})
-    ('Linf 32/255', 'Linf 0.0314')
-    """
-    if not threat:
-        return "no budget"
-    norm, eps = str(threat.get("norm", "?")), threat.get("eps")
-    name = {"linf": "Linf", "l2": "L2"}.get(norm, norm)
-    if not isinstance(eps, (int, float)) or isinstance(eps, bool):
-        return f"{name} budget" if eps is None else f"{name} {eps}"
-    if norm == "words":
-        return f"at most {eps:g} word edits"
-    levels = eps * 255
-    whole = norm == "linf" and round(levels) > 0 and abs(levels - round(levels)) < 2e-4  # rows round eps to six digits
-    return f"{name} {round(levels)}/255" if whole else f"{name} {eps:g}"
 
 
 def budget_words(threat: Mapping[str, Any] | None) -> str:

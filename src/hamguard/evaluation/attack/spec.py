@@ -20,6 +20,7 @@ from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError
+from hamguard.core.rows import levels_text
 from hamguard.evaluation.ground import Loaded
 from hamguard.models.trial import NO_GRADIENT, gradient_kind
 
@@ -150,7 +151,7 @@ class AttackSpec:
     def title(self) -> str:
         """Name and radius, for progress bars."""
         ball = self.threat
-        return self.name if ball is None or self.generator else f"{self.name} at {ball.eps * 255:g}/255"
+        return self.name if ball is None or self.generator else f"{self.name} at {levels_text(ball.eps)}"
 
     @property
     def facts(self) -> dict[str, Any]:

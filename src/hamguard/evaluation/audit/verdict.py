@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hamguard.core.rows import size_text
 from hamguard.evaluation.audit.answers import AnswerCurve
 from hamguard.evaluation.audit.bench import Bench
-from hamguard.evaluation.audit.checks.check import Check, size_text
+from hamguard.evaluation.audit.checks.check import Check
 from hamguard.evaluation.audit.worst import Worst
 
 BROKEN, WEAKENED = 0.8, 0.2

@@ -27,7 +27,7 @@ from torch import Tensor
 from hamguard.attacks.threat import Linf, Norm, Threat
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row, Rows
+from hamguard.core.rows import Row, Rows, levels_text
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Array, Floats
 from hamguard.evaluation.measures.gradients import Outputs, blocks, draw_in_ball, dual_norm, jacobian
@@ -293,6 +293,6 @@ def clever_lines(found: Clever, rows: Sequence[Row], counts: dict[str, int], wha
         for text, m in counts.items()
     ]
     capped, poor = held.where(metric=f"{name}-capped", at=1)[-1], held.where(metric=f"{name}-poor-fit")[-1]
-    ball = f"{found.radius * 255:g}/255"
+    ball = levels_text(found.radius)
     lines.append(Line(f"CLEVER{what}, capped", f"pictures whose score is all of {ball}", "higher", "share", capped))
     return [*lines, Line(f"CLEVER{what}, poor fits", "fits to be doubted", "lower", "share", poor)]

@@ -22,7 +22,7 @@ import numpy as np
 from hamguard.attacks.threat import Norm
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row, Rows
+from hamguard.core.rows import Row, Rows, levels_text
 from hamguard.core.types import Array, Floats, Ints
 from hamguard.evaluation.measures.budgets import CURVE, AttackMaker, Pictures, base_of, plain_pgd
 from hamguard.evaluation.measures.criteria import LIKELY, BitsMoved, Criterion
@@ -181,7 +181,7 @@ def minimal_rows(found: MinimalPerturbation, base: Row, *, curve: Sequence[float
     """
     threat = {"norm": found.norm, "grid": "8 bit" if found.rounding else "none"}
     base = found.cost.on(replace(base, threat={**(base.threat or {}), **threat, "eps": found.most}))
-    base = noted(base, f"success: {found.criterion}@{found.at}; bisection to {255 * found.tolerance:.3g}/255")
+    base = noted(base, f"success: {found.criterion}@{found.at}; bisection to {levels_text(found.tolerance, '.3g')}")
     failed = int(found.failed.sum())
     if failed:
         base = noted(base, f"{failed} of {len(found.radius)} pictures meet the criterion when clean and are left out")

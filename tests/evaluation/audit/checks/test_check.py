@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
+from hamguard.core.rows import size_text
 from hamguard.evaluation.audit.checks.battery import AUDIT, SANITY
-from hamguard.evaluation.audit.checks.check import CHECKS, RAW, Check, Form, judged, rise, size_text
+from hamguard.evaluation.audit.checks.check import CHECKS, RAW, Check, Form, judged, rise
 from hamguard.evaluation.audit.plan import Cell
 from tests.evaluation.audit.checks.case import told
 

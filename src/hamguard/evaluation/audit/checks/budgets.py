@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hamguard.attacks.threat import Threat
+from hamguard.core.rows import size_text
 from hamguard.evaluation.attack.measure import FEW
-from hamguard.evaluation.audit.checks.check import SLACK, Case, Check, falling, judged, register, rise, size_text
+from hamguard.evaluation.audit.checks.check import SLACK, Case, Check, falling, judged, register, rise
 
 FAR = 0.5
 """Radius at which any picture can become nearly any other."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from hamguard.attacks.threat import Norm, Threat
 from hamguard.core.digests import digest_json
 from hamguard.core.registry import Registry
+from hamguard.core.rows import size_text
 from hamguard.core.types import Floats
 from hamguard.evaluation.audit.bench import Bench, Rescaled
 from hamguard.evaluation.audit.plan import Cell, Gradients
@@ -68,15 +69,6 @@ def rise(maps: list[float]) -> float:
     (0.1, 0.0)
     """
     return max([0.0, *(later - min(maps[: i + 1]) for i, later in enumerate(maps[1:]))])
-
-
-def size_text(norm: Norm, eps: float) -> str:
-    """A budget as people write it.
-
-    >>> size_text("linf", 8 / 255), size_text("l2", 0.5)
-    ('8/255', '0.5')
-    """
-    return f"{eps * 255:.3g}/255" if norm == "linf" else f"{eps:.3g}"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hamguard.core.rows import Rows
+from hamguard.core.rows import Rows, size_text
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.checks.budgets import large_budget
-from hamguard.evaluation.audit.checks.check import SLACK, Case, Check, judged, register, size_text
+from hamguard.evaluation.audit.checks.check import SLACK, Case, Check, judged, register
 
 
 @register("targeted")
