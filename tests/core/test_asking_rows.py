@@ -30,3 +30,16 @@ def test_where_and_one() -> None:
 
 def test_rows_that_differ_in_the_time_alone_stand_once() -> None:
     assert list(ROWS.once()) == list(ROWS[:3])
+
+
+def test_facts_of_threat_and_attack_are_asked_by_name() -> None:
+    made = {"method": "cmla", "guide": "pairs", "intra": 0.5, "made_on": ["a", "b"], "toward": False}
+    rows = Rows(
+        [
+            Row(metric="map", attack=made, threat={"norm": "linf", "eps": 0.1, "steps": 5, "one_sided": True}),
+            Row(metric="map"),
+        ]
+    )
+    assert rows.where(steps=5, intra=0.5, made_on="a", guide="pairs", one_sided=True, toward=False) == rows[:1]
+    assert rows.where(one_sided=False) == rows.where(made_on=None) == rows.where(steps=None) == rows[1:]
+    assert not rows.where(made_on="b") and not rows.where(steps=4)

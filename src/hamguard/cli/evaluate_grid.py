@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hamguard.cli.common import choose_device, print_json_rows, say, tell
+from hamguard.core.noted import general_notes
 
 if TYPE_CHECKING:
     from hamguard.evaluation.study.grid_recipe import GridRecipe
@@ -42,7 +43,7 @@ def evaluate_grid(
     page = write_page(folder, recipe.title)
     for remark in page.remarks:
         tell(f"Note: {remark}")
-    for note in dict.fromkeys(note for row in found.rows for note in row.notes if "paired bootstrap" not in note):
+    for note in general_notes(found.rows):
         tell(f"Note: {note}")
     tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
 

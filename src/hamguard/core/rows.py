@@ -87,6 +87,11 @@ class Row:
         return _HALF.sub(lambda found: shown(found.group()).replace("\\", "\\\\"), text)
 
 
+OF_THREAT = ("eps", "norm", "steps", "one_sided")
+OF_ATTACK = ("guide", "toward", "labels", "intra", "made_on")
+"""Facts of threat and attack that `Rows.where` is asked for by their own name."""
+
+
 class Rows(list[Row]):
     """Rows that can be asked: `rows.where(metric="map", attack="hag").one()`; else a list."""
 
@@ -95,14 +100,16 @@ class Rows(list[Row]):
 
         Args:
             facts: fields of `Row` with the value, or a tuple of values, that they must have. `attack` may be the name of a method,
-                `defense` too, `eps` and `norm` are looked for in the threat; None asks for rows that have none.
+                `defense` too; `eps`, `norm`, `steps` and `one_sided` are looked for in the threat, `guide`, `toward`, `labels`,
+                `intra` and `made_on` (its first model) in the attack; None asks for rows that have none.
 
         Raises:
             RequestError: a field that rows do not have.
         """
-        unknown = set(facts) - set(KINDS) - {"eps", "norm"}
+        unknown = set(facts) - {*KINDS, *OF_THREAT, *OF_ATTACK}
         if unknown:
-            raise RequestError(f"rows have no {', '.join(sorted(unknown))}; they have {', '.join(KINDS)}, eps, norm")
+            known = ", ".join((*KINDS, *OF_THREAT, *OF_ATTACK))
+            raise RequestError(f"rows have no {', '.join(sorted(unknown))}; they have {known}")
         return type(self)(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
 
     def one(self, metric: str | None = None) -> Row:
@@ -131,8 +138,11 @@ class Rows(list[Row]):
 def _is(row: Row, key: str, want: Any) -> bool:
     if isinstance(want, tuple) and key not in ("ci95", "notes"):
         return any(_is(row, key, one) for one in want)
-    if key in ("eps", "norm"):
-        return bool((row.threat or {}).get(key) == want)
+    if key in OF_THREAT or key in OF_ATTACK:
+        found = ((row.threat if key in OF_THREAT else row.attack) or {}).get(key)
+        if key == "made_on" and isinstance(found, (list, tuple)):
+            found = found[0] if found else None
+        return bool(bool(found) is want if key in ("one_sided", "toward") and isinstance(want, bool) else found == want)
     held: Any = getattr(row, key)
     if key in ("attack", "defense") and isinstance(want, str):
         held = held.get("method") if held else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hamguard.core.noted import matcher_note
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.privacy.effect import NOISE, ORIGINAL, SAVED, Matcher, Measured
@@ -133,7 +134,7 @@ def _base(
         facts = {"model": matcher.name, "bits": matcher.model.bits}
         facts |= {"method": card.method or None, "backbone": card.backbone} if card else {}
         hashes["model"] = matcher.model.digest
-        notes.insert(0, f"matcher: {matcher.seen}")
+        notes.insert(0, matcher_note(matcher.seen))
     threat = (
         {"norm": "linf", "eps": protection.eps} if protection.eps is not None and attack and kind != NOISE else None
     )

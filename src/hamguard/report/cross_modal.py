@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from hamguard.core.noted import general_notes
 from hamguard.core.rows import Row
 from hamguard.report.citing import bibtex_for, used_names
 from hamguard.report.cross_tables import (
     ACROSS,
     WITHIN,
-    Rows,
+    Figures,
     clean_table,
     cmla_table,
     defended_steps,
@@ -58,7 +59,7 @@ class CrossReport:
     sentences: Sequence[str]
     tables: Sequence[Table]
     notes: Sequence[str]
-    rows: Rows
+    rows: Figures
     models: Sequence[str]
     bibtex: Sequence[str]
 
@@ -71,12 +72,12 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
         title: line above.
         models: the models without a defense, in the order of the recipe.
     """
-    asked = Rows(rows)
+    asked = Figures(rows)
     tables: list[Table | None] = [clean_table(asked)]
     for side in ("image", "text"):
         for eps, one_sided in asked.budgets(side):
             names = [
-                name for name in models if asked.one(name, ACROSS[side], method="cmla", eps=eps, one_sided=one_sided)
+                name for name in models if asked.figure(name, ACROSS[side], method="cmla", eps=eps, one_sided=one_sided)
             ]
             tables.append(cmla_table(asked, side, eps, one_sided, names))
     tables += [
@@ -87,7 +88,7 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
         f"{first.dataset}, {first.n:,} queries, codes of {first.bits} bits. MAP over the full ranking, expected over ties; "
         "pictures are scored as 8-bit files hold them; D is the root mean squared change of an item."
     )
-    notes = list(dict.fromkeys(note for row in rows for note in row.notes if "trade-off" not in note))
+    notes = general_notes(rows)
     return CrossReport(
         title,
         subject,
@@ -100,7 +101,7 @@ def cross_report(rows: Sequence[Row], *, title: str, models: Sequence[str]) -> C
     )
 
 
-def _sentences(rows: Rows, models: Sequence[str]) -> list[str]:
+def _sentences(rows: Figures, models: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in models:
         for side in ("image", "text"):
@@ -115,11 +116,11 @@ def _sentences(rows: Rows, models: Sequence[str]) -> list[str]:
     return found
 
 
-def _attack_sentence(rows: Rows, name: str, side: str, eps: float, one_sided: bool) -> list[str]:
+def _attack_sentence(rows: Figures, name: str, side: str, eps: float, one_sided: bool) -> list[str]:
     steps = rows.steps(side, name)
     if not steps or one_sided:
         return []
-    last = {"method": "cmla", "eps": eps, "one_sided": one_sided, "steps": max(steps)}
+    last: dict[str, Any] = {"method": "cmla", "eps": eps, "one_sided": one_sided, "steps": max(steps)}
     way = way_down(rows, name, side, **last)
     clean, attacked = rows.value(name, ACROSS[side]), rows.value(name, ACROSS[side], **last)
     early, late = (rows.value(name, side, "D", **{**last, "steps": mark}) for mark in (min(steps), max(steps)))
@@ -132,7 +133,7 @@ def _attack_sentence(rows: Rows, name: str, side: str, eps: float, one_sided: bo
     ]
 
 
-def _claim_sentence(rows: Rows, name: str, side: str) -> list[str]:
+def _claim_sentence(rows: Figures, name: str, side: str) -> list[str]:
     """Whether the search within the own modality stays while the one across breaks."""
     points = tradeoff_points(rows, name, side)
     across, within = (rows.value(name, task, tradeoff=True) for task in (ACROSS[side], WITHIN[side]))
@@ -155,7 +156,7 @@ def _claim_sentence(rows: Rows, name: str, side: str) -> list[str]:
     ]
 
 
-def _agreement_sentence(rows: Rows, name: str) -> list[str]:
+def _agreement_sentence(rows: Figures, name: str) -> list[str]:
     """Why the two searches fall together, or do not."""
     share = rows.value(name, "pairs", "agreement")
     if share is None:
@@ -166,7 +167,7 @@ def _agreement_sentence(rows: Rows, name: str) -> list[str]:
     ]
 
 
-def _defense_sentences(rows: Rows, name: str, models: Sequence[str]) -> list[str]:
+def _defense_sentences(rows: Figures, name: str, models: Sequence[str]) -> list[str]:
     steps = defended_steps(rows, models)
     if steps is None:
         return []
@@ -175,7 +176,7 @@ def _defense_sentences(rows: Rows, name: str, models: Sequence[str]) -> list[str
         for eps, one_sided in rows.budgets(side):
             if one_sided:
                 continue
-            at = {"method": "cmla", "steps": steps, "eps": eps}
+            at: dict[str, Any] = {"method": "cmla", "steps": steps, "eps": eps}
             figures = {
                 kind: rows.value(name if kind == "none" else f"{name}-{kind}", ACROSS[side], **at)
                 for kind in ("none", "control", "static", "minmax")
@@ -194,8 +195,8 @@ def _defense_sentences(rows: Rows, name: str, models: Sequence[str]) -> list[str
     return found
 
 
-def _half_width(rows: Rows, name: str, side: str, **at: object) -> float | None:
-    row = rows.one(name, ACROSS[side], **at)  # type: ignore[arg-type]
+def _half_width(rows: Figures, name: str, side: str, **at: Any) -> float | None:
+    row = rows.figure(name, ACROSS[side], **at)
     return (row.ci95[1] - row.ci95[0]) / 2 if row and row.ci95 else None
 
 

@@ -3,100 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from hamguard.core.rows import Row, levels_text
+from hamguard.core.noted import is_tradeoff
+from hamguard.core.rows import Row, Rows, levels_text
 from hamguard.report.table import Table
 
 TASKS = ("image->text", "text->image", "image->image", "text->text")
-TRADEOFF = "trade-off over the weight of the intra term"
 DEFENSES = ("control", "static", "minmax")
 ACROSS = {"image": "image->text", "text": "text->image"}
 WITHIN = {"image": "image->image", "text": "text->text"}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a study, to be asked.
+class Figures(Rows):
+    """The rows of a study, to be asked for its figures."""
 
-    Attributes:
-        rows: all of them.
-    """
+    def figure(self, model: str, task: str, metric: str = "map", **facts: Any) -> Row | None:
+        """The row of one figure; None where the study has none.
 
-    rows: Sequence[Row]
+        Args:
+            model: its name.
+            task: the search, or the modality.
+            metric: of the row.
+            facts: `method` of the attack (none: clean), and what `Rows.where` takes; `tradeoff` asks for rows of the trade-off.
+        """
+        tradeoff = facts.pop("tradeoff", False)
+        asked = {"attack": facts.pop("method", None), "made_on": None, "one_sided": False, **facts}
+        found = self.where(model=model, task=task, metric=metric, **asked)
+        return next((row for row in found if is_tradeoff(row) == tradeoff), None)
 
-    def one(
-        self, model: str, task: str, metric: str = "map", *, method: str | None = None, steps: int | None = None,
-        eps: float | None = None, one_sided: bool = False, tradeoff: bool = False, intra: float | None = None,
-        made_on: str | None = None,
-    ) -> Row | None:  # fmt: skip
-        """The row of one figure; None where the study has none."""
-        for row in self.rows:
-            attack, threat = row.attack or {}, row.threat or {}
-            if row.model != model or row.task != task or row.metric != metric or attack.get("method") != method:
-                continue
-            if (steps is not None and threat.get("steps") != steps) or (eps is not None and threat.get("eps") != eps):
-                continue
-            if method in ("cmla", "noise") and "side" in attack and bool(threat.get("one_sided")) != one_sided:
-                continue
-            if (TRADEOFF in row.notes) != tradeoff or (intra is not None and attack.get("intra") != intra):
-                continue
-            if (attack.get("made_on") or [None])[0] != made_on:
-                continue
-            return row
-        return None
-
-    def value(self, *words: str, **more: object) -> float | None:
+    def value(self, model: str, task: str, metric: str = "map", **facts: Any) -> float | None:
         """Its value."""
-        row = self.one(*words, **more)  # type: ignore[arg-type]
+        row = self.figure(model, task, metric, **facts)
         return None if row is None else row.value
 
     def models(self) -> list[str]:
         """All models, in the order of the rows."""
-        return list(dict.fromkeys(row.model for row in self.rows if row.model and row.model != "random codes"))
+        return list(dict.fromkeys(row.model for row in self if row.model and row.model != "random codes"))
 
     def floor(self, task: str, tradeoff: bool = False) -> float:
         """MAP of random codes, over the queries of the main tables or over the fewer ones of the trade-off."""
-        found = [
-            row.value
-            for row in self.rows
-            if row.task == task
-            and row.metric == "random_map"
-            and row.value is not None
-            and (TRADEOFF in row.notes) == tradeoff
-        ]
+        own = self.where(task=task, metric="random_map")
+        found = [row.value for row in own if row.value is not None and is_tradeoff(row) == tradeoff]
         return sum(found) / len(found) if found else 0.0
+
+    def made(self, side: str) -> Rows:
+        """Rows of CMLA on one side, each made for the model that it is asked of, outside of the trade-off."""
+        own = self.where(attack="cmla", made_on=None)
+        return Rows(
+            row for row in own if row.threat and (row.attack or {}).get("side") == side and not is_tradeoff(row)
+        )
 
     def budgets(self, side: str) -> list[tuple[float, bool]]:
         """Radii of CMLA on one side, and whether one-sided, in the order of the rows."""
-        found = [
-            (float(row.threat["eps"]), bool(row.threat.get("one_sided")))
-            for row in self.rows
-            if row.threat
-            and row.attack
-            and row.attack.get("method") == "cmla"
-            and row.attack.get("side") == side
-            and TRADEOFF not in row.notes
-            and not row.attack.get("made_on")
-        ]
-        return list(dict.fromkeys(found))
+        threats = [row.threat or {} for row in self.made(side)]
+        return list(dict.fromkeys((float(one["eps"]), bool(one.get("one_sided"))) for one in threats))
 
     def steps(self, side: str, model: str, one_sided: bool = False) -> list[int]:
         """Numbers of gradients that CMLA was looked at after."""
-        return sorted(
-            {
-                int(row.threat["steps"])
-                for row in self.rows
-                if row.threat
-                and row.attack
-                and row.attack.get("method") == "cmla"
-                and row.attack.get("side") == side
-                and row.model == model
-                and TRADEOFF not in row.notes
-                and not row.attack.get("made_on")
-                and bool(row.threat.get("one_sided")) == one_sided
-            }
-        )
+        own = self.made(side).where(model=model, one_sided=one_sided)
+        return sorted({int((row.threat or {})["steps"]) for row in own})
 
 
 def shown(value: float | None, digits: int = 3) -> str:
@@ -109,7 +75,7 @@ def radius(side: str, eps: float) -> str:
     return levels_text(eps) if side == "image" else f"{eps:g} of the bag"
 
 
-def clean_table(rows: Rows) -> Table:
+def clean_table(rows: Figures) -> Table:
     """All four searches of all models, MAP and precision@1000."""
     lines = [
         [name, *(f"{shown(rows.value(name, task))} / {shown(_precision(rows, name, task))}" for task in TASKS)]
@@ -119,16 +85,14 @@ def clean_table(rows: Rows) -> Table:
     return Table.of("Clean searches: MAP / precision@1000", ("model", *TASKS), lines)
 
 
-def _precision(rows: Rows, name: str, task: str) -> float | None:
+def _precision(rows: Figures, name: str, task: str) -> float | None:
     found = [
-        row
-        for row in rows.rows
-        if row.model == name and row.task == task and row.metric == "precision" and not row.attack
+        row for row in rows if row.model == name and row.task == task and row.metric == "precision" and not row.attack
     ]
     return found[0].value if found else None
 
 
-def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Table:
+def cmla_table(rows: Figures, side: str, eps: float, one_sided: bool, names: Sequence[str]) -> Table:
     """MAP across modalities and D by number of gradients, in the form of the published table, and the own modality beside."""
     steps = rows.steps(side, names[0], one_sided)
     head = ["model", "clean", "noise"]
@@ -136,16 +100,16 @@ def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequen
     head += ["to random", "own", "own after"]
     lines = []
     for name in names:
-        figures = {"eps": eps, "one_sided": one_sided}
+        figures: dict[str, Any] = {"eps": eps, "one_sided": one_sided}
         line = [
             name,
             shown(rows.value(name, ACROSS[side])),
             shown(rows.value(name, ACROSS[side], method="noise", **figures)),
         ]
         for mark in steps:
-            at = {**figures, "method": "cmla", "steps": mark}
+            at: dict[str, Any] = {**figures, "method": "cmla", "steps": mark}
             line += [shown(rows.value(name, ACROSS[side], **at)), shown(rows.value(name, side, "D", **at), 4)]
-        last = {**figures, "method": "cmla", "steps": max(steps)}
+        last: dict[str, Any] = {**figures, "method": "cmla", "steps": max(steps)}
         way = way_down(rows, name, side, **last)
         line += ["-" if way is None else f"{way:.0%}"]
         line += [shown(rows.value(name, WITHIN[side])), shown(rows.value(name, WITHIN[side], **last))]
@@ -154,18 +118,16 @@ def cmla_table(rows: Rows, side: str, eps: float, one_sided: bool, names: Sequen
     return Table.of(f"CMLA on {side}s at {radius(side, eps)} ({form}), {ACROSS[side]}", head, lines)
 
 
-def way_down(rows: Rows, name: str, side: str, **at: object) -> float | None:
+def way_down(rows: Figures, name: str, side: str, **at: Any) -> float | None:
     """Share of the way from the clean MAP across modalities to that of random codes; None where a figure is missing."""
     clean, attacked = rows.value(name, ACROSS[side]), rows.value(name, ACROSS[side], **at)
     floor = rows.floor(ACROSS[side])
     return None if clean is None or attacked is None or clean <= floor else (clean - attacked) / (clean - floor)
 
 
-def words_table(rows: Rows, names: Sequence[str]) -> Table | None:
+def words_table(rows: Figures, names: Sequence[str]) -> Table | None:
     """Edits of whole words."""
-    counts = sorted(
-        {int(r.threat["eps"]) for r in rows.rows if r.threat and (r.attack or {}).get("method") == "cmla-words"}
-    )
+    counts = sorted({int(r.threat["eps"]) for r in rows if r.threat and (r.attack or {}).get("method") == "cmla-words"})
     if not counts:
         return None
     lines = []
@@ -177,7 +139,7 @@ def words_table(rows: Rows, names: Sequence[str]) -> Table | None:
     return Table.of("Whole words added or dropped", head, lines)
 
 
-def tradeoff_table(rows: Rows, names: Sequence[str]) -> Table | None:
+def tradeoff_table(rows: Figures, names: Sequence[str]) -> Table | None:
     """MAP across and within over the weight of the intra term."""
     lines = []
     for name in names:
@@ -192,29 +154,25 @@ def tradeoff_table(rows: Rows, names: Sequence[str]) -> Table | None:
     return Table.of("Trade-off: weight of the intra term", head, lines) if lines else None
 
 
-def tradeoff_points(rows: Rows, name: str, side: str) -> list[tuple[float, float, float]]:
+def tradeoff_points(rows: Figures, name: str, side: str) -> list[tuple[float, float, float]]:
     """Weight, MAP across, MAP within."""
     weights = sorted(
-        {
-            float(row.attack["intra"])
-            for row in rows.rows
-            if row.attack and TRADEOFF in row.notes and "intra" in row.attack
-        }
+        {float(row.attack["intra"]) for row in rows if row.attack and is_tradeoff(row) and "intra" in row.attack}
     )
     points = []
     for weight in weights:
-        more = {"method": "cmla", "tradeoff": True, "intra": weight}
+        more: dict[str, Any] = {"method": "cmla", "tradeoff": True, "intra": weight}
         across, within = rows.value(name, ACROSS[side], **more), rows.value(name, WITHIN[side], **more)
         if across is not None and within is not None:
             points.append((weight, across, within))
     return points
 
 
-def guided_table(rows: Rows, names: Sequence[str]) -> Table | None:
+def guided_table(rows: Figures, names: Sequence[str]) -> Table | None:
     """Image-side attacks of one modality."""
     lines = []
     known = ("cmla", "cmla-words", "noise", "ideal-code")
-    found = [row for row in rows.rows if row.attack and row.attack.get("method") not in known and row.model in names]
+    found = [row for row in rows if row.attack and row.attack.get("method") not in known and row.model in names]
     for name, method in dict.fromkeys((str(row.model), str((row.attack or {})["method"])) for row in found):
         toward = any((row.attack or {}).get("toward") for row in found if (row.attack or {}).get("method") == method)
         metric = "t-map" if toward else "map"
@@ -226,7 +184,7 @@ def guided_table(rows: Rows, names: Sequence[str]) -> Table | None:
     return Table.of("Attacks made for one modality, asked of both", head, lines) if lines else None
 
 
-def defense_table(rows: Rows, names: Sequence[str]) -> Table | None:
+def defense_table(rows: Figures, names: Sequence[str]) -> Table | None:
     """Clean and attacked MAP across modalities of models and their defenses."""
     lines = []
     budgets = {side: [(eps, one) for eps, one in rows.budgets(side) if not one] for side in ("image", "text")}
@@ -246,14 +204,14 @@ def defense_table(rows: Rows, names: Sequence[str]) -> Table | None:
     return Table.of(f"Defenses: MAP under CMLA made for each model, {steps} gradients", head, lines)
 
 
-def defended_steps(rows: Rows, names: Sequence[str]) -> int | None:
+def defended_steps(rows: Figures, names: Sequence[str]) -> int | None:
     """The most gradients that every defended model was attacked with; None where nothing is defended."""
     defended = [name for name in rows.models() if any(name == f"{base}-{kind}" for base in names for kind in DEFENSES)]
     shared = [set(rows.steps("image", name)) for name in [*defended, *names]] if defended else []
     return max(set.intersection(*shared)) if shared and set.intersection(*shared) else None
 
 
-def transfer_table(rows: Rows, names: Sequence[str]) -> Table | None:
+def transfer_table(rows: Figures, names: Sequence[str]) -> Table | None:
     """Items made on one model, asked of another."""
     lines = []
     for side in ("image", "text"):
@@ -262,7 +220,7 @@ def transfer_table(rows: Rows, names: Sequence[str]) -> Table | None:
                 for target in names:
                     if source == target:
                         continue
-                    more = {"method": "cmla", "eps": eps, "one_sided": one_sided, "made_on": source}
+                    more: dict[str, Any] = {"method": "cmla", "eps": eps, "one_sided": one_sided, "made_on": source}
                     across = rows.value(target, ACROSS[side], **more)
                     if across is None:
                         continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hamguard.core.noted import rank_notes
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
 from hamguard.report.plots import Panel, Stroke, draw_panels
@@ -89,7 +90,6 @@ def rank_table(figures: Figures, rows: Sequence[Row], full: Mapping[str, str]) -
         if any(cells) or (models and models.value is not None):
             lines.append([name, *cells, _rho(models)])
     count = max((row.n or 0 for row in over), default=0)
-    notes = [note for row in rows for note in row.notes if note.startswith(("audit:", "spearman-models:"))]
     return Table.of(
         "Spearman's rank correlation with the audit: +1 ranks as the audit does, more robust by the measure, less lost.",
         ("measure", *figures, f"models (n={count})"),
@@ -97,7 +97,7 @@ def rank_table(figures: Figures, rows: Sequence[Row], full: Mapping[str, str]) -
         reading=(
             "Queries within a model: against the drop, clean AP - worst AP. Models: figures above against the worst-case MAP.",
         ),
-        notes=note_lines(notes),
+        notes=note_lines(rank_notes(rows)),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hamguard.core.noted import matcher_seen, seen_by_check, verdict_of
 from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines, line_names
 from hamguard.report.cells import Draft, Key, Pool, Section
@@ -97,7 +98,7 @@ def effect_on_files(pool: Pool) -> Section:
         lambda e: (
             _is_file_search(e.row)
             or e.row.task == "files"
-            or (e.row.metric == "bits-moved" and _matcher(e.row) in asked and any("matcher:" in n for n in e.row.notes))
+            or (e.row.metric == "bits-moved" and _matcher(e.row) in asked and matcher_seen(e.row) is not None)
         )
     )
     drafts = []
@@ -108,7 +109,7 @@ def effect_on_files(pool: Pool) -> Section:
         )
         for entry in members:
             row = entry.row
-            seen = next((note.removeprefix("matcher: ") for note in row.notes if note.startswith("matcher: ")), "")
+            seen = matcher_seen(row) or ""
             name = "the files themselves" if row.task == "files" else name_of(row)
             line = (
                 name,
@@ -169,8 +170,7 @@ def audits(pool: Pool) -> Section:
             passed = {"True": "✓ passed", "False": "✗ failed"}.get(str(facts.get("passed")), "not said")
             checks.say(line, "passed", passed, "result")
             checks.put(line, "value", entry, "figure")
-            own = [note for note in row.notes if ":" in note or " " in note]
-            checks.say(line, "said", own[-1] if own else "", "what was seen")
+            checks.say(line, "said", seen_by_check(row), "what was seen")
         elif facts.get("method") == "audit":
             labels = {"free": "without labels", "aware": "with labels"}.get(str(facts.get("labels")), "")
             line = (*whom, labels, budget_words(row.threat), f"{row.n:,}" if row.n is not None else "")
@@ -178,7 +178,7 @@ def audits(pool: Pool) -> Section:
             for key, head in (("stages", "stages"), ("held", "held at the end")):
                 if facts.get(key) is not None:
                     worst.say(line, key, str(facts[key]), head)
-            verdict = next((note.partition(":")[0] for note in row.notes if note.startswith("This search")), "")
+            verdict = verdict_of(row)
             if verdict:
                 worst.say(line, "verdict", verdict, "verdict")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hamguard.core.noted import verdict_of
 from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines, model_key
 from hamguard.report.cells import SIGNS
@@ -272,7 +273,7 @@ def _audits(members: Sequence[Entry]) -> list[str]:
             if not e.row.attack and e.row.n == row.n and model_key(e.row) == model_key(row)
         ]
         beside = f" of a clean {_figure(clean[0], span=False)}" if clean else ""
-        verdict = next((note.partition(":")[0] for note in row.notes if note.startswith("This search")), "")
+        verdict = verdict_of(row)
         found.append(
             f"{data_of(row)}: {several}{name_of(row)} at {budget_words(row.threat)}, leaves MAP {_figure(worst)}{beside} over the "
             f"worst case of every query{f'; its verdict: {verdict[0].lower()}{verdict[1:]}' if verdict else ''}."

@@ -19,7 +19,7 @@ from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.cross_recipe import read_cross_recipe
 from hamguard.evaluation.study.cross_study import Study, open_study, run_chain, run_transfer
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
-from hamguard.report.cross_tables import Rows, tradeoff_points
+from hamguard.report.cross_tables import Figures, tradeoff_points
 from tests.training.processes import SERVER, server_pid
 
 pytestmark = pytest.mark.xdist_group("processes")  # where the server is, and so that the whole study is run once
@@ -113,7 +113,7 @@ def plain(rows: list[Row]) -> list[dict[str, Any]]:
 
 def test_a_study_has_every_figure_of_its_recipe(whole: tuple[Study, list[Row], list[str]]) -> None:
     _, rows, _ = whole
-    asked = Rows(rows)
+    asked = Figures(rows)
     for name in ("dcmh", "ssah"):
         for task in ("image->text", "text->image", "image->image", "text->text"):
             assert asked.value(name, task) is not None
@@ -198,7 +198,7 @@ def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]]
     page = (tmp_path / "report.html").read_text()
     assert "Tiny &amp; quick" in page and "http" not in page.replace("http-equiv", "")
     assert page.count("data:image/png;base64,") == len(pictures) == 4
-    value = Rows(rows).value("dcmh", "image->text")
+    value = Figures(rows).value("dcmh", "image->text")
     assert any(f"{value:.3f}" in cell for table in report.tables for line in table.texts for cell in line)
     titles = [table.title for table in report.tables]
     assert [title.split(":")[0].split(" ")[0] for title in titles] == [

@@ -21,6 +21,7 @@ from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import DamagedError, RequestError, StaleError
 from hamguard.core.files import read_sealed
+from hamguard.core.noted import audit_note, models_note
 from hamguard.core.rows import Row, levels_text
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Floats
@@ -164,7 +165,7 @@ def over_queries(line: Line, audit: AuditOf, *, seed: int = 0) -> list[Row]:
         rho, ends, n = rank_correlation(_turned(line.values, line.robust), result, seed=seed)
         row = replace(line.row, metric=f"spearman-{what}[{line.name}]", at=None, value=None, ci95=None, n=n, ties=None)
         row = noted(row, "spearman: +1 ranks queries as the audit does, more robust by the measure, less lost")
-        row = noted(row, f"audit: {audit.norm}, eps {levels_text(audit.eps, '.4g')}")
+        row = noted(row, audit_note(f"{audit.norm}, eps {levels_text(audit.eps, '.4g')}"))
         if np.isfinite(rho):
             row = replace(row, value=rho, ci95=ends)
         else:
@@ -201,7 +202,7 @@ def over_models(lines: Sequence[Line | None], audits: Sequence[AuditOf]) -> Row 
         metric=f"spearman-models[{first.name}]",
         value=rho if np.isfinite(rho) else None,
     )
-    return noted(row, f"spearman-models: {n} models; few models say little")
+    return noted(row, models_note(n))
 
 
 def rank_rows(models: Sequence[Mapping[str, Line]], audits: Sequence[AuditOf], *, seed: int = 0) -> list[Row]:

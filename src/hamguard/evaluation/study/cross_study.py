@@ -24,6 +24,7 @@ from hamguard.core.archives import read_npz
 from hamguard.core.context import Context, always
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_sealed, write_npz, write_sealed
+from hamguard.core.noted import TRADEOFF
 from hamguard.core.rows import Row
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
@@ -291,7 +292,7 @@ def _tradeoff(study: Study, name: str) -> list[Row]:
 
 def _marked(rows: Sequence[Row]) -> list[Row]:
     """Rows of the trade-off, told apart from those of the main table by a note."""
-    return [replace(row, notes=(*row.notes, "trade-off over the weight of the intra term")) for row in rows]
+    return [replace(row, notes=(*row.notes, TRADEOFF)) for row in rows]
 
 
 def _guided(study: Study, ground: Ground) -> list[Row]:

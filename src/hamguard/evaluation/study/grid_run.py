@@ -11,6 +11,7 @@ import torch
 from hamguard import __version__
 from hamguard.core.context import Context, ProcessGroup, always
 from hamguard.core.errors import RequestError
+from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row, write_rows
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
@@ -272,7 +273,7 @@ def _difference(grid: Grid, first: tuple[str, str], second: tuple[str, str], see
         return None
     gap = paired_difference(one.attacked, other.attacked, seed=seed)
     versus = second[1] if first[0] == second[0] else second[0]
-    note = "difference of the means over the same queries, interval of the paired bootstrap"
+    note = PAIRED
     return replace(
         one.row,
         attack={**(one.row.attack or {}), "versus": versus},
