@@ -33,23 +33,28 @@ def executed(path: Path, folder: Path) -> Any:
 
 
 def kept(notebook: Any, folder: Path) -> Any:
-    """The notebook as it is stored: no times, no bars, no warnings, no path of this machine."""
+    """The notebook as it is stored: no times, bars or warnings, no path of this machine."""
     for cell in notebook.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if _stays(output)]
             for output in cell.outputs:
                 for key, text in output.get("data", {}).items():
                     if key.startswith("text/"):
-                        output["data"][key] = _without_paths(text, folder)
+                        output["data"][key] = _plain(text, folder)
                 if "text" in output:
-                    output["text"] = _without_paths(output["text"], folder)
+                    output["text"] = _plain(output["text"], folder)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return notebook
 
 
-def _without_paths(text: str, folder: Path) -> str:
-    return re.sub(rf"({re.escape(str(folder))}|{re.escape(str(folder.resolve()))})/?", "", text)
+def _stays(output: Any) -> bool:
+    return output.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def _plain(text: str, folder: Path) -> str:
+    text = re.sub(rf"({re.escape(str(folder.resolve()))}|{re.escape(str(folder))})/?", "", text)
+    return re.sub(r"[\d.,]+ pictures a second \([^)]*\)(, peak memory [\d,]+ MiB)?(<br>|\n|$)", "", text)
 
 
 def main(names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def first_sentence(page: str) -> str:
     return re.split(r"(?<=[.?!])\s+(?=[A-Z`])", plain, maxsplit=1)[0].removesuffix(":")
 
 
+def notebooks(folder: Path) -> list[tuple[str, str]]:
+    """File name and title of every notebook."""
+    found = []
+    for path in sorted(folder.glob("*.ipynb")):
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        found.append((path.name, "".join(first).partition("\n")[0].removeprefix("# ")))
+    return found
+
+
 def index(folder: Path) -> str:
     """The list of all pages of a folder, each with its title and first sentence, and of all methods."""
     lines = ["# Documentation", "", "Written by `tools/build_cards.py`. What hamguard is: [README](../README.md).", ""]
@@ -107,8 +117,8 @@ def index(folder: Path) -> str:
         "## From Python",
         "",
         "Every command is a function, too: the [Python reference](api/README.md) has them all.",
-        "",
     ]
+    lines += ["", *(f"* [{title}](notebooks/{name})" for name, title in notebooks(folder / "notebooks")), ""]
     lines += ["## Hash methods", "", *method_table("methods/")]
     lines += ["", "For pictures and texts:", "", *cross_method_table("methods/")]
     lines += ["", "## Attacks", "", *attack_table("attacks/")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -53,10 +54,10 @@ def running(context: Context | None, model: object = None) -> Context:
     return Context(device="cpu" if first is None else first.device, stage=Bar)
 
 
-def in_notebook() -> bool:
-    """Whether output is shown by a notebook."""
+def notebook_shows_bars() -> bool:
+    """Whether output is shown by a notebook that can move a bar; without ipywidgets it would print a warning a step."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None
 
 
 class Bar:
@@ -70,7 +71,7 @@ class Bar:
         self._started = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._wanted = sys.stderr.isatty() or in_notebook()
+        self._wanted = sys.stderr.isatty() or notebook_shows_bars()
 
     def __enter__(self) -> Bar:
         return self

@@ -1,0 +1,12 @@
+"""Local Lipschitz: how fast outputs can change around an image."""
+
+import hamguard as hg
+
+data = hg.data("digits")
+budget = hg.Budget(hg.Linf(0.1), steps=5)
+found = hg.measure(["shipped:digits", "shipped:digits-hard"], data, budget, measures=["lipschitz"], queries=4)
+
+for model, lines in found.lines.items():
+    for name, line in lines.items():
+        figure = "not reached" if line.row.value is None else f"{line.row.value:.3f}"
+        print(f"{model}, {name}: {figure} ({line.robust} is more robust)")
