@@ -40,6 +40,7 @@ __all__ = [
     "purify",
     "read_rows",
     "register_attack",
+    "register_check",
     "register_defense",
     "register_guide",
     "register_loss",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from hamguard.data.opened import Data
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
+    from hamguard.evaluation.audit.checks.check import register as register_check
     from hamguard.evaluation.measures.registry import register as register_measure
     from hamguard.hashing.registry import register as register_objective
     from hamguard.models.foreign import ForeignModel
@@ -112,6 +114,7 @@ _PLACES = {
     "purify": "api.defense:purify",
     "read_rows": "api.results:read_rows",
     "register_attack": "attacks.methods.registry:register",
+    "register_check": "evaluation.audit.checks.check:register",
     "register_defense": "defenses.registry:register",
     "register_guide": "attacks.guides.registry:register_guide",
     "register_loss": "attacks.losses.registry:register_loss",

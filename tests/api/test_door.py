@@ -47,6 +47,7 @@ VERBS = [
     "wrap",
 ]
 DECORATORS = [
+    "register_check",
     "register_attack",
     "register_defense",
     "register_guide",

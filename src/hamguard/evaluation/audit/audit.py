@@ -117,7 +117,7 @@ def run_audit(ground: Ground, plan: AuditPlan, *, sources: Sequence[AnyModel] = 
     transfer_stages(bench, worst, made_on)
     curve = answer_stage(bench, worst, search, distances=plan.distances) if search else None
     case = Case.best(bench, worst)
-    checks = [case.make(name, **AUDIT[name]) for name in names]
+    checks = [case.make(name, **AUDIT.get(name, {})) for name in names]
     done = _audited(bench, plan, worst, curve, checks)
     if out:
         _write(out, key, bench, worst, done)

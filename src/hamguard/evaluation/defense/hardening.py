@@ -63,8 +63,7 @@ def measure_side(ground: Ground, budget: Budget, *, targeted: bool = True, audit
         attacks.append(AttackSpec.read("mainstay", targets="no-overlap", **common))
     rows: list[Row] = []
     for attack in attacks:
-        with ground.context.stage(f"{attack.name}{' toward targets' if attack.toward else ''}") as progress:
-            rows += measure_attack(ground, attack, progress=progress).rows
+        rows += measure_attack(ground, attack).rows
     if labeled and audit:  # the sanity checks ask answers and other models
         spent = Budget(budget.threat, steps=min(steps, AUDIT_STEPS))
         plan = AuditPlan(spent, answers=False, substitute=False, checks=("none",))

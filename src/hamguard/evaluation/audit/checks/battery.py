@@ -11,6 +11,7 @@ from typing import Any
 
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
+from hamguard.evaluation.audit.checks.check import CHECKS
 
 AUDIT: dict[str, dict[str, Any]] = {
     "zero-gradients": {},
@@ -40,14 +41,17 @@ SANITY: dict[str, dict[str, Any]] = {
 
 
 def check_names(asked: Sequence[str]) -> tuple[str, ...]:
-    """The checks of an audit to make: those asked for, all of them where nothing was, none for `none`.
+    """The checks to make of an audit: those asked for, all of `AUDIT` where nothing was, none for `none`.
+
+    Any check that is registered may be asked for by name: of a file of this folder, of a plugin, of a notebook cell.
 
     Raises:
         RequestError: there is no such check; the message lists all and the nearest.
     """
     if list(asked) == ["none"]:
         return ()
+    known = [*AUDIT, *(name for name in CHECKS if name not in AUDIT)]
     for name in asked:
-        if name not in AUDIT:
-            raise RequestError(f"unknown check {name!r}; allowed: {', '.join(AUDIT)}, none{suggest(name, list(AUDIT))}")
-    return tuple(name for name in AUDIT if name in asked) if asked else tuple(AUDIT)
+        if name not in known:
+            raise RequestError(f"unknown check {name!r}; allowed: {', '.join(known)}, none{suggest(name, known)}")
+    return tuple(name for name in known if name in asked) if asked else tuple(AUDIT)

@@ -178,7 +178,7 @@ class Probe(Protocol):
         """What was found."""
 
 
-CHECKS: Registry[Probe] = Registry("check", "hamguard.evaluation.audit.checks")
+CHECKS: Registry[Probe] = Registry("check", "hamguard.evaluation.audit.checks", public="register_check")
 
 
 def register(name: str) -> Callable[[Any], Any]:
