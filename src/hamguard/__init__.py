@@ -26,12 +26,14 @@ __all__ = [
     "Linf",
     "Rows",
     "__version__",
+    "attack",
     "attacks",
     "audit",
     "codes",
     "data",
     "detect",
     "encode",
+    "evaluate",
     "index",
     "load",
     "measure",
@@ -50,6 +52,7 @@ __all__ = [
     "report",
     "sanity",
     "search",
+    "transfer",
     "verify",
     "wrap",
 ]
@@ -57,17 +60,20 @@ __all__ = [
 if TYPE_CHECKING:
     from hamguard import attacks
     from hamguard.api import metrics
+    from hamguard.api.attack import attack
     from hamguard.api.audit import audit
     from hamguard.api.codes import codes
     from hamguard.api.data import data
     from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.encode import encode
+    from hamguard.api.evaluate import evaluate
     from hamguard.api.index import index
     from hamguard.api.measure import measure
     from hamguard.api.protect import protect
     from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
+    from hamguard.api.transfer import transfer
     from hamguard.api.verify import verify
     from hamguard.api.wrap import load, wrap
     from hamguard.attacks.attack import Attack
@@ -100,12 +106,14 @@ _PLACES = {
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",
     "Rows": "api.results:Rows",
+    "attack": "api.attack:attack",
     "attacks": "attacks",
     "audit": "api.audit:audit",
     "codes": "codes",
     "data": "data",
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
+    "evaluate": "api.evaluate:evaluate",
     "index": "api.index:index",
     "load": "api.wrap:load",
     "measure": "api.measure:measure",
@@ -124,6 +132,7 @@ _PLACES = {
     "report": "report",
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
+    "transfer": "api.transfer:transfer",
     "verify": "api.verify:verify",
     "wrap": "api.wrap:wrap",
 }

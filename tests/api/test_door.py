@@ -45,6 +45,9 @@ VERBS = [
     "search",
     "verify",
     "wrap",
+    "attack",
+    "evaluate",
+    "transfer",
 ]
 DECORATORS = [
     "register_check",

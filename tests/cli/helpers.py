@@ -43,9 +43,7 @@ class Shell:
 
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.capsys, self.monkeypatch = capsys, monkeypatch
-        monkeypatch.setattr(
-            "hamguard.cli.attack_sheet.ANSWERS", 3
-        )  # of 10; most of the time of a sheet goes into its cells
+        monkeypatch.setattr("hamguard.api.sheets.ANSWERS", 3)  # of 10; most of the time of a sheet goes into its cells
 
     def __call__(self, *words: object) -> Answer:
         self.monkeypatch.setattr(sys, "argv", ["hamguard", *map(str, words)])

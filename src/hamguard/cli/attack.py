@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +24,10 @@ from hamguard.cli.common import (
     print_json_rows,
     say,
 )
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
+from hamguard.report.table import Table
 
 METHODS = names("attack")
 
@@ -134,34 +136,17 @@ def attack(
     if listed:
         _print_methods(as_json=as_json)
         return
-    from hamguard.attacks.methods.registry import method_facts
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.checks import check_choice
-    from hamguard.core.rows import write_rows
-    from hamguard.evaluation.attack.generators import with_generator
-    from hamguard.evaluation.attack.spec import AttackSpec
-    from hamguard.evaluation.search.score import Convention, check_defined, parse_metric
-    from hamguard.report.attack_table import attack_tables
-    from hamguard.report.printers import to_terminal
+    from hamguard.api.attack import AttackRows, read_attacks, read_text_attack
+    from hamguard.api.attack import attack as run
 
     if model is None or not method:
         raise RequestError("give a MODEL and a --method; `hamguard attack --list` lists the methods")
-    check_choice("ties", ties, ("expected", "stable", "worst", "best"))
-    check_choice("norm", norm, ("relevant", "hits", "min"))
-    check_choice("empty", empty, ("zero", "skip"))
     check_choice("threat", threat, ("linf", "l2"))
-    check_choice("reference", reference, ("train", "database"))
-    check_choice("way to combine", combine, ("joint", "sum", "sum-project", "mean"))
-    check_suffix("--sheet", sheet)
-    convention = Convention(ties, norm, empty)  # type: ignore[arg-type]
-    metrics = tuple(metric or ("map",))
-    for text in metrics:
-        parse_metric(text)
-    options = dict(key_value(text) for text in sets or [])
     check_choice("side", side, ("image", "text", "words"))
+    check_suffix("--sheet", sheet)
+    options = dict(key_value(text) for text in sets or [])
+    asked: Any
     if side != "image":
-        from hamguard.cli.attack_texts import attack_texts
-
         others = {
             "--save-images": save_images,
             "--sheet": sheet,
@@ -173,101 +158,60 @@ def attack(
             "--threat l2": threat == "l2",
             "--reference": reference == "database",
         }
-        attack_texts(
-            model,
+        if refused := [name for name, value in others.items() if value]:
+            raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")
+        asked = read_text_attack(method, side, words=words, eps=eps or (), steps=steps, preset=preset, options=options)
+    else:
+        asked = read_attacks(
             method,
-            side,
-            words=words,
-            eps=eps or [],
+            eps=eps or (),
+            norm=threat,  # type: ignore[arg-type]
             steps=steps,
+            restarts=restarts,
             preset=preset,
+            guide=guide,
+            targets=targets,
+            reference=reference,  # type: ignore[arg-type]
             options=options,
-            data=data,
-            data_root=data_root,
-            protocol=protocol,
-            queries=queries,
-            metrics=metrics,
-            convention=convention,
-            out=out,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            as_json=as_json,
-            refused=[name for name, value in others.items() if value],
+            combine=combine,  # type: ignore[arg-type]
+            fold=fold,
+            generator=generator,
         )
-        return
-    if generator and not any(method_facts(name).needs_generator for name in method):
-        raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(method)}")
-    specs = []
-    for size in eps or [""]:
-        for name in method:
-            spec = AttackSpec.read(
-                name,
-                eps=parse_eps(size) if size else None,
-                norm=threat,  # type: ignore[arg-type]
-                steps=steps,
-                restarts=restarts,
-                preset=preset,
-                guide=guide,
-                targets=targets,
-                options=options,
-            )
-            folder = str(generator) if generator and method_facts(name).needs_generator else None
-            spec = replace(spec, reference=reference, combine=combine, fold=fold)  # type: ignore[arg-type]
-            specs.append(with_generator(spec, folder, threat))
-    if len(specs) > 1 and (save_images or sheet):
-        raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(specs)} attacks")
-
-    from hamguard.evaluation.attack.generators import check_generator
-    from hamguard.evaluation.attack.measure import measure_attack
-    from hamguard.evaluation.attack.spec import check_gradients
-    from hamguard.evaluation.attack.targets import save_targets
-    from hamguard.evaluation.ground import Ground, Loaded
-    from hamguard.evaluation.model_data import open_for_model
-
-    context = context_of(device, seed, batch_size, restart=restart)
-    loaded = Loaded.open(model, texts="any", device=context.device)
-    sources = tuple(Loaded.open(name, texts="any", device=context.device) for name in source_model or ())
-    specs = [replace(spec, sources=sources) for spec in specs]
-    for spec in specs:
-        if spec.follows_gradients:  # no gradient costs no encoding
-            check_gradients(spec.name, [one.model for one in sources] or [loaded.model])
-    opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
-    dataset, split = opened.dataset, opened.split
-    if dataset.labels.any():
-        for text in metrics:
-            check_defined(text, convention, len(split.database))
-    for spec in specs:
-        check_generator(spec, dataset, loaded.model)  # one for another model or size costs no encoding
-    ground = Ground.open(loaded, opened, queries=queries, context=context)
-    found = [
-        measure_attack(ground, spec, save_images=save_images, metrics=metrics, convention=convention) for spec in specs
-    ]
-    rows = [row for one in found for row in one.rows]
+        if len(asked) > 1 and (save_images or sheet):
+            raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(asked)} attacks")
+    rows = run(
+        model,
+        data,
+        asked,
+        source_models=source_model or (),
+        combine=combine,  # type: ignore[arg-type]
+        modality="image" if side == "image" else "text",
+        queries=queries,
+        metrics=tuple(metric or ("map",)),
+        ties=ties,  # type: ignore[arg-type]
+        norm=norm,  # type: ignore[arg-type]
+        empty=empty,  # type: ignore[arg-type]
+        save_images=save_images,
+        protocol=protocol,
+        root=data_root,
+        context=context_of(device, seed, batch_size, restart=restart),
+    )
     if out:
-        write_rows(out, rows)
-        for one in found:
-            if one.targets:
-                place = out.with_name(f"{out.stem}.targets.json")
-                save_targets(place, one.targets, ground.query.ids, dataset.class_names, seed)
-    if sheet:
-        from hamguard.cli.attack_sheet import draw_attack
-
-        draw_attack(sheet, ground, found[0])
+        rows.save(out)
+    if sheet and isinstance(rows, AttackRows):
+        rows.sheet(sheet)
     if as_json:
         print_json_rows(rows)
     else:
-        to_terminal(*attack_tables([one.rows for one in found], ground.name))
-    for written in (save_images, sheet, out):
-        if written and not as_json:
-            say(f"wrote {written}")
+        to_terminal(*rows.tables())
+        for written in (save_images, sheet, out):
+            if written:
+                say(f"wrote {written}")
 
 
 def _print_methods(*, as_json: bool) -> None:
     """Every method: what it is, its direction, its presets and options."""
     from hamguard.api.names import attacks_listed
-    from hamguard.report.printers import to_terminal
-    from hamguard.report.table import Table
 
     listed = attacks_listed()
     if as_json:

@@ -35,8 +35,8 @@ def demo(
     [bold]Example[/bold]: hamguard demo --out demo
     """
     from hamguard.api.audit import AuditResult
+    from hamguard.api.sheets import draw_attack
     from hamguard.attacks.budget import Budget, Linf
-    from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.demo_harden import harden_digits
     from hamguard.cli.demo_page import distinct, points, write_page
     from hamguard.cli.demo_protect import protect_digits, verify_digits

@@ -34,8 +34,8 @@ def harden_digits(out: Path, before: Ground, attacked: Measured, audited: Audite
     Raises:
         RunError: something could not be written, or the loss became NaN.
     """
+    from hamguard.api.sheets import draw_attack
     from hamguard.attacks.budget import Budget, Linf
-    from hamguard.cli.attack_sheet import draw_attack
     from hamguard.cli.demo_page import points
     from hamguard.core.context import Context
     from hamguard.evaluation.attack.measure import measure_attack

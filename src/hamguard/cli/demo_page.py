@@ -46,7 +46,7 @@ def points(ground: Ground, found: Sequence[Measured] = ()) -> list[Row]:
 
 def draw_effect(path: Path, measured: Effect, seed: int) -> None:
     """Original, protected and noisy copy of files, the differences beside them; the last one is the worst protected."""
-    from hamguard.cli.attack_sheet import amplified
+    from hamguard.api.sheets import amplified
     from hamguard.images.io import decode
     from hamguard.privacy.effect import NOISE, SAVED
     from hamguard.privacy.effect_card import noise_like

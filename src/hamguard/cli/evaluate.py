@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,11 @@ from hamguard.cli.common import (
     check_suffix,
     context_of,
     name_unread,
-    print_rows,
+    print_json,
 )
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
 
 
 def evaluate(
@@ -143,96 +146,39 @@ def evaluate(
         return
     if workers or cells:
         raise RequestError(f"{'--workers' if workers else '--cells'} goes with a recipe")
-    from hamguard.core.checks import check_choice
-    from hamguard.core.rows import Row, write_rows
-    from hamguard.evaluation.search.foreign_codes import read_pair
-    from hamguard.evaluation.search.score import DEFAULT_METRICS, Convention, check_defined, parse_metric, score_rows
+    from hamguard.api.evaluate import evaluate as run
 
-    check_choice("ties", ties, ("expected", "stable", "worst", "best"))
-    check_choice("norm", norm, ("relevant", "hits", "min"))
-    check_choice("empty", empty, ("zero", "skip"))
-    convention = Convention(ties, norm, empty)  # type: ignore[arg-type]
-    metrics = tuple(metric or DEFAULT_METRICS)
-    for text in metrics:
-        parse_metric(text)
     check_suffix("--curves", curves)
     check_suffix("--sheet", sheet)
-    foreign = (query_codes, database_codes)
-    if (model is None) == (query_codes is None and database_codes is None):
-        raise RequestError("give either a MODEL, or both --query-codes and --database-codes")
     if (view and model is None) or (sheet and not view):
         raise RequestError("--view goes with a MODEL, and --sheet with --view")
-    if model is None:
-        if query_codes is None or database_codes is None:
-            raise RequestError("foreign codes need both --query-codes and --database-codes")
-        if data or data_root or protocol or learned:
-            raise RequestError("--data, --data-root, --protocol and --learned go with a MODEL, not with foreign codes")
-        query, database, own, notes = read_pair(query_codes, database_codes, queries=queries, exclude=exclude_self)
-        hashes = {"query_codes": query.digest, "database_codes": database.digest}
-        facts = Row(model=", ".join(path.name for path in foreign if path), seed=seed, hashes=hashes, notes=notes)
-        with Bar("scoring"):
-            rows = score_rows(query, database, metrics=metrics, convention=convention, facts=facts, seed=seed, own=own)
-    else:
-        if exclude_self:
-            raise RequestError("--exclude-self goes with --query-codes and --database-codes")
-        own = None
-        from hamguard.evaluation.ground import Ground, Loaded
-        from hamguard.evaluation.model_data import open_for_model
-        from hamguard.evaluation.search.model_rows import model_rows
-
-        context = context_of(device, seed, batch_size)
-        loaded = Loaded.open(model, texts="any", device=context.device)
-        opened = open_for_model(loaded.card, loaded.model, data, root=data_root, protocol=protocol, context=context)
-        dataset, split = opened.dataset, opened.split
-        for text in () if view else metrics:
-            check_defined(text, convention, len(split.database))
-        if not view and not dataset.labels.any():
-            raise RequestError(f"{dataset.name} has no labels, so nothing can be relevant; MAP needs labeled pictures")
-        if view:
-            from hamguard.cli.copies import evaluate_copies
-
-            rows, database = evaluate_copies(loaded, opened, view, queries=queries, context=context, sheet=sheet)
-            query = database
-        elif loaded.cross and dataset.texts is not None:
-            from hamguard.cli.evaluate_cross import evaluate_cross
-
-            if learned:
-                raise RequestError(
-                    f"{model} has no learned codes; only ADSH learns codes of its training pictures directly"
-                )
-            evaluate_cross(
-                loaded,
-                opened,
-                metrics=metrics,
-                convention=convention,
-                queries=queries,
-                context=context,
-                out=out,
-                curves=curves,
-                as_json=as_json,
-            )
-            return
-        else:
-            ground = Ground.open(loaded, opened, queries=queries, batch_size=batch_size, context=context)
-            query, database = ground.search()
-            rows = model_rows(ground, metrics=metrics, convention=convention, learned=learned)
+    context = Context(seed=seed, stage=Bar) if model is None else context_of(device, seed, batch_size)
+    rows = run(
+        model,
+        data,
+        query_codes=query_codes,
+        database_codes=database_codes,
+        exclude_self=exclude_self,
+        metrics=metric,
+        ties=ties,  # type: ignore[arg-type]
+        norm=norm,  # type: ignore[arg-type]
+        empty=empty,  # type: ignore[arg-type]
+        learned=learned,
+        views=view or (),
+        queries=queries,
+        protocol=protocol,
+        root=data_root,
+        batch_size=batch_size,
+        context=context,
+    )
     if out:
-        write_rows(out, rows)
+        rows.save(out)
     if curves:
-        from hamguard.evaluation.search.curves import measure_curves
-        from hamguard.report.plots import draw_curves
-
-        name = str(model or "foreign codes")
-        found = measure_curves(query, database, name=name, seed=seed, own=own)
-        draw_curves(
-            found.precision_recall,
-            found.precision_at,
-            curves,
-            within_radius=found.within_radius,
-            title=rows[0].dataset or name,
-        )
-    title = rows[0].dataset or "foreign codes"
-    detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
-    print_rows(rows, f"{title}: {detail}", as_json=as_json)
-    if model is not None:
-        name_unread(dataset)
+        rows.curves(curves)
+    if sheet:
+        rows.sheet(sheet)
+    if as_json:
+        print_json(asdict(row) for row in rows)
+    else:
+        to_terminal(*rows.tables())
+    name_unread(rows)

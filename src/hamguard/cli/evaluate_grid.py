@@ -58,7 +58,7 @@ def compute_grid(
         RunError: a cell failed.
         StoppedError: a person stopped it; finished cells stay.
     """
-    from hamguard.cli.attack_sheet import draw_attack, draw_protection
+    from hamguard.api.sheets import draw_attack, draw_protection
     from hamguard.core.errors import RequestError, StoppedError
     from hamguard.evaluation.study.grid_run import run_grid, write_result
     from hamguard.training.distributed import join_processes, leave_processes

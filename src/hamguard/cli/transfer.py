@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,9 @@ from hamguard.cli.common import (
     print_json_rows,
     say,
 )
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
 
 
 def transfer(
@@ -88,56 +90,42 @@ def transfer(
 
     hamguard transfer models/digits --target models/digits16 --method mifgsm --eps 0.2 --out rows.jsonl
     """
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.checks import check_choice
-    from hamguard.core.rows import Rows, write_rows
-    from hamguard.evaluation.attack.generators import with_generator
-    from hamguard.evaluation.attack.spec import AttackSpec
+    from hamguard.api.attack import read_attacks
+    from hamguard.api.transfer import transfer as run
 
     check_choice("threat", threat, ("linf", "l2"))
     check_suffix("--picture", picture)
     everyone = [*models, *(target or ())]
     if len(everyone) < 2:
         raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {everyone[0]}")
-    options = dict(key_value(text) for text in sets or [])
-    common: dict[str, Any] = {"eps": parse_eps(eps), "norm": threat, "steps": steps, "guide": guide}
-    specs = [AttackSpec.read(name, targets=targets, options=options, **common) for name in method or ["mainstay"]]
-    made_by = {spec.name: _generators(spec.name, generator or [], models) for spec in specs}
-
-    from hamguard.evaluation.attack.transfer import Maker, measure_transfer
-    from hamguard.evaluation.search.same_queries import open_grounds
-    from hamguard.report.printers import to_terminal
-    from hamguard.report.transfer_table import draw_transfer, transfer_tables
-
-    context = context_of(device, seed, batch_size, restart=restart)
-    scored = open_grounds(everyone, data, protocol=protocol, root=data_root, queries=queries, context=context)
-    found = []
-    for spec in specs:
-        makers = [
-            Maker(ground, with_generator(spec, folder))
-            for ground, folder in zip(scored, made_by[spec.name], strict=False)
-        ]
-        found.append(measure_transfer(makers, scored))
-    rows = Rows(row for one in found for row in one.rows).once()  # attacks share clean and noise
+    specs = read_attacks(
+        method or ["mainstay"],
+        eps=[eps],
+        norm=threat,  # type: ignore[arg-type]
+        steps=steps,
+        guide=guide,
+        targets=targets,
+        options=dict(key_value(text) for text in sets or []),
+    )
+    rows = run(
+        models,
+        data,
+        specs,
+        only_asked=target or (),
+        generators=generator or (),
+        queries=queries,
+        protocol=protocol,
+        root=data_root,
+        context=context_of(device, seed, batch_size, restart=restart),
+    )
     if out:
-        write_rows(out, rows)
+        rows.save(out)
     if picture:
-        draw_transfer(rows, picture)
+        rows.picture(picture)
     if as_json:
         print_json_rows(rows)
         return
-    to_terminal(*transfer_tables(rows))
+    to_terminal(*rows.tables())
     for written in (picture, out):
         if written:
             say(f"wrote {written}")
-
-
-def _generators(method: str, given: list[str], models: list[str]) -> list[str | None]:
-    """A generator for each model, or none for methods that need none."""
-    from hamguard.attacks.methods.registry import method_facts
-
-    if not method_facts(method).needs_generator:
-        return [None] * len(models)
-    if len(given) != len(models):
-        raise RequestError(f"{method} needs one --generator for each MODEL, got {len(given)} for {len(models)}")
-    return [*given]

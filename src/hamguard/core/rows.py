@@ -95,6 +95,9 @@ OF_ATTACK = ("guide", "toward", "labels", "intra", "made_on")
 class Rows(list[Row]):
     """Rows that can be asked: `rows.where(metric="map", attack="hag").one()`; else a list."""
 
+    def _some(self, rows: Iterable[Row]) -> Self:
+        return type(self)(rows)
+
     def where(self, **facts: Any) -> Self:
         """The rows of which all facts are true.
 
@@ -108,9 +111,10 @@ class Rows(list[Row]):
         """
         unknown = set(facts) - {*KINDS, *OF_THREAT, *OF_ATTACK}
         if unknown:
-            known = ", ".join((*KINDS, *OF_THREAT, *OF_ATTACK))
-            raise RequestError(f"rows have no {', '.join(sorted(unknown))}; they have {known}")
-        return type(self)(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
+            raise RequestError(
+                f"rows have no {sorted(unknown)[0]}; they have {', '.join((*KINDS, *OF_THREAT, *OF_ATTACK))}"
+            )
+        return self._some(row for row in self if all(_is(row, key, want) for key, want in facts.items()))
 
     def one(self, metric: str | None = None) -> Row:
         """The only row there is; with `metric`, the only one of that metric.
@@ -132,7 +136,7 @@ class Rows(list[Row]):
         kept: dict[str, Row] = {}
         for row in self:
             kept.setdefault(replace(row, seconds=None).json(), row)
-        return type(self)(kept.values())
+        return self._some(kept.values())
 
 
 def _is(row: Row, key: str, want: Any) -> bool:

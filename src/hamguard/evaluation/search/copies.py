@@ -5,21 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Bytes, Floats
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
+from hamguard.data.split import Part
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.images.named_views import parse_view
 from hamguard.models.encode import codes_of
 from hamguard.models.store import AnyModel
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.rank import rank_items, ranks_of
+from hamguard.training.encode import encode
 
 BATCH = 32  # copies encoded at once
 
@@ -39,6 +45,57 @@ class CopySearch:
     codes: Bytes
     found: Floats
     bits_moved: Array
+
+
+@dataclass(frozen=True)
+class CopySearches:
+    """Searches with several kinds of changed copies.
+
+    Attributes:
+        data: the images.
+        rows: which of them were asked for, `(n,)`.
+        bank: codes of all of them, which were searched.
+        views: the changes.
+        searches: what each found.
+    """
+
+    data: Data
+    rows: Array
+    bank: CodeBank
+    views: tuple[str, ...]
+    searches: tuple[CopySearch, ...]
+
+
+def search_views(
+    loaded: Loaded, data: Data, views: Sequence[str], *, queries: int | None = None, context: Context
+) -> CopySearches:
+    """Search all images of a data set for the originals of changed copies of its query part.
+
+    Args:
+        loaded: the model.
+        data: the images.
+        views: the changes, see `images.named_views.parse_view`.
+        queries: the first so many of the query split.
+        context: device, seed, images encoded at once.
+
+    Raises:
+        RequestError: unknown view.
+    """
+    dataset, split, model = data.dataset, data.split, loaded.model
+    for view in views:
+        parse_view(view)
+    everything = Part("database", np.arange(len(dataset)))
+    at: dict[str, Any] = {"batch_size": context.batch_size, "device": context.device}
+    with context.stage("encoding") as progress:
+        bank = encode(model, dataset, split, everything, progress=progress, **at)
+    facts = Ground(loaded.name, model, loaded.card, data, bank, bank, context).base
+    rows = split.part("query").first(queries).index
+    found = []
+    for view in views:
+        with context.stage(view) as progress:
+            at = {"seed": context.seed, "device": context.device, "progress": progress}
+            found.append(search_copies(model, dataset, rows, bank, view, facts=facts, **at))
+    return CopySearches(data, rows, bank, tuple(views), tuple(found))
 
 
 def search_copies(

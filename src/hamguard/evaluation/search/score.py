@@ -28,11 +28,25 @@ DEFAULT_METRICS = ("map", "precision@100", "ndcg@100")
 
 @dataclass(frozen=True)
 class Convention:
-    """What papers do differently; part of every row's metric name."""
+    """What papers do differently; part of every row's metric name.
+
+    Attributes:
+        ties: order of equal distances.
+        norm: denominator of map@N.
+        empty: what a query without a hit does to the mean.
+
+    Raises:
+        RequestError: a word that is not allowed.
+    """
 
     ties: Ties = "expected"
     norm: Norm = "relevant"
     empty: Empty = "zero"
+
+    def __post_init__(self) -> None:
+        check_choice("ties", self.ties, ("expected", "stable", "worst", "best"))
+        check_choice("norm", self.norm, ("relevant", "hits", "min"))
+        check_choice("empty", self.empty, ("zero", "skip"))
 
 
 EXACT = Convention()

@@ -1,4 +1,4 @@
-"""The sheet of an attack: query, perturbation, attacked query, and what the search answers to each."""
+"""Sheets of images: an attack with its answers, a protection, changed copies and what they found."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from hamguard.evaluation.attack.measure import Measured
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.protection.four_searches import Sides
+    from hamguard.evaluation.search.copies import CopySearches
 
 SHOWN, ANSWERS = 4, 10
+COPIES = 3  # changed copies a view on their sheet, the last of them the hardest
 
 
 def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) -> None:
@@ -92,6 +94,27 @@ def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:
     protection = sides.protection
     footer = "change: stretched to the full range, gray is none"
     draw_sheet(lines, path, title=f"{sides.clean.title}: {protection.name}, eps {protection.eps:.3g}", footer=footer)
+
+
+def draw_copies(path: Path, found: CopySearches, shown: int = COPIES) -> None:
+    """A line a changed copy: the copy and its ten nearest; the last line of each view is its hardest copy."""
+    from hamguard.evaluation.search.copies import shown_copies
+    from hamguard.images.named_views import parse_view
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    lines, dataset, bank = [], found.data.dataset, found.bank
+    place = {str(item): row for row, item in enumerate(dataset.ids)}
+    for view, search in zip(found.views, found.searches, strict=True):
+        for number, answers in shown_copies(search, bank, shown, 10):
+            row = int(found.rows[number])
+            copy = parse_view(view)(dataset.images.pixels([row])[0])
+            cells = []
+            for item, distance in answers:
+                picture = dataset.images.pixels([place[item]])[0]
+                cells.append(Found(picture, f"{distance} bits", item, place[item] == row))
+            lines.append(SheetRow(Found(copy, view, str(dataset.ids[row])), cells))
+    footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
+    draw_sheet(lines, path, title=f"{dataset.title}: searches with changed copies, {bank.bits} bits", footer=footer)
 
 
 def amplified(clean: Bytes, attacked: Bytes) -> Bytes:

@@ -1,0 +1,371 @@
+"""Attacks on a search, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from hamguard.api.results import Rows
+from hamguard.api.running import running
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.budget import Budget
+from hamguard.attacks.generated import Generated, GeneratedAttack
+from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
+from hamguard.attacks.methods.registry import method_facts
+from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.attacks.universal import Universal, UniversalAttack
+from hamguard.attacks.words import WordEdits
+from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.core.rows import Row
+from hamguard.core.types import Norm as Denominator
+from hamguard.core.types import Ties
+from hamguard.data.opened import Data
+from hamguard.evaluation.attack.cross_modal import cmla_rows, word_rows
+from hamguard.evaluation.attack.generators import check_generator, with_generator
+from hamguard.evaluation.attack.measure import Measured, measure_attack
+from hamguard.evaluation.attack.run import AttackedSet
+from hamguard.evaluation.attack.spec import (
+    AnyAttack,
+    AttackSpec,
+    Combine,
+    check_gradients,
+    parsed_options,
+)
+from hamguard.evaluation.attack.targets import save_targets
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.model_data import open_for_model
+from hamguard.evaluation.search.cross_modal import cross_rows
+from hamguard.evaluation.search.score import Convention, check_defined, parse_metric
+from hamguard.models.cross_modal import CrossModel
+from hamguard.models.store import AnyModel
+from hamguard.report.attack_table import attack_tables, edits_table, text_attack_table
+from hamguard.report.table import Table, note_lines
+from hamguard.retrieval.metrics import Empty
+
+__all__ = ["AttackRows", "TextRows", "attack"]
+
+Given: TypeAlias = AnyAttack | AttackSpec | WordEdits | str
+"""An attack as a value, as a value with its targets and sources, or as a registered name."""
+SHOWN = 8  # edited texts in a table
+VALUES = (Attack, Universal, UniversalAttack, Generated, GeneratedAttack)
+
+
+class AttackRows(Rows):
+    """Rows of attacks on one model, with what they are of.
+
+    Attributes:
+        ground: the model on its data.
+        attacks: each attack: what was asked, attacked images, their codes, its rows.
+    """
+
+    def __init__(self, ground: Ground, attacks: Iterable[Measured]) -> None:
+        self.ground, self.attacks = ground, tuple(attacks)
+        super().__init__(row for one in self.attacks for row in one.rows)
+
+    def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
+        return Rows(rows)
+
+    def tables(self) -> list[Table]:
+        """One table for each budget, direction and kind of attack."""
+        return attack_tables([one.rows for one in self.attacks], self.ground.name)
+
+    def save(self, path: Path | str) -> Path:
+        """Write them as a rows file, and the list of target labels beside it where there are any.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        path, ground = super().save(path), self.ground
+        for one in self.attacks:
+            if one.targets:
+                place = path.with_name(f"{path.stem}.targets.json")
+                save_targets(place, one.targets, ground.query.ids, ground.dataset.class_names, ground.seed)
+        return path
+
+    def sheet(self, path: Path | str, shown: int = 4) -> Path:
+        """Draw queries of the first attack, perturbations, attacked queries and their answers (.png).
+
+        Raises:
+            RequestError: a file of another type.
+            RunError: the file cannot be written.
+        """
+        from hamguard.api.sheets import draw_attack
+
+        draw_attack(Path(path), self.ground, self.attacks[0], shown)
+        return Path(path)
+
+
+class TextRows(Rows):
+    """Rows of an attack on texts, with what they are of.
+
+    Attributes:
+        ground: the model on its data.
+        made: the attacked texts.
+    """
+
+    def __init__(self, ground: Ground, made: AttackedSet, rows: Iterable[Row]) -> None:
+        self.ground, self.made = ground, made
+        super().__init__(rows)
+
+    def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
+        return Rows(rows)
+
+    def tables(self) -> list[Table]:
+        """The rows, and some of the edited texts."""
+        title = (
+            f"{self.ground.name}: {self.ground.dataset.title}, {len(self.ground.rows):,} query texts, attacked by text"
+        )
+        found = [text_attack_table(self, title)]
+        if self.edited:
+            found.append(edits_table(self.edited[:SHOWN]))
+        notes = note_lines(note for row in self for note in row.notes)
+        return [*found[:-1], replace(found[-1], notes=tuple(notes))]
+
+    @property
+    def edited(self) -> list[tuple[str, str, Sequence[str]]]:
+        """Text, edited text and edits of each text that was edited."""
+        made = self.made
+        return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
+
+
+def attack(
+    model: str | Path | AnyModel | CrossModel,
+    data: str | Data | None = None,
+    attack: Given | Sequence[Given] = "mainstay",
+    *,
+    name: str | None = None,
+    budget: Budget | None = None,
+    targets: str | None = None,
+    source_models: Sequence[str | Path | AnyModel | CrossModel] = (),
+    combine: Combine = "joint",
+    modality: Literal["image", "text"] = "image",
+    queries: int | None = None,
+    metrics: Sequence[str] = ("map",),
+    ties: Ties = "expected",
+    norm: Denominator = "relevant",
+    empty: Empty = "zero",
+    save_images: Path | str | None = None,
+    protocol: str | None = None,
+    root: Path | None = None,
+    context: Context | None = None,
+) -> AttackRows | TextRows:
+    """Attack a search and measure how far it fails: `hg.attack(model, data, hg.attacks.mainstay(steps=50))`.
+
+    Every figure is computed from images rounded to 8 bits and encoded again. Beside each attack stand the clean images, random
+    codes, noise of the same budget, and the guide code itself. What was stopped goes on when it is called again.
+
+    Args:
+        model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
+        data: what `hg.data` gave, or a source; None for what the model was trained on.
+        attack: an attack made in Python, the name of a registered one, or several.
+        name: what rows call an attack made in Python; by default the name of its factory.
+        budget: threat, steps and restarts of attacks that are named; an attack made in Python has its own.
+        targets: how target labels are chosen: `no-overlap`, `other`, `frequent`, `distinct`, `label:NAME`, or a saved list.
+        source_models: make the images on these models, and score them on `model`.
+        combine: how several of them join: `joint`, `sum`, `sum-project` or `mean`.
+        modality: what of a cross-modal model's queries is attacked; texts by `cmla` and by edits of words.
+        queries: only the first so many of the query split.
+        metrics: as for `hg.evaluate`; the first also gives the gain.
+        ties: order of equal distances, `expected`, `stable`, `worst` or `best`.
+        norm: denominator of map@N: `relevant`, `hits` or `min`.
+        empty: queries without a hit: `zero` or `skip`.
+        save_images: folder for the attacked images (PNG), with manifest and targets.
+        protocol: named split of a source; None for the model's own.
+        root: folder of the named data sets.
+        context: device, seed, images at once, how progress is shown, and whether to begin anew (`restart`).
+
+    Returns:
+        Rows, and what they are of.
+
+    Raises:
+        RequestError: an unknown attack or metric, an attack without what it needs, or images that do not fit.
+        StaleError: `save_images` holds the images of another attack.
+        RunError: NaN gradients, or a full disk.
+        StoppedError: a person stopped it; finished batches stay.
+    """
+    convention, context = Convention(ties, norm, empty), running(context, model)
+    for text in metrics:
+        parse_metric(text)
+    place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
+    given = _listed(attack)
+    if modality == "text" or any(isinstance(one, WordEdits) for one in given):
+        if len(given) > 1 or source_models or targets or save_images:
+            raise RequestError("an attack on texts is one attack without targets, source models and saved images")
+        return _attack_texts(model, data, given[0], metrics, convention, place)
+    specs = attack_specs(given, name=name, budget=budget, targets=targets)
+    specs = [with_generator(spec, spec.generator) for spec in specs]
+    if len(specs) > 1 and save_images:
+        raise RequestError(f"save_images takes one attack, got {len(specs)}")
+    sources = tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models)
+    specs = [replace(spec, sources=sources, combine=combine) if sources else spec for spec in specs]
+    ground = _attacked_ground(model, data, specs, metrics, convention, **place)
+    how: dict[str, Any] = {"metrics": metrics, "convention": convention}
+    how["save_images"] = None if save_images is None else Path(save_images)
+    return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
+
+
+def _attacked_ground(
+    model: str | Path | AnyModel | CrossModel,
+    data: str | Data | None,
+    specs: Sequence[AttackSpec],
+    metrics: Sequence[str],
+    convention: Convention,
+    *,
+    queries: int | None,
+    protocol: str | None,
+    root: Path | None,
+    context: Context,
+) -> Ground:
+    """The model on its data, once all is checked that can be checked before anything is encoded."""
+    loaded = Loaded.open(model, texts="any", device=context.device)
+    for spec in specs:
+        if spec.follows_gradients:
+            check_gradients(spec.name, [one.model for one in spec.sources] or [loaded.model])
+    if not isinstance(data, Data):
+        data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    if data.dataset.labels.any():
+        for text in metrics:
+            check_defined(text, convention, len(data.split.database))
+    for spec in specs:
+        check_generator(spec, data.dataset, loaded.model)  # one for another model or size
+    return Ground.open(loaded, data, queries=queries, texts="any", context=context)
+
+
+def _listed(attack: Given | Sequence[Given]) -> list[Given]:
+    given: list[Any] = [*attack] if isinstance(attack, (list, tuple)) else [attack]
+    if not given:
+        raise RequestError("give an attack, a name or a list of them; an empty list was given")
+    for one in given:
+        if not isinstance(one, (str, AttackSpec, WordEdits, *VALUES)):
+            made = "; call it: it is a factory" if callable(one) else ""
+            raise RequestError(
+                f"an attack is an hg.Attack, a registered name, or a list of them, got {one!r:.60}{made}"
+            )
+    return given
+
+
+def attack_specs(
+    attack: Given | Sequence[Given],
+    *,
+    name: str | None = None,
+    budget: Budget | None = None,
+    targets: str | None = None,
+) -> list[AttackSpec]:
+    """Attacks with their names, budgets and targets; arguments as of `attack`.
+
+    Raises:
+        RequestError: an unknown name, or something that is no attack.
+    """
+    given = _listed(attack)
+    if name is not None and (len(given) > 1 or isinstance(given[0], str)):
+        raise RequestError("name is for one attack that was made in Python")
+    specs = []
+    for one in given:
+        if isinstance(one, str):
+            words: dict[str, Any] = {"targets": targets}
+            if budget is not None:
+                words |= {"eps": budget.threat.eps, "norm": budget.threat.norm}
+                words |= {"steps": budget.steps, "restarts": budget.restarts}
+            specs.append(AttackSpec.read(one, **words))
+        elif isinstance(one, AttackSpec):
+            specs.append(one if targets is None else replace(one, targets=targets))
+        else:
+            if budget is not None:
+                raise RequestError("budget is for attacks that are named; an attack made in Python has its own")
+            assert isinstance(one, VALUES)
+            specs.append(AttackSpec(one, name or "", targets=targets))
+    return specs
+
+
+def _attack_texts(
+    model: str | Path | AnyModel | CrossModel,
+    data: str | Data | None,
+    attack: Any,
+    metrics: Sequence[str],
+    convention: Convention,
+    place: Mapping[str, Any],
+) -> TextRows:
+    """An attack on the texts that ask, with the clean rows of both of their searches before it."""
+    attack = cmla_text() if attack == "cmla" else attack
+    if not isinstance(attack, (Attack, WordEdits)):
+        raise RequestError(f"texts are attacked by cmla_text(...) and WordEdits(...), got {attack!r:.60}")
+    ground = Ground.open(model, data, texts="needed", **place)
+    scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
+    rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
+    if isinstance(attack, WordEdits):
+        made, more = word_rows(ground, attack, **scores)
+        return TextRows(ground, made, [*rows, *more])
+    steps = int(getattr(attack.search, "steps", 0))
+    with ground.context.stage("cmla on texts") as progress:
+        runs, more = cmla_rows(ground, attack, "text", marks=(steps,), noise=True, progress=progress, **scores)
+    return TextRows(ground, runs[steps], [*rows, *more])
+
+
+def read_attacks(
+    methods: Sequence[str],
+    *,
+    eps: Sequence[str] = (),
+    norm: Literal["linf", "l2"] = "linf",
+    steps: int | None = None,
+    restarts: int | None = None,
+    preset: str = "default",
+    guide: str | None = None,
+    targets: str | None = None,
+    reference: Literal["train", "database"] = "train",
+    options: Mapping[str, Any] | None = None,
+    combine: Combine = "joint",
+    fold: bool = True,
+    generator: Path | str | None = None,
+) -> list[AttackSpec]:
+    """Attacks that words name, each method at each radius; arguments as of `AttackSpec.read`, and the folder of a generator.
+
+    Raises:
+        RequestError: an unknown or wrong word; the message lists what is allowed.
+    """
+    needing = [name for name in methods if method_facts(name).needs_generator]
+    if generator and not needing:
+        raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(methods)}")
+    words: dict[str, Any] = {"norm": norm, "steps": steps, "restarts": restarts, "preset": preset, "guide": guide}
+    words |= {"targets": targets, "options": options}
+    found = []
+    for size in eps or [""]:
+        for name in methods:
+            spec = AttackSpec.read(name, eps=parse_eps(size) if size else None, **words)
+            spec = replace(spec, reference=reference, combine=combine, fold=fold)
+            folder = str(generator) if generator and name in needing else None
+            found.append(with_generator(spec, folder, norm) if folder else spec)
+    return found
+
+
+def read_text_attack(
+    methods: Sequence[str],
+    side: str,
+    *,
+    words: int,
+    eps: Sequence[str] = (),
+    steps: int | None = None,
+    preset: str = "default",
+    options: Mapping[str, Any] | None = None,
+) -> Attack[Any] | WordEdits:
+    """The attack on texts that words name: `side` is `text` (values of the bag of words) or `words` (whole words).
+
+    Raises:
+        RequestError: another method than cmla, or a word that does not belong to it.
+    """
+    if list(methods) != ["cmla"]:
+        raise RequestError(f"--side {side} belongs to --method cmla, got {', '.join(methods)}")
+    given = parsed_options("cmla", options or {})
+    if side == "text":
+        if len(eps) > 1:
+            raise RequestError(f"--side text takes one --eps, got {len(eps)}")
+        size = parse_eps(eps[0]) if eps else TEXT_EPS
+        return cmla_text(steps=steps, preset=preset, threat=Linf(size), **given)  # type: ignore[arg-type]
+    if eps or steps is not None or preset != "default":
+        raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")
+    if "norm" in given:
+        raise RequestError("--side words has no norm term, --words bounds it; leave out --set norm")
+    edits = WordEdits(words)
+    return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]
