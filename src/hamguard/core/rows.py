@@ -251,10 +251,8 @@ def read_rows(path: Path | str) -> Rows:
         RequestError: not an ordinary file, not UTF-8, no JSON object, a line of more than `LONGEST` bytes, NaN or Infinity, a key
             that no row has, or a value of a wrong type; the message names the line.
     """
-    rows = Rows()
-    shared = _Shared()
+    rows, shared, number = Rows(), _Shared(), 0
     with open_ordinary(path, "rows") as stream:
-        number = 0
         while line := stream.readline(LONGEST + 1):
             number += 1
             where = f"{path}, line {number}"
