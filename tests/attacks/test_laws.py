@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamguard.attacks.attack import Attack, fitted_guide, guide_for
-from hamguard.attacks.generated import Generated, GeneratedAttack
+from hamguard.attacks.generated import NoGenerator, generated
 from hamguard.attacks.guides.prototype import FittedPrototype, PrototypeCode
 from hamguard.attacks.guides.registry import GUIDES, guide_named
 from hamguard.attacks.guides.relevant import CodeSet, RelevantSet
@@ -25,7 +25,6 @@ from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
 from hamguard.attacks.types import GuideMaker
-from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
@@ -69,13 +68,13 @@ def made(name: str, **options: Any) -> Any:
     return replace(attack, guide=prototype()) if isinstance(attack.guide, PrototypeCode) else attack
 
 
-def ready(attack: Any, labels: torch.Tensor, seed: int = 0) -> Attack | UniversalAttack | GeneratedAttack:
+def ready(attack: Any, labels: torch.Tensor, seed: int = 0) -> Attack:
     """A universal perturbation fitted on the pictures of the world, a generator that nobody trained, any other as it is."""
     model, x, _, bank = world()
-    if isinstance(attack, Generated):
+    if isinstance(attack.search, NoGenerator):
         generator = Generator(1, (16, 16), 8, torch_generator(seed)).eval()
-        return attack.of(generator, PrototypeNet(3, 8, torch_generator(seed)), attack.threat)
-    return attack.fit(model, x, labels, bank, seed) if isinstance(attack, Universal) else attack
+        return generated(attack, generator, PrototypeNet(3, 8, torch_generator(seed)), attack.threat)
+    return attack.prepared(bank, seed, model=model, pictures=x, labels=labels) if attack.learns else attack
 
 
 def run(name: str, threat: Threat, part: slice = slice(None), seed: int = 0, **more: Any) -> torch.Tensor:
@@ -176,8 +175,9 @@ def test_facts_say_what_a_method_does(name: str) -> None:
     assert facts.title and facts.doc and "threat" in facts.options
     assert ("toward" in facts.options) == (facts.direction == "either")
     assert factory().toward == (facts.direction == "toward")
-    assert isinstance(factory(), Universal) == facts.needs_fit
-    assert isinstance(factory(), Generated) == facts.needs_generator
+    assert factory().learns == facts.needs_fit == (name == "universal")
+    assert facts.needs_generator == (name == "prosgan")
+    assert (factory().name, factory().preset) == (name, "default") and factory() == replace(factory(), name="")
     for preset in facts.presets:
         assert (factory(preset=preset) == factory()) == (preset == facts.presets[0])
     if facts.presets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,20 @@ from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, Threat
-from hamguard.attacks.types import Attacked, G, Guide, GuideMaker, LearningGuide, Loss, Search, SearchProblem, Victim
+from hamguard.attacks.types import (
+    Attacked,
+    Carrier,
+    G,
+    Guide,
+    GuideMaker,
+    LearningGuide,
+    LearningSearch,
+    Loss,
+    Pictures,
+    Search,
+    SearchProblem,
+    Victim,
+)
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice
@@ -91,6 +104,8 @@ class Attack(Generic[G]):
         fidelity_norm: which distance, mean squared (`l2`) or mean absolute (`l1`) error.
         fidelity_growth: how much of `fidelity` is added to it with every step.
         rounding: return pictures on the 8-bit grid; bags of words have none, and tests of the search itself turn it off.
+        name: of the registered factory that made it, which rows call it by; empty where none did.
+        preset: of that factory.
     """
 
     guide: GuideMaker[G] = field(default_factory=own_code)
@@ -103,6 +118,8 @@ class Attack(Generic[G]):
     fidelity_norm: Literal["l1", "l2"] = "l2"
     fidelity_growth: float = 0.0
     rounding: bool = True
+    name: str = field(default="", repr=False, compare=False)
+    preset: str = field(default="default", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
@@ -136,17 +153,57 @@ class Attack(Generic[G]):
         problem = self.problem(model, x, labels, bank, index=index, seed=seed)
         return Attacked(self.solve(problem), problem.target, problem.spent)
 
-    def prepared(self, bank: CodeBank | None, seed: int = 0) -> Attack[G]:
-        """The same attack with a guide that learns trained on `bank`; `self` where there is nothing to learn.
+    @property
+    def carrier(self) -> Carrier | None:
+        """The search, where it carries more than steps on the pixels of each picture."""
+        return self.search if isinstance(self.search, Carrier) else None
 
-        An attack on many batches is prepared once. Not prepared, it trains for every batch, with the same result where bank and
-        seed are the same.
+    @property
+    def ball(self) -> Threat | None:
+        """The allowed set as rows name it; None where the budget is soft."""
+        return None if self.carrier is not None and self.carrier.soft else self.threat
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is fitted on training pictures before it attacks any: `prepared` with a model and pictures does it."""
+        return isinstance(self.search, LearningSearch)
+
+    def prepared(
+        self,
+        bank: CodeBank | None,
+        seed: int = 0,
+        *,
+        model: Victim | None = None,
+        pictures: Pictures | None = None,
+        labels: Tensor | None = None,
+        count: int | None = None,
+    ) -> Attack[Any]:
+        """The same attack made ready; `self` where there is nothing to learn.
+
+        A guide that learns is trained on `bank`. An attack on many batches is prepared once; not prepared, such a guide is trained
+        for every batch, with the same result where bank and seed are the same. A search that learns (one perturbation for all
+        pictures) is fitted where a model and training pictures are given, and cannot attack before.
+
+        Args:
+            bank: reference codes of the training part.
+            seed: seed of everything that is drawn.
+            model: what a search is fitted on, frozen, in evaluation mode.
+            pictures: training pictures, or a function from numbers to pictures.
+            labels: away, the labels of all training pictures, `(n, C)`; toward, the one target label, `(1, C)` or n times.
+            count: number of training pictures; needed only for a function without their labels.
 
         Raises:
-            RequestError: the guide learns and the bank is missing or has no labels.
+            RequestError: the guide learns and the bank is missing or has no labels; or no pictures, their number is unknown or not
+                that of the labels, several target labels, or pictures outside [0, 1].
+            RunError: the gradient is not finite.
         """
+        if self.carrier is not None and self.carrier.lacks and not self.learns:
+            return self  # its guide comes with what it waits for
         guide = fitted_guide(self.guide, bank, seed)
-        return self if guide is self.guide else replace(self, guide=guide)
+        ready = self if guide is self.guide else replace(self, guide=guide)
+        if model is None or pictures is None or not isinstance(self.search, LearningSearch):
+            return ready
+        return cast("Attack[Any]", self.search.fit(ready, model, pictures, labels, bank, seed, count))
 
     def problem(
         self,
@@ -163,14 +220,21 @@ class Attack(Generic[G]):
 
         `marks` are numbers of gradients after which `Problem.kept` has a copy, where the search knows of them.
         """
+        carrier = self.carrier
+        if carrier is not None:
+            if carrier.lacks:
+                raise RequestError(carrier.lacks)
+            carrier.check(x, labels)
         numbers = range(len(x)) if index is None else index
-        target = guide_for(self.loss, self.guide(clean_code(model, x), labels, bank, numbers, seed))
+        own = None if carrier is None else carrier.own_code(model, x)  # (B, K)
+        own = clean_code(model, x) if own is None else own
+        target = guide_for(self.loss, self.guide(own, labels, bank, numbers, seed))
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm,
-            fidelity_growth=self.fidelity_growth, marks=tuple(marks),
+            fidelity_growth=self.fidelity_growth, marks=tuple(marks), own=own, labels=labels,
         )  # fmt: skip
-        problem.spent.forwards += 1  # the own code
+        problem.spent.forwards += 1  # the own code, or the pass of a generator
         return problem
 
     def solve(self, problem: SearchProblem) -> Tensor:

@@ -41,6 +41,8 @@ class Problem:
         fidelity_norm: mean squared error (`l2`, SDHA) or mean absolute error (`l1`, CMLA).
         fidelity_growth: how much of `fidelity` is added to it with every step.
         marks: numbers of gradients after which the search keeps a copy in `kept`.
+        own: clean codes, `(B, K)` in {-1, +1}; None where nobody asked for them.
+        labels: labels of the pictures (away) or target labels (toward), `(B, C)`; None where there are none.
         kept: what it looked like after so many, `(B, C, H, W)` each.
         spent: counts, filled as the search goes.
     """
@@ -58,6 +60,8 @@ class Problem:
     fidelity_norm: Literal["l1", "l2"] = "l2"
     fidelity_growth: float = 0.0
     marks: tuple[int, ...] = ()
+    own: Tensor | None = None
+    labels: Tensor | None = None
     kept: dict[int, Tensor] = field(default_factory=dict)
     spent: Spent = field(init=False)
 

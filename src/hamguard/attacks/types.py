@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,10 @@ Loss: TypeAlias = Callable[[Tensor, G, int], Tensor]
 
 One that reads `Codes` says so by the attribute `takes_sets = True`; any other is given their vote.
 """
+
+
+Pictures: TypeAlias = Tensor | Callable[[Sequence[int]], Tensor]
+"""Training pictures `(n, C, H, W)` in [0, 1], or what gives those of some numbers from 0 to n - 1."""
 
 
 class Victim(Protocol):
@@ -138,6 +142,50 @@ class Search(Protocol):
 
     def __call__(self, problem: SearchProblem) -> Tensor:
         """Attacked pictures inside the threat, `(B, C, H, W)`."""
+
+
+@runtime_checkable
+class LearningSearch(Protocol):
+    """A search that is fitted on training pictures before it attacks any."""
+
+    def fit(
+        self,
+        attack: Any,
+        model: Victim,
+        pictures: Pictures,
+        labels: Tensor | None,
+        bank: CodeBank | None,
+        seed: int,
+        count: int | None,
+    ) -> Any:
+        """The attack with what was fitted as its search; see `Attack.prepared`."""
+
+
+class Carrier:
+    """A search that carries more than steps on pixels: it may have to be made ready first, and rows show it in its own form.
+
+    Attributes:
+        lacks: what must be done before it can attack, as a message; empty where it is ready.
+        soft: whether its budget is soft, so that rows name no radius.
+    """
+
+    lacks: ClassVar[str] = ""
+    soft: bool = False
+
+    def own_code(self, model: Victim, x: Tensor) -> Tensor | None:
+        """The codes that guides are given, `(B, K)`, where they are not the model's codes of the pictures."""
+        return None
+
+    def check(self, x: Tensor, labels: Tensor | None) -> None:
+        """Check pictures `(B, C, H, W)` and labels before anything is computed.
+
+        Raises:
+            RequestError: they are not those that it was made for.
+        """
+
+    def shown(self, attack: Any) -> dict[str, Any]:
+        """The values of an attack with this search as rows show them; `kind` is what they have been called from the first."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from hamguard.attacks.generated import Generated, GeneratedAttack
+from hamguard.attacks.generated import GeneratorPass, NoGenerator, against, generated
 from hamguard.attacks.guides.supervised import (
     PUBLISHED_PROTOTYPE,
     SupervisedPrototype,
     distinct_labels,
     prototype_loss,
 )
+from hamguard.attacks.methods.prosgan import prosgan
 from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.prosgan_game import (
     Game,
@@ -305,7 +306,7 @@ def test_a_hard_budget_holds_after_8_bits(threat: Threat | None) -> None:
     generator = Generator(1, (32, 32), 8, torch_generator(0)).eval()
     with torch.no_grad():
         generator.last.weight.mul_(50)  # every value at the end of its range
-    attack = Generated().of(generator, PrototypeNet(3, 8, torch_generator(0)), threat)
+    attack = generated(prosgan(), generator, PrototypeNet(3, 8, torch_generator(0)), threat)
     found = attack(model, x, labels)
     levels = found.x_adv * 255
     assert (
@@ -353,7 +354,7 @@ def test_training_brings_codes_to_the_prototype(changes: dict[str, Any]) -> None
         optimizer.step()
     facts = task.end_epoch(0)
     assert facts["rmse"] > 0 and ("discriminator" in facts) == (task.discriminator is not None)
-    attack = Generated().of(task.generator.eval(), task.prototype, task.rules.threat)
+    attack = generated(prosgan(), task.generator.eval(), task.prototype, task.rules.threat)
     target = labels.roll(1, 0)
     found = attack(model, x, target, bank)
     assert isinstance(found.target, torch.Tensor)
@@ -406,23 +407,23 @@ def test_wrong_rules_are_named() -> None:
 def test_the_attack_explains_what_it_lacks() -> None:
     model, x, labels, bank = world()
     raw = ATTACKS["prosgan"]()
-    assert isinstance(raw, Generated) and raw.prepared(bank) is raw and raw.toward
+    assert isinstance(raw.search, NoGenerator) and raw.prepared(bank) is raw and raw.toward
     with pytest.raises(RequestError, match="train one with hamguard train --method prosgan --victim"):
         raw(model, x, labels, bank)
     nets = Generator(1, (32, 32), 8, torch_generator(0)), PrototypeNet(3, 8, torch_generator(0))
-    attack = raw.of(*nets, Linf(0.1), training=SupervisedPrototype(steps=2))
-    assert isinstance(attack, GeneratedAttack) and attack.prepared(bank) is attack
+    attack = generated(raw, *nets, Linf(0.1), training=SupervisedPrototype(steps=2))
+    assert isinstance(attack.search, GeneratorPass) and attack.prepared(bank) is attack
     with pytest.raises(RequestError, match="trained for linf 0.1, got linf 0.2; leave --eps and --threat out"):
-        Generated(Linf(0.2)).of(*nets, Linf(0.1))
+        generated(prosgan(threat=Linf(0.2)), *nets, Linf(0.1))
     with pytest.raises(RequestError, match="trained for a soft budget, which has no eps, got linf 0.2"):
-        Generated(Linf(0.2)).of(*nets, None)
+        generated(prosgan(threat=Linf(0.2)), *nets, None)
     with pytest.raises(RequestError, match=r"made for pictures of shape \(1, 32, 32\), got \(1, 20, 20\)"):
         attack(model, x[:, :, :20, :20], labels)
     with pytest.raises(RequestError, match=r"in \[0, 1\]"):
         attack(model, x * 255, labels)
     with pytest.raises(RequestError, match="prototype"):
         attack(model, x)
-    other = attack.against(bank, 1)
+    other = against(attack, bank, 1)
     assert other.guide is not attack.guide and torch.equal(
         attack(model, x, labels).x_adv, other(model, x, labels).x_adv
     )

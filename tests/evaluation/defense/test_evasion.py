@@ -12,7 +12,7 @@ from hamguard.defenses.detect import denoise
 from hamguard.evaluation.defense.detection import (
     calibrated,
 )
-from hamguard.evaluation.defense.evasion import Decoys, EvadingProblem, Evasion, dissimilar
+from hamguard.evaluation.defense.evasion import Decoys, EvadingProblem, dissimilar, evasion
 from hamguard.evaluation.ground import Ground
 from tests.defenses.conftest import make_model
 from tests.evaluation.defense.conftest import FEW
@@ -99,4 +99,4 @@ def test_codes_of_misread_training_pictures_are_no_decoys(ground: Ground) -> Non
 
 def test_the_name_of_an_attack_says_what_it_is(ground: Ground) -> None:
     detector = calibrated(ground, **FEW)
-    assert Evasion(detector, Decoys.drawn(detector, 0), "decoy", 0.5).name == "decoy, weight 0.5"
+    assert evasion(detector, Decoys.drawn(detector, 0), "decoy", 0.5).name == "decoy, weight 0.5"

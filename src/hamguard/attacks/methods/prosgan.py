@@ -12,19 +12,21 @@ the noise beside it is uniform with the same RMSE, and the fair neighbor is DHTA
 
 from __future__ import annotations
 
-from hamguard.attacks.generated import Generated
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.generated import WHOLE, NoGenerator
+from hamguard.attacks.guides.prototype import PrototypeCode
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.threat import Threat
 
 
 @register("prosgan", direction="toward")
-def prosgan(*, threat: Threat | None = None) -> Generated:
+def prosgan(*, threat: Threat | None = None) -> Attack:
     """ProS-GAN: one pass of a generator that was trained against the model.
 
     Args:
         threat: the allowed set that the generator must have been trained for; None takes the generator's own.
 
     Returns:
-        What `of` makes the attack of.
+        An attack that waits for its generator: `generated.generated` gives it one.
     """
-    return Generated(threat)
+    return Attack(PrototypeCode(), search=NoGenerator(threat), threat=threat or WHOLE, toward=True)

@@ -5,27 +5,24 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_type_hints
 
 from hamguard.core.checks import check_choice
 from hamguard.core.registry import Registry
 
 if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
     from hamguard.attacks.attack import Attack
-    from hamguard.attacks.generated import Generated
-    from hamguard.attacks.universal import Universal
-
-    Made: TypeAlias = Attack | Universal | Generated
 
 Direction = Literal["toward", "away", "either", "none"]
 """Always targeted, never, by the option `toward`, or no guide at all."""
 
-ATTACKS: Registry[Callable[..., Made]] = Registry("attack", "hamguard.attacks.methods", public="register_attack")
-"""What a factory returns is an attack, one that is fitted on training pictures first, or one that needs a trained generator."""
+ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", "hamguard.attacks.methods", public="register_attack")
+"""Factories: what one returns knows its name and preset; some attacks are to be made ready first, see `Attack.prepared`."""
 
-Factory = TypeVar("Factory", bound="Callable[..., Made]")
+Factory = TypeVar("Factory", bound="Callable[..., Attack]")
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class MethodFacts:
         options: the keyword arguments of its factory with their defaults.
         title: first line of the factory's docstring.
         doc: docstring of its file: paper, authors' code, deliberate differences.
-        needs_fit: the factory makes a `Universal`, which is fitted on training pictures before it attacks.
-        needs_generator: the factory makes a `Generated`, which is given a trained generator before it attacks.
+        needs_fit: its search is fitted on training pictures before it attacks, see `Attack.learns`.
+        needs_generator: it is given a trained generator before it attacks, see `generated.generated`.
         follows_gradients: it needs gradients of the model that its pictures are made on; noise and trained generators do not.
     """
 
@@ -67,7 +64,18 @@ def register(name: str, *, direction: Direction | None = None) -> Callable[[Fact
         RequestError: the name is taken, or the direction is unknown.
     """
     check_choice("direction", direction or "away", get_args(Direction))
-    return ATTACKS.register(name, direction=direction)
+
+    def enter(factory: Factory) -> Factory:
+        usual = inspect.signature(factory).parameters.get("preset")
+
+        @wraps(factory)
+        def named(*args: Any, **options: Any) -> Attack:
+            preset = options.get("preset", usual.default if usual else "default")
+            return replace(factory(*args, **options), name=name, preset=preset)
+
+        return cast("Factory", ATTACKS.register(name, direction=direction)(named))
+
+    return enter
 
 
 def method_facts(name: str) -> MethodFacts:
@@ -80,14 +88,13 @@ def method_facts(name: str) -> MethodFacts:
     >>> facts.direction, facts.presets, facts.title
     ('toward', ('default', 'paper'), 'THA: approach the code that a prototype net learned for the target label')
     """
-    from hamguard.attacks.generated import Generated
+    from hamguard.attacks.generated import NoGenerator
     from hamguard.attacks.search.noise import RandomNoise
-    from hamguard.attacks.universal import Universal
 
     factory = ATTACKS[name]
     options = inspect.signature(factory).parameters
-    hints = get_type_hints(factory)
-    derived: Direction = "either" if "toward" in options else "toward" if factory().toward else "away"
+    hints, made = get_type_hints(factory), factory()
+    derived: Direction = "either" if "toward" in options else "toward" if made.toward else "away"
     presets = tuple(str(value) for value in get_args(hints.get("preset")))
     doc = inspect.getdoc(sys.modules[factory.__module__]) or ""
     return MethodFacts(
@@ -97,7 +104,7 @@ def method_facts(name: str) -> MethodFacts:
         MappingProxyType(dict(options)),
         ATTACKS.title(name),
         doc,
-        hints.get("return") is Universal,
-        hints.get("return") is Generated,
-        hints.get("return") is not Generated and not isinstance(getattr(factory(), "search", None), RandomNoise),
+        made.learns,
+        isinstance(made.search, NoGenerator),
+        not isinstance(made.search, RandomNoise | NoGenerator),
     )

@@ -6,12 +6,13 @@ Paper of the idea: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Uni
 
 from __future__ import annotations
 
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.attacks.types import GuideMaker
-from hamguard.attacks.universal import Universal
+from hamguard.attacks.universal import UniversalSteps
 
 OWN = OwnCode()
 BALL = Linf(8 / 255)
@@ -25,7 +26,7 @@ def universal(
     steps: int = 200,
     batch_size: int = 32,
     threat: Threat = BALL,
-) -> Universal:
+) -> Attack:
     """One perturbation for all pictures, fitted on training pictures.
 
     Args:
@@ -36,7 +37,6 @@ def universal(
         threat: the allowed set.
 
     Returns:
-        What `fit` makes the attack of.
+        An attack that is fitted on training pictures first: `prepared` with a model and pictures does it.
     """
-    loss = inner_product
-    return Universal(guide, loss, threat, toward, steps=steps, batch_size=batch_size)
+    return Attack(guide, inner_product, UniversalSteps(steps, batch_size), threat, toward=toward)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hamguard.attacks.generated import MISSING, Generated, GeneratedAttack
+from hamguard.attacks.generated import NoGenerator, generated
 from hamguard.attacks.threat import Threat
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.types import Floats
@@ -31,23 +31,21 @@ def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> 
         StaleError: its weights and card do not belong together.
     """
     attack = spec.attack
-    if isinstance(attack, GeneratedAttack):
-        return spec
-    if not isinstance(attack, Generated):
-        if folder is not None:
+    if not isinstance(attack.search, NoGenerator):
+        if folder is not None and spec.generator is None:
             raise RequestError(f"{spec.name} takes no generator; leave out --generator")
         return spec
     if folder is None:
-        raise RequestError(MISSING)
+        raise RequestError(attack.search.lacks)
     generator, prototype, card = load_generator(folder)
     threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
-    if attack.threat is None and norm == "l2" and (threat is None or threat.norm != "l2"):
+    if attack.search.asked is None and norm == "l2" and (threat is None or threat.norm != "l2"):
         raise RequestError(f"{folder} was not trained for l2; leave out --threat")
     training = from_card(
         GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}
     )
-    made = attack.of(
-        generator, prototype, threat, digest=card.weights_hash, victim=card.victim, training=training.prototype
+    made = generated(
+        attack, generator, prototype, threat, digest=card.weights_hash, victim=card.victim, training=training.prototype
     )
     return replace(spec, attack=made, generator=folder)
 

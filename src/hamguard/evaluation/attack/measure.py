@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamguard.attacks.generated import GeneratedAttack
+from hamguard.attacks.generated import GeneratorPass, against
 from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.attacks.threat import Threat
-from hamguard.attacks.universal import Universal
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs, pack
 from hamguard.core.context import ProcessGroup, Progress
@@ -189,7 +188,7 @@ def _ready(ground: Ground, spec: AttackSpec) -> _Ready:
     begun = time.perf_counter()
     own = _source(ground, spec, ground.loaded, labels)
     ideal = _ideal(ground, own, labels)  # before the attack, which would find the guide's codes kept
-    guiding = None if isinstance(spec.attack, Universal) else round(time.perf_counter() - begun, 3)
+    guiding = None if spec.attack.learns else round(time.perf_counter() - begun, 3)
     made_on = [_source(ground, spec, one, labels) for one in spec.sources] or [own]
     return _Ready(spec, own, made_on, ideal, labels, targets, guiding)
 
@@ -197,8 +196,7 @@ def _ready(ground: Ground, spec: AttackSpec) -> _Ready:
 def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) -> Source:
     """The attack made ready on training data: guides that learn (prototype) and perturbations that are fitted (universal)."""
     attack, model = spec.attack, of.model
-    learns = isinstance(attack, Universal)
-    if not (spec.aware or learns):
+    if not (spec.aware or attack.learns):
         return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
     if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
         bank = ground.codes_of_part("query", of)
@@ -206,9 +204,9 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
         bank = ground.reference
     else:
         bank = ground.codes_of_part(spec.reference, of)
-    if isinstance(attack, GeneratedAttack) and model.digest != attack.victim:
-        return Source(attack.against(bank, ground.seed), model, bank)
-    if not isinstance(attack, Universal):
+    if isinstance(attack.search, GeneratorPass) and model.digest != attack.search.victim:
+        return Source(against(attack, bank, ground.seed), model, bank)
+    if not attack.learns:
         return Source(attack.prepared(bank, ground.seed), model, bank)
     learned = ground.split.train
     marks = ground.dataset.labels[learned]
@@ -220,14 +218,14 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
     def pictures(numbers: Sequence[int]) -> torch.Tensor:
         return ground.dataset.images.batch(learned[np.asarray(numbers)]).to(ground.device)
 
-    fitted = attack.fit(model, pictures, torch.from_numpy(marks).float().to(ground.device), bank, ground.seed)
-    return Source(fitted, model, bank)
+    goals = torch.from_numpy(marks).float().to(ground.device)
+    return Source(attack.prepared(bank, ground.seed, model=model, pictures=pictures, labels=goals), model, bank)
 
 
 def _check_sources(ground: Ground, spec: AttackSpec) -> None:
-    if isinstance(spec.attack, GeneratedAttack):
+    if isinstance(spec.attack.search, GeneratorPass):
         check_generator(spec, ground.dataset, ground.model)
-    if isinstance(spec.attack, Universal) and len(spec.sources) > 1 and spec.combine == "joint":
+    if spec.attack.learns and len(spec.sources) > 1 and spec.combine == "joint":
         raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
     for one in spec.sources:
         if not fits(one.model, ground.dataset.images):

@@ -11,12 +11,11 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.generated import Generated, GeneratedAttack
+from hamguard.attacks.generated import GeneratorPass, NoGenerator
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.noise import RandomNoise
 from hamguard.attacks.threat import Threat
-from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError
@@ -24,7 +23,6 @@ from hamguard.core.rows import levels_text
 from hamguard.evaluation.ground import Loaded
 from hamguard.models.trial import NO_GRADIENT, gradient_kind
 
-AnyAttack: TypeAlias = Attack[Any] | Universal | UniversalAttack | Generated | GeneratedAttack
 FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
 """Options of a method that have a flag or a field of their own; all others go through `options`."""
 FINITE = ConfigDict(allow_inf_nan=False)
@@ -51,7 +49,7 @@ class AttackSpec:
         RequestError: targets for an attack that leaves a code, or a word that is not allowed.
     """
 
-    attack: AnyAttack
+    attack: Attack[Any]
     name: str = ""
     preset: str = ""
     targets: str | None = None
@@ -62,8 +60,8 @@ class AttackSpec:
     generator: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or getattr(self.attack, "name", "") or "attack")
-        object.__setattr__(self, "preset", self.preset or getattr(self.attack, "preset", "") or "default")
+        object.__setattr__(self, "name", self.name or self.attack.name or "attack")
+        object.__setattr__(self, "preset", self.preset or self.attack.preset)
         check_choice("reference", self.reference, ("train", "database"))
         check_choice("way to combine", self.combine, ("joint", "sum", "sum-project", "mean"))
         if self.targets is not None and not self.toward:
@@ -125,7 +123,7 @@ class AttackSpec:
     @property
     def threat(self) -> Threat | None:
         """The allowed set; None for a soft budget, or one that a generator is still to say."""
-        return self.attack.threat
+        return self.attack.ball
 
     @property
     def rule(self) -> str | None:
@@ -140,12 +138,12 @@ class AttackSpec:
     @property
     def is_noise(self) -> bool:
         """Whether nothing is searched for: a control, which needs none beside it."""
-        return isinstance(getattr(self.attack, "search", None), RandomNoise)
+        return isinstance(self.attack.search, RandomNoise)
 
     @property
     def follows_gradients(self) -> bool:
         """Whether it needs gradients of the model that its images are made on; noise and generators do not."""
-        return not (self.is_noise or isinstance(self.attack, (Generated, GeneratedAttack)))
+        return not isinstance(self.attack.search, RandomNoise | NoGenerator | GeneratorPass)
 
     @property
     def title(self) -> str:
@@ -169,7 +167,7 @@ class AttackSpec:
     @property
     def threat_facts(self) -> dict[str, Any]:
         """The threat model of a row: norm, eps in pixel units (`soft` and None without a ball), gradients, restarts."""
-        search, ball = getattr(self.attack, "search", self.attack), self.threat
+        search, ball = self.attack.search, self.threat
         steps, restarts = getattr(search, "steps", 0), getattr(search, "restarts", 1)
         size: dict[str, Any] = (
             {"norm": ball.norm, "eps": ball.eps} if ball is not None else {"norm": "soft", "eps": None}
@@ -244,6 +242,8 @@ def parsed_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(value: Any) -> Any:
     """A frozen value as JSON: a data class as its name and fields, a function as its name."""
+    if isinstance(value, Attack) and value.carrier is not None:
+        return {name: describe(one) for name, one in value.carrier.shown(value).items()}
     if is_dataclass(value) and not isinstance(value, type):
         inside = {field.name: describe(getattr(value, field.name)) for field in fields(value) if field.repr}
         return {"kind": type(value).__name__, **inside}

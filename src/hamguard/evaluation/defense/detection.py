@@ -1,6 +1,6 @@
 """What a detector of attacked queries is worth: false alarms, and attacks that do not know it beside attacks that do.
 
-The unaware attack is mainstay, or hag where there are no labels. The aware one is the worst of several: each goal of `Evasion`
+The unaware attack is mainstay, or hag where there are no labels. The aware one is the worst of several: each goal of `evasion`
 under each weight, and the unaware pictures themselves. Of a query it keeps the undetected picture with the lowest average
 precision, or where every picture is detected the one with the lowest. All figures are of 8-bit pictures, encoded again.
 
@@ -28,7 +28,7 @@ from hamguard.defenses.detect import Detector, calibrate, threshold_of
 from hamguard.evaluation.attack.run import AttackedSet, Source, forget, run_attack, run_key
 from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.evaluation.audit.plan import STEPS
-from hamguard.evaluation.defense.evasion import Decoys, Evasion
+from hamguard.evaluation.defense.evasion import Decoys, evasion
 from hamguard.evaluation.ground import Ground
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
@@ -213,7 +213,7 @@ def measure_detection(
     attacks: list[tuple[str, bool, Any, dict[str, Any]]] = [(method, False, unaware.attack, unaware.facts)]
     for goal in GOALS:
         for weight in weights:
-            one = Evasion(detector, decoys, goal, weight, **common)
+            one = evasion(detector, decoys, goal, weight, **common)
             told = {"method": "detector-aware", "labels": "aware" if labeled else "free", "values": describe(one)}
             attacks.append((one.name, True, one, told))
     tried, folders = [], []

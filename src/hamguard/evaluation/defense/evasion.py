@@ -15,8 +15,7 @@ the fewest bits on the wrong side, or where none is undetected the one with the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hamguard.attacks.attack import clean_code
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.hag import HagLoss
@@ -34,10 +33,10 @@ from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.search.views import PLAIN, View
 from hamguard.attacks.threat import Linf, Threat
-from hamguard.attacks.types import Attacked, GuideMaker, Loss
+from hamguard.attacks.types import Carrier, SearchProblem
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import relax
-from hamguard.core.errors import RunError
+from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import numpy_generator
 from hamguard.defenses.detect import Detector, denoise, label_marks, softness
 from hamguard.models.trial import pixel_gradient, with_gradient
@@ -168,71 +167,97 @@ class EvadingProblem(Problem):
 
 
 @dataclass(frozen=True)
-class Evasion:
-    """An attack that knows the detector; called as an `Attack` is.
+class DecoyCode:
+    """Guide: the nearest decoy of each picture.
 
     Attributes:
+        decoys: codes to approach.
+        labeled: whether labels are looked at.
+    """
+
+    decoys: Decoys = field(repr=False)
+    labeled: bool
+    name: str = "decoy"
+
+    @property
+    def needs_labels(self) -> bool:
+        """Where anything is labeled."""
+        return self.labeled
+
+    def __call__(
+        self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
+    ) -> Tensor:
+        """Guide codes `(B, K)`."""
+        return self.decoys.nearest(own, labels if self.labeled else None)
+
+
+@dataclass(frozen=True)
+class EvadingSteps(Carrier):
+    """The adaptive search with the criteria of a detector in the loss.
+
+    Attributes:
+        detector: the detector.
+        weight: of the criteria.
+        steps: number of gradients.
+        labeled: whether labels are looked at.
+    """
+
+    detector: Detector = field(repr=False)
+    weight: float
+    steps: int
+    labeled: bool
+
+    def __call__(self, problem: SearchProblem) -> Tensor:
+        """Attacked pictures inside the threat, `(B, C, H, W)`.
+
+        Raises:
+            RequestError: several models are attacked together: a detector watches one.
+        """
+        if not isinstance(problem, Problem) or problem.own is None:
+            raise RequestError("a detector watches one model; evade it on that one alone")
+        near, own = self.detector.neighbors.to(problem.own), problem.own
+        labels = problem.labels if self.labeled else None
+        others = torch.from_numpy(self.detector.bank.labels).float() if self.labeled else None
+        other = dissimilar((own.shape[1] - own @ near.codes.T) / 2, labels, others)  # (B, N)
+        inside = {one.name: getattr(problem, one.name) for one in fields(Problem) if one.init}
+        evading = EvadingProblem(**inside, detector=self.detector, other=other, weight=self.weight)
+        evading.spent = problem.spent
+        return AdaptiveSteps(self.steps, early_stop=False)(evading)
+
+    def shown(self, attack: Attack) -> dict[str, Any]:
+        """Goal, weight and size."""
+        own = {"weight": self.weight, "steps": self.steps, "threat": attack.threat, "labeled": self.labeled}
+        return {"kind": "Evasion", "goal": "decoy" if attack.toward else "leave", **own}
+
+
+def evasion(
+    detector: Detector,
+    decoys: Decoys,
+    goal: Literal["leave", "decoy"] = "leave",
+    weight: float = 1.0,
+    *,
+    steps: int = 30,
+    threat: Threat | None = None,
+    labeled: bool = True,
+) -> Attack:
+    """An attack that knows the detector.
+
+    Args:
         detector: the detector.
         decoys: codes to approach.
         goal: `leave` or `decoy`.
         weight: of the criteria.
         steps: number of gradients.
-        threat: the allowed set.
+        threat: the allowed set; 8/255 where none is given.
         labeled: whether labels are looked at; without them `leave` leaves the own code, as hag does.
     """
-
-    detector: Detector = field(repr=False)
-    decoys: Decoys = field(repr=False)
-    goal: Literal["leave", "decoy"] = "leave"
-    weight: float = 1.0
-    steps: int = 30
-    threat: Threat = field(default_factory=lambda: Linf(8 / 255))
-    labeled: bool = True
-
-    @property
-    def name(self) -> str:
-        """What tables and rows call it."""
-        return f"{self.goal}, weight {self.weight:g}"
-
-    @cached_property
-    def _leaving(self) -> tuple[GuideMaker, Loss]:
-        return (SignedMean(), MainstayLoss()) if self.labeled else (OwnCode(), HagLoss())
-
-    def __call__(
-        self,
-        model: Any,
-        x: Tensor,
-        labels: Tensor | None = None,
-        bank: CodeBank | None = None,
-        *,
-        index: Sequence[int] | None = None,
-        seed: int = 0,
-    ) -> Attacked:
-        """Attack a batch; arguments and errors as for `Attack`."""
-        numbers = range(len(x)) if index is None else index
-        own = clean_code(model, x)  # (B, K)
-        labels = labels if self.labeled else None
-        if self.goal == "leave":
-            guide, loss = self._leaving
-            target, direction = guide(own, labels, bank, numbers, seed), -1
-        else:
-            target, direction, loss = self.decoys.nearest(own, labels), 1, inner_product
-        near = self.detector.neighbors.to(own)
-        others = torch.from_numpy(self.detector.bank.labels).float() if self.labeled else None
-        other = dissimilar((own.shape[1] - own @ near.codes.T) / 2, labels, others)  # (B, N)
-        problem = EvadingProblem(
-            model,
-            x,
-            target,
-            direction,
-            loss,
-            self.threat,
-            numbers,
-            seed,
-            detector=self.detector,
-            other=other,
-            weight=self.weight,
-        )
-        problem.spent.forwards += 1  # the own code
-        x_adv = AdaptiveSteps(self.steps, early_stop=False)(problem).detach()
-        return Attacked(self.threat.on_grid(x_adv, x), target, problem.spent)
+    search, ball, name = (
+        EvadingSteps(detector, weight, steps, labeled),
+        threat or Linf(8 / 255),
+        f"{goal}, weight {weight:g}",
+    )
+    if goal == "decoy":
+        return Attack(DecoyCode(decoys, labeled), inner_product, search, ball, toward=True, name=name)
+    if labeled:
+        return Attack(SignedMean(), MainstayLoss(), search, ball, name=name)
+    return Attack(OwnCode(), HagLoss(), search, ball, name=name)
