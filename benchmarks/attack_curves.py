@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.threat import Linf
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.sources import open_source
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.spec import describe
 from hamguard.evaluation.attack.targets import draw_targets
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.images.quantize import as_pixels
 from hamguard.models.folding import folded
 from hamguard.models.store import load_any
@@ -59,8 +59,8 @@ class Traced(Problem):
 def curves(eps: float) -> dict[str, tuple[Any, tuple[int, ...]]]:
     """Name of a curve to its attack and its points."""
     threat = Linf(eps)
-    hag = attack_named("hag")
-    dhta = attack_named("dhta")
+    hag = ATTACKS["hag"]
+    dhta = ATTACKS["dhta"]
     literal = hag(preset="paper", threat=threat)
     no_stop: dict[str, Any] = {"early_stop": False, "keep": "last"}
     signs = dhta(threat=threat)
@@ -77,10 +77,10 @@ def curves(eps: float) -> dict[str, tuple[Any, tuple[int, ...]]]:
         "HAG, sign steps": (replace(hag_signs, search=replace(hag_signs.search, **no_stop)), POINTS[:7]),
     }  # fmt: skip
     for steps in POINTS[2:7]:
-        search = attack_named("adaptive")(steps=steps, threat=threat).search
+        search = ATTACKS["adaptive"](steps=steps, threat=threat).search
         found[f"DHTA guide, adaptive ({steps})"] = (replace(signs, search=search), (steps,))
         found[f"HAG guide, adaptive ({steps})"] = (
-            replace(attack_named("adaptive")(steps=steps, threat=threat)),
+            replace(ATTACKS["adaptive"](steps=steps, threat=threat)),
             (steps,),
         )
     return found

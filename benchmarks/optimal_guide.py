@@ -42,7 +42,8 @@ def measured(name: str, arguments: argparse.Namespace) -> list[Row]:
     ground, rows = ground_of(name, arguments.queries), []
     for guides, targets, metric in ((AWAY, None, "map"), (TOWARD, "no-overlap", "t-map")):
         for guide in guides:
-            plan = AttackSpec.read("adaptive", guide=guide, eps=parse_eps(arguments.eps), steps=arguments.steps, targets=targets
+            plan = AttackSpec.read(
+                "adaptive", guide=guide, eps=parse_eps(arguments.eps), steps=arguments.steps, targets=targets
             )
             found = measure_attack(ground, plan, work=arguments.work)
             for row in found.rows:

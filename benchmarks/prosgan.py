@@ -23,18 +23,18 @@ import torch
 
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
-from hamguard.attacks.methods.registry import attack_named
+from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Linf
 from hamguard.codes.binary import pack, sign
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.sources import open_source
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import draw_targets
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.folding import folded
 from hamguard.models.generator_store import load_generator
 from hamguard.models.store import Card, load_any
@@ -158,7 +158,7 @@ def equal_radius(bench: Bench, rmse: float) -> float:
     victim = folded(bench.ground.model)
 
     def spent(eps: float) -> float:
-        attack = attack_named("dhta")(steps=20, threat=Linf(eps))
+        attack = ATTACKS["dhta"](steps=20, threat=Linf(eps))
         x_adv = attack(victim, x, labels, bench.ground.reference).x_adv
         return float((x_adv - x).square().flatten(1).mean(1).sqrt().mean())
 
@@ -178,8 +178,8 @@ def speed(bench: Bench) -> None:
     x, labels = training_part(bench)
     plan = AttackSpec.read("prosgan", eps=None, generator=str(bench.generator("hard 8/255")))
     base = bench.ground.base
-    made = with_generator(attack_named("prosgan")(), plan)
-    slow = attack_named("dhta")(steps=100)
+    made = with_generator(ATTACKS["prosgan"](), plan)
+    slow = ATTACKS["dhta"](steps=100)
     slow = replace(slow, search=replace(slow.search, early_stop=False))
     victim = folded(bench.ground.model)
     for cell, attack, rounds in (("ProS-GAN, one pass", made, 5), ("DHTA, 100 gradients", slow, 1)):

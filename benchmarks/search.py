@@ -27,7 +27,7 @@ import numpy as np
 from metrics import extra_mib
 
 from hamguard.codes.bank import CodeBank
-from hamguard.retrieval.index import build_index
+from hamguard.retrieval.engines import build_index
 
 BITS = 64
 CENTERS = 1_000

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from hamguard.data.dataset import ImageStore, multi_hot
-from hamguard.hashing.objective import objective_type
+from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.hash_model import HashModel
 from hamguard.training.hash_task import HashTask
 from hamguard.training.loop import Batch, make_optimizer
@@ -80,7 +80,7 @@ def measure(name: str) -> dict[str, float | str]:
     def usual() -> int:
         return sum(len(x) for x in DataLoader(PerItem(array), BATCH, shuffle=True))
 
-    kind = objective_type("csq")
+    kind = OBJECTIVES["csq"]
     labels = multi_hot(rng.integers(0, 10, len(array)), 10)
     model = HashModel(backbone, 32, channels=channels, size=(side, side), mean=[0.5], std=[0.25])
     objective = kind(kind.settings_type(), bits=32, labels=torch.from_numpy(labels).float(), seed=0)

@@ -74,7 +74,7 @@ def ready(attack: Any, labels: torch.Tensor, seed: int = 0) -> Attack:
     if isinstance(attack.search, NoGenerator):
         generator = Generator(1, (16, 16), 8, torch_generator(seed)).eval()
         return generated(attack, generator, PrototypeNet(3, 8, torch_generator(seed)), attack.threat)
-    return attack.prepared(bank, seed, model=model, pictures=x, labels=labels) if attack.learns else attack
+    return attack.prepared(bank, seed, model=model, images=x, labels=labels) if attack.learns else attack
 
 
 def run(name: str, threat: Threat, part: slice = slice(None), seed: int = 0, **more: Any) -> torch.Tensor:

@@ -46,7 +46,9 @@ def test_every_name_has_its_place(written: dict[str, str]) -> None:
         line.removeprefix("## ") for text in written.values() for line in text.splitlines() if line[:3] == "## "
     }
     assert {name.rpartition(".")[2] for name in public()} <= headings
-    assert "(bank: CodeBank | None, seed: int = 0)" in written["values.md"], "methods of values stand with them"
+    assert "prepared(\n    bank: CodeBank | None,\n    seed: int = 0," in written["values.md"], (
+        "methods of values stand with them"
+    )
     assert "threat: Threat = Linf(8 / 255)" in written["attacks.md"], "defaults stand as they were written"
 
 

@@ -20,10 +20,10 @@ from hamguard.attacks.types import (
     G,
     Guide,
     GuideMaker,
+    Images,
     LearningGuide,
     LearningSearch,
     Loss,
-    Pictures,
     Search,
     SearchProblem,
     Victim,
@@ -165,7 +165,7 @@ class Attack(Generic[G]):
 
     @property
     def learns(self) -> bool:
-        """Whether it is fitted on training pictures before it attacks any: `prepared` with a model and pictures does it."""
+        """Whether it is fitted on training pictures before it attacks any: `prepared` with a model and images does it."""
         return isinstance(self.search, LearningSearch)
 
     def prepared(
@@ -174,7 +174,7 @@ class Attack(Generic[G]):
         seed: int = 0,
         *,
         model: Victim | None = None,
-        pictures: Pictures | None = None,
+        images: Images | None = None,
         labels: Tensor | None = None,
         count: int | None = None,
     ) -> Attack[Any]:
@@ -188,7 +188,7 @@ class Attack(Generic[G]):
             bank: reference codes of the training part.
             seed: seed of everything that is drawn.
             model: what a search is fitted on, frozen, in evaluation mode.
-            pictures: training pictures, or a function from numbers to pictures.
+            images: training images, or a function from numbers to images.
             labels: away, the labels of all training pictures, `(n, C)`; toward, the one target label, `(1, C)` or n times.
             count: number of training pictures; needed only for a function without their labels.
 
@@ -201,9 +201,9 @@ class Attack(Generic[G]):
             return self  # its guide comes with what it waits for
         guide = fitted_guide(self.guide, bank, seed)
         ready = self if guide is self.guide else replace(self, guide=guide)
-        if model is None or pictures is None or not isinstance(self.search, LearningSearch):
+        if model is None or images is None or not isinstance(self.search, LearningSearch):
             return ready
-        return cast("Attack[Any]", self.search.fit(ready, model, pictures, labels, bank, seed, count))
+        return cast("Attack[Any]", self.search.fit(ready, model, images, labels, bank, seed, count))
 
     def problem(
         self,

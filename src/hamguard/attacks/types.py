@@ -44,7 +44,7 @@ One that reads `Codes` says so by the attribute `takes_sets = True`; any other i
 """
 
 
-Pictures: TypeAlias = Tensor | Callable[[Sequence[int]], Tensor]
+Images: TypeAlias = Tensor | Callable[[Sequence[int]], Tensor]
 """Training pictures `(n, C, H, W)` in [0, 1], or what gives those of some numbers from 0 to n - 1."""
 
 
@@ -152,7 +152,7 @@ class LearningSearch(Protocol):
         self,
         attack: Any,
         model: Victim,
-        pictures: Pictures,
+        images: Images,
         labels: Tensor | None,
         bank: CodeBank | None,
         seed: int,

@@ -23,7 +23,7 @@ from hamguard.attacks.guides.vote import class_numbers
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import slope
 from hamguard.attacks.threat import Threat
-from hamguard.attacks.types import Carrier, Guide, Pictures, SearchProblem, Victim
+from hamguard.attacks.types import Carrier, Guide, Images, SearchProblem, Victim
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
@@ -48,7 +48,7 @@ class UniversalSteps(Carrier):
     momentum: float = 0.9
     alpha: Literal["constant", "published"] = "constant"
     lacks: ClassVar[str] = (
-        "a universal perturbation is fitted on training pictures first: call prepared with a model and pictures"
+        "a universal perturbation is fitted on training pictures first: call prepared with a model and images"
     )
 
     def __post_init__(self) -> None:
@@ -74,14 +74,14 @@ class UniversalSteps(Carrier):
         self,
         attack: Attack,
         model: Victim,
-        pictures: Pictures,
+        images: Images,
         labels: Tensor | None,
         bank: CodeBank | None,
         seed: int,
         count: int | None,
     ) -> Attack:
         """The attack whose search adds the fitted perturbation; arguments and errors as in `Attack.prepared`."""
-        total = _count(pictures, labels, count, attack.toward)
+        total = _count(images, labels, count, attack.toward)
         if attack.toward and labels is not None and bool((labels != labels[:1]).any()):
             raise RequestError("a targeted universal perturbation has one target label for all pictures, got several")
         goal = labels[:1] if attack.toward and labels is not None else None
@@ -91,7 +91,7 @@ class UniversalSteps(Carrier):
         for step in range(self.steps):
             drawn = torch.randperm(total, generator=torch_generator(seed, "universal", step))[: self.batch_size]
             numbers = [int(i) for i in drawn]
-            x = pictures[drawn.to(pictures.device)] if isinstance(pictures, Tensor) else pictures(numbers)
+            x = images[drawn.to(images.device)] if isinstance(images, Tensor) else images(numbers)
             own = clean_code(model, x)
             if attack.toward and not isinstance(attack.guide, OneGuide):
                 one = OneGuide(attack.guide(own[:1], goal, bank, [0], seed), attack.guide.name)
@@ -190,9 +190,9 @@ def _inside(delta: Tensor, half: Threat) -> Tensor:
     return 2 * (half.project(gray + delta / 2, gray) - gray)
 
 
-def _count(pictures: Pictures, labels: Tensor | None, count: int | None, toward: bool) -> int:
+def _count(images: Images, labels: Tensor | None, count: int | None, toward: bool) -> int:
     """Number of training pictures; several sources of it must agree."""
-    known = {"pictures": len(pictures)} if isinstance(pictures, Tensor) else {}
+    known = {"pictures": len(images)} if isinstance(images, Tensor) else {}
     if count is not None:
         known["count"] = count
     if labels is not None and not (toward and len(labels) == 1):

@@ -31,7 +31,7 @@ def fit(
     attack: Attack, pictures: Any, labels: Any = None, bank: Any = None, seed: int = 0, count: int | None = None
 ) -> tuple[Attack, OneForAll]:
     """The attack made ready, and what was fitted."""
-    ready = attack.prepared(bank, seed, model=MODEL, pictures=pictures, labels=labels, count=count)
+    ready = attack.prepared(bank, seed, model=MODEL, images=pictures, labels=labels, count=count)
     assert isinstance(ready.search, OneForAll)
     return ready, ready.search
 

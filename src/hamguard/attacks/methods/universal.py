@@ -37,6 +37,6 @@ def universal(
         threat: the allowed set.
 
     Returns:
-        An attack that is fitted on training pictures first: `prepared` with a model and pictures does it.
+        An attack that is fitted on training pictures first: `prepared` with a model and images does it.
     """
     return Attack(guide, inner_product, UniversalSteps(steps, batch_size), threat, toward=toward)

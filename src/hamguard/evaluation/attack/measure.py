@@ -215,11 +215,11 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
             raise RequestError("one universal perturbation has one target; name it: --targets label:NAME")
         marks = np.repeat(labels[:1], len(learned), axis=0)
 
-    def pictures(numbers: Sequence[int]) -> torch.Tensor:
+    def images(numbers: Sequence[int]) -> torch.Tensor:
         return ground.dataset.images.batch(learned[np.asarray(numbers)]).to(ground.device)
 
     goals = torch.from_numpy(marks).float().to(ground.device)
-    return Source(attack.prepared(bank, ground.seed, model=model, pictures=pictures, labels=goals), model, bank)
+    return Source(attack.prepared(bank, ground.seed, model=model, images=images, labels=goals), model, bank)
 
 
 def _check_sources(ground: Ground, spec: AttackSpec) -> None:
