@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from hamguard import cli
-from hamguard.cli.demo_page import distinct
 from hamguard.core.errors import RunError
-from hamguard.core.rows import Row, read_rows
+from hamguard.core.rows import Row, Rows, read_rows
 from hamguard.hashing.csq import CSQ
 from hamguard.report.demo_summary import summary
 from tests.cli.helpers import Shell
@@ -122,11 +121,6 @@ def test_a_missing_row_is_said() -> None:
         summary([row for row in few() if row.metric != "t-map"])
 
 
-def test_rows_that_differ_in_time_alone_stand_once() -> None:
-    rows = [facts(0.9, seconds=1.0), facts(0.8), facts(0.9, seconds=2.0)]
-    assert distinct(rows) == rows[:2]
-
-
 SMALL = {  # of the demo's constants: what it shows holds after less training and fewer gradients
     "AUDITED": 10, "STEPS": 6, "SHOWN": 3, "HARDENING": ("distill", 6, "lr=3e-3"),
     "GAME": ("warmup=50", "batch_size=32", "epochs=2"),
@@ -153,7 +147,7 @@ def test_the_demo_ends_in_ten_lines_and_a_page(shell: Shell, tmp_path: Path, mon
     rows = read_rows(out / "rows.jsonl")
     assert answer.out.splitlines() == summary(rows)
     assert_figures_are_those_of(rows, summary(rows))
-    assert distinct(rows) == rows
+    assert Rows(rows).once() == rows
     assert_page_has_every_stage(out, answer.err, rows)
     assert_it_shows_what_it_says(out, rows)
     assert len(shell.done("search", out / "index", "query:0", "--json").rows) == 10

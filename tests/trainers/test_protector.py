@@ -16,11 +16,12 @@ from hamguard.attacks.threat import Linf
 from hamguard.core.archives import seal_array
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.rows import Rows
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.split import Split
 from hamguard.evaluation.protection import four_searches
-from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, find, needed, run_cell
+from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, needed, run_cell
 from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
@@ -221,7 +222,7 @@ def test_four_searches_take_queries_and_database_from_their_domains(
     }
     party = Party(read_job({}, flags), 0.0)
     rows = run_cell(sides, party, tmp_path)
-    found = {task: find(rows, task) for task in ("C->C", "C->A", "A->C", "A->A")}
+    found = {task: Rows(rows).where(task=task).one().value for task in ("C->C", "C->A", "A->C", "A->A")}
     assert found["C->C"] > 0.9
     assert found["A->A"] > 0.9  # the shuffle is the same on both sides
     assert max(found["C->A"], found["A->C"]) < 0.4
@@ -229,8 +230,8 @@ def test_four_searches_take_queries_and_database_from_their_domains(
     assert {row.train for row in rows} == {"C"}
     monkeypatch.setattr(four_searches, "run_job", None)  # a cell that is done is read
     assert run_cell(sides, party, tmp_path) == rows
-    with pytest.raises(RequestError, match="no row of A->learned"):
-        find(rows, "A->learned")
+    with pytest.raises(RequestError, match="0 rows where one was asked for"):
+        Rows(rows).where(task="A->learned").one()
 
 
 def test_learned_codes_and_adversarial_training_have_their_rows(place: tuple[Dataset, Split], tmp_path: Path) -> None:

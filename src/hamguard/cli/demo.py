@@ -38,9 +38,10 @@ def demo(
     from hamguard.api.sheets import draw_attack
     from hamguard.attacks.budget import Budget, Linf
     from hamguard.cli.demo_harden import harden_digits
-    from hamguard.cli.demo_page import distinct, points, write_page
+    from hamguard.cli.demo_page import points, write_page
     from hamguard.cli.demo_protect import protect_digits, verify_digits
     from hamguard.core.context import Context
+    from hamguard.core.rows import Rows
     from hamguard.data.opened import Data
     from hamguard.evaluation.attack.measure import measure_attack
     from hamguard.evaluation.attack.run import forget
@@ -143,7 +144,7 @@ def demo(
             ("effect.png", "Files before and after protection, and noise of the same size", "protection"),
         )
     ]
-    rows = distinct(rows)
+    rows = Rows(rows).once()  # clean pictures and noise stand beside every attack
     page = write_page(out, rows, pictures)
     say(f"8. report: {len(rows):,} rows in {out / 'rows.jsonl'}, {time.perf_counter() - started:.0f} seconds in all")
     if as_json:

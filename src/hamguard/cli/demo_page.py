@@ -19,14 +19,6 @@ SHOWN = 4  # files on the picture; the page of cards has more
 TOP = 10
 
 
-def distinct(rows: Sequence[Row]) -> list[Row]:
-    """Rows without those that are equal in everything but the time: clean pictures and noise stand beside every attack."""
-    first: dict[str, Row] = {}
-    for row in rows:
-        first.setdefault(replace(row, seconds=None).json(), row)
-    return list(first.values())
-
-
 def points(ground: Ground, found: Sequence[Measured] = ()) -> list[Row]:
     """Curves of a model's clean queries and of those that attacks away from a code have changed, as rows."""
     from hamguard.evaluation.search.curves import curve_rows

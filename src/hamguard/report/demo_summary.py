@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from hamguard.core.errors import RunError
+from hamguard.core.rows import Row, Rows
 
-if TYPE_CHECKING:
-    from hamguard.core.rows import Row
-
-Facts = dict[str, Any]
+SEARCH = "query->database"
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
@@ -25,20 +23,24 @@ def summary(rows: Sequence[Row]) -> list[str]:
     Raises:
         RunError: a row is missing.
     """
-    found = _Found(rows)
-    clean, near = found.plain("map"), found.plain("precision")
-    floor = found.of("random_map", lambda r: r.n == clean.n)
-    noise, hag, mainstay, dhta = (found.attacked(name) for name in ("noise", "hag", "mainstay", "dhta"))
-    away, ideal = found.of("bits-moved", _method("hag")), found.attacked("ideal-code", guide="mainstay")
-    target = found.of("t-map", lambda r: not r.attack and not r.defense)
-    worst, blind = found.audit("aware"), found.audit("free")
-    start = found.of("map", lambda r: not r.attack and not r.defense and r.n == worst.n)
-    hard, kept = found.attacked("mainstay", defended=True), found.of("map", lambda r: bool(r.defense) and not r.attack)
-    after = found.audit("aware", defended=True)
+    found = _Demo(row for row in rows if row.value is not None)
+    clean, near = (found.the(metric, attack=None, task=SEARCH) for metric in ("map", "precision"))
+    floor = found.the("random_map", defended=None, n=clean.n)
+    noise, hag, mainstay = (found.the("map", attack=name, task=SEARCH) for name in ("noise", "hag", "mainstay"))
+    away, dhta = found.the("bits-moved", attack="hag"), found.the("t-map", attack="dhta", task=SEARCH)
+    ideal = found.the("map", attack="ideal-code", guide="mainstay", task=SEARCH)
+    target = found.the("t-map", attack=None)
+    worst, blind = (found.the("map", attack="audit", labels=labels) for labels in ("aware", "free"))
+    start = found.the("map", attack=None, n=worst.n)
+    hard = found.the("map", attack="mainstay", task=SEARCH, defended=True)
+    kept = found.the("map", attack=None, defended=True)
+    after = found.the("map", attack="audit", labels="aware", defended=True)
     checks = [row for row in rows if row.metric == "check" and (row.attack or {}).get("method") == "sanity"]
     passed = sum((row.attack or {}).get("passed") is True for row in checks)
-    hidden, own, mock = found.four("C", "C->A"), found.four("A", "A->A"), found.four("C", "C->A", method="noise")
-    lost, control = found.files("protected->original", "protect"), found.files("noise->original", "noise")
+    hidden, mock = (found.the("map", attack=name, train="C", task="C->A") for name in ("ppl", "noise"))
+    own = found.the("map", attack="ppl", train="A", task="A->A")
+    lost = found.the("left top", attack="protect", task="protected->original", view=None)
+    control = found.the("left top", attack="noise", task="noise->original", view=None)
     bits, at = clean.bits or 0, _eps(mainstay)
     return [
         f" 1. learn    {bits}-bit codes ({clean.train}) find with MAP {_map(clean)}; random codes {_map(floor)}",
@@ -58,53 +60,24 @@ def summary(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-class _Found:
-    """Rows by what they say."""
+class _Demo(Rows):
+    """The rows of the demo, which has one of each kind."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
+    def the(self, metric: str, *, defended: bool | None = False, **facts: Any) -> Row:
+        """The first row of a metric with these facts.
 
-    def of(self, metric: str, fits: Callable[[Row], bool]) -> Row:
-        """The first row of a metric that fits."""
-        for row in self.rows:
-            if row.metric == metric and row.value is not None and fits(row):
+        Args:
+            metric: of the row.
+            defended: whether of the hardened model; None for either.
+            facts: what `Rows.where` takes.
+
+        Raises:
+            RunError: there is none.
+        """
+        for row in self.where(metric=metric, **facts):
+            if defended in (None, bool(row.defense)):
                 return row
         raise RunError(f"the rows of the demo lack one of {metric}; give all of rows.jsonl")
-
-    def plain(self, metric: str) -> Row:
-        """Of the model as it was learned, without attack."""
-        return self.of(metric, lambda r: not r.attack and not r.defense and r.task == "query->database")
-
-    def attacked(self, method: str, guide: str = "", *, defended: bool = False) -> Row:
-        """The score of an attack; toward a target its t-MAP."""
-
-        def fits(row: Row) -> bool:
-            facts = row.attack or {}
-            return (
-                facts.get("method") == method
-                and bool(row.defense) is defended
-                and row.task == "query->database"
-                and (not guide or facts.get("guide") == guide)
-            )
-
-        return self.of("t-map" if method == "dhta" else "map", fits)
-
-    def audit(self, labels: str, *, defended: bool = False) -> Row:
-        """The worst case of an audit."""
-        return self.of("map", lambda r: _method("audit", labels=labels)(r) and bool(r.defense) is defended)
-
-    def four(self, train: str, task: str, method: str = "ppl") -> Row:
-        """One of the four searches of a protection."""
-        return self.of("map", lambda r: r.train == train and r.task == task and _method(method)(r))
-
-    def files(self, task: str, method: str) -> Row:
-        """Files whose original left the first answers, as they were saved."""
-        return self.of("left top", lambda r: r.task == task and _method(method)(r) and not (r.attack or {}).get("view"))
-
-
-def _method(name: str, **facts: str) -> Callable[[Row], bool]:
-    wanted: Facts = {"method": name, **facts}
-    return lambda row: all((row.attack or {}).get(key) == value for key, value in wanted.items())
 
 
 def _map(row: Row) -> str:

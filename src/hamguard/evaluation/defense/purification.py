@@ -163,16 +163,9 @@ def _told(row: Row, method: str, defense: dict[str, Any], draws: int, *, adaptiv
 
 def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None) -> Line:
     """The cells of one purifier; rows that both attacks share stand once. `each` is the worse score of every query."""
-
-    def find(rows: Sequence[Row], metric: str, by: str | None) -> Row | None:
-        for row in rows:
-            if row.metric == metric and (row.attack or {}).get("method") == by:
-                return row
-        return None
-
-    clean = find(adaptive, "map", None)
+    clean = Rows(adaptive).where(attack=None).first("map")
     metric = "map" if clean else "bits-moved"
-    cells = [find(rows, metric, method) for rows in (unaware, adaptive)]
+    cells = [Rows(rows).where(attack=method).first(metric) for rows in (unaware, adaptive)]
     assert cells[0] and cells[1] and cells[0].value is not None and cells[1].value is not None
     rows = tuple(Rows((*unaware, *adaptive)).once())
     worst = cells[1]

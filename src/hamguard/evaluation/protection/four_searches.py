@@ -8,7 +8,6 @@ the person cannot be found by models of others, and pictures of others not by mo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from hamguard.codes.bank import CodeBank
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import DamagedError, RequestError
+from hamguard.core.errors import DamagedError
 from hamguard.core.rows import Row, Rows, read_sealed_rows, write_rows
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
@@ -228,15 +227,3 @@ def needed(split: Split, queries: int | None) -> Ints:
     """Numbers of all pictures that the protocol looks at, sorted."""
     parts = [split.train, split.database, split.part("query").first(queries).index]
     return np.unique(np.concatenate(parts))
-
-
-def find(rows: Sequence[Row], task: str) -> float:
-    """The value of the row of a search.
-
-    Raises:
-        RequestError: there is none.
-    """
-    for row in rows:
-        if row.task == task and row.value is not None:
-            return row.value
-    raise RequestError(f"no row of {task}")

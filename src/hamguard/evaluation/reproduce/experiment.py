@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any, Literal, TypeVar
 
 from hamguard.core.registry import Registry
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, Rows
 
 Scale = Literal["small", "paper"]
 Verdict = Literal["holds", "does not hold", "not testable at this scale"]
@@ -154,10 +154,12 @@ class Found:
             want: fields of a row, where None means none; `attack`, `guide`, `toward`, `made_on` and `defense` ask inside attack and
                 defense, `eps` and `steps` inside the threat.
         """
+        inside = {key: want.pop(key) for key in ("eps", "made_on", "name") if key in want}
+        found = Rows(self.rows).where(**want)
         return [
             row
-            for row in self.rows
-            if row.value is not None and all(_asks(row, key) == value for key, value in want.items())
+            for row in found
+            if row.value is not None and all(_inside(row, key) == value for key, value in inside.items())
         ]
 
     def one(self, **want: Any) -> Row | None:
@@ -166,19 +168,12 @@ class Found:
         return found[0] if found else None
 
 
-def _asks(row: Row, key: str) -> Any:
-    attack, threat = row.attack or {}, row.threat or {}
-    if key == "attack":
-        return attack.get("method")
-    if key == "defense":
-        return (row.defense or {}).get("method")
+def _inside(row: Row, key: str) -> Any:
+    """A radius as recipes write it, or all models that pictures were made on, or the name of a cell."""
     if key == "eps":
-        return None if threat.get("eps") is None else round(float(threat["eps"]), 4)
-    if key == "steps":
-        return threat.get(key)
-    if key in ("guide", "toward", "made_on", "side", "name"):
-        return attack.get(key)
-    return getattr(row, key)
+        eps = (row.threat or {}).get("eps")
+        return None if eps is None else round(float(eps), 4)
+    return (row.attack or {}).get(key)
 
 
 def above(claim: str, pairs: Sequence[tuple[Row | None, Row | None]], *, names: str = "") -> Relation:

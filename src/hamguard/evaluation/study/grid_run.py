@@ -12,7 +12,7 @@ from hamguard import __version__
 from hamguard.core.context import Context, ProcessGroup, always
 from hamguard.core.errors import RequestError
 from hamguard.core.noted import PAIRED
-from hamguard.core.rows import Row, write_rows
+from hamguard.core.rows import Row, Rows, write_rows
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
@@ -98,15 +98,7 @@ def run_grid(
     rows += _compared(grid, plan.models, plan.attacks)
     attacked = {key: one.row for key, one in grid.queries.items()}
     cells = {key: one.rows for key, one in grid.queries.items()}
-    return GridResult(_once(rows), grid.pictures, grid.clean, attacked, cells)
-
-
-def _once(rows: Sequence[Row]) -> list[Row]:
-    """Rows that are equal but for the time, once: attacks on one model share clean picture and noise."""
-    kept: dict[str, Row] = {}
-    for row in rows:
-        kept.setdefault(replace(row, seconds=None).json(), row)
-    return list(kept.values())
+    return GridResult(Rows(rows).once(), grid.pictures, grid.clean, attacked, cells)
 
 
 def write_result(found: GridResult, out: Path) -> Path:
