@@ -14,6 +14,7 @@ from typing import Any
 
 from hamguard.attacks.budget import Budget
 from hamguard.core.checks import check_choice
+from hamguard.core.context import no_bar
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.registry import MEASURES, Found, Subject, check_measures, default_measures
@@ -52,7 +53,8 @@ def measure_model(
     base = ground.base
     if gradient_kind(ground.model) == "zero":
         base = replace(base, notes=(*base.notes, ZERO_GRADIENT))
-    subject = Subject(ground, budget, base)
+    quiet = replace(ground, context=ground.context.but(stage=no_bar))  # one bar tells which measure is at work
+    subject = Subject(quiet, budget, base)
     names = list(measures) or default_measures(labeled=subject.labeled)
     for name in names:
         if MEASURES.facts(name)["labeled"] and not subject.labeled:
