@@ -36,17 +36,14 @@ MAY_IMPORT["cli"] = {"core", "report", "api"}
 
 NOT_YET_MOVED = """
 cli/common.py
-cli/data.py
 cli/demo.py
 cli/demo_harden.py
 cli/demo_page.py
 cli/demo_protect.py
-cli/encode.py
 cli/evaluate_grid.py
 cli/evaluate_study.py
 cli/harden.py
 cli/harden_cross.py
-cli/privacy.py
 cli/reproduce.py
 cli/train.py
 cli/train_comdefend.py
@@ -62,8 +59,6 @@ cli/demo.py:demo
 cli/evaluate.py:evaluate
 cli/harden.py:harden
 cli/harden_cross.py:harden_cross
-cli/privacy.py:privacy
-cli/protect.py:protect
 cli/train.py:train
 cli/transfer.py:transfer
 training/loop.py:_fit

@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "measure",
     "metrics",
+    "privacy",
     "protect",
     "purify",
     "read_rows",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from hamguard.api.evaluate import evaluate
     from hamguard.api.index import index
     from hamguard.api.measure import measure
+    from hamguard.api.privacy import privacy
     from hamguard.api.protect import protect
     from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
@@ -118,6 +120,7 @@ _PLACES = {
     "load": "api.wrap:load",
     "measure": "api.measure:measure",
     "metrics": "api.metrics",
+    "privacy": "privacy",
     "protect": "api.protect:protect",
     "purify": "api.defense:purify",
     "read_rows": "api.results:read_rows",
@@ -138,7 +141,7 @@ _PLACES = {
 }
 """Where each name of the door stands: a module, or `module:name`."""
 
-_CALLED = ("codes", "data", "report")
+_CALLED = ("codes", "data", "privacy", "report")
 """Packages whose name is a function of the door, too: `hg.data("digits")` opens data, `hamguard.data.split` is a module."""
 
 

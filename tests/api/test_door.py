@@ -29,6 +29,7 @@ VALUES = [
     "Rows",
 ]
 VERBS = [
+    "privacy",
     "audit",
     "codes",
     "data",
@@ -122,7 +123,7 @@ def test_the_import_loads_nothing_heavy() -> None:
         "import sys; before = {*sys.modules}; import hamguard as hg; dir(hg); print(*({*sys.modules} - before))"
     ).split()
     ours = {name for name in loaded if name.partition(".")[0] == "hamguard"}
-    assert ours == {"hamguard", "hamguard.codes", "hamguard.data", "hamguard.report"}
+    assert ours == {"hamguard", "hamguard.codes", "hamguard.data", "hamguard.privacy", "hamguard.report"}
     assert not {"torch", "numpy", "pydantic", "rich", "typer"} & {*loaded}
 
 

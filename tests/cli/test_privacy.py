@@ -99,10 +99,10 @@ def test_an_attack_on_every_picture_and_views(shell: Shell, world: World, protec
     ("words", "message"),
     [
         (("nothing",), "not a protector folder"),
-        (("noise",), "noise needs --eps"),
+        (("noise",), "noise needs eps"),
         (("noise", "--eps", "8"), "did you mean 8 / 255"),
         (("noise", "--eps", "0.1"), "data"),
-        (("PROTECTOR", "--train", "2"), "--train must be in [0, 1], got 2"),
+        (("PROTECTOR", "--train", "2"), "must be in [0, 1], got 2"),
         (("PROTECTOR", "--method", "dsdhh"), "unknown hash method"),
         (("PROTECTOR", "--view", "shake:1"), "unknown view"),
         (("PROTECTOR", "--plot", "plot.txt"), "--plot"),

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
+from hamguard.data.check import CheckReport, check_dataset
 from hamguard.data.opened import Data
+from hamguard.data.protocols import PROTOCOLS
+from hamguard.data.sources import expand, list_sources
 from hamguard.data.split import Split
 
-__all__ = ["data"]
+__all__ = ["CheckReport", "check_data", "data", "sources", "splits"]
 
 
 @overload
@@ -100,3 +104,56 @@ def data(
     if labels is None:
         raise RequestError("images need labels: class numbers (N,) or multi-hot (N, C)")
     return Data.of(images, labels, texts, split, name=name, split_seed=split_seed, class_names=class_names)
+
+
+def sources(root: Path | None = None) -> list[dict[str, Any]]:
+    """Every data source: `name`, what it is about, whether it is found, and where, or which files to put where."""
+    return list_sources(root)
+
+
+def splits() -> list[tuple[str, tuple[str, ...], str]]:
+    """Every named split: name, the data sets that it is made for, and its rule in a line."""
+    return [(one.name, one.datasets, one.about) for one in PROTOCOLS.values()]
+
+
+def check_data(
+    source: str,
+    *,
+    root: Path | None = None,
+    split_seed: int = 0,
+    protocol: str | None = None,
+    drop_duplicates: bool = False,
+    context: Context | None = None,
+) -> tuple[list[CheckReport], tuple[str, ...]]:
+    """What may spoil a figure on data: overlap, copies, repeated lines, missing labels; chance level and MAP ceiling.
+
+    Args:
+        source: as `hg.data` takes it; `lists:DIR` stands for all lists there.
+        root: folder of the named data sets.
+        split_seed: seed of what is drawn of the split.
+        protocol: named split.
+        drop_duplicates: leave out images that are copies of others.
+        context: how progress is shown.
+
+    Returns:
+        A report for each data set, and the images that could not be read.
+
+    Raises:
+        RequestError: as `hg.data`.
+    """
+    reports: list[CheckReport] = []
+    unread: list[str] = []
+    for text in expand(source):
+        with (context or Context()).stage("decoding pictures") as progress:
+            opened = Data.open(
+                text,
+                root=root,
+                split_seed=split_seed,
+                protocol=protocol,
+                drop_duplicates=drop_duplicates,
+                progress=counted(progress),
+                pictures=drop_duplicates,  # lists without images can be checked, copies cannot be dropped from them
+            )
+        reports.append(check_dataset(opened.dataset, opened.split))
+        unread += opened.dataset.unread
+    return reports, tuple(unread)

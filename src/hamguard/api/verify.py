@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hamguard.api.results import Rows
 from hamguard.api.running import running
+from hamguard.core.context import counted
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
 
@@ -126,7 +127,7 @@ def verify(
             noise=noise,
             seed=seed,
             device=context.device,
-            progress=lambda done, total: progress(done / max(1, total), f"{done:,} of {total:,}"),
+            progress=counted(progress),
         )
     lines = summary_lines(measured, top, seed)
     rows = Rows(effect_rows(measured, lines, protection, dataset=name or source.name, top=top, seed=seed))

@@ -110,7 +110,15 @@ def name_unread(*held: MayLack) -> None:
     Raises:
         RunError: there are some, so that a script notices.
     """
-    lines = [line for one in held for line in one.unread]
+    say_unread([line for one in held for line in one.unread])
+
+
+def say_unread(lines: Sequence[str]) -> None:
+    """The same of lines that say which, and why.
+
+    Raises:
+        RunError: there are some.
+    """
     for line in lines[:SAID]:
         say(line)
     if len(lines) > SAID:

@@ -13,12 +13,13 @@ from hamguard.cli.common import (
     JsonOption,
     ProtocolOption,
     RootOption,
-    name_unread,
     print_json,
+    say_unread,
 )
+from hamguard.core.context import Context
 
 if TYPE_CHECKING:
-    from hamguard.data.check import CheckReport
+    from hamguard.api.data import CheckReport
 
 app = typer.Typer(help="List data sources and check them.", no_args_is_help=True)
 
@@ -26,18 +27,17 @@ app = typer.Typer(help="List data sources and check them.", no_args_is_help=True
 @app.command("list", epilog="Example: hamguard data list --data-root ~/data")
 def list_(data_root: RootOption = None, as_json: JsonOption = False) -> None:
     """List data sources, what they are, where they are or which files to put where; then the named splits."""
-    from hamguard.data.protocols import PROTOCOLS
-    from hamguard.data.sources import list_sources
+    from hamguard.api.data import sources, splits
     from hamguard.report.data_table import source_table, split_table
     from hamguard.report.printers import to_terminal
 
-    rows = list_sources(data_root)
+    rows = sources(data_root)
     if as_json:
         print_json(rows)
         return
     to_terminal(source_table(rows))
     typer.echo()
-    to_terminal(split_table((one.name, one.datasets, one.about) for one in PROTOCOLS.values()))
+    to_terminal(split_table(splits()))
 
 
 @app.command("check", epilog="Example: hamguard data check folder:photos --out report.json")
@@ -51,24 +51,17 @@ def check(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")] = None,
 ) -> None:
     """Count overlap, copies, repeated lines and missing labels; say chance level and MAP ceiling. Findings exit 0."""
+    from hamguard.api.data import check_data
     from hamguard.core.files import write_json
-    from hamguard.data.check import check_dataset
-    from hamguard.data.sources import expand, open_source
 
-    reports, sets = [], []
-    for text in expand(source):
-        with Bar("decoding pictures") as bar:
-            dataset, split = open_source(
-                text,
-                root=data_root,
-                seed=seed,
-                protocol=protocol,
-                drop_duplicates=drop_duplicates,
-                progress=bar.count,
-                pictures=drop_duplicates,  # lists without pictures can be checked, copies cannot be dropped from them
-            )
-        reports.append(check_dataset(dataset, split))
-        sets.append(dataset)
+    reports, unread = check_data(
+        source,
+        root=data_root,
+        split_seed=seed,
+        protocol=protocol,
+        drop_duplicates=drop_duplicates,
+        context=Context(stage=Bar),
+    )
     rows = [report.to_json() for report in reports]
     if out is not None:
         write_json(out, rows)
@@ -79,7 +72,7 @@ def check(
             _print_report(report)
         if out is not None:
             typer.echo(f"Report written to {out}")
-    name_unread(*sets)
+    say_unread(unread)
 
 
 def _print_report(report: CheckReport) -> None:

@@ -17,15 +17,12 @@ from hamguard.cli.common import (
     OwnProtocolOption,
     QueriesOption,
     RootOption,
-    choose_device,
-    context_of,
     name_unread,
     print_json,
-    say_notes,
+    say,
     tell,
 )
-
-PARTS = ("query", "database")
+from hamguard.core.context import Context
 
 
 def encode(
@@ -43,39 +40,24 @@ def encode(
 
     [bold]Example[/bold]: hamguard encode models/digits --out codes/
     """
-    from hamguard.evaluation.model_data import open_for_model
-    from hamguard.evaluation.search.origin import write_origin
-    from hamguard.models.store import load_any
-    from hamguard.training.encode import encode as run
+    from hamguard.api.encode import encode_data
 
-    chosen = choose_device(device)
-    loaded, card = load_any(model, chosen)
-    opened = open_for_model(card, loaded, data, root=data_root, protocol=protocol, context=context_of(device))
-    dataset, split = opened.dataset, opened.split
-    facts = []
-    for role in PARTS:
-        part = split.part("query").first(queries) if role == "query" else split.part("database")
-        with Bar(f"encoding {role}") as bar:
-            bank = run(loaded, dataset, split, part, batch_size=batch_size, device=chosen, progress=bar)
-        bank.save(out / f"{role}.npz")
-        facts.append(
-            {
-                "file": str(out / f"{role}.npz"),
-                "role": role,
-                "count": len(bank),
-                "bits": bank.bits,
-                "bytes": bank.packed.nbytes,
-                "digest": bank.digest,
-                "model": bank.model_hash,
-                "split": bank.split_hash,
-            }
-        )
-    write_origin(out, model, card, data, data_root, protocol, everything=False)
-    say_notes(loaded)
+    made = encode_data(
+        model,
+        out,
+        data=data,
+        root=data_root,
+        protocol=protocol,
+        queries=queries,
+        batch_size=batch_size,
+        context=Context(device=device, stage=Bar),
+    )
+    for note in made.notes:
+        say(f"Note: {note}")
     if as_json:
-        print_json(facts)
+        print_json(made.facts)
     else:
-        for fact in facts:
+        for fact in made.facts:
             tell(f"{fact['file']}: {fact['count']:,} codes of {fact['bits']} bits ({fact['bytes']:,} bytes packed)")
         tell(f"Next: hamguard index build {shlex.quote(str(out / 'database.npz'))} --out index/")
-    name_unread(dataset)
+    name_unread(made)

@@ -10,44 +10,59 @@ import typer
 
 from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json, say, tell
 
+SourceArgument = Annotated[Path, typer.Argument(metavar="IN", help="Picture, or folder of pictures.")]
+OutArgument = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Where copies go: a folder, or a file for one picture.")
+]
+ProtectorOption = Annotated[
+    str, typer.Option("--protector", help="Protector folder, or the name of one that ships with hamguard.")
+]
+EpsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--eps",
+        help="How far pixels may move, in pixel units of [0, 1].",
+        show_default="the protector's own, 8/255 for photos",
+    ),
+]
+KindOption = Annotated[
+    str | None, typer.Option("--format", help="png (holds the noise exactly), jpeg or webp.", show_default="png")
+]
+QualityOption = Annotated[
+    int | None,
+    typer.Option("--quality", min=1, max=100, help="Of jpeg and webp; webp of 100 is exact.", show_default="95"),
+]
+MetadataOption = Annotated[
+    str,
+    typer.Option("--metadata", help="strip (color profile only), no-location (EXIF without places) or keep."),
+]
+ScaleOption = Annotated[
+    str, typer.Option("--scale", help="Noise of large pictures: full (own size), fit (enlarged) or auto.")
+]
+RefineOption = Annotated[int, typer.Option("--refine", min=0, help="Gradient steps a picture against --matcher.")]
+MatchersOption = Annotated[
+    list[str] | None, typer.Option("--matcher", help="Model that --refine works against; may be repeated.")
+]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures of one size at once.")]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Throw away the copies that protect made in OUT and begin again.")
+]
+
 
 def protect(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Picture, or folder of pictures.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where copies go: a folder, or a file for one picture.")],
-    protector: Annotated[
-        str, typer.Option("--protector", help="Protector folder, or the name of one that ships with hamguard.")
-    ] = "photos",
-    eps: Annotated[
-        str | None,
-        typer.Option(
-            "--eps",
-            help="How far pixels may move, in pixel units of [0, 1].",
-            show_default="the protector's own, 8/255 for photos",
-        ),
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option("--format", help="png (holds the noise exactly), jpeg or webp.", show_default="png")
-    ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option("--quality", min=1, max=100, help="Of jpeg and webp; webp of 100 is exact.", show_default="95"),
-    ] = None,
-    metadata: Annotated[
-        str,
-        typer.Option("--metadata", help="strip (color profile only), no-location (EXIF without places) or keep."),
-    ] = "strip",
-    scale: Annotated[
-        str, typer.Option("--scale", help="Noise of large pictures: full (own size), fit (enlarged) or auto.")
-    ] = "auto",
-    refine: Annotated[int, typer.Option("--refine", min=0, help="Gradient steps a picture against --matcher.")] = 0,
-    matchers: Annotated[
-        list[str] | None, typer.Option("--matcher", help="Model that --refine works against; may be repeated.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures of one size at once.")] = 8,
+    source: SourceArgument,
+    out: OutArgument,
+    protector: ProtectorOption = "photos",
+    eps: EpsOption = None,
+    kind: KindOption = None,
+    quality: QualityOption = None,
+    metadata: MetadataOption = "strip",
+    scale: ScaleOption = "auto",
+    refine: RefineOption = 0,
+    matchers: MatchersOption = None,
+    batch_size: BatchSizeOption = 8,
     seed: SeedOption = 0,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Throw away the copies that protect made in OUT and begin again.")
-    ] = False,
+    restart: RestartOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -15,32 +15,44 @@ DEFAULT = ("jpeg:85", "jpeg:75", "resize:0.5")
 SAID = 20  # problems on the terminal; the files hold all
 
 
+SourceArgument = Annotated[Path, typer.Argument(metavar="IN", help="Folder of original pictures, or one picture.")]
+ProtectedArgument = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Their protected copies: a folder, or one file.")
+]
+MatchersOption = Annotated[
+    list[str],
+    typer.Option(
+        "--matcher",
+        help="A search to try: model folder, package.module:factory, or torch.export file; may be repeated. "
+        "Give at least one that the protector never saw.",
+    ),
+]
+ViewsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view",
+        help="What happens to a protected file afterwards: jpeg:Q, resize:SIDE or resize:0.5, crop:SIDE or crop:0.9, blur:R, "
+        f"bits:N; may be repeated. Default: {', '.join(DEFAULT)}.",
+    ),
+]
+TopOption = Annotated[int, typer.Option("--top", "-k", min=1, help="A picture is lost that is not among so many.")]
+NoiseOption = Annotated[bool, typer.Option("--noise/--no-noise", help="Measure noise of the same size, too.")]
+CardsOption = Annotated[int, typer.Option("--cards", min=0, max=500, help="Most pictures on the page.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder to write to; default: the name of OUT and -verify, beside it."),
+]
+
+
 def verify(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of original pictures, or one picture.")],
-    protected: Annotated[Path, typer.Argument(metavar="OUT", help="Their protected copies: a folder, or one file.")],
-    matchers: Annotated[
-        list[str],
-        typer.Option(
-            "--matcher",
-            help="A search to try: model folder, package.module:factory, or torch.export file; may be repeated. "
-            "Give at least one that the protector never saw.",
-        ),
-    ],
-    views: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--view",
-            help="What happens to a protected file afterwards: jpeg:Q, resize:SIDE or resize:0.5, crop:SIDE or crop:0.9, blur:R, "
-            f"bits:N; may be repeated. Default: {', '.join(DEFAULT)}.",
-        ),
-    ] = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="A picture is lost that is not among so many.")] = 10,
-    noise: Annotated[bool, typer.Option("--noise/--no-noise", help="Measure noise of the same size, too.")] = True,
-    cards: Annotated[int, typer.Option("--cards", min=0, max=500, help="Most pictures on the page.")] = 24,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder to write to; default: the name of OUT and -verify, beside it."),
-    ] = None,
+    source: SourceArgument,
+    protected: ProtectedArgument,
+    matchers: MatchersOption,
+    views: ViewsOption = None,
+    top: TopOption = 10,
+    noise: NoiseOption = True,
+    cards: CardsOption = 24,
+    out: OutOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

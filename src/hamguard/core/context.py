@@ -32,6 +32,11 @@ def silent(share: float, text: str = "") -> None:
     """Progress that nobody looks at."""
 
 
+def counted(progress: Progress) -> Callable[[int, int], None]:
+    """The same, told how many things are done and of how many."""
+    return lambda done, total: progress(done / max(1, total), f"{done:,} of {total:,}")
+
+
 @contextmanager
 def no_bar(what: str) -> Iterator[Progress]:
     """A stage of a run that shows nothing."""

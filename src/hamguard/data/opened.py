@@ -106,6 +106,7 @@ class Data:
         size: int | None = None,
         drop_duplicates: bool = False,
         progress: Progress | None = None,
+        pictures: bool = True,
     ) -> Data:
         """Open data by name; arguments and errors as in `open_source`, whose `seed` is `split_seed` here."""
         return cls(
@@ -117,6 +118,7 @@ class Data:
                 size=size,
                 drop_duplicates=drop_duplicates,
                 progress=progress,
+                pictures=pictures,
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hamguard.core.context import Context
+from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 from hamguard.core.shown import shown
 from hamguard.data.opened import Data
@@ -90,7 +90,7 @@ def open_for_model(
                 protocol=protocol or own.get("protocol"),
                 drop_duplicates=bool(own.get("drop_duplicates", False)),
                 size=size,
-                progress=lambda done, total: progress(done / max(1, total), f"{done:,} of {total:,}"),
+                progress=counted(progress),
             )
 
     opened = open_at(own.get("size"))
