@@ -11,11 +11,9 @@ from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
-from hamguard.attacks.generated import Generated, GeneratedAttack
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.attacks.threat import Linf, parse_eps
-from hamguard.attacks.universal import Universal, UniversalAttack
 from hamguard.attacks.words import WordEdits
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -28,7 +26,6 @@ from hamguard.evaluation.attack.generators import check_generator, with_generato
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.evaluation.attack.spec import (
-    AnyAttack,
     AttackSpec,
     Combine,
     check_gradients,
@@ -47,10 +44,9 @@ from hamguard.retrieval.metrics import Empty
 
 __all__ = ["AttackRows", "TextRows", "attack"]
 
-Given: TypeAlias = AnyAttack | AttackSpec | WordEdits | str
+Given: TypeAlias = Attack[Any] | AttackSpec | WordEdits | str
 """An attack as a value, as a value with its targets and sources, or as a registered name."""
 SHOWN = 8  # edited texts in a table
-VALUES = (Attack, Universal, UniversalAttack, Generated, GeneratedAttack)
 
 
 class AttackRows(Rows):
@@ -239,7 +235,7 @@ def _listed(attack: Given | Sequence[Given]) -> list[Given]:
     if not given:
         raise RequestError("give an attack, a name or a list of them; an empty list was given")
     for one in given:
-        if not isinstance(one, (str, AttackSpec, WordEdits, *VALUES)):
+        if not isinstance(one, (str, AttackSpec, WordEdits, Attack)):
             made = "; call it: it is a factory" if callable(one) else ""
             raise RequestError(
                 f"an attack is an hg.Attack, a registered name, or a list of them, got {one!r:.60}{made}"
@@ -275,7 +271,7 @@ def attack_specs(
         else:
             if budget is not None:
                 raise RequestError("budget is for attacks that are named; an attack made in Python has its own")
-            assert isinstance(one, VALUES)
+            assert isinstance(one, Attack)
             specs.append(AttackSpec(one, name or "", targets=targets))
     return specs
 

@@ -9,7 +9,7 @@ from hamguard.api.attack import Given, attack_specs
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import Budget
-from hamguard.attacks.generated import Generated
+from hamguard.attacks.generated import NoGenerator
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -98,7 +98,7 @@ def transfer(
         raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {', '.join(everyone)}")
     specs = attack_specs(attack, name=name, budget=budget, targets=targets)
     for spec in specs:
-        if isinstance(spec.attack, Generated) and len(generators) != len(models):
+        if isinstance(spec.attack.search, NoGenerator) and len(generators) != len(models):
             raise RequestError(
                 f"{spec.name} needs one --generator for each MODEL, got {len(generators)} for {len(models)}"
             )
@@ -106,7 +106,7 @@ def transfer(
     grounds = open_grounds(everyone, data, protocol=protocol, root=root, queries=queries, context=context)
     found = []
     for spec in specs:
-        own = [str(one) for one in generators] if isinstance(spec.attack, Generated) else [None] * len(models)
+        own = [str(one) for one in generators] if isinstance(spec.attack.search, NoGenerator) else [None] * len(models)
         makers = [Maker(ground, with_generator(spec, folder)) for ground, folder in zip(grounds, own, strict=False)]
         found.append(measure_transfer(makers, grounds))
     return TransferRows(found)
