@@ -61,15 +61,10 @@ cli/harden.py:harden
 cli/harden_cross.py:harden_cross
 cli/train.py:train
 cli/transfer.py:transfer
-training/loop.py:_fit
 """
 """Functions of more than 80 lines; they are to be parted, and then they leave this list."""
 
 MANY_PARAMETERS = """
-codes/histograms_numba.py:_stable
-data/split.py:draw_split
-hashing/ssah.py:ssah
-privacy/game.py:__init__
 """
 """Functions of more than 10 parameters outside `cli` and `api`, in the same way."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,11 @@ def example(B: int = 5, K: int = 4, F: int = 6, C: int = 3, seed: int = 0) -> tu
     labels[0, 0] = labels[1, 0] = 1  # at least one similar pair of two
     labels[2], labels[3] = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])  # and one dissimilar pair
     return h, f, logits, labels, guide_h, guide_f
+
+
+def asked(given: Sequence[Tensor]) -> tuple[Any, ...]:
+    """The example as `ssah` takes it."""
+    return *given[:4], (given[4], given[5])
 
 
 def slow_likelihood(own: Tensor, guide: Tensor, labels: Tensor, scale: float, balance: bool) -> float:
@@ -60,13 +67,13 @@ def slow_ssah(
 @pytest.mark.parametrize("seed", range(3))
 def test_ssah_agrees_with_loops(balance: bool, seed: int) -> None:
     given = example(seed=seed)
-    assert float(ssah(*given, **WEIGHTS, balance=balance)) == pytest.approx(slow_ssah(*given, balance), rel=1e-6)
+    assert float(ssah(*asked(given), **WEIGHTS, balance=balance)) == pytest.approx(slow_ssah(*given, balance), rel=1e-6)
 
 
 def test_each_weight_has_its_own_term() -> None:
     h, f, logits, labels, guide_h, guide_f = given = example()
     none = dict.fromkeys(WEIGHTS, 0.0)
-    assert float(ssah(*given, **none)) == 0
+    assert float(ssah(*asked(given), **none)) == 0
     wanted = {
         "alpha": slow_likelihood(f, guide_f, labels, 0.5 * 4 / 6, False),
         "gamma": slow_likelihood(h, guide_h, labels, 0.5, False),
@@ -74,21 +81,23 @@ def test_each_weight_has_its_own_term() -> None:
         "eta": float((labels - 1 / (1 + torch.exp(-logits))).square().mean()),
     }
     for name, value in wanted.items():
-        assert float(ssah(*given, **{**none, name: 1.0})) == pytest.approx(value), name
+        assert float(ssah(*asked(given), **{**none, name: 1.0})) == pytest.approx(value), name
 
 
 def test_the_order_of_a_batch_does_not_matter() -> None:
     given = example()
     order = torch.tensor([3, 0, 4, 1, 2])
     turned = [part[order] for part in given]
-    assert float(ssah(*turned, **WEIGHTS, balance=True)) == pytest.approx(float(ssah(*given, **WEIGHTS, balance=True)))
+    assert float(ssah(*asked(turned), **WEIGHTS, balance=True)) == pytest.approx(
+        float(ssah(*asked(given), **WEIGHTS, balance=True))
+    )
 
 
 def test_features_weigh_like_codes_whatever_their_number() -> None:
     h, f, logits, labels, guide_h, guide_f = example()
     only = {**dict.fromkeys(WEIGHTS, 0.0), "alpha": 1.0}
-    once = ssah(h, f, logits, labels, guide_h, guide_f, **only)
-    wide = ssah(h, f.repeat(1, 8), logits, labels, guide_h, guide_f.repeat(1, 8), **only)
+    once = ssah(h, f, logits, labels, (guide_h, guide_f), **only)
+    wide = ssah(h, f.repeat(1, 8), logits, labels, (guide_h, guide_f.repeat(1, 8)), **only)
     torch.testing.assert_close(wide, once)
 
 

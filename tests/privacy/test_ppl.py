@@ -17,7 +17,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
-from hamguard.privacy.game import Game, Warmup, random_parts, two_views
+from hamguard.privacy.game import Game, Material, Warmup, random_parts, two_views
 from hamguard.privacy.ppl import Rules, matching_loss, pair_loss, pair_signs, reverse_gradient
 from hamguard.privacy.smmd import gaussian_kernels, masked_discrepancy, smmd
 
@@ -154,7 +154,7 @@ def make_game(rules: Rules, *, warmup: int = 0, labels: bool = True) -> Game:
     net = HashModel("conv2", 8, channels=1, size=(16, 16), generator=torch_generator(1))
     protector = Protector(1, "small", 0.3, torch_generator(2))
     return Game(
-        protector, [net.eval()], pictures, kinds if labels else None, 24,
+        protector, [net.eval()], Material(pictures, kinds if labels else None, 24),
         rules=rules, warmup=Warmup(warmup, batch_size=16), rate=1e-3, surrogate_rate=1e-4,
     )  # fmt: skip
 
@@ -247,7 +247,7 @@ def test_without_labels_the_two_views_of_a_picture_are_similar() -> None:
 def test_no_surrogate_is_refused() -> None:
     with pytest.raises(RequestError, match="at least one surrogate"):
         Game(
-            Protector(1), [], lambda n: torch.zeros(1), None, 2,
+            Protector(1), [], Material(lambda n: torch.zeros(1), None, 2),
             rules=Rules(), warmup=Warmup(), rate=1e-3, surrogate_rate=1e-4,
         )  # fmt: skip
     with pytest.raises(RequestError, match="warmup must be at least 0, got -1"):

@@ -187,9 +187,9 @@ def test_a_step_is_the_sum_of_the_equations() -> None:
         fl, zl, ll = parts.label_net(labels)
         fv, ft = model.image.features_of(task.pairs.pictures(rows)), model.text.encode(task.bags[rows])
         hl, hv, ht = torch.tanh(zl), torch.tanh(model.image.head(fv)), torch.tanh(model.text.head(ft))
-        wanted = ssah(hl, fl, ll, labels, hl, fl, **weights)
-        wanted += ssah(hv, fv, parts.image_label(fv), labels, hl, fl, **weights)
-        wanted += ssah(ht, ft, parts.text_label(ft), labels, hl, fl, **weights)
+        wanted = ssah(hl, fl, ll, labels, (hl, fl), **weights)
+        wanted += ssah(hv, fv, parts.image_label(fv), labels, (hl, fl), **weights)
+        wanted += ssah(ht, ft, parts.text_label(ft), labels, (hl, fl), **weights)
         wanted += 0.6 * 2 * cross_likelihood(hv, ht, similar, balance=True)  # S is symmetric
         wanted += discriminate(parts.image_critic(fl), parts.image_critic(fv)) + 0.3 * mislead(parts.image_critic(fv))
         wanted += discriminate(parts.text_critic(fl), parts.text_critic(ft)) + 0.3 * mislead(parts.text_critic(ft))

@@ -104,13 +104,21 @@ def _count(
 
 
 def _stable(
-    q: Array, q_labels: Array, code: Array, label: Array, state: Array, lanes: Floats, hits: Ints,
-    max_rank: int, max_hits: int, key: Array, shared: Array, found: Array, terms: Floats,
-) -> None:  # fmt: skip
+    q: Array,
+    q_labels: Array,
+    code: Array,
+    label: Array,
+    state: Array,
+    lanes: Floats,
+    hits: Ints,
+    most: tuple[int, int],
+    room: tuple[Array, Array, Array, Floats],
+) -> None:
+    key, shared, found, terms = room  # one stretch each
     n = code.shape[1]
     single = code.shape[0] == 1 and label.shape[0] == 1
     one, high, low = np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
-    last_rank, last_hit = np.uint64(max_rank), np.uint64(max_hits)
+    last_rank, last_hit = np.uint64(most[0]), np.uint64(most[1])
     for a in range(len(q)):
         given = state[a]
         s0, s1, s2, s3 = lanes[a, 0], lanes[a, 1], lanes[a, 2], lanes[a, 3]
@@ -171,4 +179,5 @@ def stable(
     """Add the precisions at the hits of one block in place; arguments as in `histograms_numpy.stable`."""
     key = np.empty(STRETCH, dtype=key_type(state.shape[1] - 1))
     shared, found = np.empty(STRETCH, dtype=np.uint64), np.empty(STRETCH + 1, dtype=np.uint64)
-    _stable(q, q_labels, code, label, state, lanes, hits, max_rank, max_hits, key, shared, found, np.empty(STRETCH))
+    room = (key, shared, found, np.empty(STRETCH))
+    _stable(q, q_labels, code, label, state, lanes, hits, (max_rank, max_hits), room)

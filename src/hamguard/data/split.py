@@ -163,7 +163,6 @@ def draw_split(
     seed: int,
     train: Ints | None = None,
     validation: Ints | None = None,
-    n_validation: int | None = None,
     lines: Mapping[str, tuple[int, int]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Split:
@@ -177,8 +176,7 @@ def draw_split(
         protocol: name for the result.
         seed: seed of all draws.
         train: training rows where they are given already.
-        validation: validation rows where they are given already.
-        n_validation: how many validation rows; by default a twelfth of the set, at most 1,000.
+        validation: validation rows where they are given already; else a twelfth of the set is drawn, at most 1,000.
         lines: line counts of the lists, where there are any.
         notes: kept in the result.
 
@@ -188,7 +186,7 @@ def draw_split(
     if len(query) == 0 or len(database) == 0:
         empty = "query" if len(query) == 0 else "database"
         raise RequestError(f"protocol {protocol} leaves the {empty} split of {dataset.name} empty")
-    wanted = min(1000, max(1, round(len(dataset) / 12))) if n_validation is None else n_validation
+    wanted = min(1000, max(1, round(len(dataset) / 12)))
     free = np.setdiff1d(database, query)
     if train is None:
         pool = fair_order(

@@ -38,7 +38,7 @@ from hamguard.hashing.registry import register_cross
 
 
 def ssah(
-    h: Tensor, f: Tensor, label_logits: Tensor, labels: Tensor, guide_h: Tensor, guide_f: Tensor,
+    h: Tensor, f: Tensor, label_logits: Tensor, labels: Tensor, guide: tuple[Tensor, Tensor],
     *, alpha: float, gamma: float, beta: float, eta: float, balance: bool = False,
 ) -> Tensor:  # fmt: skip
     """Eq. (7) of one net on a batch, in means.
@@ -48,8 +48,7 @@ def ssah(
         f: its features, `(B, F)`.
         label_logits: its label predictions before the sigmoid, `(B, C)`.
         labels: the labels, `(B, C)` in {0, 1}.
-        guide_h: relaxed codes of the label net, `(B, K)`; its own for the label net itself.
-        guide_f: features of the label net, `(B, F)`.
+        guide: relaxed codes and features of the label net, `(B, K)` and `(B, F)`; its own for the label net itself.
         alpha: weight of the feature pairs.
         gamma: weight of the code pairs.
         beta: weight of the quantization.
@@ -60,6 +59,7 @@ def ssah(
         A scalar.
     """
     similar = similarity(labels, labels)  # S, (B, B)
+    guide_h, guide_f = guide
     hash_pairs = cross_likelihood(h, guide_h, similar, balance=balance)
     feature_pairs = cross_likelihood(f, guide_f, similar, balance=balance, scale=0.5 * h.shape[1] / f.shape[1])
     label_error = (labels - torch.sigmoid(label_logits)).square().mean()

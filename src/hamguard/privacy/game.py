@@ -96,14 +96,28 @@ def random_parts(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return torch.stack([one[:, t : t + side, k : k + side] for one, t, k in zip(x, top, left, strict=True)])
 
 
+@dataclass(frozen=True)
+class Material:
+    """What the game is played on.
+
+    Attributes:
+        pictures: from numbers of training items to pictures `(B, C, H, W)` in [0, 1].
+        labels: of the training items, `(n, C)`; None where similarity comes from two views of each picture.
+        items: number of training items n.
+    """
+
+    pictures: Callable[[Sequence[int]], Tensor]
+    labels: Tensor | None
+    items: int
+
+
 class Game:
     """The task of a training loop.
 
     Args:
         protector: the generator, changed in place; its device is where the work happens.
         surrogates: hash models that it learns against, changed in place unless the game is `frozen`.
-        pictures: from numbers of training items to pictures `(B, C, H, W)` in [0, 1].
-        labels: of the training items, `(n, C)`; None where similarity comes from two views of each picture.
+        material: training pictures and labels.
         rules: weights and rules.
         warmup: how surrogates begin.
         rate: learning rate of the generator, which the loop applies.
@@ -120,9 +134,7 @@ class Game:
         self,
         protector: Protector,
         surrogates: Sequence[HashModel],
-        pictures: Callable[[Sequence[int]], Tensor],
-        labels: Tensor | None,
-        items: int,
+        material: Material,
         *,
         rules: Rules,
         warmup: Warmup,
@@ -135,7 +147,7 @@ class Game:
         if not surrogates:
             raise RequestError("the game needs at least one surrogate")
         self.protector, self.surrogates = protector, list(surrogates)
-        self.pictures, self.labels, self.items = pictures, labels, items
+        self.pictures, self.labels, self.items = material.pictures, material.labels, material.items
         self.rules, self.warmup = rules, warmup
         self.rate, self.surrogate_rate, self.part, self.fresh = rate, surrogate_rate, part, fresh
         self.jpeg = jpeg

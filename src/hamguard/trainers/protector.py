@@ -24,7 +24,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.protector_store import CARD, load_protector, save_protector
 from hamguard.models.store import load_folder
-from hamguard.privacy.game import Game, Warmup
+from hamguard.privacy.game import Game, Material, Warmup
 from hamguard.privacy.ppl import Rules
 from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
@@ -219,9 +219,7 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
     return Game(
         protector,
         surrogates,
-        pictures,
-        labels,
-        len(learned),
+        Material(pictures, labels, len(learned)),
         rules=ask.rules,
         warmup=warmup,
         rate=job.training.lr,

@@ -296,10 +296,10 @@ class SsahTask(CrossTask):
         zv, zt = self.model.image.head(fv), self.model.text.head(ft)  # (B, K)
         self.watch.look(zv.detach().cpu())
         hl, hv, ht = relax(zl), relax(zv), relax(zt)
-        guide = {"guide_h": hl.detach(), "guide_f": fl.detach()}
-        loss = ssah(hl, fl, ll, labels, **guide, **weights)  # the label net follows itself
-        loss = loss + ssah(hv, fv, parts.image_label(fv), labels, **guide, **weights)
-        loss = loss + ssah(ht, ft, parts.text_label(ft), labels, **guide, **weights)
+        guide = (hl.detach(), fl.detach())
+        loss = ssah(hl, fl, ll, labels, guide, **weights)  # the label net follows itself
+        loss = loss + ssah(hv, fv, parts.image_label(fv), labels, guide, **weights)
+        loss = loss + ssah(ht, ft, parts.text_label(ft), labels, guide, **weights)
         if ask.cross:
             similar = similarity(labels, labels)
             for own, other in ((hv, ht), (ht, hv)):

@@ -183,29 +183,9 @@ def _fit(
             raise RunError(f"{len(order)} training pictures are too few for {process_group.size} processes")
         steps = len(order) // size  # the incomplete last batch is left out: its pairs would weigh more than others
         while stand.step < steps:
-            started = time.monotonic()
             share = (stand.epoch + stand.step / steps) / recipe.epochs
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * group["lr_factor"] * factor(recipe.schedule, share)
             index = order[stand.step * size : (stand.step + 1) * size]  # (B,)
-            own = size // process_group.size
-            batch = Batch(
-                index,
-                slice(process_group.rank * own, (process_group.rank + 1) * own),
-                share,
-                torch_generator(seed, "step", stand.epoch, stand.step),
-            )
-            loss = _step(
-                task, optimizer, batch, recipe, derive_seed(seed, "net", stand.epoch, stand.step, process_group.rank)
-            )
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"the loss became {loss} in epoch {stand.epoch + 1}, step {stand.step + 1}; "
-                    f"lower the learning rate (now --set lr={recipe.lr:g}) or clip gradients (--set clip_norm=1)"
-                )
-            stand.loss_sum += loss
-            stand.step += 1
-            stand.seconds += time.monotonic() - started
+            loss = _turn(task, optimizer, recipe, stand, index, share, seed, process_group)
             if progress:
                 progress(share + 1 / steps / recipe.epochs, f"epoch {stand.epoch + 1}/{recipe.epochs}  loss {loss:.4f}")
             due = recipe.checkpoint_seconds and time.monotonic() - saved > recipe.checkpoint_seconds
@@ -234,6 +214,35 @@ def _fit(
     if best_state is not None:
         task.load_state(best_state)
     return stand.history
+
+
+def _turn(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    stand: Progressed,
+    index: Tensor,
+    share: float,
+    seed: int,
+    process_group: ProcessGroup,
+) -> float:
+    """One step on the items `index` `(B,)`, entered in `stand`: its loss."""
+    started = time.monotonic()
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.lr * group["lr_factor"] * factor(recipe.schedule, share)
+    own = len(index) // process_group.size
+    mine = slice(process_group.rank * own, (process_group.rank + 1) * own)
+    batch = Batch(index, mine, share, torch_generator(seed, "step", stand.epoch, stand.step))
+    loss = _step(task, optimizer, batch, recipe, derive_seed(seed, "net", stand.epoch, stand.step, process_group.rank))
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the loss became {loss} in epoch {stand.epoch + 1}, step {stand.step + 1}; "
+            f"lower the learning rate (now --set lr={recipe.lr:g}) or clip gradients (--set clip_norm=1)"
+        )
+    stand.loss_sum += loss
+    stand.step += 1
+    stand.seconds += time.monotonic() - started
+    return loss
 
 
 def _stopped(stand: Progressed, recipe: Recipe, folder: Path) -> str:
