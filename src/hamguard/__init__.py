@@ -20,11 +20,16 @@ __all__ = [
     "CodeBank",
     "Context",
     "Data",
+    "Defense",
+    "DefenseSettings",
     "ForeignModel",
     "HamguardError",
     "HashModel",
     "Linf",
+    "Objective",
     "Rows",
+    "Settings",
+    "Threat",
     "__version__",
     "attack",
     "attacks",
@@ -83,15 +88,18 @@ if TYPE_CHECKING:
     from hamguard.attacks.guides.registry import register_guide
     from hamguard.attacks.losses.registry import register_loss
     from hamguard.attacks.methods.registry import register as register_attack
-    from hamguard.attacks.threat import L2, Linf
+    from hamguard.attacks.threat import L2, Linf, Threat
     from hamguard.codes.bank import CodeBank
     from hamguard.core.context import Context
     from hamguard.core.errors import HamguardError
     from hamguard.data.opened import Data
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
+    from hamguard.defenses.settings import DefenseSettings
+    from hamguard.defenses.task import Defense
     from hamguard.evaluation.audit.checks.check import register as register_check
     from hamguard.evaluation.measures.registry import register as register_measure
+    from hamguard.hashing.objective import Objective, Settings
     from hamguard.hashing.registry import register as register_objective
     from hamguard.models.foreign import ForeignModel
     from hamguard.models.hash_model import HashModel
@@ -102,12 +110,17 @@ _PLACES = {
     "CodeBank": "codes.bank:CodeBank",
     "Context": "core.context:Context",
     "Data": "data.opened:Data",
+    "Defense": "defenses.task:Defense",
+    "DefenseSettings": "defenses.settings:DefenseSettings",
     "ForeignModel": "models.foreign:ForeignModel",
     "HamguardError": "core.errors:HamguardError",
     "HashModel": "models.hash_model:HashModel",
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",
+    "Objective": "hashing.objective:Objective",
     "Rows": "api.results:Rows",
+    "Settings": "hashing.objective:Settings",
+    "Threat": "attacks.threat:Threat",
     "attack": "api.attack:attack",
     "attacks": "attacks",
     "audit": "api.audit:audit",

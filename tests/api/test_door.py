@@ -16,6 +16,11 @@ import hamguard as hg
 from hamguard import attacks
 
 VALUES = [
+    "DefenseSettings",
+    "Defense",
+    "Settings",
+    "Objective",
+    "Threat",
     "Attack",
     "Budget",
     "CodeBank",
