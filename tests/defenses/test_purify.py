@@ -1,4 +1,4 @@
-"""Purifiers, ComDefend's training and folder, and a purified model under attack."""
+"""Purifiers, ComDefend's training and folder, and a purified model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,16 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, write_sealed
 from hamguard.core.seeds import torch_generator
-from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
-from hamguard.data.split import Split
 from hamguard.defenses.comdefend import ComDefendTask
 from hamguard.defenses.purify import Chain, Noise, Purified, Trained, contents, parse_purifier
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
-from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, measure_purifiers
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.comdefend import CARD, WEIGHTS, ComDefend, load_comdefend, save_comdefend
 from hamguard.models.folding import folded
-from hamguard.models.hash_model import HashModel
 from hamguard.trainers.job import Job
 from hamguard.trainers.words import read_job
 from hamguard.training.loop import Batch
@@ -400,44 +396,6 @@ def make_ground() -> Ground:
     return Ground.open(Loaded("plain", model), Data(dataset, split))
 
 
-@pytest.fixture(scope="module")
-def lines(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
-    words = ("jpeg:75", "resize:0.5", f"comdefend:{folder}")
-    chains = [parse_purifier(word) for word in words]
-    ground = replace(make_ground(), context=Context(work=tmp_path_factory.mktemp("w")))
-    return list(measure_purifiers(ground, chains, Budget(Linf(0.1), steps=6), draws=2).lines)
-
-
-def test_who_knows_the_purifier_is_at_least_as_strong(lines: list[Line]) -> None:
-    assert [line.purifier.partition(":")[0] for line in lines] == ["none", "jpeg", "resize", "comdefend"]
-    for line in lines:
-        assert line.metric == "map" and line.clean is not None
-        assert line.unaware >= line.adaptive - 0.05, line.purifier
-        assert line.clean > line.adaptive or line.purifier.startswith("comdefend"), line.purifier
-    resized = lines[2]
-    assert resized.unaware > resized.adaptive, "a gradient that is right gains over one of another model"
-
-
-def test_rows_say_who_knew_what(lines: list[Line]) -> None:
-    assert all(row.defense is None for row in lines[0].rows)
-    for line, draws in zip(lines[1:], (1, 1, 2), strict=True):
-        rows = [row for row in line.rows if row.model != "random codes"]
-        assert all(row.defense and row.defense["method"] == "purify" for row in rows)
-        assert all(row.defense and row.defense["with"] == line.purifier for row in rows)
-        attacked = [row for row in rows if row.attack and row.attack["method"] == "mainstay"]
-        worst = [row for row in attacked if row.attack and "worst_of" in row.attack]
-        assert len(worst) == 1 and worst[0].value == line.worst <= min(line.unaware, line.adaptive)
-        attacked = [row for row in attacked if row not in worst]
-        aware = [row for row in attacked if row.attack and row.attack["adaptive"]]
-        others = [row for row in attacked if row not in aware]
-        assert len(aware) == len(others) > 3
-        assert all(row.attack and row.attack["draws"] == draws and NOT_ADAPTIVE not in row.notes for row in aware)
-        assert all(NOT_ADAPTIVE in row.notes and row.attack and row.attack["made_on"] == ["plain"] for row in others)
-        assert len([row for row in rows if row.metric == "map" and row.attack is None]) == 1
-        assert any(f"over {draws} draws" in note for row in aware for note in row.notes) == (draws > 1)
-    assert len({row.hashes["model"] for line in lines for row in line.rows if row.hashes}) == 4
-
-
 def test_a_purified_model_is_a_model(folder: Path, tmp_path: Path) -> None:
     ground = make_ground()
     model, dataset, split = ground.model, ground.dataset, ground.split
@@ -499,20 +457,3 @@ def test_purified_models_that_cannot_be() -> None:
     guarded = Purified(ground.model, parse_purifier("jpeg:75"))
     with pytest.raises(RequestError, match=r"pictures must have shape \(B, 1 or 3, H, W\), got \(2, 2, 4, 4\)"):
         guarded.logits(torch.zeros(2, 2, 4, 4))
-    twice = [parse_purifier("jpeg:75"), parse_purifier("jpeg:75")]
-    with pytest.raises(RequestError, match="purifier jpeg:75 is named twice"):
-        measure_purifiers(ground, twice)
-
-
-def test_without_labels_bits_are_counted(tmp_path: Path) -> None:
-    dataset, split = make_dataset()
-    bare = Dataset("bare", dataset.images, np.zeros((96, 0), np.uint8), (), dataset.ids)
-    parts = Split(
-        train=split.train, validation=split.validation, query=split.query, database=split.database, protocol="test",
-        seed=0, content=bare.digest,
-    )  # fmt: skip
-    model: HashModel = make_model(dataset).requires_grad_(False)
-    ground = Ground.open(Loaded("plain", model), Data(bare, parts), context=Context(work=tmp_path))
-    found = measure_purifiers(ground, [parse_purifier("resize:0.5")], Budget(Linf(0.1), steps=3)).lines
-    assert [line.metric for line in found] == ["bits-moved"] * 2 and found[1].clean is None
-    assert found[1].worst >= max(found[1].adaptive, found[1].unaware) > 0 and found[0].worst == found[0].adaptive
