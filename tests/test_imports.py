@@ -40,8 +40,6 @@ cli/demo.py
 cli/demo_harden.py
 cli/demo_page.py
 cli/demo_protect.py
-cli/evaluate_grid.py
-cli/evaluate_study.py
 cli/harden.py
 cli/harden_cross.py
 cli/reproduce.py

@@ -58,6 +58,7 @@ __all__ = [
     "report",
     "sanity",
     "search",
+    "study",
     "transfer",
     "verify",
     "wrap",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from hamguard.api.report import report
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
+    from hamguard.api.study import study
     from hamguard.api.transfer import transfer
     from hamguard.api.verify import verify
     from hamguard.api.wrap import load, wrap
@@ -148,6 +150,7 @@ _PLACES = {
     "report": "report",
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
+    "study": "api.study:study",
     "transfer": "api.transfer:transfer",
     "verify": "api.verify:verify",
     "wrap": "api.wrap:wrap",

@@ -54,6 +54,7 @@ VERBS = [
     "attack",
     "evaluate",
     "transfer",
+    "study",
 ]
 DECORATORS = [
     "register_check",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hamguard.cli import evaluate_grid
+from hamguard.cli import common
 from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import read_rows
@@ -83,14 +83,14 @@ def test_json_is_the_rows_and_nothing_else(shell: Shell, place: Path) -> None:
 
 def test_ctrl_c_keeps_the_finished_cells(shell: Shell, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = place / "third" / "short"
-    say = evaluate_grid.say
+    say = common.say
 
     def stopping(text: str) -> None:
         if text.endswith("dpsh-pgd"):
             raise KeyboardInterrupt
         say(text)
 
-    monkeypatch.setattr(evaluate_grid, "say", stopping)
+    monkeypatch.setattr(common, "say", stopping)
     stopped = shell("evaluate", place / "short.toml", "--out", out)
     store = out.parent / "cells"
     assert stopped.code == 130 and stopped.out == ""
@@ -98,7 +98,7 @@ def test_ctrl_c_keeps_the_finished_cells(shell: Shell, place: Path, monkeypatch:
         f"hamguard: stopped; {store} keeps the finished cells, and the same command goes on from there"
     )
     assert [path.name.partition("-clean")[0] for path in store.glob("*.jsonl")] == ["dpsh"] and not out.exists()
-    monkeypatch.setattr(evaluate_grid, "say", say)
+    monkeypatch.setattr(common, "say", say)
     again = shell.done("evaluate", place / "short.toml", "--out", out)
     assert "dpsh-clean: kept" in again.err and "training" not in again.err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,8 @@ from hamguard.cli.common import (
     context_of,
     name_unread,
     print_json,
+    print_json_rows,
+    tell,
 )
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -110,8 +113,6 @@ def evaluate(
     hamguard evaluate recipes/cmla-scenes.toml --out runs/cmla-scenes
     """
     if model is not None and model.endswith(".toml"):
-        from hamguard.cli.evaluate_study import evaluate_recipe
-
         others = {
             "--query-codes": query_codes,
             "--database-codes": database_codes,
@@ -133,16 +134,13 @@ def evaluate(
             "--batch-size": (batch_size, 256),
             "--seed": (seed, 0),
         }
-        evaluate_recipe(
-            Path(model),
-            out,
-            cells=cells,
-            data_root=data_root,
-            workers=workers,
-            device=device,
-            as_json=as_json,
-            refused=[*refused, *(name for name, (given, default) in usual.items() if given != default)],
-        )
+        refused += [name for name, (given, default) in usual.items() if given != default]
+        if refused:
+            raise RequestError(f"{', '.join(refused)}: the recipe decides this; edit {model}")
+        context = context_of(device)
+        if as_json:
+            context = context.but(tell=lambda line: None)
+        _study(model, out, cells, workers, data_root, context, as_json=as_json)
         return
     if workers or cells:
         raise RequestError(f"{'--workers' if workers else '--cells'} goes with a recipe")
@@ -182,3 +180,36 @@ def evaluate(
     else:
         to_terminal(*rows.tables())
     name_unread(rows)
+
+
+def _study(
+    recipe: str,
+    out: Path | None,
+    cells: Path | None,
+    workers: int,
+    root: Path | None,
+    context: Context,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a study or a grid, and print what came out."""
+    from hamguard.api.study import study
+
+    begun = time.monotonic()
+    done = study(recipe, out, cells=cells, workers=workers, root=root, context=context)
+    if done is None:
+        return  # another process speaks
+    if as_json:
+        print_json_rows(done)
+        return
+    if done.sentences:
+        for table in done.tables():
+            to_terminal(table)
+            tell("")
+    else:
+        to_terminal(*done.tables())
+    for sentence in done.sentences:
+        tell(f"* {sentence}")
+    for note in done.notes:
+        tell(f"Note: {note}")
+    tell(f"{done.page}  rows: {done.folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import DeviceOption, JsonOption, RootOption, print_json, say, tell
+from hamguard.cli.common import DeviceOption, JsonOption, RootOption, context_of, print_json, say, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ def _run(
     from hamguard.trainers.words import read_recipe
 
     if read_recipe(path).get("study") == "grid":
-        from hamguard.cli.evaluate_grid import compute_grid
+        from hamguard.api.study import compute_grid
         from hamguard.evaluation.study.grid_recipe import read_grid_recipe
 
-        done = compute_grid(
-            read_grid_recipe(path), folder, cells=cells, data_root=data_root, device=device, quiet=quiet
-        )
+        context = context_of(device)
+        if quiet:
+            context = context.but(tell=lambda line: None)
+        done = compute_grid(read_grid_recipe(path), folder, cells=cells, root=data_root, context=context)
         return None if done is None else Found(done.rows, done.cells)
     from hamguard.evaluation.study.cross_recipe import read_cross_recipe
     from hamguard.evaluation.study.run import run_study
