@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from build_figures import markdown_line
 from figure_query import plain
 
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows
+from hamguard.report.printers import as_markdown
+from hamguard.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 PAGE = Path("docs/bench.md")
@@ -255,11 +256,13 @@ def tables(models: Iterable[Model]) -> list[str]:
             (model.line(budget, usual) for model in found[dataset, task, budget]), key=lambda pair: -pair[0].value
         )
         most = max((one.steps for one, _ in own if one.method != "audit"), default=0)
-        lines += ["", f"### {dataset}, {task}, {budget}", "", markdown_line(HEAD), "|" + "---|" * len(HEAD)]
+        listed = []
         for worst, cells in own:
             signs = [OTHER_QUERIES] if worst.row.n != usual else []
             signs += [FEWER] if worst.steps < most and worst.method != "audit" else []
-            lines.append(markdown_line([*cells, " ".join(signs)]))
+            listed.append([*" | ".join(cells).split(" | "), " ".join(signs)])  # a cell may hold two
+        title = f"{dataset}, {task}, {budget}"
+        lines += ["", f"### {title}", "", *as_markdown(Table.of(title, HEAD, listed))]
     return lines
 
 
@@ -274,16 +277,13 @@ def attack_table(models: Iterable[Model]) -> list[str]:
                 groups[one.budget, one.steps, one.row.n or 0].setdefault(one.name, one)
         for (budget, steps, n), attacks in groups.items():
             if len(attacks) > 1:
-                order = sorted(attacks.values(), key=lambda one: one.value)
-                listed = ", ".join(f"{one.name} {one.value:.3f}" for one in order)
+                strongest = sorted(attacks.values(), key=lambda one: one.value)
+                listed = ", ".join(f"{one.name} {one.value:.3f}" for one in strongest)
                 row = model.first
                 name = f"{row.dataset}, {row.model}"
                 lines.append([name, f"{row.task}, {budget}", f"{steps:,}", f"{n:,}", listed])
-    return [
-        markdown_line(head),
-        "|" + "---|" * len(head),
-        *map(markdown_line, sorted(lines, key=lambda cells: (*cells[:2], int(cells[2].replace(",", "")), cells[4]))),
-    ]
+    order = sorted(lines, key=lambda cells: (*cells[:2], int(cells[2].replace(",", "")), cells[4]))
+    return as_markdown(Table.of("", head, order))
 
 
 INTRO = """# The robust bench

@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from hamguard.evaluation.study.grid_recipe import SECTIONS, GridRecipe
+from hamguard.report.printers import as_markdown
+from hamguard.report.table import Table
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluate.md"
 BEGIN, END = "<!-- tables of keys: tools/build_recipes.py -->\n", "<!-- end of the tables of keys -->"
@@ -66,13 +68,13 @@ def table_name(key: str) -> str:
 
 def key_lines(kind: type[BaseModel], without: tuple[str, ...] = ()) -> list[str]:
     """Key, default and meaning of a table; the name of a key is marked where it takes a list."""
-    lines = ["| key | default | meaning |", "|---|---|---|"]
+    lines = []
     for name, field in kind.model_fields.items():
         if name not in without:
             many = " (list)" if takes_lists(field) else ""
             meaning = (field.description or "").replace("|", "\\|")
-            lines.append(f"| `{name}`{many} | {default(field)} | {meaning} |")
-    return lines
+            lines.append((f"`{name}`{many}", default(field), meaning))
+    return as_markdown(Table.of("", ("key", "default", "meaning"), lines))
 
 
 def takes_lists(field: FieldInfo) -> bool:

@@ -10,6 +10,8 @@ from hamguard.attacks.guides.registry import GUIDES, guide_named
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.defenses.registry import DEFENSES
 from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
+from hamguard.report.printers import as_markdown
+from hamguard.report.table import Table
 
 
 def cell(value: object) -> str:
@@ -33,32 +35,31 @@ def any_guide() -> str:
 
 def guide_table() -> list[str]:
     """What every guide is."""
-    lines = ["| guide | what it is | needs labels |", "|---|---|---|"]
+    lines = []
     for name in GUIDES:
         written_as = f"`{name}`" + (f" or `{name}:{word}`" if (word := GUIDES.facts(name)["word"]) else "")
-        lines.append(
-            f"| {written_as} | {cell(GUIDES.title(name))} | {'yes' if guide_named(name).needs_labels else 'no'} |"
-        )
-    return lines
+        needs = "yes" if guide_named(name).needs_labels else "no"
+        lines.append((written_as, cell(GUIDES.title(name)), needs))
+    return as_markdown(Table.of("", ("guide", "what it is", "needs labels"), lines))
 
 
 def attack_table(folder: str = "") -> list[str]:
     """What every attack is, with links to the cards in a folder."""
-    lines = ["| attack | what it is | direction | presets |", "|---|---|---|---|"]
+    lines = []
     for name in ATTACKS:
         facts = method_facts(name)
         direction, presets = DIRECTIONS[facts.direction], ", ".join(facts.presets)
-        lines.append(f"| [{name}]({folder}{name}.md) | {cell(facts.title)} | {direction} | {presets} |")
-    return lines
+        lines.append((f"[{name}]({folder}{name}.md)", cell(facts.title), direction, presets))
+    return as_markdown(Table.of("", ("attack", "what it is", "direction", "presets"), lines))
 
 
 def defense_table(folder: str = "") -> list[str]:
     """What every defense is, with links to the cards in a folder."""
-    lines = ["| defense | what it is | needs labels |", "|---|---|---|"]
+    lines = []
     for name in DEFENSES:
         kind = DEFENSES[name]
-        lines.append(f"| [{name}]({folder}{name}.md) | {cell(kind.title)} | {'yes' if kind.needs_labels else 'no'} |")
-    return lines
+        lines.append((f"[{name}]({folder}{name}.md)", cell(kind.title), "yes" if kind.needs_labels else "no"))
+    return as_markdown(Table.of("", ("defense", "what it is", "needs labels"), lines))
 
 
 FITTED = {
@@ -71,18 +72,14 @@ FITTED = {
 
 def method_table(folder: str = "") -> list[str]:
     """Where every hash method is from, with links to the cards in a folder."""
-    lines = ["| method | source |", "|---|---|"]
-    lines += [f"| [{name}]({folder}{name}.md) | {cell(OBJECTIVES[name].title)} |" for name in OBJECTIVES]
-    return [*lines, *(f"| {name} | {source} |" for name, source in FITTED.items())]
+    lines = [(f"[{name}]({folder}{name}.md)", cell(OBJECTIVES[name].title)) for name in OBJECTIVES]
+    return as_markdown(Table.of("", ("method", "source"), [*lines, *FITTED.items()]))
 
 
 def cross_method_table(folder: str = "") -> list[str]:
     """The same of methods for pictures and texts."""
-    lines = ["| method | source |", "|---|---|"]
-    return [
-        *lines,
-        *(f"| [{name}]({folder}{name}.md) | {cell(CROSS_METHODS[name].title)} |" for name in CROSS_METHODS),
-    ]
+    lines = [(f"[{name}]({folder}{name}.md)", cell(CROSS_METHODS[name].title)) for name in CROSS_METHODS]
+    return as_markdown(Table.of("", ("method", "source"), lines))
 
 
 def first_sentence(page: str) -> str:
