@@ -39,6 +39,7 @@ __all__ = [
     "detect",
     "encode",
     "evaluate",
+    "harden",
     "index",
     "load",
     "measure",
@@ -59,6 +60,7 @@ __all__ = [
     "sanity",
     "search",
     "study",
+    "train",
     "transfer",
     "verify",
     "wrap",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.encode import encode
     from hamguard.api.evaluate import evaluate
+    from hamguard.api.harden import harden
     from hamguard.api.index import index
     from hamguard.api.measure import measure
     from hamguard.api.privacy import privacy
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
     from hamguard.api.study import study
+    from hamguard.api.train import train
     from hamguard.api.transfer import transfer
     from hamguard.api.verify import verify
     from hamguard.api.wrap import load, wrap
@@ -131,6 +135,7 @@ _PLACES = {
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
     "evaluate": "api.evaluate:evaluate",
+    "harden": "api.harden:harden",
     "index": "api.index:index",
     "load": "api.wrap:load",
     "measure": "api.measure:measure",
@@ -151,6 +156,7 @@ _PLACES = {
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
     "study": "api.study:study",
+    "train": "api.train:train",
     "transfer": "api.transfer:transfer",
     "verify": "api.verify:verify",
     "wrap": "api.wrap:wrap",

@@ -1,17 +1,15 @@
-"""`hamguard harden`: adversarial training of a hash model, and what it did."""
+"""`hamguard harden`: adversarial training of a model, and what it did."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hamguard.api.names import names
 from hamguard.cli.common import (
-    Bar,
     DataOption,
     DeviceOption,
     EpsOption,
@@ -21,70 +19,69 @@ from hamguard.cli.common import (
     RootOption,
     SeedOption,
     ThreatOption,
-    choose_device,
     context_of,
+    print_json,
     print_json_rows,
     say,
     tell,
 )
+from hamguard.cli.train import RestartOption, SetOption, StepOption
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
-    from hamguard.core.rows import Row
-    from hamguard.data.dataset import Dataset
-    from hamguard.data.split import Split
-    from hamguard.evaluation.audit.sanity import Sane
-    from hamguard.models.store import Card
-    from hamguard.trainers.job import Job
-    from hamguard.trainers.kind import Trained
+    from hamguard.api.harden import Compared
+    from hamguard.api.train import Trained
+
+ModelArgument = Annotated[Path | None, typer.Argument(help="Model folder to begin from; it is not changed.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
+]
+MethodOption = Annotated[
+    str, typer.Option("--method", help=f"{names('defense')}; cross-modal models: static, control, minmax.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")]
+CostOption = Annotated[
+    float | None, typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model.")
+]
+PresetOption = Annotated[str, typer.Option("--preset", help="default, or paper for the recipe of the authors' code.")]
+StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")]
+AuditOption = Annotated[
+    int, typer.Option("--audit", min=0, help="Queries for the worst case over the audit's gradients; 0: none.")
+]
+SanityOption = Annotated[
+    int, typer.Option("--sanity", min=0, help="Queries for the seven checks of the hardened model; 0: no checks.")
+]
+MeasureOption = Annotated[
+    bool, typer.Option("--measure/--no-measure", help="Measure both models; without: train only.")
+]
+RowsOption = Annotated[Path | None, typer.Option("--out-rows", help="Write the rows to this rows.jsonl.")]
+ListOption = Annotated[bool, typer.Option("--list", help="List the methods and their settings.")]
 
 
 def harden(
-    model: Annotated[Path | None, typer.Argument(help="Model folder to begin from; it is not changed.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            help=f"{names('defense')}; cross-modal models: static, control, minmax.",
-        ),
-    ] = "saat",
+    model: ModelArgument = None,
+    out: OutOption = None,
+    method: MethodOption = "saat",
     eps: EpsOption = "8/255",
     threat: ThreatOption = "linf",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model."),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option("--preset", help="default, or paper for the recipe of the authors' code.")
-    ] = "default",
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")
-    ] = None,
+    epochs: EpochsOption = None,
+    budget: CostOption = None,
+    preset: PresetOption = "default",
+    batch_size: StepOption = None,
+    sets: SetOption = None,
     data: DataOption = None,
     data_root: RootOption = None,
     protocol: OwnProtocolOption = None,
     queries: QueriesOption = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")] = 100,
-    audit: Annotated[
-        int, typer.Option("--audit", min=0, help="Queries for the worst case over the audit's gradients; 0: none.")
-    ] = 64,
-    sanity: Annotated[
-        int,
-        typer.Option("--sanity", min=0, help="Queries for the seven checks of the hardened model; 0: no checks."),
-    ] = 32,
-    measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Measure both models; without: train only.")
-    ] = True,
-    out_rows: Annotated[Path | None, typer.Option("--out-rows", help="Write the rows to this rows.jsonl.")] = None,
+    steps: StepsOption = 100,
+    audit: AuditOption = 64,
+    sanity: SanityOption = 32,
+    measure: MeasureOption = True,
+    out_rows: RowsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away what --out holds and begin again.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="List the methods and their settings.")] = False,
+    restart: RestartOption = False,
+    listed: ListOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Harden a hash model by adversarial training, and measure it before and after.
@@ -113,196 +110,81 @@ def harden(
         raise RequestError("--sanity must be 0 or at least 2, got 1")
     if not measure and out_rows:
         raise RequestError("--no-measure leaves no rows; leave out --out-rows")
-    from hamguard.attacks.budget import Budget
-    from hamguard.attacks.threat import parse_eps
-    from hamguard.core.context import Context
-    from hamguard.core.rows import write_rows
-    from hamguard.data.opened import Data
-    from hamguard.evaluation.audit.plan import STEPS
-    from hamguard.evaluation.audit.sanity import marked, run_sanity
-    from hamguard.evaluation.defense.hardening import can_target, measure_side
-    from hamguard.evaluation.ground import Ground
-    from hamguard.evaluation.model_data import require_source
-    from hamguard.models.cross_modal import has_texts
-    from hamguard.models.store import read_card
-    from hamguard.trainers.hardened import HardenedKind
-    from hamguard.trainers.run import run_job
-    from hamguard.trainers.words import read_job
-    from hamguard.training.distributed import join_processes, leave_processes
+    from hamguard.api.harden import check_pair_options, compare, hardening
 
-    if has_texts(model):
-        from hamguard.cli.harden_cross import harden_cross
-
-        others = {"--threat": threat != "linf", "--budget": budget, "--preset": preset != "default"}
-        harden_cross(
-            model,
-            out,
-            method=method,
-            eps=eps,
-            epochs=epochs,
-            batch_size=batch_size,
-            sets=sets or [],
-            data=data,
-            data_root=data_root,
-            protocol=protocol,
-            queries=queries,
-            steps=steps,
-            measure=measure,
-            out_rows=out_rows,
-            seed=seed,
-            device=device,
-            restart=restart,
-            as_json=as_json,
-            refused=[name for name, value in others.items() if value],
-        )
-        return
-
-    flags: dict[str, Any] = {
+    others = {"--threat": threat != "linf", "--budget": budget is not None, "--preset": preset != "default"}
+    check_pair_options(model, method, [name for name, given in others.items() if given])
+    flags = {
         "method": method,
         "seed": seed,
-        "eps": parse_eps(eps),
+        "eps": eps,
         "norm": threat,
         "preset": preset,
+        "data.protocol": protocol,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }
-    read_job({}, {**flags, "data.source": data or ""}, sets or [], kind="hardened")  # a wrong word costs no work
-    card = read_card(model)
-    require_source(data, card)
-    chosen = choose_device(device)
-    process_group = join_processes()
-    if process_group.size > 1 and chosen.type == "cuda":
-        chosen = choose_device(f"cuda:{process_group.rank}")
-    request, dataset, split = _open(flags, sets or [], model, card, data, data_root, protocol, budget, epochs)
-    attacks, targeted = Budget(request.threat, steps=steps), can_target(dataset, split, queries, seed)
-    try:
-        context = Context(device=chosen, restart=restart, process_group=process_group, stage=Bar)
-        start = HardenedKind().open_start(model, context)
-        done = run_job(request, Data(dataset, split), out, start=[start], context=context)
-    finally:
-        leave_processes()
-    if not process_group.leads:
+    context = context_of(device, seed, restart=restart)
+    done = hardening(model, data, out, flags=flags, sets=sets or [], cost=budget, root=data_root, context=context)
+    if not done.leads:
         return
-    rows: tuple[list[Row], list[Row]] = ([], [])
-    sane = None
+    compared = None
     if measure:
-        context = context_of(device, seed, 128).but(device=chosen)
-        grounds = [Ground.open(place, Data(dataset, split), queries=queries, context=context) for place in (model, out)]
-        before, after = (measure_side(one, attacks, targeted=targeted, audit=audit) for one in grounds)
-        if sanity >= 2 and dataset.labels[split.query].any():
-            few = Budget(request.threat, steps=min(steps, STEPS))
-            sane = run_sanity(grounds[1], few, sample=sanity, start=grounds[0].model)
-            after = [*marked(after, sane), *sane.rows]
-        rows = (before, after)
-    if out_rows:
-        write_rows(out_rows, [*rows[0], *rows[1]])
-    _report(done, request, rows, sane, out, len(split.train), as_json=as_json)
+        compared = compare(model, done, steps=steps, queries=queries, audit=audit, sanity=sanity, context=context)
+    if out_rows and compared:
+        from hamguard.core.rows import write_rows
+
+        write_rows(out_rows, compared.rows)
+    _report(done, compared, str(model), out, steps, as_json=as_json)
 
 
-def _open(
-    flags: dict[str, Any],
-    sets: Sequence[str],
-    model: Path,
-    card: Card,
-    data: str | None,
-    data_root: Path | None,
-    protocol: str | None,
-    budget: float | None,
-    epochs: int | None,
-) -> tuple[Job, Dataset, Split]:
-    """The request with its data, and the data."""
-    from hamguard.evaluation.model_data import absolute_source, open_for_model
-    from hamguard.models.store import load_folder
-    from hamguard.trainers.hardened import epochs_of_budget
-    from hamguard.trainers.words import read_job
-
-    named = str(card.data.get("source") or "")
-    same = data is None or absolute_source(data) == absolute_source(named)
-    own = card.data if same else {}
-    flags = flags | {
-        "data.source": data or named,
-        "data.protocol": protocol or own.get("protocol"),
-        "data.split_seed": own.get("split_seed"),
-        "data.size": own.get("size"),
-        "data.drop_duplicates": own.get("drop_duplicates"),
-    }
-    if budget is not None:
-        normal = card.recipe.get("epochs") if not card.defense else None
-        flags["training.epochs"] = epochs_of_budget(budget, read_job({}, flags, sets, kind="hardened"), normal)
-        sets = [word for word in sets if not word.startswith(("epochs", "training.epochs"))]
-    opened = open_for_model(
-        card, load_folder(model)[0], data, root=data_root, protocol=protocol, context=context_of("cpu")
-    )
-    dataset, split = opened.dataset, opened.split
-    return read_job({}, flags, sets, kind="hardened"), dataset, split
-
-
-def _report(
-    done: Trained,
-    request: Job,
-    rows: tuple[list[Row], list[Row]],
-    sane: Sane | None,
-    out: Path,
-    count: int,
-    *,
-    as_json: bool,
-) -> None:
+def _report(done: Trained, compared: Compared | None, model: str, out: Path, steps: int, *, as_json: bool) -> None:
+    """Say what came of it."""
     from hamguard.cli.sanity import print_sanity
     from hamguard.core.rows import eps_text
-    from hamguard.report.hardening_table import hardening_table
+    from hamguard.report.hardening_table import cross_hardening_table, hardening_table
     from hamguard.report.printers import to_terminal
+    from hamguard.report.trained_lines import hardened_lines
 
     if as_json:
-        print_json_rows([*rows[0], *rows[1]])
+        print_json_rows(compared.rows if compared else [])
         return
     if not done.fresh:
         say(f"{out} holds the finished model of this very run; nothing was trained (--restart trains again).")
-    assert request.eps is not None
-    size = eps_text({"norm": request.norm, "eps": request.eps})
-    facts = done.card.defense
-    tell(
-        f"{out}: {facts['title']}, {size}, {request.training.epochs} epoch{'s' if request.training.epochs > 1 else ''} "
-        f"over {count:,} training pictures, "
-        f"{done.seconds:,.1f} s"
-    )
-    table = hardening_table(*rows, size)
-    if table is not None:
+    card = done.card.model_dump(mode="json")
+    defense, pair = card["defense"], done.text_card is not None
+    size = eps_text({"norm": defense["norm"], "eps": defense["eps"]})
+    epochs = card["recipe"]["epochs"]
+    for line in hardened_lines(str(out), card, size=size, epochs=epochs, train=done.items, seconds=done.seconds):
+        tell(line)
+    if compared and pair:
+        to_terminal(cross_hardening_table(compared.rows, model, str(out), steps))
+    elif compared and (table := hardening_table(compared.before, compared.after, size)) is not None:
         to_terminal(table)
-    if sane is not None:
-        print_sanity(sane.rows)
+    if compared and compared.sane is not None:
+        print_sanity(compared.sane.rows)
     if done.overfitted:
         tell(
             f"Note: catastrophic overfitting in {done.overfitted} of {len(done.history)} epochs: a longer attack turned far more "
             "bits than the one-step attack of the training; leave out fast, or lower inner_eps"
         )
-    for note in done.card.data["notes"]:
+    for note in card["data"]["notes"]:
         tell(f"Note: {note}")
-    tell(f"Next: hamguard audit {shlex.quote(str(out))} --eps {request.eps:g}")
+    name = shlex.quote(str(out))
+    tell(f"Next: hamguard evaluate {name}" if pair else f"Next: hamguard audit {name} --eps {defense['eps']:g}")
 
 
 def _print_methods(*, as_json: bool) -> None:
-    from hamguard.cli.common import print_json
-    from hamguard.defenses.registry import DEFENSES
+    from hamguard.api.harden import defenses
     from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
-    kinds = list(DEFENSES.values())
+    known = defenses()
     if as_json:
-        print_json(
-            {
-                "method": kind.name,
-                "title": kind.title,
-                "needs_labels": kind.needs_labels,
-                "settings": {
-                    key: {"default": field.default, "description": field.description}
-                    for key, field in kind.settings_type.model_fields.items()
-                },
-            }
-            for kind in kinds
-        )
+        print_json(known)
         return
     lines = [
-        (kind.name, "yes" if kind.needs_labels else "no", ", ".join(kind.settings_type.model_fields), kind.title)
-        for kind in kinds
+        (one["method"], "yes" if one["needs_labels"] else "no", ", ".join(one["settings"]), one["title"])
+        for one in known
     ]
     to_terminal(Table.of("", ("method", "labels", "settings", "what it is"), lines))

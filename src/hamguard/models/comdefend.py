@@ -55,6 +55,9 @@ class ComDefend(nn.Module):
         generator: source of the initial weights.
     """
 
+    card: Any = None
+    """The card of networks that was trained; None for one that was built."""
+
     def __init__(
         self, channels: int = 3, width: float = 1.0, noise: float = NOISE, generator: torch.Generator | None = None
     ) -> None:

@@ -71,6 +71,13 @@ class CrossModel(nn.Module):
         RequestError: the sides have codes of different length, or the vocabulary another size than the text net.
     """
 
+    card: Any = None
+    """The card of a pair that was trained; None for one that was built."""
+    text_card: Any = None
+    """That of its text side."""
+    place: str = ""
+    """Where a trained pair lies."""
+
     def __init__(self, image: HashModel, text: TextModel, vocabulary: Vocabulary) -> None:
         super().__init__()
         if image.bits != text.bits:

@@ -14,6 +14,7 @@ Deliberate difference: no bias stands before an instance norm, which would take 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,9 @@ class Generator(nn.Module):
     Raises:
         RequestError: `width` is no multiple of 8, or a side is below 16 pixels.
     """
+
+    card: Any = None
+    """The card of a generator that was trained; None for one that was built."""
 
     def __init__(self, channels: int, size: tuple[int, int], width: int, generator: torch.Generator) -> None:
         super().__init__()

@@ -12,6 +12,8 @@ them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +41,9 @@ class Protector(nn.Module):
     Raises:
         RequestError: unknown width, or `eps` outside (0, 1].
     """
+
+    card: Any = None
+    """The card of a protector that was trained; None for one that was built."""
 
     def __init__(
         self, channels: int, width: str = "small", eps: float = 8 / 255, generator: torch.Generator | None = None

@@ -131,6 +131,7 @@ class GeneratorKind(Kind):
     what = "generator"
     default = "prosgan"
     starts = (1, 1, "is trained against one model")
+    follows = True
     idle = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
     run_file, card_file = "generator-run.json", CARD
     other = "another run, or one against another model"

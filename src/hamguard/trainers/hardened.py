@@ -26,7 +26,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.store import Card, load_folder
 from hamguard.trainers.hash_model import checked_statistics, save_hash_model
 from hamguard.trainers.job import KINDS, Defaults, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
 
 EPOCHS, NORMAL_EPOCHS = 10, 20
 """Epochs where nothing was asked for, and epochs of a training whose card does not say."""
@@ -42,6 +42,7 @@ class HardenedKind(Kind):
     named = False  # cross-modal models have defenses of the same names
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
+    follows = True
     idle = ("patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     run_file = "harden-run.json"
@@ -95,7 +96,7 @@ class HardenedKind(Kind):
 
     def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> Defense:
         """The defense on a copy of the model."""
-        (begun,) = start
+        begun = with_card(start)
         model = copy.deepcopy(begun.model).requires_grad_(True).to(place.context.device)
         return new_defense(job, model, begun.card, data, process_group=place.context.process_group)
 

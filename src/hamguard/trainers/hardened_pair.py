@@ -29,7 +29,7 @@ from hamguard.models.cross_modal import CrossModel, load_cross, load_parts, save
 from hamguard.models.folders import from_card
 from hamguard.models.store import Card
 from hamguard.trainers.job import KINDS, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
 from hamguard.trainers.pair import check_pair_labels, kept_pairs, pair_statistics, pairs_of, with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
 from hamguard.training.recipe import Recipe
@@ -47,6 +47,7 @@ class HardenedPairKind(Kind):
     named = False  # hash models have defenses of the same names
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
+    follows = True
     idle = ("patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     items = "pairs"
@@ -88,7 +89,7 @@ class HardenedPairKind(Kind):
 
     def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> CrossTask:
         """The model's own task on a copy of it, over clean pairs and adversaries."""
-        (begun,) = start
+        begun = with_card(start)
         card: Card = begun.card
         model: CrossModel = copy.deepcopy(begun.model).requires_grad_(True)
         kept, _ = kept_pairs(data.dataset, data.split.train, model.vocabulary, drop=True)

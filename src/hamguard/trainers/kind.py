@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
 from hamguard.core.files import write_sealed
 from hamguard.data.opened import Data, data_facts
 from hamguard.models.store import CARD
@@ -72,6 +73,10 @@ class Trained:
         history: facts of each epoch.
         fresh: False where the folder held the finished run already.
         text_card: of the text side of a pair.
+        kind: what was trained.
+        data: what it learned from.
+        starts: what it started from.
+        leads: whether this is the process that wrote the folder.
     """
 
     model: Any
@@ -79,11 +84,25 @@ class Trained:
     history: tuple[dict[str, float], ...] = ()
     fresh: bool = True
     text_card: Any = None
+    kind: str = ""
+    data: Data | None = None
+    starts: tuple[Start, ...] = ()
+    leads: bool = True
 
     @property
     def seconds(self) -> float:
         """Time that the steps took; each epoch's facts hold the sum so far."""
         return self.history[-1]["seconds"] if self.history else 0.0
+
+    @property
+    def items(self) -> int:
+        """Pictures of the training part."""
+        return len(self.data.split.train) if self.data else 0
+
+    @property
+    def labeled(self) -> bool:
+        """Whether a picture of the data has a label."""
+        return self.data is not None and bool(self.data.dataset.labels.any())
 
     @property
     def overfitted(self) -> int:
@@ -116,6 +135,7 @@ class Kind(ABC):
         named: whether a method's name alone tells the kind.
         own: fields of `Job` that only some kinds have, of this one.
         starts: fewest and most models that it starts from, with what is said where the number is wrong.
+        follows: whether it takes the data of the model that it starts from, where no others are asked for.
         reach: sections that `--set` can reach; empty text for the fields of `Job` itself.
         idle: fields of the recipe that mean nothing here; giving one is an error.
         in_recipe: said of unknown keys of a recipe file.
@@ -133,6 +153,7 @@ class Kind(ABC):
     named: ClassVar[bool] = True
     own: ClassVar[tuple[str, ...]] = ()
     starts: ClassVar[tuple[int, int, str]] = (0, 0, "starts from no other model")
+    follows: ClassVar[bool] = False
     reach: ClassVar[tuple[str, ...]] = ("settings", "training")
     idle: ClassVar[tuple[str, ...]] = ()
     in_recipe: ClassVar[str] = ""
@@ -257,3 +278,17 @@ def trainer_of(job: Job) -> Kind:
     kind = KINDS[job.kind]()
     assert isinstance(kind, Kind), f"{job.kind} is registered with words alone"
     return kind
+
+
+def with_card(start: Sequence[Start]) -> Start:
+    """The one model that a defense begins from.
+
+    Raises:
+        RequestError: it says nothing of its training.
+    """
+    (begun,) = start
+    if begun.card is None:
+        raise RequestError(
+            f"{begun.name} has no card, so it cannot be trained on; begin from a model of hg.train or hg.load"
+        )
+    return begun

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_file
@@ -58,8 +59,9 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
     place = Place(out, "-".join(filter(None, parts)), context, kind.run_file, facts)
     done = is_finished(kind, place)
     wait(group)  # nobody may look at a folder that the leading process writes already
+    handed = {"kind": kind.name, "data": data, "starts": tuple(start), "leads": group.leads}
     if done:
-        return _read(kind, out)
+        return _handed(_read(kind, out), out, **handed)
     if len(data.split.train) < 2:
         raise RequestError(f"training needs at least 2 {kind.items}, the train split has {len(data.split.train)}")
     task = kind.make_task(job, data, start, place)
@@ -87,7 +89,15 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
     trained = kind.save(task, place, {**said, **kind.finish(job, task, start, Done(data, history, place))})
     if group.leads:
         forget(out)
-    return replace(trained, history=tuple(history))
+    return _handed(replace(trained, history=tuple(history)), out, **handed)
+
+
+def _handed(trained: Trained, out: Path, **facts: Any) -> Trained:
+    """The same with a model that carries its card, and says where it lies."""
+    trained.model.card, trained.model.place = trained.card, str(out)
+    if trained.text_card is not None:
+        trained.model.text_card = trained.text_card
+    return replace(trained, **facts)
 
 
 def is_finished(kind: Kind, place: Place) -> bool:

@@ -52,7 +52,7 @@ def first_fault(error: ValidationError) -> RequestError:
 def read_job(
     recipe: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
+    sets: Sequence[str] | Mapping[str, Any] = (),
     *,
     kind: str = "",
 ) -> Job:
@@ -61,7 +61,7 @@ def read_job(
     Args:
         recipe: content of a recipe file with the fields of `Job`.
         flags: dotted key to value, None where the flag was not given, e.g. `{"model.bits": 16}`.
-        sets: `key=value` words; the key is dotted, or the bare name of a setting or recipe field.
+        sets: `key=value` words, or keys and values; a key is dotted, or the bare name of a setting or recipe field.
         kind: what is trained; by default what the method trains.
 
     Raises:
@@ -104,8 +104,10 @@ def read_job(
     return job
 
 
-def _split(sets: Sequence[str]) -> tuple[list[tuple[str, Any]], list[str]]:
+def _split(sets: Sequence[str] | Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[str]]:
     """Keys and values of `--set`, and the faults."""
+    if isinstance(sets, Mapping):
+        return list(sets.items()), []
     words, faults = [], []
     for word in sets:
         key, equals, text = (part.strip() for part in word.partition("="))
