@@ -125,7 +125,7 @@ class OneGuide:
 
     target: Guide
     name: str
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ class OptimalCode:
     restarts: int = 0
     stray: float = 0.1
     name: str = "optimal"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __post_init__(self) -> None:
         check_range("pair bits", self.pair_bits, 0)
@@ -104,7 +103,7 @@ class FittedOptimal:
     search: OptimalCode
     bank: CodeBank = field(repr=False)
     seed: int
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
     _codes: Tensor = field(init=False, repr=False)  # (N, K)
     _labels: Tensor = field(init=False, repr=False)  # (N, C)
     _distinct: DistinctCodes = field(init=False, repr=False)

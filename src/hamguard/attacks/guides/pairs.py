@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class CrossCodes:
 
     material: Literal["train", "batch"] = "train"
     name: str = "pairs"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __post_init__(self) -> None:
         check_choice("material", self.material, ("train", "batch"))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ class FittedPrototype:
     classes: int
     loss: float
     name: str = "prototype"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int
@@ -98,7 +97,7 @@ class PrototypeCode:
     codes_per_step: int | None = 5000
     joint: bool = False
     name: str = "prototype"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __post_init__(self) -> None:
         check_range("steps", self.steps, 1)

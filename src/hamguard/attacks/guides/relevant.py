@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,7 +42,7 @@ class RelevantSet:
     """Reference codes that share a label with the picture; a picture without any has its own code."""
 
     name: str = "relevant"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __call__(
         self, own: Tensor, labels: Tensor | None, bank: CodeBank | None, index: Sequence[int], seed: int

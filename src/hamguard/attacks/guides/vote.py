@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -104,7 +103,7 @@ class SignedMean:
     """
 
     name: str = "mainstay"
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     def __post_init__(self) -> None:
         check_choice("signed mean", self.name, ("center", "mainstay"))
@@ -143,7 +142,7 @@ class AnchorCode:
 
     n: int = 9
     replacement: bool = False
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
 
     @property
     def name(self) -> str:
