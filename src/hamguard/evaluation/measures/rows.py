@@ -1,7 +1,8 @@
 """What the robustness measures share: what a measure spent, and rows of means and of quantiles with their intervals.
 
-The measures themselves: `success` (H.1), `transfer_scores` (H.2), `minimal` and `radius` (H.3), `sensitivity` (H.4), `clever`
-(H.5). H is the specification's section on the five measures of the slides; these give no formulas, the definitions are ours.
+The measures themselves: `success` and `toward` (H.1), `transfer_scores` (H.2), `minimal`, `radius` and `flips` (H.3), `sensitivity`
+and `lipschitz` (H.4), `clever` and `clever_guide` (H.5). H is the specification's section on the five measures of the slides; these
+give no formulas, the definitions are ours.
 
 A radius may be infinite where nothing was found. A quantile is therefore an observed value, the smallest one that at least that
 share of the pictures does not exceed, and stays defined as long as enough pictures have a finite one.
