@@ -18,9 +18,9 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job

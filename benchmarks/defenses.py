@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hamguard.evaluation.attack.plan import AttackPlan
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
@@ -26,7 +27,6 @@ from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.opened import Data
 from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity

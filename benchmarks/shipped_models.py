@@ -16,12 +16,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from hamguard.evaluation.attack.plan import AttackPlan
+
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack.measure import Ground, measure_attack
-from hamguard.evaluation.attack.plan import AttackPlan
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity

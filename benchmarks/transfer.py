@@ -26,9 +26,9 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
 from hamguard.trainers.kind import Start
 from hamguard.trainers.run import run_job

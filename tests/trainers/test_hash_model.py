@@ -17,7 +17,6 @@ from torch import Tensor
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
 from hamguard.core.files import write_text
-from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.hashing.registry import OBJECTIVES
@@ -28,10 +27,7 @@ from hamguard.trainers.job import Job
 from hamguard.trainers.run import stored_run
 from hamguard.trainers.words import read_job
 from hamguard.training import loop
-from hamguard.training.augment import augment
 from hamguard.training.checkpoint import load_checkpoint, save_checkpoint
-from hamguard.training.schedules import factor
-from hamguard.training.statistics import code_statistics
 from tests.trainers.runs import train
 
 OBJECTIVES["csq"]
@@ -180,19 +176,6 @@ def test_a_checkpoint_that_lacks_something_is_one_line(blobs: Blobs, tmp_path: P
         train(ask(*words), *blobs, tmp_path)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    import pickle
-
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (Path.touch, (tmp_path / "ran",))
-
-    torch.save({"run": "x", "evil": Evil()}, tmp_path / "checkpoint.pt", pickle_module=pickle)
-    with pytest.raises(RequestError, match="is damaged"):
-        load_checkpoint(tmp_path, "x")
-    assert not (tmp_path / "ran").exists()
-
-
 def test_nan_loss_stops_with_advice(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Any, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         return logits.sum() * float("nan")
@@ -267,37 +250,6 @@ def test_unlabeled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
         read_job({}, {"method": "itq"}, ["backbone=conv2", "bits=16"]), bare, make_split(bare), tmp_path / "b"
     ).card
     assert card.method == "itq" and card.statistics["distinct_codes"] > 16
-
-
-@pytest.mark.parametrize("kind", ["flip", "shift", "shift-flip"])
-def test_two_processes_see_the_views_of_one(kind: str) -> None:
-    x = torch.rand(10, 3, 16, 12)
-    whole = augment(x, kind, torch_generator(0, "v"), slice(0, 10), 10)
-    parts = [augment(x[p], kind, torch_generator(0, "v"), p, 10) for p in (slice(0, 5), slice(5, 10))]
-    assert torch.equal(whole, torch.cat(parts)) and whole.shape == x.shape
-    assert not torch.equal(whole, x) and 0 <= float(whole.min()) and float(whole.max()) <= 1
-
-
-def test_schedules_start_and_end_where_they_should() -> None:
-    assert factor("cosine", 0) == 1 and factor("cosine", 0.999) < 0.01
-    assert factor("one-cycle", 0.3) == 1 and factor("one-cycle", 0) < 0.05
-    assert [round(factor("step", p), 4) for p in (0, 0.4, 0.7)] == [1, 0.1, 0.01]
-    assert factor("constant", 0.9) == 1
-
-
-def test_statistics_equal_their_definitions() -> None:
-    z = torch.randn(60, 5, generator=torch_generator(1))
-    z[:, 4] = 2.0  # a constant bit
-    z[7] = z[3]
-    b = np.where(z.numpy() >= 0, 1, -1)
-    got = code_statistics(z)
-    same = sum(np.array_equal(b[i], b[j]) for i in range(60) for j in range(i))
-    assert got["collision_rate"] == pytest.approx(same / (60 * 59 / 2))
-    assert got["distinct_codes"] == len({tuple(row) for row in b})
-    assert got["bit_balance"] == pytest.approx(np.abs(b.mean(0)).mean())
-    corr = np.corrcoef(b[:, :4].T)
-    assert got["bit_correlation"] == pytest.approx(np.abs(corr - np.eye(4)).sum() / 20)
-    assert got["quantization_error"] == pytest.approx(((np.abs(np.tanh(z.numpy())) - 1) ** 2).mean(), rel=1e-5)
 
 
 def test_copy_of_a_folder_is_a_model(blobs: Blobs, tmp_path: Path) -> None:
