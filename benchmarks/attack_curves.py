@@ -23,6 +23,7 @@ from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.threat import Linf
 from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack.spec import describe
 from hamguard.evaluation.attack.targets import draw_targets
@@ -108,7 +109,6 @@ def measure(ground: Ground, name: str, attack: Any, points: tuple[int, ...]) -> 
         problem.kept[max(points)] = last
         for point in points:
             held[point].append(as_pixels(attack.threat.on_grid(problem.kept[point], x[part])))
-    banks = (ground.query, ground.database)
     base = ground.base
     rows = []
     for point in points:
@@ -176,8 +176,8 @@ def main() -> int:
     model, card = load_any(options.model)
     assert card is not None
     dataset, split = open_source(str(card.data["source"]), protocol=card.data.get("protocol"))
-    banks = model_banks(model, dataset, split, queries=options.queries)
-    ground = Ground(Path(options.model).name, model, card, dataset, split, *banks)
+    loaded = Loaded(Path(options.model).name, model, card)
+    ground = Ground.open(loaded, Data(dataset, split), queries=options.queries)
     done = {str(row.attack["method"]) for row in rows if row.attack}
     for name, (attack, points) in sorted(curves(options.eps).items(), key=lambda item: max(item[1][1])):
         if name in done or options.only not in name:

@@ -20,10 +20,11 @@ from typing import Any
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec, describe
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -64,10 +65,10 @@ def searches() -> list[dict[str, Any]]:
 SUITES = {"cifar10": (cifar10, 1000), "fashion-products": (fashion_products, 300), "searches": (searches, 200)}
 
 
-def key_of(plan: AttackSpec, model: str) -> str:
+def key_of(spec: AttackSpec, guide: str | None, model: str) -> str:
     """What makes a row's attack this one, stable over runs."""
-    values = describe(build_attack(plan))
-    return json.dumps([model, plan.method, plan.guide, plan.rule, plan.eps, values], sort_keys=True)
+    eps = spec.threat.eps if spec.threat else None
+    return json.dumps([model, spec.name, guide, spec.rule, eps, describe(spec.attack)], sort_keys=True)
 
 
 def row_key(row: Row) -> str | None:
@@ -84,7 +85,8 @@ def row_key(row: Row) -> str | None:
 
 def run(suite: str, models: list[str], source: str | None, queries: int, path: Path) -> list[Row]:
     """Every attack of a suite on every model."""
-    plans = [AttackSpec(**one) for one in SUITES[suite][0]()]
+    asked = [dict(one) for one in SUITES[suite][0]()]
+    specs = [(AttackSpec.read(one.pop("method"), **one), one.get("guide")) for one in asked]
     rows = read_rows(path) if path.exists() else []
     done = {row_key(row) for row in rows}
     for name in models:
@@ -92,16 +94,16 @@ def run(suite: str, models: list[str], source: str | None, queries: int, path: P
         short = Path(name).name
         place = source or (str(card.data["source"]) if card else "")
         dataset, split = open_source(place, protocol=card.data.get("protocol") if card else None)
-        ground = Ground(short, model, card, dataset, split, *model_banks(model, dataset, split, queries=queries))
-        for plan in plans:
-            if key_of(plan, short) in done:
+        ground = Ground.open(Loaded(short, model, card), Data(dataset, split), queries=queries)
+        for spec, guide in specs:
+            if key_of(spec, guide, short) in done:
                 continue
             begun = time.process_time()
-            found = measure_attack(ground, plan, work=cache_folder() / "attacks")
+            found = measure_attack(ground, spec, work=cache_folder() / "attacks")
             rows += found.rows
             write_rows(path, _once(rows))
-            best = next(row for row in found.rows if row.metric == ("t-map" if plan.toward else "map") and row_key(row))
-            print(f"{short} {plan.method} {plan.guide or ''} {plan.rule or 'away'} {plan.eps * 255:g}/255: {best.value:.4f} "
+            best = next(row for row in found.rows if row.metric == ("t-map" if spec.toward else "map") and row_key(row))
+            print(f"{short} {spec.title} {guide or ''} {spec.rule or 'away'}: {best.value:.4f} "
                   f"({time.process_time() - begun:.0f} core-s)", flush=True)  # fmt: skip
     return rows
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.data.cache import cache_folder
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, Loaded
-from hamguard.models.store import load_any
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
 
@@ -61,7 +60,7 @@ def main() -> int:
         if not (options.folder / name / "card.json").exists():
             run_job(read_job({}, flags), Data(dataset, split), options.folder / name)
             print(f"trained {name}", flush=True)
-        models[name], _ = load_any(options.folder / name)
+        models[name] = Loaded.open(options.folder / name, name=name)
     rows: list[Row] = read_rows(options.out) if options.out.exists() else []
     done = {
         (row.model, tuple(row.attack["made_on"]), row.attack["combine"])
@@ -69,17 +68,14 @@ def main() -> int:
         if row.attack and "made_on" in row.attack
     }
     for scored in (*UNSEEN, "dph-conv2-16"):
-        model, card = load_any(options.folder / scored)
-        ground = Ground(
-            scored, model, card, dataset, split, *model_banks(model, dataset, split, queries=options.queries)
-        )
+        loaded = Loaded.open(options.folder / scored, name=scored)
+        ground = Ground.open(loaded, Data(dataset, split), queries=options.queries)
         for group, how in ensembles():
             if (scored, group, how if len(group) > 1 else None) in done:
                 continue
-            plan = AttackSpec.read("hag", eps=EPS, steps=options.steps, sources=group, combine=how)
-            found = measure_attack(
-                ground, plan, sources=[models[name] for name in group], work=cache_folder() / "attacks"
-            )
+            spec = AttackSpec.read("hag", eps=EPS, steps=options.steps)
+            spec = replace(spec, sources=tuple(models[name] for name in group), combine=how)
+            found = measure_attack(ground, spec)
             rows += found.rows
             write_rows(options.out, list({row.json(): row for row in rows}.values()))
             values = {row.metric: row.value for row in found.rows if row.attack and row.attack["method"] == "hag"}

@@ -21,11 +21,11 @@ from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_any
 
@@ -49,15 +49,11 @@ def scaled(model: Any, factor: float) -> Any:
 
 def ground_of(name: str, factor: float, queries: int) -> Ground:
     """A model on its own data, its outputs multiplied."""
-    from hamguard.cli.source import open_for_model
-
     model, card = load_any(name, torch.device("cpu"))
     if factor != 1:
         model = scaled(model, factor)
-    dataset, split = open_for_model(card, model, None, None, None)
-    banks = model_banks(model, dataset, split, queries=queries)
     called = Path(name).name + ("" if factor == 1 else f", outputs x {factor:g}")
-    return Ground(called, model, card, dataset, split, *banks)
+    return Ground.open(Loaded(called, model, card), queries=queries)
 
 
 def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace) -> list[Row]:
@@ -77,8 +73,9 @@ def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace
     rows[rows.index(worst)] = replace(worst, notes=(*worst.notes, f"core-seconds {spent}", *done.verdict.sentences))
     for what, words in ((name, SINGLE[name]) for name in arguments.single):
         print("  ", what, budget, flush=True)
-        plan = AttackSpec(eps=eps, steps=budget, **words)
-        found = measure_attack(ground, plan, work=arguments.work / "single")
+        rest = {key: value for key, value in words.items() if key != "method"}
+        spec = AttackSpec.read(words["method"], eps=eps, steps=budget, **rest)
+        found = measure_attack(ground, spec, work=arguments.work / "single")
         row = next(r for r in found.rows if r.metric == "map" and r.attack and r.attack["method"] == words["method"])
         rows.append(replace(row, metric="single", attack={"method": what, "steps": budget}))
     return rows

@@ -13,7 +13,8 @@ from pathlib import Path
 from hamguard.core.rows import write_rows
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.search.cross_modal import cross_rows, open_ground
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.search.cross_modal import cross_rows
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
 
@@ -37,7 +38,8 @@ def main() -> None:
             done = run_job(request, Data(dataset, split), folder)
             spent = time.process_time() - begun
             name = f"{method}, seed {seed}"
-            ground = open_ground(name, done.model, done.card, dataset, split)
+            loaded = Loaded.open(done.model, name=name, card=done.card)
+            ground = Ground.open(loaded, Data(dataset, split), texts="needed")
             rows = [replace(row, seed=seed, seconds=round(spent, 1)) for row in cross_rows(ground)]
             write_rows(ask.out / f"{ask.source}-{method}-{seed}.jsonl", rows)
             shown = "  ".join(f"{row.task} {row.value:.3f}" for row in rows if row.metric == "map")

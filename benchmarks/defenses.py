@@ -19,18 +19,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hamguard.evaluation.attack.plan import AttackPlan
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.data.opened import Data
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.model_data import open_for_model
 from hamguard.models.store import load_any, load_folder, read_card
 from hamguard.trainers.hardened import epoch_cost
 from hamguard.trainers.job import Job
@@ -71,41 +71,37 @@ def requested(name: str, seed: int, arguments: argparse.Namespace) -> Job:
 
 def trained(name: str, seed: int, arguments: argparse.Namespace) -> tuple[Path, list[Row]]:
     """The model folder of a defense and a row of what it cost."""
-    from hamguard.cli.source import open_for_model
-
     model, card = load_folder(arguments.model)
-    dataset, split = open_for_model(card, model, None, None, None)
+    data = open_for_model(card, model)
     request = requested(name, seed, arguments)
     folder = arguments.work / f"{name.replace(' ', '-')}-{seed}"
     begun, wall = time.process_time(), time.perf_counter()
     start = Start(str(arguments.model), model, card, Path(arguments.model))
-    done = run_job(request, Data(dataset, split), folder, start=[start])
+    done = run_job(request, data, folder, start=[start])
     core, passed = time.process_time() - begun, time.perf_counter() - wall
     passes = request.training.epochs * epoch_cost(request.method, request.parsed)
     cost = Row(
         model=f"{name}, seed {seed}", defense={**done.card.defense, "epochs": request.training.epochs}, task="training",
         metric="core-seconds", value=round(core, 1), seconds=round(passed, 1), backwards=round(passes),
-        n=len(split.train), seed=seed, notes=(f"overfitted epochs: {done.overfitted}",) if done.overfitted else (),
+        n=len(data.split.train), seed=seed, notes=(f"overfitted epochs: {done.overfitted}",) if done.overfitted else (),
     )  # fmt: skip
     return folder, [cost] if done.fresh else []
 
 
 def ground_of(folder: Path, name: str, part: str, count: int) -> Ground:
     """A model on its queries, or on validation pictures."""
-    from hamguard.cli.source import open_for_model
-
     model, card = load_any(str(folder), torch.device("cpu"))
     model.requires_grad_(False)
-    dataset, split = open_for_model(card, model, None, None, None)
+    data = open_for_model(card, model)
     if part == "validation":
-        split = replace(split, query=split.validation)
-    return Ground(name, model, card, dataset, split, *model_banks(model, dataset, split, queries=count))
+        data = replace(data, split=replace(data.split, query=data.split.validation))
+    return Ground.open(Loaded(name, model, card), data, queries=count)
 
 
 def chosen_by(folder: Path, arguments: argparse.Namespace) -> float:
     """MAP under mainstay on validation pictures."""
     ground = ground_of(folder, str(folder), "validation", 200)
-    plan = AttackPlan(method="mainstay", eps=arguments.at[0], steps=30)
+    plan = AttackSpec.read("mainstay", eps=arguments.at[0], steps=30)
     rows = measure_attack(ground, plan, work=arguments.work / "cache").rows
     return float(next(r.value or 0 for r in rows if r.metric == "map" and (r.attack or {}).get("method") == "mainstay"))
 
@@ -119,7 +115,7 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
     for eps in at:
         for method in arguments.battery:
             print("  ", called, method, eps, flush=True)
-            plan = AttackPlan(method=method, eps=eps, steps=arguments.steps)
+            plan = AttackSpec.read(method, eps=eps, steps=arguments.steps)
             found = measure_attack(ground, plan, work=arguments.work / "cache").rows
             rows += found if not rows else [row for row in found if row.attack or row.metric == "t-map"]
         if arguments.audited:

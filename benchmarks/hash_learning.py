@@ -19,6 +19,7 @@ from hamguard.core.context import Context
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.opened import Data
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.model_rows import model_rows
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
@@ -53,15 +54,13 @@ def run_cell(suite: str, method: str, seed: int, folder: Path, weights: str | No
     }
     request = read_job({}, flags, facts["sets"])
     data = Data.open(suite, protocol=request.data.protocol)
-    dataset, split = data.dataset, data.split
     begun = time.process_time()
     result = run_job(request, data, folder, context=Context(restart=True))
     spent = time.process_time() - begun
-    banks = model_banks(result.model, dataset, split, queries=facts["queries"])
     name = str(folder)
-    rows = model_rows(
-        name, result.model, result.card, dataset, split, banks, metrics=["map"], seed=seed, learned=method == "adsh"
-    )
+    loaded = Loaded(name, result.model, result.card)
+    ground = Ground.open(loaded, data, queries=facts["queries"], context=Context(seed=seed))
+    rows = model_rows(ground, metrics=["map"], learned=method == "adsh")
     return [
         replace(row, model=f"{method} seed {seed}" if row.model == name else row.model, seconds=round(spent, 1))
         for row in rows

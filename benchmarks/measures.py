@@ -15,9 +15,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hamguard.cli.grounds import Asked, open_grounds
-from hamguard.cli.measure_table import by_name, figure
-
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.errors import HamguardError, RequestError
@@ -27,9 +24,16 @@ from hamguard.evaluation.measures.audit import over_models, over_queries, read_a
 from hamguard.evaluation.measures.extreme import Draws
 from hamguard.evaluation.measures.registry import Line
 from hamguard.evaluation.measures.run import measure_model
-from hamguard.evaluation.search.same_queries import short_names
+from hamguard.evaluation.search.same_queries import open_grounds
+from hamguard.report.measure_table import Figure, figure_text
+from hamguard.report.wording import short_names
 
 RESULTS = Path(__file__).parent.parent / "results"
+
+
+def _figure(line: Line) -> str:
+    """A figure with its interval."""
+    return figure_text(Figure(line.name, line.means, line.robust, line.unit, line.row))
 
 
 def measures_table(lines: Mapping[str, Mapping[str, Line]]) -> list[str]:
@@ -38,7 +42,7 @@ def measures_table(lines: Mapping[str, Mapping[str, Line]]) -> list[str]:
     out = [f"| measure | more robust | {' | '.join(lines)} |", "|---|---|" + "---|" * len(lines)]
     for name in names:
         first = next(one[name] for one in lines.values() if name in one)
-        cells = [figure(one[name]) if name in one else "" for one in lines.values()]
+        cells = [_figure(one[name]) if name in one else "" for one in lines.values()]
         text = name if first.means in name else f"{name}: {first.means}"
         out.append(f"| {text} | {first.robust} | {' | '.join(cells)} |")
     return out
@@ -84,7 +88,7 @@ def main() -> int:
             raise RequestError(f"{len(options.models)} models and {len(options.audit)} audits: give one audit a model")
         draws, budget = Draws.read(options.clever), Budget(Linf(parse_eps(options.eps)), steps=options.steps)
         own = {"clever": {"draws": draws}, "clever-guide": {"draws": draws}}
-        grounds = open_grounds(options.models, Asked(data=options.data, queries=options.queries))
+        grounds = open_grounds(options.models, options.data, queries=options.queries)
         audits = [
             read_audit(folder, ground) for folder, ground in zip(options.audit, grounds, strict=bool(options.audit))
         ]
@@ -93,7 +97,7 @@ def main() -> int:
             begun = time.process_time()
             found = measure_model(ground, budget, options.measure, options=own)
             print(f"{name}: {time.process_time() - begun:.0f} core-seconds", flush=True)
-            lines[name] = by_name(found)
+            lines[name] = {line.name: line for one in found.values() for line in one.lines}
             rows += [row for one in found.values() for row in one.rows]
             if audits:
                 within.append([row for line in lines[name].values() for row in over_queries(line, audits[number])])

@@ -13,15 +13,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
-from hamguard.models.store import load_any
+from hamguard.evaluation.ground import Ground, Loaded
 
 RESULTS = Path(__file__).parent.parent / "results"
 AWAY = ("own", "center", "mainstay", "prototype", "optimal")
@@ -30,11 +27,7 @@ TOWARD = ("p2p", "anchor", "center", "mainstay", "prototype", "optimal")
 
 def ground_of(name: str, queries: int) -> Ground:
     """A model on its own data."""
-    from hamguard.cli.source import open_for_model
-
-    model, card = load_any(name, torch.device("cpu"))
-    dataset, split = open_for_model(card, model, None, None, None)
-    return Ground(Path(name).name, model, card, dataset, split, *model_banks(model, dataset, split, queries=queries))
+    return Ground.open(Loaded.open(name, name=Path(name).name), queries=queries)
 
 
 def measured(name: str, arguments: argparse.Namespace) -> list[Row]:

@@ -26,9 +26,11 @@ from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPr
 from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Linf
 from hamguard.codes.binary import pack, sign
+from hamguard.core.context import Context
 from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
+from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
@@ -97,12 +99,12 @@ class Bench:
         told = ", ".join(f"{row.metric} {row.value:.4f}" for row in rows if row.value is not None)
         print(f"{cell}: {told}", flush=True)
 
-    def attack(self, cell: str, plan: AttackSpec) -> None:
-        """Measure a plan on the queries."""
-        found = measure_attack(self.ground, plan, work=cache_folder() / "attacks")
+    def attack(self, cell: str, spec: AttackSpec) -> None:
+        """Measure an attack on the queries."""
+        found = measure_attack(self.ground, spec)
         wanted = [row for row in found.rows if row.metric in KEPT and row.attack]
-        self.add(cell, [row for row in wanted if row.attack and row.attack["method"] == plan.method])
-        if plan.generator:
+        self.add(cell, [row for row in wanted if row.attack and row.attack["method"] == spec.name])
+        if spec.generator:
             rows = [row for row in wanted if row.metric == "t-map"]
             self.add(f"{cell}: noise", [row for row in rows if row.attack and row.attack["method"] == "noise"])
 
@@ -176,9 +178,9 @@ def equal_radius(bench: Bench, rmse: float) -> float:
 def speed(bench: Bench) -> None:
     """Seconds a picture in equal batches: one pass against 100 gradients."""
     x, labels = training_part(bench)
-    plan = AttackSpec.read("prosgan", eps=None, generator=str(bench.generator("hard 8/255")))
+    spec = with_generator(AttackSpec.read("prosgan"), str(bench.generator("hard 8/255")))
     base = bench.ground.base
-    made = with_generator(ATTACKS["prosgan"](), plan)
+    made = spec.attack
     slow = ATTACKS["dhta"](steps=100)
     slow = replace(slow, search=replace(slow.search, early_stop=False))
     victim = folded(bench.ground.model)
@@ -205,7 +207,7 @@ def run(bench: Bench, only: Sequence[str]) -> None:
         elif cell == "speed":
             speed(bench)
         elif cell in GENERATORS:
-            bench.attack(cell, AttackSpec.read("prosgan", eps=None, generator=str(bench.generator(cell))))
+            bench.attack(cell, with_generator(AttackSpec.read("prosgan"), str(bench.generator(cell))))
         elif cell == "DHTA 8/255":
             bench.attack(cell, AttackSpec.read("dhta"))
         else:
@@ -263,8 +265,8 @@ def main() -> int:
         if card is None:
             raise HamguardError("this benchmark needs a model folder with a card")
         dataset, split = open_source(str(card.data["source"]), protocol=card.data.get("protocol"))
-        banks = model_banks(model, dataset, split, queries=options.queries)
-        ground = Ground(Path(options.model).name, model, card, dataset, split, *banks, batch_size=100)
+        loaded, context = Loaded(Path(options.model).name, model, card), Context(batch_size=100)
+        ground = Ground.open(loaded, Data(dataset, split), queries=options.queries, context=context)
         rows = read_rows(path) if path.exists() else []
         bench = Bench(ground, card, options.suite, options.epochs, options.set, rows, path)
         run(bench, options.only or ())

@@ -16,17 +16,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from hamguard.evaluation.attack.plan import AttackPlan
-
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack.measure import Ground, measure_attack
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity
-from hamguard.evaluation.search.model_rows import model_banks
+from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
 from hamguard.trainers.kind import Start
 from hamguard.trainers.run import run_job
@@ -52,13 +51,13 @@ def ground_of(name: str, validation: bool = False) -> Ground:
     dataset, split = open_source("digits")
     if validation:  # the database holds the validation pictures, too
         split = replace(split, query=split.validation, database=split.train)
-    return Ground(name, model, card, dataset, split, *model_banks(model, dataset, split))
+    return Ground.open(Loaded(name, model, card), Data(dataset, split))
 
 
 def under_mainstay(folder: Path, work: Path) -> tuple[float, float]:
     """Clean MAP and MAP under mainstay on validation pictures."""
     rows = measure_attack(
-        ground_of(str(folder), validation=True), AttackPlan(method="mainstay", eps=EPS, steps=30), work=work
+        ground_of(str(folder), validation=True), AttackSpec.read("mainstay", eps=EPS, steps=30), work=work
     ).rows
     scores = {(row.attack or {}).get("method"): row.value or 0.0 for row in rows if row.metric == "map"}
     return scores[None], scores["mainstay"]
@@ -94,7 +93,7 @@ def measured(name: str, work: Path, start: str = "") -> list[Row]:
     for eps in RADII:
         for method in ("hag", "mainstay", "dhta"):
             print("  ", name, method, eps, flush=True)
-            rows += measure_attack(ground, AttackPlan(method=method, eps=eps, steps=100), work=work).rows
+            rows += measure_attack(ground, AttackSpec.read(method, eps=eps, steps=100), work=work).rows
     ground = replace(ground, context=ground.context.but(work=work))
     print("  ", name, "audit", flush=True)
     plan = AuditPlan(Budget(Linf(RADII[0])), checks=("none",), substitute=False, answers=False)

@@ -26,6 +26,7 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
 from hamguard.data.split import Split
+from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
 from hamguard.evaluation.ground import Ground, Loaded
@@ -78,12 +79,12 @@ def generator_of(ground: Ground, dataset: Dataset, split: Split, work: Path) -> 
     return folder
 
 
-def makers_of(plan: AttackSpec, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
+def makers_of(spec: AttackSpec, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
     """What makes pictures: all models, or those that a generator was trained against."""
-    if plan.method != "prosgan":
-        return [Maker(ground, plan) for ground in grounds]
+    if spec.name != "prosgan":
+        return [Maker(ground, spec) for ground in grounds]
     return [
-        Maker(ground, plan.model_copy(update={"generator": str(generator_of(ground, dataset, split, work))}))
+        Maker(ground, with_generator(spec, str(generator_of(ground, dataset, split, work))))
         for ground in grounds
         if ground.name in GENERATORS
     ]
@@ -91,7 +92,7 @@ def makers_of(plan: AttackSpec, grounds: list[Ground], dataset: Dataset, split: 
 
 def tables(found: Transfer, steps: int) -> str:
     """Markdown: raw figures with clean and noise on top, then scores."""
-    matrix, plan = found.matrix, found.plan
+    matrix, spec = found.matrix, found.spec
     metric = "t-MAP, toward labels without overlap" if matrix.toward else "MAP, away"
     head = [f"| made on | {' | '.join(matrix.victims)} |", "|---|" + "---|" * len(matrix.victims)]
 
@@ -100,9 +101,9 @@ def tables(found: Transfer, steps: int) -> str:
 
     clean, n = ("original" if matrix.toward else "clean"), matrix.clean.shape[1]
     out = [
-        f"## {plan.method}: {metric}",
+        f"## {spec.name}: {metric}",
         "",
-        f"linf {plan.eps:g}, {'one pass' if plan.method == 'prosgan' else f'{steps} gradients'}, {n} queries, 8-bit pictures.",
+        f"linf {EPS:g}, {'one pass' if spec.name == 'prosgan' else f'{steps} gradients'}, {n} queries, 8-bit pictures.",
         "",
     ]
     out += [*head, line(clean, matrix.clean_maps), line("noise", found.noise.mean(1))]
@@ -121,28 +122,25 @@ def main() -> int:
     parser.add_argument("--data-root", type=Path, default=os.environ.get("HAMGUARD_DATA"))
     parser.add_argument("--out", type=Path, default=RESULTS / "transfer.jsonl")
     options = parser.parse_args()
-    plans = [
+    specs = [
         AttackSpec.read(method, eps=EPS, steps=None if method == "prosgan" else options.steps, **more)
         for method, more in ATTACKS.items()
     ]
     try:
-        for plan in plans:
-            build_attack(plan)  # a wrong word costs no work
         dataset, split = open_source("fashion-mnist", root=options.data_root)
         grounds = []
         for name in MODELS:
             model, card = load_any(trained(name, dataset, split, options.work))
-            banks = model_banks(model, dataset, split, queries=options.queries)
-            grounds.append(Ground(name, model, card, dataset, split, *banks))
+            grounds.append(Ground.open(Loaded(name, model, card), Data(dataset, split), queries=options.queries))
             print(f"encoded {name}", flush=True)
         rows, pages = [], []
-        for plan in plans:
+        for spec in specs:
             begun = time.process_time()
-            makers = makers_of(plan, grounds, dataset, split, options.work)
+            makers = makers_of(spec, grounds, dataset, split, options.work)
             found = measure_transfer(makers, grounds, work=options.work / ".attacked")
             rows += found.rows
             pages.append(tables(found, options.steps))
-            print(f"{pages[-1]}\n{plan.method}: {time.process_time() - begun:.0f} core-seconds", flush=True)
+            print(f"{pages[-1]}\n{spec.name}: {time.process_time() - begun:.0f} core-seconds", flush=True)
         write_rows(options.out, rows)
         assert len(read_rows(options.out)) == len(rows)
         write_text(options.out.with_suffix(".md"), "\n".join(["# Transfer, Fashion-MNIST\n", *pages]))
