@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from hamguard.cli import common
-from hamguard.core.context import ProcessGroup
+from hamguard.core.context import Context, ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import read_rows
-from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-from hamguard.evaluation.study.grid_run import run_grid
+from hamguard.evaluation.study.recipe import read_study
+from hamguard.evaluation.study.run import run_study
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
 from tests.cli.helpers import Shell, write_arrays
@@ -238,6 +238,6 @@ def foreign() -> HashModel:
 
 
 def test_protections_run_in_one_process(place: Path, tmp_path: Path) -> None:
-    recipe = read_grid_recipe(place / "tiny.toml")
+    recipe = read_study(place / "tiny.toml")
     with pytest.raises(RequestError, match="protections run in one process; start them without torchrun"):
-        run_grid(recipe, tmp_path / "cells", process_group=ProcessGroup(0, 2))
+        run_study(recipe, tmp_path / "cells", context=Context(process_group=ProcessGroup(0, 2)))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hamguard.evaluation.study.grid_plan import expand
-from hamguard.evaluation.study.grid_recipe import SECTIONS, GridRecipe, read_grid_recipe
+from hamguard.evaluation.study.grid_recipe import SECTIONS, GridRecipe
+from hamguard.evaluation.study.plan import expand
+from hamguard.evaluation.study.recipe import read_study
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evaluate.md"
@@ -32,17 +33,17 @@ def test_keys_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "page.toml").write_text(text)
-    recipe = read_grid_recipe(tmp_path / "page.toml")
+    recipe = read_study(tmp_path / "page.toml")
     plan = expand(recipe)
     assert [cell.name for cell in plan.models] == ["csq-16", "csq-32"]
     assert [cell.name for cell in plan.attacks] == ["mainstay-0.03137", "mainstay-0.25"]
 
 
 def test_the_shipped_recipe_shows_every_table() -> None:
-    recipe = read_grid_recipe(ROOT / "recipes" / "grid-digits.toml")
+    recipe = read_study(ROOT / "recipes" / "grid-digits.toml")
     plan = expand(recipe)
     assert [cell.name for cell in plan.models] == ["csq-16", "csq-32", "dpsh-16", "dpsh-32"]
-    assert len({cell.plan.method for cell in plan.attacks}) == 3
+    assert len({cell.spec.name for cell in plan.attacks}) == 3
     assert len([cell for cell in plan.attacks if cell.table == "mainstay"]) == 3, "a curve over eps"
     for name in SECTIONS:
         assert "." in name or getattr(recipe, name), name

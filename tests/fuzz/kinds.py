@@ -83,16 +83,19 @@ def read_detector(path: Path, codes: Path) -> str:
 
 def read_grid(path: Path) -> str:
     """A recipe of a grid as it is understood."""
-    from hamguard.evaluation.study.grid_recipe import read_grid_recipe
+    from hamguard.evaluation.study.recipe import read_study
 
-    return read_grid_recipe(path).model_dump_json()
+    return read_study(path).model_dump_json()
 
 
 def read_cross(path: Path) -> str:
     """A recipe of a cross-modal study as it is understood."""
-    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
+    from hamguard.evaluation.study.plan import expand
+    from hamguard.evaluation.study.recipe import read_study
 
-    return repr(read_cross_recipe(path))
+    found = read_study(path)
+    expand(found)
+    return repr(found)
 
 
 def read_training(path: Path) -> str:
@@ -169,8 +172,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("audit beside measures", "audited", ("audit.json", "worst.npz"), MEASURE, "sealed"),
     Kind("cells of a grid", "grid", ("cells/*.*",), made.study, "work", share=0.7),
     Kind("models of a grid", "grid", ("cells/**/models/*/*",), made.study, "work", share=0.7),
-    Kind("cells of a cross-modal study", "cross-grid", ("out/cells/*", "out/models/*/*"), reads(made.run_cross, "."), "work",
-         share=0.7),
+    Kind("cells of a cross-modal study", "cross-grid", ("out/cells/*.*", "out/cells/models/*/*"), reads(made.run_cross, "."),
+         "work", share=0.7),
     Kind("privacy folder", "privacy", ("**/*.*",), made.search_four_ways, "work", share=0.5),
     Kind("detector", "detector", ("detector.json",), reads(read_detector, "detector.json", "{neighbors.npz}"), "sealed"),
     Kind("arrays", "arrays", ("set.npz",), ask("data check arrays:{place}/set.npz --json"), "open", share=2),

@@ -594,12 +594,13 @@ def cross_study(world: World, place: Path) -> tuple[object, ...]:
 
 def run_cross(place: Path) -> str:
     """All cells of a cross-modal study in this process, where the command starts others."""
-    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
-    from hamguard.evaluation.study.cross_study import open_study, run_chain
+    from hamguard.evaluation.study.cells import Cells
+    from hamguard.evaluation.study.model_cells import model_chain
+    from hamguard.evaluation.study.recipe import read_study
+    from hamguard.evaluation.study.study import Study
 
-    found = run_chain(
-        open_study(read_cross_recipe(place / "cross.toml"), place / "out", told=lambda text: None), "dcmh"
-    )
+    study = Study(read_study(place / "cross.toml"), Cells(place / "out" / "cells"))
+    found, _ = model_chain(study, study.plan.models[0])
     return "\n".join(row.json() for row in found)
 
 

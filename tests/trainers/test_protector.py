@@ -14,6 +14,7 @@ import torch
 
 from hamguard.attacks.threat import Linf
 from hamguard.core.archives import seal_array
+from hamguard.core.context import Context
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.rows import Rows
@@ -23,6 +24,8 @@ from hamguard.data.split import Split
 from hamguard.evaluation.protection import four_searches
 from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, needed, run_cell
 from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
+from hamguard.evaluation.study.cells import Cells
+from hamguard.evaluation.study.searches import Searches
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector
@@ -221,7 +224,9 @@ def test_four_searches_take_queries_and_database_from_their_domains(
         "training.batch_size": 16,
     }
     party = Party(read_job({}, flags), 0.0)
-    rows = run_cell(sides, party, tmp_path)
+    searches = Searches("mine", Cells(tmp_path), sides, tmp_path / "models", Context())
+    searches._made.append(sides)
+    rows = searches.rows(party, [party])
     found = {task: Rows(rows).where(task=task).one().value for task in ("C->C", "C->A", "A->C", "A->A")}
     assert found["C->C"] > 0.9
     assert found["A->A"] > 0.9  # the shuffle is the same on both sides
@@ -229,7 +234,7 @@ def test_four_searches_take_queries_and_database_from_their_domains(
     assert [row.task for row in rows] == [f"{a}->{b}" for a, b in SEARCHES]
     assert {row.train for row in rows} == {"C"}
     monkeypatch.setattr(four_searches, "run_job", None)  # a cell that is done is read
-    assert run_cell(sides, party, tmp_path) == rows
+    assert searches.rows(party, [party]) == rows and len(list(tmp_path.glob("mine-dpsh-16-C-*.jsonl"))) == 1
     with pytest.raises(RequestError, match="0 rows where one was asked for"):
         Rows(rows).where(task="A->learned").one()
 
@@ -243,12 +248,12 @@ def test_learned_codes_and_adversarial_training_have_their_rows(place: tuple[Dat
     assert [row.task for row in rows if row.task and "learned" in row.task] == ["C->learned", "A->learned"]
     assert {row.n for row in rows} == {4}
     assert {row.train for row in rows} == {"A"}
-    assert not any((tmp_path / "models").iterdir())
+    assert not any(tmp_path.iterdir())
     flags = {"method": "dpsh", "data.source": "blobs", "model.bits": 8, "training.epochs": 2}
     party = Party(read_job({}, flags), 1.0, adversarial=1)
     rows = run_cell(sides, party, tmp_path, keep_models=True)
     assert {row.train for row in rows} == {"A, adversarial training of 1 epochs"}
-    cards = [json.loads(p.read_text()) for p in (tmp_path / "models").glob("*saat*/card.json")]
+    cards = [json.loads(p.read_text()) for p in tmp_path.glob("*saat*/card.json")]
     assert [card["defense"]["method"] for card in cards] == ["saat"]
     assert Party(party.request, 0.4).trained_on == "0.4 A"
     seen = read_job({}, {**flags, "training.augment": "flip"})

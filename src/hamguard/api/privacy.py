@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.threat import Linf, parse_eps
-from hamguard.core.context import Context, always, counted
+from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 
 if TYPE_CHECKING:
     from hamguard.data.opened import Data
     from hamguard.evaluation.protection.protections import Protection
+    from hamguard.evaluation.study.searches import Searches
     from hamguard.report.table import Table
     from hamguard.trainers.job import Job
 
 __all__ = ["FourSearches", "privacy"]
-
-TASKS = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
 
 
 def privacy(
@@ -43,7 +42,7 @@ def privacy(
     augment: str | None = None,
     adversarial: int = 0,
     adversarial_eps: float | str | None = None,
-    settings: Sequence[str] = (),
+    settings: Mapping[str, Any] | Sequence[str] = (),
     queries: int | None = None,
     seeds: Sequence[int] = (0,),
     keep_models: bool = False,
@@ -69,7 +68,7 @@ def privacy(
         augment: of an adaptive party: random views in training, e.g. `shift-flip`.
         adversarial: of an adaptive party: epochs of adversarial training (SAAT).
         adversarial_eps: its radius; the protection's own by default.
-        settings: `key=value` words of the models' training.
+        settings: keys of the models' training with their values, or `key=value` words.
         queries: only the first so many of the query split.
         seeds: of the models.
         keep_models: keep models trained on A, too.
@@ -80,28 +79,38 @@ def privacy(
         RunError: the loss of a model became NaN, or the folder cannot be written.
     """
     from hamguard.data.opened import Data
-    from hamguard.evaluation.model_data import require_source
+    from hamguard.evaluation.protection.four_searches import Party
 
     context, out = running(context), Path(out)
     names = [protectors] if isinstance(protectors, str) else list(protectors)
     found = [_protection(name, _radius(eps), steps, tuple(views), context) for name in names]
-    facts = found[0][1]
-    source = data or facts.get("source")
-    require_source(source, None)
-    others = [one.get("source") for _, one in found if data is None and one.get("source") != source]
-    if others:
-        raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give --data SOURCE")
-    jobs = _jobs(str(source), protocol, methods, bits, backbones, augment, settings)
+    source, own = _source(data, [facts for _, facts in found])
+    jobs = _jobs(source, protocol, methods, bits, backbones, augment, settings)
     _check_room(shares, out)
     with context.stage("reading pictures") as progress:
-        own = facts.get("protocol") if data is None else None
-        opened = Data.open(str(source), root=root, protocol=protocol or own, progress=counted(progress))
-    radius, cells = _radius(adversarial_eps), []
+        opened = Data.open(source, root=root, protocol=protocol or own, progress=counted(progress))
+    radius = _radius(adversarial_eps)
+    parties = [
+        Party(job.model_copy(update={"seed": seed}), share, adversarial, radius)
+        for job, share, seed in product(jobs, shares, seeds)
+    ]
+    cells = []
     for protection, _ in found:
-        cells += _cells(
-            opened, protection, jobs, shares, seeds, out, queries, keep_models, (adversarial, radius), context
-        )
+        searches = _searches(opened, protection, queries, out, context, keep_models)
+        cells += [Cell(protection.eps, one.ratio, searches.rows(one, parties)) for one in parties]
     return FourSearches(tuple(cells), opened.dataset.title)
+
+
+def _source(data: str | None, known: Sequence[Mapping[str, str]]) -> tuple[str, str | None]:
+    """Source and protocol of the data: those of the protectors where none are given."""
+    from hamguard.evaluation.model_data import require_source
+
+    source = data or known[0].get("source")
+    require_source(source, None)
+    others = [one.get("source") for one in known if data is None and one.get("source") != source]
+    if others:
+        raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give --data SOURCE")
+    return str(source), known[0].get("protocol") if data is None else None
 
 
 def _check_room(shares: Sequence[float], out: Path) -> None:
@@ -116,40 +125,18 @@ def _radius(eps: float | str | None) -> float | None:
     return parse_eps(eps) if isinstance(eps, str) else eps
 
 
-def _cells(
-    data: Data,
-    protection: Protection,
-    jobs: Sequence[Job],
-    shares: Sequence[float],
-    seeds: Sequence[int],
-    out: Path,
-    queries: int | None,
-    keep_models: bool,
-    hardened: tuple[int, float | None],
-    context: Context,
-) -> list[Cell]:
-    """The searches of every model against one protection."""
-    from hamguard.evaluation.protection.four_searches import Party, Sides, needed, run_cell
-    from hamguard.evaluation.protection.protections import protected_pictures
+def _searches(
+    data: Data, protection: Protection, queries: int | None, out: Path, context: Context, keep_models: bool
+) -> Searches:
+    """The searches of all models against one protection."""
+    from hamguard.evaluation.protection.four_searches import Sides
+    from hamguard.evaluation.study.cells import Cells
+    from hamguard.evaluation.study.searches import Searches
 
-    dataset, split, cells = data.dataset, data.split, []
-    with context.stage(f"protecting by {protection.name}") as progress:
-        protected = protected_pictures(
-            dataset.images,
-            needed(split, queries),
-            protection,
-            keep=out / "pictures",
-            device=context.device,
-            progress=progress,
-        )
-    sides = Sides(dataset, protected, split, protection, queries)
-    for job, share, number in product(jobs, shares, seeds):
-        ask = job.model_copy(update={"seed": number})
-        party = Party(ask, share, *hardened)
-        with context.stage(f"{ask.method} {ask.network.bits} bits, trained on {party.trained_on}") as progress:
-            rows = run_cell(sides, party, out, context=context.but(stage=always(progress)), keep_models=keep_models)
-        cells.append(Cell(protection, party.trained_on, share, number, rows))
-    return cells
+    bare = Sides(data.dataset, data.dataset.images, data.split, protection, queries)
+    cells = Cells(out / "rows", context.but(tell=lambda line: None))  # bars say what is worked out
+    name = f"{protection.name}-{protection.eps:.4g}"
+    return Searches(name, cells, bare, out / "models", context, out / "pictures", keep_models)
 
 
 @dataclass(frozen=True)
@@ -181,7 +168,13 @@ class FourSearches:
         Raises:
             RequestError: the file ends in something else than .png, .svg or .pdf.
         """
-        _draw(Path(path), self.cells, self.title)
+        from hamguard.report.protection_plot import draw_searches
+
+        cells = [
+            (cell.eps, cell.share, {row.task: row.value for row in cell.rows if row.task and row.value is not None})
+            for cell in self.cells
+        ]
+        draw_searches(Path(path), cells, self.title)
 
     def _repr_html_(self) -> str:
         from hamguard.report.page import as_html
@@ -190,46 +183,11 @@ class FourSearches:
 
 
 class Cell(NamedTuple):
-    """One model's searches."""
+    """The searches of one model: eps of the protection, share of protected training images, MAP of each search."""
 
-    protection: Protection
-    trained_on: str
+    eps: float
     share: float
-    seed: int
     rows: list[Row]
-
-    def value(self, task: str) -> float | None:
-        """MAP of a search; None where it was not made."""
-        return next((row.value for row in self.rows if row.task == task), None)
-
-
-def _draw(path: Path, cells: Sequence[Cell], title: str) -> None:
-    """The four searches over eps, one panel for each kind of training, or over the share with one protection."""
-    import numpy as np
-
-    from hamguard.report.plots import STYLES, Panel, Stroke, draw_panels
-
-    bounds = sorted({cell.protection.eps for cell in cells})
-    kinds = [None] if len(bounds) == 1 else sorted({cell.share for cell in cells})
-    panels = []
-    for kind in kinds:
-        strokes = []
-        for number, task in enumerate(TASKS[:4]):
-            places: dict[float, list[float]] = {}
-            for cell in cells:
-                value = cell.value(task)
-                if value is not None and kind in (None, cell.share):
-                    places.setdefault(cell.share if kind is None else cell.protection.eps, []).append(value)
-            x = np.array(sorted(places))
-            strokes.append(Stroke(task, x, np.array([np.mean(places[one]) for one in x]), number, STYLES[number % 4]))
-        across = "share of protected training pictures" if kind is None else "eps, in pixel units"
-        panels.append(Panel(strokes, across, "MAP" if kind is None else f"MAP, trained on {_domain(kind)}"))
-    wide = ": query->database, C clean, A protected" if len(panels) > 1 else ""  # it would be cut above one panel
-    draw_panels(panels, path, title=title + wide)
-
-
-def _domain(share: float) -> str:
-    return {0.0: "C", 1.0: "A"}.get(share, f"{share:g} A")
 
 
 def _protection(
@@ -264,21 +222,17 @@ def _jobs(
     bits: Sequence[int],
     backbones: Sequence[str | None],
     augment: str | None,
-    sets: Sequence[str],
+    sets: Mapping[str, Any] | Sequence[str],
 ) -> list[Job]:
     from hamguard.trainers.words import read_job
 
-    found = []
-    for method in methods:
-        for backbone in backbones:
-            for length in bits:
-                flags = {
-                    "method": method,
-                    "data.source": source,
-                    "data.protocol": protocol,
-                    "model.bits": length,
-                    "model.backbone": backbone,
-                    "training.augment": augment,
-                }
-                found.append(read_job({}, flags, sets, kind="model"))
-    return found
+    shared = {"data.source": source, "data.protocol": protocol, "training.augment": augment}
+    return [
+        read_job(
+            {},
+            {**shared, "method": method, "model.backbone": backbone, "model.bits": length},
+            sets,
+            kind="model",
+        )
+        for method, backbone, length in product(methods, backbones, bits)
+    ]

@@ -33,7 +33,7 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     Raises:
         RunError: something could not be written.
     """
-    from hamguard.core.context import Context, always
+    from hamguard.core.context import Context
     from hamguard.data.opened import Data
     from hamguard.evaluation.protection.four_searches import Party, Sides, four_rows, needed, run_cell
     from hamguard.evaluation.protection.protections import by_noise, by_protector, protected_pictures
@@ -55,9 +55,7 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
         rows += four_rows(sides, Party(ask, 0.0), ground.model, ground.card, place, seed=seed, device=ground.device)
     rows = [replace(row, model=ground.name) for row in rows]
     shutil.rmtree(out / "searches", ignore_errors=True)  # the demo shows its work anew
-    with Bar("learning from protected pictures") as bar:
-        context = Context(device=ground.device, seed=seed, stage=always(bar))
-        other = run_cell(sides, Party(ask, 1.0), out / "searches", context=context)
+    other = run_cell(sides, Party(ask, 1.0), out / "searches", context=context.but(restart=False))
     shutil.rmtree(out / "searches", ignore_errors=True)
     rows += [replace(row, model=OTHER) for row in other]
     _write_photos(out / "photos", ground)

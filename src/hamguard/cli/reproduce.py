@@ -14,7 +14,7 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Found, Scale
+    from hamguard.evaluation.reproduce.experiment import Comparison, Experiment, Scale
     from hamguard.report.reproduce_table import Line
 
 
@@ -53,8 +53,9 @@ def reproduce(
 
     hamguard reproduce prosgan-table1 --scale paper --show-recipe
     """
+    from hamguard.api.study import study
     from hamguard.core.checks import check_choice
-    from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
+    from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found
     from hamguard.evaluation.reproduce.run import SCALES, recipe_of
     from hamguard.report.printers import to_terminal
     from hamguard.report.reproduce_table import published_table
@@ -76,10 +77,13 @@ def reproduce(
     begun = time.monotonic()
     if chosen == "small" and not as_json:
         say(f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores.")
-    found = _run(path, folder, cells=cells, data_root=data_root, device=device, quiet=as_json)
-    if found is None:
+    context = context_of(device)
+    if as_json:
+        context = context.but(tell=lambda line: None)
+    done = study(path, folder, cells=cells, root=data_root, context=context)
+    if done is None:
         return  # another process speaks
-    judged = experiment.judge(found, chosen)
+    judged = experiment.judge(Found(done, done.cells), chosen)
     title = f"{experiment.source}: {experiment.what}"
     _write(folder, title, experiment, chosen, judged, time.monotonic() - begun)
     if as_json:
@@ -90,36 +94,6 @@ def reproduce(
     for relation in judged.relations:
         tell(f"{relation.verdict.upper()}: {relation.claim} ({relation.figures})")
     tell(f"{folder / 'report.html'}  rows: {folder / 'rows.jsonl'}  ({time.monotonic() - begun:,.0f} s)")
-
-
-def _run(
-    path: Path, folder: Path, *, cells: Path | None, data_root: Path | None, device: str, quiet: bool
-) -> Found | None:
-    """Rows of a recipe of either kind; None in a process that does not lead."""
-    from hamguard.evaluation.reproduce.experiment import Found
-    from hamguard.trainers.words import read_recipe
-
-    if read_recipe(path).get("study") == "grid":
-        from hamguard.api.study import compute_grid
-        from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-
-        context = context_of(device)
-        if quiet:
-            context = context.but(tell=lambda line: None)
-        done = compute_grid(read_grid_recipe(path), folder, cells=cells, root=data_root, context=context)
-        return None if done is None else Found(done.rows, done.cells)
-    from hamguard.evaluation.study.cross_recipe import read_cross_recipe
-    from hamguard.evaluation.study.run import run_study
-
-    if cells is not None:
-        raise RequestError("--cells goes with grids; a cross-modal study keeps its cells in --out")
-    begun = time.monotonic()
-
-    def told(text: str) -> None:
-        if not quiet:
-            say(f"[{time.monotonic() - begun:5.0f} s] {text}")
-
-    return Found(run_study(path, read_cross_recipe(path), folder, root=data_root, told=told))
 
 
 def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison, seconds: float) -> None:

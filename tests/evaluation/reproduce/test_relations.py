@@ -11,9 +11,8 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found, Line, above, experiment, falling, near
 from hamguard.evaluation.reproduce.run import SCALES, recipe_of
-from hamguard.evaluation.study.grid_plan import expand
-from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-from hamguard.trainers.words import read_recipe
+from hamguard.evaluation.study.plan import expand
+from hamguard.evaluation.study.recipe import read_study
 
 
 def row(value: float | None, width: float = 0.01, **more: Any) -> Row:
@@ -72,14 +71,9 @@ def test_a_second_experiment_of_a_name_is_refused() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_experiment_has_a_recipe_of_each_scale_that_is_whole(name: str, scale: Any) -> None:
     path = recipe_of(EXPERIMENTS[name], scale)
-    if read_recipe(path).get("study") == "grid":
-        recipe = read_grid_recipe(path)
-        plan = expand(recipe)
-        assert plan.models or recipe.protections
-    else:
-        from hamguard.evaluation.study.cross_recipe import read_cross_recipe
-
-        assert read_cross_recipe(path).models
+    recipe = read_study(path)
+    plan = expand(recipe)
+    assert plan.models or recipe.protections
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

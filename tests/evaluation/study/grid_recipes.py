@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hamguard.core.context import Context
 from hamguard.core.rows import Row
-from hamguard.evaluation.study.grid_recipe import GridRecipe, read_grid_recipe
-from hamguard.evaluation.study.grid_run import GridResult, run_grid
+from hamguard.evaluation.study.grid_recipe import GridRecipe
+from hamguard.evaluation.study.recipe import read_study
+from hamguard.evaluation.study.run import StudyResult, run_study
 from tests.cli.helpers import write_arrays
 
 GRID = """
@@ -96,10 +98,11 @@ def changed(path: Path, *changes: tuple[str, str], name: str = "changed") -> Pat
     return other
 
 
-def run(recipe: Path | GridRecipe, store: Path) -> tuple[GridResult, list[str]]:
+def run(recipe: Path | GridRecipe, store: Path) -> tuple[StudyResult, list[str]]:
     """A grid from beginning to end in this process, and what it told."""
     told: list[str] = []
-    found = run_grid(recipe if isinstance(recipe, GridRecipe) else read_grid_recipe(recipe), store, told=told.append)
+    asked = recipe if isinstance(recipe, GridRecipe) else read_study(recipe)
+    found = run_study(asked, store, context=Context(tell=told.append))
     return found, told
 
 

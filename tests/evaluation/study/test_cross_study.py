@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StoppedError
-from hamguard.core.rows import Row, read_rows
+from hamguard.core.rows import Row
 from hamguard.evaluation.study import run as study_run
 from hamguard.evaluation.study.cells import Cells
-from hamguard.evaluation.study.cross_recipe import read_cross_recipe
-from hamguard.evaluation.study.cross_study import Study, open_study, run_chain, run_transfer
+from hamguard.evaluation.study.cross_recipe import CrossRecipe
+from hamguard.evaluation.study.joins import joined
+from hamguard.evaluation.study.model_cells import model_chain
+from hamguard.evaluation.study.plan import expand
+from hamguard.evaluation.study.recipe import read_study
+from hamguard.evaluation.study.study import Study
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 from hamguard.report.cross_tables import Figures, tradeoff_points
 from tests.training.processes import SERVER, server_pid
@@ -93,15 +98,27 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def opened(recipe: Path | CrossRecipe, store: Path, told: list[str] | None = None, **more: Any) -> Study:
+    """A study in this process that keeps its cells in a folder."""
+    asked = recipe if isinstance(recipe, CrossRecipe) else read_study(recipe)
+    return Study(asked, Cells(store, Context(**{"tell": [].append if told is None else told.append, **more})))
+
+
+def all_rows(study: Study) -> list[Row]:
+    """The rows of both chains, and of the transfer between them."""
+    chains = [model_chain(study, cell) for cell in study.plan.models]
+    grounds = [(cell, ground) for cell, (_, ground) in zip(study.plan.models, chains, strict=True)]
+    return [*(row for rows, _ in chains for row in rows), *joined(study, grounds)]
+
+
 @pytest.fixture(scope="module")
 def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[Row], list[str]]:
     """A study run in this process from beginning to end."""
     told: list[str] = []
-    study = open_study(read_cross_recipe(recipe), tmp_path_factory.mktemp("whole"), told=told.append)
+    study = opened(recipe, tmp_path_factory.mktemp("whole"), told)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the processes of a study have
-    rows = run_chain(study, "dcmh") + run_chain(study, "ssah")
-    rows += run_transfer(study, ["dcmh", "ssah"])
+    rows = all_rows(study)
     torch.set_num_threads(threads)
     return study, rows, told
 
@@ -135,10 +152,9 @@ def test_a_study_has_every_figure_of_its_recipe(whole: tuple[Study, list[Row], l
 def test_finished_cells_are_not_worked_out_again(whole: tuple[Study, list[Row], list[str]]) -> None:
     study, rows, _ = whole
     told: list[str] = []
-    again = open_study(study.recipe, study.out, told=told.append)
-    found = run_chain(again, "dcmh") + run_chain(again, "ssah") + run_transfer(again, ["dcmh", "ssah"])
+    found = all_rows(opened(study.recipe, study.store, told))
     assert [row.json() for row in found] == [row.json() for row in rows]  # seconds, too: they were read
-    assert all(text.endswith((": kept", ": training")) for text in told), told
+    assert told and all(text.endswith(": kept") for text in told), told
 
 
 def test_a_stopped_study_goes_on_with_the_same_figures(
@@ -153,8 +169,8 @@ def test_a_stopped_study_goes_on_with_the_same_figures(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_chain(open_study(study.recipe, tmp_path, told=stopping), "dcmh")
-    found = run_chain(open_study(study.recipe, tmp_path, told=lambda text: None), "dcmh")
+            model_chain(opened(study.recipe, tmp_path, tell=stopping), study.plan.models[0])
+    found = model_chain(opened(study.recipe, tmp_path), study.plan.models[0])[0]
     assert plain(found) == plain(rows[: len(found)])  # the chain of dcmh came first
 
 
@@ -180,20 +196,19 @@ def test_processes_give_the_same_rows(
     told: list[str] = []
     monkeypatch.setattr(study_run, "multiprocessing", SimpleNamespace(get_context=lambda kind: SERVER))
     monkeypatch.setattr(study_run, "os", SimpleNamespace(getpid=server_pid, cpu_count=lambda: 2))
-    rows = study_run.run_study(recipe, read_cross_recipe(recipe), tmp_path / "two", told=told.append)
-    assert plain(rows) == plain(whole[1])
-    assert plain(read_rows(tmp_path / "two" / "rows.jsonl")) == plain(rows)
+    found = study_run.run_study(read_study(recipe), tmp_path / "two", context=Context(tell=told.append))
+    assert plain(found.rows) == plain(whole[1])
     assert "ssah: training" in told and "dcmh: training" in told
+    assert found.curves == whole[0].found.curves and found.attacked.keys() == whole[0].found.queries.keys()
 
 
 def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]], tmp_path: Path) -> None:
     study, rows, _ = whole
     report = cross_report(rows, title=study.recipe.title, models=["dcmh", "ssah"])
-    curves = {
-        f"{name} clean": json.loads(next((study.out / "cells").glob(f"{name}-curves-*.json")).read_text())
-        for name in ("dcmh", "ssah")
-    }
-    pictures = draw_cross(report, curves, tmp_path)
+    assert {
+        f"{name} {what}" for name in ("dcmh", "ssah") for what in ("clean", "attacked image", "attacked text")
+    } <= set(study.found.curves)
+    pictures = draw_cross(report, study.found.curves, tmp_path)
     write_cross_page(report, pictures, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "Tiny &amp; quick" in page and "http" not in page.replace("http-equiv", "")
@@ -226,16 +241,30 @@ def test_wrong_recipes_say_what_is_wrong(recipe: Path, tmp_path: Path, change: t
     assert change[0] in text
     path.write_text(text.replace(*change, 1))
     with pytest.raises(RequestError, match=message):
-        read_cross_recipe(path)
+        expand(read_study(path))
 
 
 def test_shipped_recipes_are_sound() -> None:
     for name in ("cmla-small", "cmla-scenes"):
-        found = read_cross_recipe(Path(__file__).parents[3] / "recipes" / f"{name}.toml")
-        assert set(found.models) == {"dcmh", "ssah"} and found.defenses and found.tradeoff
+        found = read_study(Path(__file__).parents[3] / "recipes" / f"{name}.toml")
+        assert isinstance(found, CrossRecipe) and found.defenses and found.tradeoff
+        plan = expand(found)
+        assert [cell.name for cell in plan.models] == ["dcmh", "ssah"]
+        assert [one.name for one in plan.models[0].defenses] == ["dcmh-control", "dcmh-static", "dcmh-minmax"]
+        assert [one.name for one in plan.attacks] == ["hag", "mainstay"]
 
 
 def test_a_file_in_the_way_is_said(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(RequestError, match="is a file"):
-        open_study(read_cross_recipe(recipe), tmp_path / "out")
+        study_run.run_study(read_study(recipe), tmp_path / "out")
+
+
+def test_data_without_labels_are_said_before_any_work(recipe: Path, tmp_path: Path) -> None:
+    with np.load(recipe.parent / "pairs.npz") as held:
+        np.savez(tmp_path / "bare.npz", **{**held, "labels": np.zeros_like(held["labels"])})
+    bare = tmp_path / "bare.toml"
+    bare.write_text(RECIPE.format(source=f"arrays:{tmp_path / 'bare.npz'}"))
+    with pytest.raises(RequestError, match="table data: bare has no labels, so nothing is relevant"):
+        study_run.run_study(read_study(bare), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

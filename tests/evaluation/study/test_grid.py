@@ -16,16 +16,16 @@ from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
 from hamguard.evaluation.study import cells as cells_module
 from hamguard.evaluation.study.cells import Cells
-from hamguard.evaluation.study.grid import Grid, train_cell
-from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-from hamguard.evaluation.study.grid_run import GridResult
+from hamguard.evaluation.study.recipe import read_study
+from hamguard.evaluation.study.run import StudyResult
+from hamguard.evaluation.study.study import Study, trained
 from hamguard.retrieval.curves import precision_curve, recall_curve
 from hamguard.retrieval.intervals import paired_difference
 from hamguard.retrieval.metrics import average_precision
 from tests.evaluation.study.grid_recipes import GRID, SHORT, changed, plain, run, worked, write_recipe
 
 PLAIN, HARD = ("dpsh-8", "dpsh-12"), ("dpsh-8+saat", "dpsh-12+saat")
-Whole = tuple[GridResult, list[str], Path, Path]
+Whole = tuple[StudyResult, list[str], Path, Path]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return found, told, recipe, folder / "cells"
 
 
-def asked(found: GridResult, **want: object) -> list[Row]:
+def asked(found: StudyResult, **want: object) -> list[Row]:
     return [row for row in found.rows if all(getattr(row, key) == value for key, value in want.items())]
 
 
@@ -221,9 +221,9 @@ def test_points_of_curves_are_those_of_the_curves() -> None:
 
 def test_curves_and_figures_toward_a_target_are_of_the_target_labels(whole: Whole) -> None:
     found, _, recipe, store = whole
-    grid = Grid(read_grid_recipe(recipe), Cells(store))
-    cell, attack = grid.plan.models[0], next(one for one in grid.plan.attacks if one.name == "dhta")
-    ground = train_cell(grid, cell)
+    study = Study(read_study(recipe), Cells(store))
+    cell, attack = study.plan.models[0], next(one for one in study.plan.attacks if one.name == "dhta")
+    ground = trained(study, cell)
     made = measure_attack(ground, attack.spec, work=store / "work")
     assert made.targets is not None
     toward = replace(made.sides.attacked, labels=made.targets.labels)

@@ -8,18 +8,18 @@ import pytest
 
 from hamguard.attacks.threat import Threat
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.study.grid_plan import GridPlan, expand, hardening, parties
-from hamguard.evaluation.study.grid_recipe import read_grid_recipe
-from hamguard.evaluation.study.recipe_section import words_of
+from hamguard.evaluation.study.plan import StudyPlan, expand, hardening, parties
+from hamguard.evaluation.study.recipe import read_study
+from hamguard.trainers.words import read_job
 
 ROOT = Path(__file__).parents[3]
 HEAD = 'study = "grid"\n[data.digits]\n'
 
 
-def plan(tmp_path: Path, text: str) -> GridPlan:
+def plan(tmp_path: Path, text: str) -> StudyPlan:
     path = tmp_path / "grid.toml"
     path.write_text(text)
-    return expand(read_grid_recipe(path))
+    return expand(read_study(path))
 
 
 def test_a_list_is_spelled_out_and_one_value_is_not(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_defenses_and_parties_take_the_data_and_the_seed(tmp_path: Path) -> None
         '[defenses.soft]\nmethod = "saat"\neps = "4/255"\nepochs = 2\nset = { steps = 3 }\n'
         '[protections.noise]\neps = [0.1, 0.2]\n[protections.noise.parties]\nmethod = ["csq", "dpsh"]\nbits = [8, 16]\nepochs = 1\n'
     )
-    recipe = read_grid_recipe(path)
+    recipe = read_study(path)
     ask = hardening(recipe, "soft", "small", 5)
     assert (ask.method, ask.seed, ask.data.split_seed, ask.training.epochs) == ("saat", 5, 4, 2)
     assert ask.eps == pytest.approx(4 / 255) and ask.settings["steps"] == 3
@@ -104,6 +104,10 @@ def test_joint_models_belong_to_their_data_and_seed(tmp_path: Path) -> None:
         plan(tmp_path, text + 'joint = [["csq-8-seed7", "csq-16-seed1"]]\n')
 
 
-def test_set_becomes_words() -> None:
-    words = words_of({"a": True, "b": 0.5, "c": "text", "d": [1, 2]})
-    assert words == ["a=true", "b=0.5", "c=text", "d=[1, 2]"]
+def test_what_set_holds_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Values of a recipe are those of the words of a command, and never become text again."""
+    text = 'study = "grid"\n[data.digits]\n[models.csq]\nset = { lr = 0.25, augment = "flip", bogus = 1 }\n'
+    with pytest.raises(RequestError, match=r"table models\.csq: unknown key bogus"):
+        plan(tmp_path, text)
+    (cell,) = plan(tmp_path, text.replace(", bogus = 1", "")).models
+    assert cell.request == read_job({}, {"data.source": "digits"}, ["lr=0.25", "augment=flip"], kind="model")

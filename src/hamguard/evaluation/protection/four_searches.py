@@ -7,7 +7,6 @@ the person cannot be found by models of others, and pictures of others not by mo
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ import torch
 from hamguard.codes.bank import CodeBank
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_json
-from hamguard.core.errors import DamagedError
-from hamguard.core.rows import Row, Rows, read_sealed_rows, write_rows
+from hamguard.core.rows import Row
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
@@ -107,17 +105,17 @@ def cell_digest(sides: Sides, party: Party) -> str:
 def run_cell(
     sides: Sides,
     party: Party,
-    folder: Path,
+    models: Path,
     *,
     context: Context | None = None,
     keep_models: bool = False,
 ) -> list[Row]:
-    """Train one party's model and search four ways with it; a cell that is done already is read.
+    """Train one party's model and search four ways with it.
 
     Args:
         sides: the data, clean and protected.
         party: who trains.
-        folder: keeps `rows/` and, while it is trained, `models/`.
+        models: folder of trained models; those of a party that learned from protected images stay only where `keep_models` says so.
         context: device and progress; its seed is that of the bootstrap.
         keep_models: keep the trained model.
 
@@ -130,22 +128,14 @@ def run_cell(
         CollapseError: the codes became constant.
     """
     context = context or Context()
-    key = cell_digest(sides, party)[:16]
-    done = folder / "rows" / f"{key}.jsonl"
-    if done.is_file():
-        with contextlib.suppress(DamagedError):  # then the cell is worked out again
-            rows, facts = read_sealed_rows(done)
-            if facts == {"cell": done.name}:
-                return rows
     pictures = mixed(sides.clean.images, sides.protected, sides.split.train, party.ratio, party.request.seed)
     learned_from = Data(replace(sides.clean, images=pictures), sides.split)
-    place = folder / "models" / _model_name(sides, party)
+    place = models / _model_name(sides, party)
     trained = run_job(party.request, learned_from, place, context=context)
     if party.adversarial:
         place = _harden(sides, party, learned_from, place, trained, context)
     model, card = load_any(place, context.device)
-    rows = Rows(four_rows(sides, party, model, card, place, seed=context.seed, device=context.device))
-    write_rows(done, rows, seal={"cell": done.name})
+    rows = four_rows(sides, party, model, card, place, seed=context.seed, device=context.device)
     if not keep_models and party.ratio > 0:  # those trained on C serve every protection
         for path in sorted(place.rglob("*"), reverse=True):
             path.unlink()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hamguard import __version__
-from hamguard.core.context import ProcessGroup
+from hamguard.core.context import Context, ProcessGroup, Progress
 from hamguard.core.digests import digest_file, digest_json
 from hamguard.core.errors import RequestError, StoppedError
+from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.rows import Row, read_rows, read_sealed_rows, write_rows
 from hamguard.training.distributed import wait
-
-Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,22 @@ class Cells:
 
     Attributes:
         folder: where they lie.
-        told: is told which cell begins, and which was found finished.
+        context: its `tell` is told which cell begins, and which was found finished; its processes work on the same cells together.
         parent: process that wants the results; where it is gone, nothing more is begun. 0 for this one.
-        process_group: processes that work on the same cells together.
     """
 
     folder: Path
-    told: Told = lambda text: None
+    context: Context = field(default_factory=Context)
     parent: int = 0
-    process_group: ProcessGroup = field(default_factory=ProcessGroup)
+
+    @property
+    def process_group(self) -> ProcessGroup:
+        """The processes that work on the same cells together."""
+        return self.context.process_group
+
+    def tell(self, text: str) -> None:
+        """Say a line to whoever watches."""
+        self.context.tell(text)
 
     def check(self) -> None:
         """Stop where nobody waits for the result any more.
@@ -42,6 +49,25 @@ class Cells:
         """
         if self.parent and os.getppid() != self.parent:
             raise StoppedError("the process that began this study is gone; the same command goes on from here")
+
+    def watching(self, name: str = "") -> Context:
+        """How work inside a cell is carried out: it stops where nobody waits any more.
+
+        Args:
+            name: said once the work begins, for work that may turn out to be finished already; nothing where not given.
+        """
+        left = [name] if name else []
+
+        def progress(share: float, text: str = "") -> None:
+            if left:
+                self.tell(left.pop())
+            self.check()
+
+        @contextmanager
+        def stage(what: str) -> Iterator[Progress]:
+            yield progress
+
+        return self.context.but(stage=stage)
 
     def path(self, name: str, facts: Any, suffix: str = ".jsonl") -> Path:
         """File of a cell: its name for people, the hash of all facts for us."""
@@ -63,14 +89,34 @@ class Cells:
         found = _kept(path, beside)
         wait(self.process_group)  # nobody writes before everybody has looked
         if found is not None:
-            self.told(f"{name}: kept")
+            self.tell(f"{name}: kept")
             return found
-        self.told(name)
+        self.tell(name)
         rows = list(work())
         if self.process_group.leads:
             write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: _mark(one) for one in beside}})
         wait(self.process_group)
         return read_rows(path)  # what a second run would see
+
+    def facts(self, name: str, facts: Any, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """Facts of a cell that are no rows, as JSON: read where they lie, else worked out and kept; nothing is told of them.
+
+        Args:
+            name: what people call it.
+            facts: everything that decides the result, as JSON.
+            work: makes them.
+        """
+        self.check()
+        path = self.path(name, facts, ".json")
+        try:
+            found = read_sealed(path, "cell")
+        except RequestError:
+            found = {}
+        if found.get("cell") != path.name:
+            found = {"cell": path.name, **work()}
+            if self.process_group.leads:
+                write_sealed(path, found)
+        return found
 
 
 def _kept(path: Path, beside: Sequence[Path]) -> list[Row] | None:

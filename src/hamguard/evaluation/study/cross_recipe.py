@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense
-from hamguard.evaluation.study.recipe_section import NAME, Section, parse_study, words_of
-from hamguard.hashing.registry import CROSS_METHODS
-from hamguard.trainers.job import DataSection, Job
-from hamguard.trainers.words import read_job, read_recipe
-
-Eps = Annotated[float, Field(gt=0, le=1)]
+from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.study.grid_recipe import ComparePart, ProtectionsPart
+from hamguard.evaluation.study.recipe_section import NAME, Eps, Section, TrainingPart
+from hamguard.trainers.job import DataSection
 
 
-class ModelPart(Section):
-    """One model to train: any key of the method besides `bits`, `epochs` and `batch_size` stands in `set`."""
+class ModelPart(TrainingPart):
+    """One model to train."""
 
     method: str | None = Field(None, description="dcmh or ssah; the name of the table where not given")
-    preset: str | None = Field(None, description="a published form of the method")
     bits: int = Field(32, ge=1, le=4096)
-    epochs: int | None = Field(None, ge=1)
-    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class AttackPart(Section):
@@ -63,6 +56,14 @@ class GuidedPart(Section):
     eps: Eps = 8 / 255
     steps: int = Field(20, ge=1)
 
+    def attack(self, method: str) -> AttackSpec:
+        """One of the attacks, checked.
+
+        Raises:
+            RequestError: an unknown method.
+        """
+        return AttackSpec.read(method, eps=self.eps, steps=self.steps)
+
 
 class DefensePart(Section):
     """Adversarial training of every model; further settings by defense in `set`."""
@@ -85,6 +86,19 @@ class CrossRecipe(Section):
         models: name to model.
     """
 
+    texts: ClassVar[Literal["needed"]] = "needed"
+    """What `Ground.open` takes."""
+    batch_size: ClassVar[int] = 128
+    """Images or texts attacked at once."""
+    parallel: ClassVar[bool] = True
+    """Whether each model is worked on by a process of its own."""
+    metrics: ClassVar[tuple[str, ...]] = ("map",)
+    """Of attacks of one modality."""
+    curves: ClassVar[bool] = False
+    audit: ClassVar[None] = None
+    protections: ClassVar[dict[str, ProtectionsPart]] = {}
+    compare: ClassVar[ComparePart] = ComparePart(defenses=False)
+
     study: Literal["cross-modal"]
     title: str = "Cross-modal study"
     seed: int = 0
@@ -98,43 +112,10 @@ class CrossRecipe(Section):
     defenses: DefensePart | None = None
     transfer: bool = True
 
-    def training(self, name: str) -> Job:
-        """The training request of a model.
-
-        Raises:
-            RequestError: an unknown method or setting.
-        """
-        part = self.models[name]
-        flags = {
-            "method": part.method or name,
-            "seed": self.seed,
-            "data.source": self.data.source,
-            "data.protocol": self.data.protocol,
-            "data.size": self.data.size,
-            "data.split_seed": self.data.split_seed,
-            "model.bits": part.bits,
-            "preset": part.preset,
-            "data.drop_duplicates": self.data.drop_duplicates or None,
-            "training.epochs": part.epochs,
-        }
-        return read_job({}, flags, words_of(part.set), kind="pair")
-
-    def hardening(self, kind: CrossDefense) -> Job:
-        """The request of a defense.
-
-        Raises:
-            RequestError: an unknown setting.
-        """
-        assert self.defenses is not None
-        flags = {
-            "method": kind,
-            "seed": self.seed,
-            "eps": self.defenses.eps,
-            "training.epochs": self.defenses.epochs,
-            "data.source": self.data.source,
-            "data.protocol": self.data.protocol,
-        }
-        return read_job({}, flags, words_of(self.defenses.set), kind="hardened-pair")
+    @property
+    def sources(self) -> dict[str, DataSection]:
+        """Data by name; there is one, without a name."""
+        return {"": self.data}
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -146,27 +127,3 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "guided": GuidedPart,
     "defenses": DefensePart,
 }
-
-
-def read_cross_recipe(path: Path | str) -> CrossRecipe:
-    """Read and check a recipe.
-
-    Raises:
-        RequestError: missing, no TOML, of another kind, or with a wrong key or value; the first fault is named.
-    """
-    content = read_recipe(path)
-    if content.get("study") != "cross-modal":
-        raise RequestError(
-            f'{path} is no study: its first line must be study = "cross-modal", got {content.get("study")!r}; '
-            "recipes of one model go to hamguard train"
-        )
-    recipe = parse_study(CrossRecipe, content, path, SECTIONS)
-    try:
-        for name, part in recipe.models.items():
-            CROSS_METHODS[part.method or name]
-            recipe.training(name)
-        for kind in recipe.defenses.methods if recipe.defenses else ():
-            recipe.hardening(kind)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from error
-    return recipe

@@ -6,36 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.search.score import parse_metric
-from hamguard.evaluation.study.recipe_section import NAME, Section, listed, parse_study
+from hamguard.evaluation.study.recipe_section import NAME, Eps, Many, Section, TrainingPart
 from hamguard.trainers.job import DataSection
-from hamguard.trainers.words import read_recipe
 
-T = TypeVar("T")
-Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
-"""One value, or a list of them: the grid has a cell for each."""
-
-Eps = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 Bits = Annotated[int, Field(ge=1, le=4096)]
 Norm = Literal["linf", "l2"]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class TrainingPart(Section):
-    """How something is trained; `set` takes every further setting of its method."""
-
-    preset: str | None = Field(None, description="published form of the method, see its card")
-    epochs: int | None = Field(None, ge=1, description="epochs; the method's own where not given")
-    batch_size: int | None = Field(None, ge=1, description="pictures a step; the method's own where not given")
-    set: dict[str, Any] = Field(default_factory=dict, description="further settings, as `--set` takes them")
 
 
 class ModelsPart(TrainingPart):
@@ -173,6 +158,13 @@ class ComparePart(Section):
 class GridRecipe(Section):
     """A whole grid; parts that are left out are not run."""
 
+    texts: ClassVar[Literal["none"]] = "none"
+    """What `Ground.open` takes."""
+    batch_size: ClassVar[int] = 64
+    """Images attacked at once."""
+    parallel: ClassVar[bool] = False
+    """Whether each model is worked on by a process of its own."""
+
     study: Literal["grid"] = Field(description="kind of study, `grid`")
     title: str = Field("Grid", description="line above the page")
     seeds: Many[int] = Field((0,), description="one grid of models for each")
@@ -190,6 +182,11 @@ class GridRecipe(Section):
     protections: dict[Name, ProtectionsPart] = Field(default_factory=dict)
     compare: ComparePart = ComparePart()
 
+    @property
+    def sources(self) -> Mapping[str, DataSection]:
+        """Data by name."""
+        return self.data
+
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSection,
@@ -205,14 +202,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def read_grid_recipe(path: Path | str) -> GridRecipe:
-    """Read and check a recipe; the models, attacks and defenses that it names are checked where the grid is expanded.
+def check_names(recipe: GridRecipe, path: Path | str) -> None:
+    """Check the names of tables that other tables use; models, attacks and defenses are checked where the grid is spelled out.
 
     Raises:
-        RequestError: missing, no TOML, of another kind, or with a wrong key, name or value; the first fault is named.
+        RequestError: a name that no table has, an unknown metric, or nothing to run.
     """
-    content = read_recipe(path)
-    recipe = parse_study(GridRecipe, content, path, SECTIONS)
     if not recipe.models and not recipe.protections:
         raise RequestError(f"{path}: a grid needs at least one table [models.NAME] or [protections.NAME]")
     for text in recipe.metrics:
@@ -237,4 +232,3 @@ def read_grid_recipe(path: Path | str) -> GridRecipe:
                 raise RequestError(
                     f"{path}: {where} names {word!r}, which no table is called; there are: {', '.join(known) or 'none'}"
                 )
-    return recipe

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked
@@ -18,6 +18,19 @@ NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 """What a model, attack or defense may be called: it becomes part of file names."""
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+Eps = Annotated[float, Field(gt=0, le=1)]
+T = TypeVar("T")
+
+
+def listed(value: Any) -> Any:
+    """One value as a list of one; a list as it is."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
+"""One value, or a list of them: the study has a cell for each."""
 
 
 class Section(Asked):
@@ -38,14 +51,13 @@ def _radius(value: Any) -> Any:
     return value
 
 
-def listed(value: Any) -> Any:
-    """One value as a list of one; a list as it is."""
-    return value if isinstance(value, list | tuple) else [value]
+class TrainingPart(Section):
+    """How something is trained; `set` takes every further setting of its method."""
 
-
-def words_of(table: Mapping[str, Any]) -> list[str]:
-    """A table as `--set` words."""
-    return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in table.items()]
+    preset: str | None = Field(None, description="published form of the method, see its card")
+    epochs: int | None = Field(None, ge=1, description="epochs; the method's own where not given")
+    batch_size: int | None = Field(None, ge=1, description="pictures a step; the method's own where not given")
+    set: dict[str, Any] = Field(default_factory=dict, description="further settings, as `--set` takes them")
 
 
 def parse_study(

@@ -1,4 +1,4 @@
-"""Runs a study: one process with one thread for each chain, so that two cores work on two models; then what joins them."""
+"""Runs a study: every model is a chain of cells, here or each in a process of its own; then what joins the models."""
 
 from __future__ import annotations
 
@@ -6,23 +6,114 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import torch
 
-from hamguard.core.errors import HamguardError, RunError, StoppedError
-from hamguard.core.rows import Row, write_rows
-from hamguard.evaluation.study.cross_recipe import CrossRecipe, read_cross_recipe
-from hamguard.evaluation.study.cross_study import open_study, run_chain, run_transfer
+from hamguard.core.context import Context
+from hamguard.core.errors import HamguardError, RequestError, RunError, StoppedError
+from hamguard.core.rows import Row, Rows
+from hamguard.evaluation.ground import Ground
+from hamguard.evaluation.study.cells import Cells
+from hamguard.evaluation.study.joins import joined, needs_grounds
+from hamguard.evaluation.study.model_cells import model_chain
+from hamguard.evaluation.study.plan import ModelCell
+from hamguard.evaluation.study.recipe import StudyRecipe
+from hamguard.evaluation.study.study import Drawn, Found, Shown, Study, check_before, trained
 
-ROWS = "rows.jsonl"
-Told = Callable[[str], None]
 _QUEUE: Any = None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A finished study.
+
+    Attributes:
+        rows: all rows, in the order of the recipe; those of a grid that are equal stand once.
+        pictures: caption and file of each sheet.
+        clean: main row of each model's search, by model.
+        attacked: main row of each attack, by model and attack.
+        cells: all rows of each attack, by model and attack.
+        curves: of cross-modal models, by `MODEL clean` or `MODEL attacked MODALITY`.
+    """
+
+    rows: Rows
+    pictures: list[tuple[str, Path]]
+    clean: dict[str, Row]
+    attacked: dict[tuple[str, str], Row]
+    cells: dict[tuple[str, str], list[Row]]
+    curves: dict[str, Mapping[str, Any]]
+
+
+def run_study(
+    recipe: StudyRecipe,
+    store: Path,
+    *,
+    root: Path | None = None,
+    workers: int = 0,
+    drawn: Drawn | None = None,
+    shown: Shown | None = None,
+    context: Context | None = None,
+) -> StudyResult:
+    """Run a study, or what is left of it.
+
+    Args:
+        recipe: the study.
+        store: folder of cells and models, shared by studies.
+        root: folder of the named data sets.
+        workers: models worked on at once, where a kind of study works on each in a process of its own; 0 takes as many as there are
+            models and cores.
+        drawn: draws the sheet of an attack.
+        shown: draws images before and after a protection.
+        context: device, processes, and whom to tell which cell begins.
+
+    Raises:
+        RequestError: something does not fit together.
+        RunError: a cell failed, or a process died.
+        StoppedError: a person stopped the run; finished cells stay.
+    """
+    if store.exists() and not store.is_dir():
+        raise RequestError(f"{store} is a file; --cells must be a folder")
+    study = Study(recipe, Cells(store, context or Context()), root, drawn, shown)
+    if study.context.process_group.size > 1 and (recipe.protections or recipe.parallel):
+        raise RequestError("protections run in one process; start them without torchrun")
+    check_before(study)  # what is wrong costs no process
+    try:
+        rows, grounds = _in_processes(study, workers) if recipe.parallel else _here(study)
+        with _threads(1 if recipe.parallel else 0):
+            if needs_grounds(study) and not grounds:
+                grounds = [(cell, trained(study, cell)) for cell in study.plan.models]
+            rows += joined(study, grounds)
+    except KeyboardInterrupt as stopped:
+        raise StoppedError(
+            f"stopped; {store} keeps the finished cells, and the same command goes on from there"
+        ) from stopped
+    attacked = {key: one.row for key, one in study.found.queries.items()}
+    cells = {key: one.rows for key, one in study.found.queries.items()}
+    found, every = study.found, Rows(rows)
+    once = every if recipe.parallel else every.once()
+    return StudyResult(once, found.pictures, found.clean, attacked, cells, found.curves)
+
+
+Chains = tuple[list[Row], list[tuple[ModelCell, Ground]]]
+"""Rows of all models, and the models that are needed again."""
+
+
+def _here(study: Study) -> Chains:
+    """All models, one after the other."""
+    rows, grounds, again = [], [], needs_grounds(study)
+    for cell in study.plan.models:
+        found, ground = model_chain(study, cell)
+        rows += found
+        grounds += [(cell, ground)] if again else []
+    return rows, grounds
 
 
 def _begin(queue: Any, parent: int) -> None:
@@ -38,79 +129,63 @@ def _begin(queue: Any, parent: int) -> None:
     torch.set_num_threads(1)  # the same figures whatever runs beside
 
 
-def _chain(path: str, out: str, root: str | None, name: str, parent: int) -> list[Row]:
-    """One chain, in a process of its own."""
-    study = open_study(
-        read_cross_recipe(path), Path(out), root=Path(root) if root else None, told=_QUEUE.put, parent=parent
-    )
-    return run_chain(study, name)
+def _chain(
+    recipe: StudyRecipe, store: Path, root: Path | None, device: str, number: int, parent: int
+) -> tuple[list[Row], Found]:
+    """One model, in a process of its own."""
+    study = Study(recipe, Cells(store, Context(device=device, tell=_QUEUE.put), parent), root)
+    return model_chain(study, study.plan.models[number])[0], study.found
 
 
-def run_study(
-    path: Path, recipe: CrossRecipe, out: Path, *, root: Path | None = None, workers: int = 0, told: Told = print
-) -> list[Row]:
-    """Run a study, or what is left of it.
-
-    Args:
-        path: the recipe file, which every process reads again.
-        recipe: the same, checked.
-        out: folder of models, cells and results.
-        root: folder of the named data sets.
-        workers: processes at once; 0 takes as many as there are models and cores.
-        told: is told which cell begins.
-
-    Returns:
-        All rows, which are also written to `rows.jsonl` in `out`.
-
-    Raises:
-        RequestError: something does not fit together.
-        RunError: a cell failed, or a process died.
-        StoppedError: a person stopped the study; finished cells stay.
-    """
-    study = open_study(recipe, out, root=root, told=told)  # a wrong source costs no process
-    names = list(recipe.models)
-    count = workers or min(len(names), os.cpu_count() or 1)
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    found: dict[str, list[Row]] = {}
-    with ProcessPoolExecutor(count, context, _begin, (queue, os.getpid())) as pool:
-        place = str(root) if root else None
-        jobs: dict[Future[list[Row]], str] = {
-            pool.submit(_chain, str(path), str(out), place, name, os.getpid()): name for name in names
+def _in_processes(study: Study, workers: int) -> Chains:
+    """A process with one thread for each model, so that figures do not depend on how many run at once."""
+    recipe, store, tell = study.recipe, study.store, study.context.tell
+    models = range(len(study.plan.models))
+    count = workers or min(len(models), os.cpu_count() or 1)
+    spawn = multiprocessing.get_context("spawn")
+    queue = spawn.Queue()
+    found: dict[int, tuple[list[Row], Found]] = {}
+    with ProcessPoolExecutor(count, spawn, _begin, (queue, os.getpid())) as pool:
+        shared = (recipe, store, study.root, str(study.context.device))
+        jobs: dict[Future[tuple[list[Row], Found]], int] = {
+            pool.submit(_chain, *shared, number, os.getpid()): number for number in models
         }
         try:
-            while len(found) < len(names):
-                _pass_on(queue, told)
+            while len(found) < len(models):
+                _pass_on(queue, tell)
                 for job in [job for job in jobs if job.done() and jobs[job] not in found]:
                     found[jobs[job]] = job.result()
-            _pass_on(queue, told)
-        except KeyboardInterrupt as stopped:
+            _pass_on(queue, tell)
+        except KeyboardInterrupt:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise StoppedError(
-                f"stopped; {out} keeps the finished cells, and the same command goes on from there"
-            ) from stopped
+            raise
         except BrokenProcessPool as error:
             raise RunError(
-                f"a process of the study died (out of memory?); the same command goes on from the finished cells of {out}"
+                f"a process of the study died (out of memory?); the same command goes on from the finished cells of {store}"
             ) from error
         except HamguardError:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    rows = [row for name in names for row in found[name]]
-    if recipe.transfer and len(names) > 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            rows += run_transfer(study, names)
-        finally:
-            torch.set_num_threads(threads)
-    write_rows(out / ROWS, rows)
-    return rows
+    for number in models:
+        study.found.add(found[number][1])
+    return [row for number in models for row in found[number][0]], []
 
 
-def _pass_on(queue: Any, told: Told) -> None:
+def _pass_on(queue: Any, tell: Callable[[str], None]) -> None:
     """Tell what the processes told; waits at most half a second."""
     try:
-        told(queue.get(timeout=0.5))
+        tell(queue.get(timeout=0.5))
     except Empty:
         return
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of torch for a while; 0 leaves them."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

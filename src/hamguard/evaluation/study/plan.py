@@ -1,4 +1,4 @@
-"""A grid spelled out: every model, attack, defense and party that a recipe stands for, each checked before any work."""
+"""A study spelled out: every model, attack, defense and party that a recipe stands for, each checked before any work."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from typing import Any
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.attack.spec import AttackSpec
-from hamguard.evaluation.study.grid_recipe import (
-    Asked,
-    AttacksPart,
-    GridRecipe,
-    ModelsPart,
-    ProtectionsPart,
-    TrainingPart,
-)
-from hamguard.evaluation.study.recipe_section import words_of
+from hamguard.evaluation.study.cross_recipe import CrossRecipe
+from hamguard.evaluation.study.grid_recipe import Asked, AttacksPart, GridRecipe, ModelsPart, ProtectionsPart
+from hamguard.evaluation.study.recipe import StudyRecipe
+from hamguard.evaluation.study.recipe_section import TrainingPart
 from hamguard.trainers.job import DataSection, Job
 from hamguard.trainers.words import read_job
+
+
+@dataclass(frozen=True)
+class DefenseCell:
+    """A defense of one model.
+
+    Attributes:
+        name: what rows call the hardened model.
+        table: its table in the recipe.
+        request: how it is trained.
+    """
+
+    name: str
+    table: str
+    request: Job
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class ModelCell:
         seed: of its training, attacks and intervals.
         request: how it is trained; None where it is loaded.
         load: the model to load, else empty.
+        defenses: what it is hardened by.
     """
 
     name: str
@@ -42,21 +54,41 @@ class ModelCell:
     seed: int
     request: Job | None
     load: str = ""
+    defenses: tuple[DefenseCell, ...] = ()
 
 
 @dataclass(frozen=True)
 class AttackCell:
-    """One attack, for every model that its table names; `eps` and `norm` are those of its table."""
+    """One attack, for every model that its table names.
+
+    Attributes:
+        name: what rows, tables and cells call it.
+        table: its table in the recipe.
+        spec: the attack.
+        eps, norm: of its table.
+        models: tables of the models that it is for; None for all.
+        defended: also on hardened models.
+        generator: how the generator is trained that it needs; None where it needs none.
+        sheet: draw queries before and after.
+    """
 
     name: str
     table: str
     spec: AttackSpec
-    eps: float | None
-    norm: str
+    eps: float | None = None
+    norm: str = "linf"
+    models: tuple[str, ...] | None = None
+    defended: bool = True
+    generator: TrainingPart | None = None
+    sheet: bool = False
+
+    def meets(self, cell: ModelCell, *, hardened: bool) -> bool:
+        """Whether it is carried out on a model, as it was trained or hardened."""
+        return (self.defended or not hardened) and (self.models is None or cell.table in self.models)
 
 
 @dataclass(frozen=True)
-class GridPlan:
+class StudyPlan:
     """All cells of a recipe.
 
     Attributes:
@@ -68,20 +100,56 @@ class GridPlan:
     attacks: tuple[AttackCell, ...]
 
 
-def expand(recipe: GridRecipe) -> GridPlan:
-    """Spell a grid out, and check every request that it will make.
+def expand(recipe: StudyRecipe) -> StudyPlan:
+    """Spell a study out, and check every request that it will make.
 
     Raises:
         RequestError: an unknown method or setting; the message names the table.
     """
+    plan = _pairs_of_nets(recipe) if isinstance(recipe, CrossRecipe) else _grid(recipe)
+    _check_names(plan)
+    return plan
+
+
+def _pairs_of_nets(recipe: CrossRecipe) -> StudyPlan:
+    """The cells of a study of cross-modal models."""
+    models = []
+    for name in recipe.models:
+        request = _at(f"models.{name}", pair_request, recipe, name)
+        defenses = tuple(
+            DefenseCell(f"{name}-{kind}", "", _at("defenses", pair_hardening, recipe, kind))
+            for kind in (recipe.defenses.methods if recipe.defenses else ())
+        )
+        models.append(ModelCell(name, name, "", recipe.seed, request, defenses=defenses))
+    attacks = []
+    if guided := recipe.guided:
+        attacks = [
+            AttackCell(method, "guided", _at("guided", guided.attack, method), defended=False)
+            for method in guided.methods
+        ]
+    return StudyPlan(tuple(models), tuple(attacks))
+
+
+def _grid(recipe: GridRecipe) -> StudyPlan:
+    """The cells of a grid of hash models."""
     models = [
         cell
         for seed in recipe.seeds
         for name, part in recipe.models.items()
-        for cell in _at(f"models.{name}", _models, recipe, name, part, seed)
+        for cell in _models(recipe, name, part, seed)
     ]
     attacks = [
-        AttackCell("-".join([name, *_budget(part, asked)]), name, asked.spec, asked.eps, part.norm)
+        AttackCell(
+            "-".join([name, *_budget(part, asked)]),
+            name,
+            asked.spec,
+            asked.eps,
+            part.norm,
+            part.models,
+            part.defended,
+            part.generator,
+            part.sheet,
+        )
         for name, part in recipe.attacks.items()
         for asked in _at(f"attacks.{name}", part.attacks, name)
     ]
@@ -95,8 +163,7 @@ def expand(recipe: GridRecipe) -> GridPlan:
         if (guard.method or name) == "ppl":
             _at(f"protections.{name}", protector_request, guard, recipe.data[first], guard.eps[0], 0)
         _at(f"protections.{name}.parties", parties, guard, recipe.data[first], 0)
-    plan = GridPlan(tuple(models), tuple(attacks))
-    _check_names(plan)
+    plan = StudyPlan(tuple(models), tuple(attacks))
     _check_joins(recipe, plan)
     return plan
 
@@ -112,7 +179,7 @@ def pairs(attacks: Sequence[AttackCell], first: str, second: str) -> list[tuple[
     ]
 
 
-def _check_names(plan: GridPlan) -> None:
+def _check_names(plan: StudyPlan) -> None:
     """Two cells of one name would hide each other in tables and comparisons."""
     for kind, names in (("models", [m.name for m in plan.models]), ("attacks", [a.name for a in plan.attacks])):
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -120,7 +187,7 @@ def _check_names(plan: GridPlan) -> None:
             raise RequestError(f"two {kind} are called {twice}; rename a table, or leave out a value that stands twice")
 
 
-def _check_joins(recipe: GridRecipe, plan: GridPlan) -> None:
+def _check_joins(recipe: GridRecipe, plan: StudyPlan) -> None:
     """Transfer and comparisons that would come to nothing cost no training."""
     groups: dict[tuple[str, int], set[str]] = {}
     for cell in plan.models:
@@ -156,6 +223,11 @@ def _at(table: str, work: Any, *words: Any) -> Any:
         raise RequestError(f"table {table}: {error}") from error
 
 
+def _job(kind: str, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Job:
+    """The training that a table asks for; values of `set` are what the recipe file holds."""
+    return read_job({}, flags, settings, kind=kind)
+
+
 def _flags(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
     """What all requests of a table share."""
     return {
@@ -182,7 +254,9 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
         words += [f"seed{seed}"] if several else []
         title = "-".join(words)
         if part.load:
-            cells.append(ModelCell(title, name, where, seed, None, part.load))
+            cells.append(
+                ModelCell(title, name, where, seed, None, part.load, _defenses(recipe, title, name, where, seed))
+            )
             continue
         flags = {
             **_flags(part, recipe.data[where], seed),
@@ -192,8 +266,18 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
             "model.weights": part.weights,
             "preset": part.preset,
         }
-        cells.append(ModelCell(title, name, where, seed, read_job({}, flags, words_of(part.set), kind="model")))
+        request = _at(f"models.{name}", _job, "model", flags, part.set)
+        cells.append(ModelCell(title, name, where, seed, request, defenses=_defenses(recipe, title, name, where, seed)))
     return cells
+
+
+def _defenses(recipe: GridRecipe, title: str, table: str, data: str, seed: int) -> tuple[DefenseCell, ...]:
+    """What a model of a table is hardened by."""
+    return tuple(
+        DefenseCell(f"{title}+{name}", name, _at(f"defenses.{name}", hardening, recipe, name, data, seed))
+        for name, part in recipe.defenses.items()
+        if table in (part.models or (table,))
+    )
 
 
 def _budget(part: AttacksPart, asked: Asked) -> list[str]:
@@ -216,7 +300,42 @@ def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> Job:
         "norm": part.norm,
         "preset": part.preset,
     }
-    return read_job({}, flags, words_of(part.set), kind="hardened")
+    return _job("hardened", flags, part.set)
+
+
+def pair_request(recipe: CrossRecipe, name: str) -> Job:
+    """The request of a cross-modal model.
+
+    Raises:
+        RequestError: an unknown method or setting.
+    """
+    own = recipe.models[name]
+    flags = {
+        **_flags(own, recipe.data, recipe.seed),
+        "method": own.method or name,
+        "model.bits": own.bits,
+        "preset": own.preset,
+    }
+    return _job("pair", flags, own.set)
+
+
+def pair_hardening(recipe: CrossRecipe, kind: CrossDefense) -> Job:
+    """The request of a defense of cross-modal models.
+
+    Raises:
+        RequestError: an unknown setting.
+    """
+    part = recipe.defenses
+    assert part is not None
+    flags = {
+        "method": kind,
+        "seed": recipe.seed,
+        "eps": part.eps,
+        "training.epochs": part.epochs,
+        "data.source": recipe.data.source,
+        "data.protocol": recipe.data.protocol,
+    }
+    return _job("hardened-pair", flags, part.set)
 
 
 def generator_request(part: TrainingPart, data: DataSection, seed: int) -> Job:
@@ -225,7 +344,7 @@ def generator_request(part: TrainingPart, data: DataSection, seed: int) -> Job:
     Raises:
         RequestError: an unknown setting.
     """
-    return read_job({}, {**_flags(part, data, seed), "preset": part.preset}, words_of(part.set), kind="generator")
+    return _job("generator", {**_flags(part, data, seed), "preset": part.preset}, part.set)
 
 
 def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed: int) -> Job:
@@ -235,7 +354,7 @@ def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed
         RequestError: an unknown setting.
     """
     flags: Mapping[str, Any] = {**_flags(part, data, seed), "preset": part.preset, "settings.eps": eps}
-    return read_job({}, flags, words_of(part.set), kind="protector")
+    return _job("protector", flags, part.set)
 
 
 def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[Job, float]]:
@@ -254,5 +373,5 @@ def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[J
             "model.backbone": backbone,
             "preset": asked.preset,
         }
-        found.append((read_job({}, flags, words_of(asked.set), kind="model"), share))
+        found.append((_job("model", flags, asked.set), share))
     return found

@@ -1,0 +1,210 @@
+"""The cells of one cross-modal model: four searches with their curves, CMLA on images and texts, edited words, the trade-off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.threat import Linf
+from hamguard.attacks.words import WordEdits
+from hamguard.codes.bank import CodeBank
+from hamguard.core.archives import read_npz
+from hamguard.core.files import write_npz
+from hamguard.core.noted import TRADEOFF
+from hamguard.core.rows import Row
+from hamguard.evaluation.attack.cross_modal import (
+    attacked_rows,
+    cmla_facts,
+    cmla_rows,
+    cmla_threat,
+    codes_of,
+    word_rows,
+)
+from hamguard.evaluation.attack.run import AttackedSet
+from hamguard.evaluation.ground import Ground, Modality
+from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
+from hamguard.evaluation.study.cross_recipe import AttackPart, CrossRecipe
+from hamguard.evaluation.study.plan import ModelCell
+from hamguard.evaluation.study.study import Study, facts_of
+
+METRICS = ("map", "precision@1000")
+
+
+@dataclass(frozen=True)
+class CmlaCell:
+    """CMLA on one modality.
+
+    Attributes:
+        modality: what is changed.
+        attack: the attack, with as many steps as the last mark.
+        marks: numbers of gradients to look after.
+    """
+
+    modality: Modality
+    attack: Attack[Any]
+    marks: Sequence[int]
+
+    @property
+    def published(self) -> bool:
+        """Whether it is the one-sided printed form."""
+        return self.attack.threat.one_sided
+
+    def name(self, model: str) -> str:
+        """What people call the cell."""
+        return f"{model}-{'published' if self.published else 'cmla'}-{self.modality}-{self.attack.threat.eps:.3g}"
+
+    def facts(self, ground: Ground) -> list[Any]:
+        """What decides it."""
+        return facts_of(ground, self.modality, repr(self.attack), list(self.marks))
+
+    def made(self, study: Study, ground: Ground) -> Path:
+        """File of the changed items after the last mark."""
+        return study.cells.path(self.name(ground.name), self.facts(ground), ".npz")
+
+
+def cmla_cells(part: AttackPart, marks: Sequence[int]) -> list[CmlaCell]:
+    """CMLA in its default form on images, and on texts at every radius."""
+    most = max(marks)
+    texts = [CmlaCell("text", cmla_text(steps=most, threat=Linf(eps)), marks) for eps in part.text_eps]
+    return [CmlaCell("image", cmla(steps=most, threat=Linf(part.eps)), marks), *texts]
+
+
+def published_cells(part: AttackPart) -> list[CmlaCell]:
+    """CMLA in the printed form on both modalities; none where no steps were asked for."""
+    if not (marks := part.published_steps):
+        return []
+    made: tuple[tuple[Modality, Attack[Any]], ...] = (
+        ("image", cmla(steps=max(marks), preset="paper")),
+        ("text", cmla_text(steps=max(marks), preset="paper")),
+    )
+    return [CmlaCell(modality, attack, marks) for modality, attack in made]
+
+
+def pair_cells(study: Study, cell: ModelCell, ground: Ground, *, hard: bool) -> list[Row]:
+    """All cells of a cross-modal model but its attacks of one modality; a hardened one is searched and attacked alone."""
+    recipe = recipe_of(study)
+    part, rows = recipe.attack, _searched(study, ground)
+    marks = part.defended_steps if hard and part.defended_steps else part.steps
+    for one in cmla_cells(part, marks) + ([] if hard else published_cells(part)):
+        rows += _attacked(study, ground, one, curves=not hard)
+    if hard:
+        return rows
+    for most in recipe.words.edits if recipe.words else ():
+        edits = WordEdits(most)
+
+        def work(edits: WordEdits = edits) -> list[Row]:
+            return word_rows(ground, edits, metrics=METRICS)[1]
+
+        rows += study.cells.rows(f"{ground.name}-words-{most}", facts_of(ground, repr(edits)), work)
+    return rows + _tradeoff(study, cell)
+
+
+def recipe_of(study: Study) -> CrossRecipe:
+    """The recipe of a study of cross-modal models."""
+    assert isinstance(study.recipe, CrossRecipe)
+    return study.recipe
+
+
+def _searched(study: Study, ground: Ground) -> list[Row]:
+    """Clean rows of the four searches, and their curves beside."""
+    name, facts = ground.name, facts_of(ground)
+    study.found.curves[f"{name} clean"] = study.cells.facts(f"{name}-curves", facts, lambda: _curves(ground, {}))
+    rows = study.cells.rows(f"{name}-clean", [*facts, METRICS], lambda: cross_rows(ground, metrics=METRICS))
+    return rows + study.cells.rows(f"{name}-agreement", facts, lambda: [agreement_row(ground)])
+
+
+def _curves(ground: Ground, attacked: Mapping[Modality, CodeBank]) -> dict[str, Any]:
+    """Curves of the searches, of attacked queries where some are given."""
+    recall, at = cross_curves(ground, attacked)
+
+    def plain(curves: Any) -> dict[str, list[list[float]]]:
+        return {task: [np.round(x, 6).tolist(), np.round(y, 6).tolist()] for task, (x, y) in curves.items()}
+
+    return {"precision_recall": plain(recall), "precision_at": plain(at)}
+
+
+def _attacked(study: Study, ground: Ground, cell: CmlaCell, *, curves: bool) -> list[Row]:
+    """CMLA with noise of the same size beside it; the last items of the default form are kept for transfer and curves."""
+    made, name, facts = cell.made(study, ground), cell.name(ground.name), cell.facts(ground)
+
+    def work() -> list[Row]:
+        found, rows = cmla_rows(ground, cell.attack, cell.modality, marks=cell.marks, noise=True, metrics=METRICS)
+        if not cell.published:
+            last = max(cell.marks)
+            write_npz(made, {"made": found[last].items, "distance": found[last].distance})
+        return rows
+
+    def lines() -> dict[str, Any]:
+        items = read_npz(made, "attacked items", sealed=True)["made"]
+        return _curves(ground, {cell.modality: codes_of(ground, cell.modality, items)})
+
+    rows = study.cells.rows(name, facts, work, beside=[] if cell.published else [made])
+    if curves and not cell.published:
+        found = study.cells.facts(f"{name}-curves", facts, lines)
+        study.found.curves[f"{ground.name} attacked {cell.modality}"] = found
+    return rows
+
+
+def _tradeoff(study: Study, cell: ModelCell) -> list[Row]:
+    """CMLA under every weight of the intra term, on both sides; texts at the largest radius, where there is something to trade."""
+    recipe = recipe_of(study)
+    part, rows = recipe.tradeoff, []
+    if part is None:
+        return []
+    name, ground = cell.name, study.ground(cell.name, cell, queries=part.queries)
+    rows += study.cells.rows(
+        f"{name}-tradeoff-clean", facts_of(ground, METRICS, "tradeoff"), lambda: _marked(cross_rows(ground))
+    )
+    image, text = Linf(recipe.attack.eps), Linf(max(recipe.attack.text_eps))
+    forms: tuple[tuple[Modality, Any], ...] = (("image", image), ("text", text))
+    for weight, (modality, threat) in product(part.weights, forms):
+        make = cmla if modality == "image" else cmla_text
+        one = CmlaCell(modality, make(steps=part.steps, intra=weight, threat=threat), (part.steps,))
+
+        def work(one: CmlaCell = one) -> list[Row]:
+            return _marked(cmla_rows(ground, one.attack, one.modality, marks=one.marks)[1])
+
+        rows += study.cells.rows(f"{name}-intra-{weight:g}-{modality}", one.facts(ground), work)
+    return rows
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the trade-off, told apart from those of the main table by a note."""
+    return [replace(row, notes=(*row.notes, TRADEOFF)) for row in rows]
+
+
+def transferred(study: Study, grounds: Mapping[str, Ground]) -> list[Row]:
+    """Items made on one model, asked of the others."""
+    part, rows = recipe_of(study).attack, []
+    last = max(part.steps)
+    for (source, maker), cell in product(grounds.items(), cmla_cells(part, part.steps)):
+        kept = read_npz(cell.made(study, maker), "attacked items", sealed=True)
+        gradients = np.full(len(kept["made"]), last)
+        made = AttackedSet(kept["made"], gradients + 1, gradients, 0.0, distance=kept["distance"])
+        for target, ground in grounds.items():
+            same = maker.both.vocabulary.digest == ground.both.vocabulary.digest
+            if target == source or (cell.modality == "text" and not same):
+                continue  # a bag of another vocabulary means something else
+
+            def work(
+                ground: Ground = ground, cell: CmlaCell = cell, made: AttackedSet = made, source: str = source
+            ) -> list[Row]:
+                return attacked_rows(
+                    ground,
+                    cell.modality,
+                    made,
+                    attack=cmla_facts(cell.attack, cell.modality, source),
+                    threat=cmla_threat(cell.attack, last, cell.modality),
+                    metrics=METRICS,
+                )
+
+            name = f"{source}-to-{target}-{cell.modality}-{cell.attack.threat.eps:.3g}"
+            rows += study.cells.rows(name, [cell.facts(maker), facts_of(ground)], work)
+    return rows
