@@ -109,7 +109,7 @@ class Attack(Generic[G]):
     """
 
     guide: GuideMaker[G] = field(default_factory=own_code)
-    loss: Loss[G] | Loss[Tensor] = inner_product
+    loss: Loss[Tensor] | Loss[G] = inner_product
     search: Search = field(default_factory=SignSteps)
     threat: Threat = field(default_factory=lambda: Linf(8 / 255))
     toward: bool = False

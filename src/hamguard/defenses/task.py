@@ -69,7 +69,7 @@ class Defense(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     settings_type: ClassVar[type[DefenseSettings]]
-    needs_labels: ClassVar[bool] = True
+    needs_labels = True
     paper: ClassVar[dict[str, Any]] = {}  # recipe and weights of the authors' code, where known; `--preset paper`
     doubles: ClassVar[bool] = True  # whether attacked pictures go through the outer step, too
 

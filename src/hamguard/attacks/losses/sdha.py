@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -69,7 +68,7 @@ class SdhaLoss:
     z_away: float = 0.5
     z_toward: float = -0.3
     scale: float = 25.0
-    takes_sets: ClassVar[bool] = True
+    takes_sets = True
 
     def __call__(self, u: Tensor, target: CodeSet, direction: int) -> Tensor:
         """Loss `(B,)`; an image without relevant codes has its own code as its only one."""
