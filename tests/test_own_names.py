@@ -28,3 +28,17 @@ REGISTERED = {
 def test_it_has_a_test_of_its_name(folder: str, name: str) -> None:
     path = TESTS / folder / f"test_{name.replace('-', '_')}.py"
     assert path.is_file() and "\ndef test_" in path.read_text(encoding="utf-8"), f"write {path.relative_to(TESTS)}"
+
+
+FOLDERS = {
+    "attacks/methods": "attacks",
+    "attacks/guides": "guides",
+    "evaluation/measures": "measures",
+    "privacy": "protectors",
+}
+
+
+@pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in REGISTERED.items() for name in names])
+def test_it_has_an_example_of_its_name(folder: str, name: str) -> None:
+    path = TESTS.parent / "examples" / FOLDERS.get(folder, folder) / f"{name.replace('-', '_')}.py"
+    assert path.is_file(), f"write {path.relative_to(TESTS.parent)}"

@@ -137,6 +137,7 @@ def attack(
     targets: str | None = None,
     source_models: Sequence[str | Path | AnyModel | CrossModel] = (),
     combine: Combine = "joint",
+    generator: Path | str | None = None,
     modality: Literal["image", "text"] = "image",
     queries: int | None = None,
     metrics: Sequence[str] = ("map",),
@@ -162,6 +163,7 @@ def attack(
         targets: how target labels are chosen: `no-overlap`, `other`, `frequent`, `distinct`, `label:NAME`, or a saved list.
         source_models: make the images on these models, and score them on `model`.
         combine: how several of them join: `joint`, `sum`, `sum-project` or `mean`.
+        generator: folder of a trained generator, for prosgan.
         modality: what of a cross-modal model's queries is attacked; texts by `cmla` and by edits of words.
         queries: only the first so many of the query split.
         metrics: as for `hg.evaluate`; the first also gives the gain.
@@ -192,7 +194,7 @@ def attack(
             raise RequestError("an attack on texts is one attack without targets, source models and saved images")
         return _attack_texts(model, data, given[0], metrics, convention, place)
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
-    specs = [with_generator(spec, spec.generator) for spec in specs]
+    specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
     if len(specs) > 1 and save_images:
         raise RequestError(f"save_images takes one attack, got {len(specs)}")
     sources = tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models)

@@ -20,7 +20,7 @@ from hamguard.evaluation.defense.hardening import STEPS, Compared, measure_harde
 from hamguard.evaluation.ground import Ground
 from hamguard.models.cross_modal import CrossModel, has_texts
 from hamguard.models.hash_model import HashModel
-from hamguard.models.store import Card, read_card
+from hamguard.models.store import AnyModel, Card, read_card
 from hamguard.trainers.hardened import epochs_of_budget
 from hamguard.trainers.kind import Trained
 from hamguard.trainers.words import read_job
@@ -36,7 +36,7 @@ def harden(
 
 @overload
 def harden(
-    model: HashModel | Place,
+    model: AnyModel | Place,
     data: Data | str | None = None,
     method: str = "saat",
     *,
@@ -55,7 +55,7 @@ def harden(
 
 
 def harden(
-    model: HashModel | CrossModel | Place,
+    model: AnyModel | CrossModel | Place,
     data: Data | str | None = None,
     method: str = "saat",
     *,
@@ -117,7 +117,7 @@ def harden(
 
 
 def hardening(
-    model: HashModel | CrossModel | Place,
+    model: AnyModel | CrossModel | Place,
     data: Data | str | None,
     out: Path,
     *,
@@ -146,7 +146,7 @@ def hardening(
     flags = {**flags, "eps": parse_eps(flags["eps"]) if isinstance(flags["eps"], str) else flags["eps"]}
     check_pair_options(model, str(flags.get("method")), ["cost"] if cost is not None else [])
     if cost is not None:
-        card: Card | None = read_card(model) if isinstance(model, (str, Path)) else model.card
+        card: Card | None = read_card(model) if isinstance(model, (str, Path)) else getattr(model, "card", None)
         normal = card.recipe.get("epochs") if card is not None and not card.defense else None
         epochs = epochs_of_budget(cost, read_job({}, flags, sets, kind=kind), normal)
         sets = _without_epochs(sets)
@@ -155,7 +155,7 @@ def hardening(
 
 
 def compare(
-    start: HashModel | CrossModel | Place,
+    start: AnyModel | CrossModel | Place,
     hardened: Trained,
     *,
     steps: int = STEPS,
@@ -186,7 +186,7 @@ def compare(
     defense, data = hardened.card.defense, hardened.data
     pair = hardened.text_card is not None
 
-    def ground(model: HashModel | CrossModel | Place) -> Ground:
+    def ground(model: AnyModel | CrossModel | Place) -> Ground:
         return Ground.open(model, data, queries=queries, texts="needed" if pair else "none", context=context)
 
     if pair:
@@ -197,12 +197,12 @@ def compare(
     return measure_hardening(ground(start), ground(hardened.model.place), budget, audit=audit, sanity=sanity)
 
 
-def is_pair(model: HashModel | CrossModel | Place) -> bool:
+def is_pair(model: AnyModel | CrossModel | Place) -> bool:
     """Whether a model has a text side."""
     return has_texts(model) if isinstance(model, (str, Path)) else isinstance(model, CrossModel)
 
 
-def check_pair_options(model: HashModel | CrossModel | Place, method: str, given: Sequence[str]) -> None:
+def check_pair_options(model: AnyModel | CrossModel | Place, method: str, given: Sequence[str]) -> None:
     """Refuse what does not belong to a model with a text side.
 
     Args:

@@ -1,0 +1,15 @@
+"""SAAT: images that leave the mainstay code are learned to come back to it."""
+
+import hamguard as hg
+
+digits = hg.data("digits")
+data = hg.data(digits.train.images[:200], digits.train.labels[:200], name="some digits")
+model = hg.load("shipped:digits")
+safe = hg.harden(model, data, "saat", threat=hg.Linf(0.1), epochs=2, batch_size=32, out="models/saat")
+
+query = digits.query.first(20)
+attack = hg.attacks.pgd(steps=10, threat=hg.Linf(0.1))
+for one in (model, safe):
+    turned = float((one.code(attack(one, query.images).x_adv) != one.code(query.images)).float().sum(1).mean())
+    kept = hg.metrics.mean_average_precision(hg.encode(one, query), hg.encode(one, digits.database)).value
+    print(f"saat: MAP {kept:.3f}; an attack turns {turned:.1f} of {one.bits} bits")

@@ -1,0 +1,11 @@
+"""ITQ: no labels; principal components, rotated to lie near the corners of the cube."""
+
+import hamguard as hg
+
+digits = hg.data("digits", size=16).train
+data = hg.data(digits.images[:400], digits.labels[:400], name="some digits")
+model = hg.train(data, "itq", bits=16, backbone="conv2", out="models/itq")
+
+query, database = hg.encode(model, data.query), hg.encode(model, data.database)
+learned = hg.metrics.mean_average_precision(query, database).value
+print(f"itq: MAP {learned:.3f} with 16 bits")
