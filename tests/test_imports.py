@@ -35,7 +35,6 @@ MAY_IMPORT["api"] = {*MAY_IMPORT}
 MAY_IMPORT["cli"] = {"core", "report", "api"}
 
 NOT_YET_MOVED = """
-cli/common.py
 cli/demo.py
 cli/demo_harden.py
 cli/demo_page.py

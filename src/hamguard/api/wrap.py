@@ -9,8 +9,9 @@ from torch import nn
 from hamguard.core.errors import RequestError
 from hamguard.models.foreign import ForeignModel, wrapped
 from hamguard.models.store import AnyModel, load_any
+from hamguard.models.trial import notes_of
 
-__all__ = ["load", "wrap"]
+__all__ = ["load", "notes_of", "wrap"]
 
 
 def wrap(

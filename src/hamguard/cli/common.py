@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from hamguard.api.running import Bar as Bar  # noqa: PLC0414
-from hamguard.api.running import choose_device as choose_device  # noqa: PLC0414
+from hamguard.api.running import Bar, choose_device
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.shown import json_line, shown
 
@@ -90,7 +89,7 @@ def say(text: str) -> None:
 
 def say_notes(*models: object) -> None:
     """What a reader of models' codes must know, on standard error; for commands without rows to say it in."""
-    from hamguard.models.trial import notes_of
+    from hamguard.api.wrap import notes_of
 
     for note in dict.fromkeys(note for model in models for note in notes_of(model)):
         say(f"Note: {note}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hamguard.api.running import Bar
 from hamguard.cli.common import (
-    Bar,
     DropOption,
     JsonOption,
     ProtocolOption,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json_rows, say, tell
+from hamguard.api.running import Bar, choose_device
+from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_json_rows, say, tell
 
 if TYPE_CHECKING:
     from hamguard.evaluation.ground import Ground

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamguard.cli.common import Bar, say
+from hamguard.api.running import Bar
+from hamguard.cli.common import say
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row

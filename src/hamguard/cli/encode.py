@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from hamguard.api.running import Bar
 from hamguard.cli.common import (
-    Bar,
     BatchOption,
     DataOption,
     DeviceOption,

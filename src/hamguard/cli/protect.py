@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, choose_device, print_json, say, tell
+from hamguard.api.running import Bar, choose_device
+from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_json, say, tell
 
 SourceArgument = Annotated[Path, typer.Argument(metavar="IN", help="Picture, or folder of pictures.")]
 OutArgument = Annotated[

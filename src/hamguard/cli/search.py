@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hamguard.api.running import Bar
 from hamguard.cli.common import (
-    Bar,
     DeviceOption,
     JsonOption,
     RootOption,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import Bar, DeviceOption, JsonOption, SeedOption, print_rows, say, tell
+from hamguard.api.running import Bar
+from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_rows, say, tell
 from hamguard.core.context import Context
 from hamguard.core.errors import RunError
 
