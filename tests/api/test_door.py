@@ -112,8 +112,7 @@ def test_every_attack_is_a_function_of_attacks() -> None:
     from hamguard.attacks.methods.registry import ATTACKS
 
     for name in ATTACKS:
-        if name in attacks.__all__:
-            assert getattr(hg.attacks, name) is ATTACKS[name]
+        assert name in attacks.__all__ and getattr(hg.attacks, name) is ATTACKS[name]
     with pytest.raises(AttributeError, match="has no attribute 'hagg'"):
         _ = hg.attacks.hagg  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="module 'hamguard' has no attribute 'atack'"):

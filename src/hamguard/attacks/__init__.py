@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hamguard.attacks.methods.prosgan import prosgan
     from hamguard.attacks.methods.sdha import sdha
     from hamguard.attacks.methods.tha import tha
+    from hamguard.attacks.methods.universal import universal
     from hamguard.attacks.search.adaptive import AdaptiveSteps
     from hamguard.attacks.search.gradient_descent import GradientSteps
     from hamguard.attacks.search.noise import RandomNoise
@@ -70,6 +71,7 @@ __all__ = [
     "prosgan",
     "sdha",
     "tha",
+    "universal",
 ]
 
 _FILES = {
@@ -93,6 +95,7 @@ _FILES = {
     "methods.prosgan": ("prosgan",),
     "methods.sdha": ("sdha",),
     "methods.tha": ("tha",),
+    "methods.universal": ("universal",),
     "search.adaptive": ("AdaptiveSteps",),
     "search.gradient_descent": ("GradientSteps",),
     "search.noise": ("RandomNoise",),

@@ -14,8 +14,8 @@ from hamguard.attacks.guides.relevant import RelevantSet
 from hamguard.attacks.guides.vote import AnchorCode, SignedMean
 from hamguard.attacks.losses.sdha import SdhaLoss
 from hamguard.attacks.methods.registry import ATTACKS
+from hamguard.attacks.search.universal import OneForAll, UniversalSteps
 from hamguard.attacks.threat import L2, Linf, Threat
-from hamguard.attacks.universal import OneForAll, UniversalSteps
 from hamguard.core.errors import RequestError
 from tests.attacks.test_laws import world
 

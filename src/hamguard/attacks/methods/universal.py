@@ -1,7 +1,7 @@
 """One perturbation for all pictures, fitted on training pictures.
 
 Paper of the idea: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal Adversarial Perturbations", CVPR 2017; see
-`attacks/universal.py` for what differs. Toward a code it has one target label for all pictures.
+`attacks/search/universal.py` for what differs. Toward a code it has one target label for all pictures.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.own import OwnCode
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import register
+from hamguard.attacks.search.universal import UniversalSteps
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.attacks.types import GuideMaker
-from hamguard.attacks.universal import UniversalSteps
 
 OWN = OwnCode()
 BALL = Linf(8 / 255)
