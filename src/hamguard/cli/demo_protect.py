@@ -51,9 +51,9 @@ def protect_digits(out: Path, ground: Ground) -> list[Row]:
     ask = read_job({}, {"data.source": "digits", "method": "csq", "model.bits": ground.model.bits, "seed": seed})
     place, rows = Path(ground.name), []
     for protection in (by_noise(EPS, seed), by_protector(net.to(ground.device))):
-        pictures = protected_pictures(dataset.images, needed(split, None), protection, device=ground.device)
+        pictures = protected_pictures(dataset.images, needed(split, None), protection, context=ground.context)
         sides = Sides(dataset, pictures, split, protection)
-        rows += four_rows(sides, Party(ask, 0.0), ground.model, ground.card, place, seed=seed, device=ground.device)
+        rows += four_rows(sides, Party(ask, 0.0), ground.model, ground.card, place, context=ground.context)
     rows = [replace(row, model=ground.name) for row in rows]
     shutil.rmtree(out / "searches", ignore_errors=True)  # the demo shows its work anew
     other = run_cell(sides, Party(ask, 1.0), out / "searches", context=context.but(restart=False))

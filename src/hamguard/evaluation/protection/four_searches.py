@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hamguard.codes.bank import CodeBank
-from hamguard.core.context import Context
+from hamguard.core.context import Context, always
 from hamguard.core.digests import digest_json
 from hamguard.core.rows import Row
 from hamguard.core.types import Ints
@@ -131,11 +131,14 @@ def run_cell(
     pictures = mixed(sides.clean.images, sides.protected, sides.split.train, party.ratio, party.request.seed)
     learned_from = Data(replace(sides.clean, images=pictures), sides.split)
     place = models / _model_name(sides, party)
-    trained = run_job(party.request, learned_from, place, context=context)
-    if party.adversarial:
-        place = _harden(sides, party, learned_from, place, trained, context)
+    ask = party.request
+    with context.stage(f"{ask.method} {ask.network.bits} bits, trained on {party.trained_on}") as progress:
+        inside = context.but(stage=always(progress))
+        trained = run_job(ask, learned_from, place, context=inside)
+        if party.adversarial:
+            place = _harden(sides, party, learned_from, place, trained, inside)
     model, card = load_any(place, context.device)
-    rows = four_rows(sides, party, model, card, place, seed=context.seed, device=context.device)
+    rows = four_rows(sides, party, model, card, place, context=context)
     if not keep_models and party.ratio > 0:  # those trained on C serve every protection
         for path in sorted(place.rglob("*"), reverse=True):
             path.unlink()
@@ -173,15 +176,23 @@ def four_rows(
     card: Card | None,
     place: Path,
     *,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
+    context: Context | None = None,
 ) -> list[Row]:
     """Rows of the four searches of a trained model.
+
+    Args:
+        sides: the data, clean and protected.
+        party: who trained it.
+        model: the model.
+        card: its card.
+        place: its folder, which rows are called after; learned codes lie in it where the method has them.
+        context: device; its seed is that of the bootstrap.
 
     Raises:
         RequestError: pictures that do not fit the model.
         RunError: the model returns NaN.
     """
+    context = context or Context()
     if isinstance(model, HashModel):
         model.to(memory_format=torch.channels_last)
     banks: dict[tuple[str, str], CodeBank] = {}
@@ -190,14 +201,14 @@ def four_rows(
         for role in ("query", "database"):
             part = sides.split.part(role)
             part = part.first(sides.queries) if role == "query" else part
-            banks[name, role] = encode(model, data, sides.split, part, device=device)
+            banks[name, role] = encode(model, data, sides.split, part, device=context.device)
     protection = sides.protection
     attack = {**protection.facts, **({"views": list(protection.views)} if protection.views else {})}
     rows = []
     learned = CodeBank.load(place / LEARNED, model_hash=model.digest) if (place / LEARNED).is_file() else None
     for query, database in SEARCHES:
         pair = banks[query, "query"], banks[database, "database"]
-        ground = Ground(place.name, model, card, Data(sides.clean, sides.split), *pair, Context(seed=seed))
+        ground = Ground(place.name, model, card, Data(sides.clean, sides.split), *pair, Context(seed=context.seed))
         facts = replace(
             ground.base,
             train=party.trained_on,
@@ -206,10 +217,10 @@ def four_rows(
             seed=party.request.seed,
             threat={"norm": "linf", "eps": round(protection.eps, 6)},
         )
-        rows += score_rows(*pair, metrics=["map"], facts=facts, seed=seed, reference=False)
+        rows += score_rows(*pair, metrics=["map"], facts=facts, seed=context.seed, reference=False)
         if learned is not None and database == "C":  # once for each kind of query
             other = replace(facts, task=f"{query}->learned", hashes={**facts.hashes, "database_codes": learned.digest})
-            rows += score_rows(pair[0], learned, metrics=["map"], facts=other, seed=seed, reference=False)
+            rows += score_rows(pair[0], learned, metrics=["map"], facts=other, seed=context.seed, reference=False)
     return rows
 
 

@@ -19,6 +19,7 @@ from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.threat import Linf
 from hamguard.attacks.types import Victim
 from hamguard.core.archives import map_array, seal_array
+from hamguard.core.context import Context
 from hamguard.core.digests import digest_array, digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
@@ -31,7 +32,6 @@ from hamguard.models.folding import folded
 from hamguard.models.protector import Protector
 from hamguard.models.store import AnyModel
 
-Progress = Callable[[float, str], None]
 BATCH = 256
 
 
@@ -103,8 +103,7 @@ def protected_pictures(
     protection: Protection,
     *,
     keep: Path | None = None,
-    device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    context: Context | None = None,
 ) -> ImageStore:
     """A store in which the pictures of `rows` are protected; the others are as they were.
 
@@ -113,8 +112,7 @@ def protected_pictures(
         rows: numbers of those to protect, `(n,)`.
         protection: how.
         keep: folder that keeps the result of a slow protection.
-        device: where to compute.
-        progress: told how far the work is.
+        context: device, and how progress is shown.
 
     Raises:
         RequestError: unknown view.
@@ -125,15 +123,15 @@ def protected_pictures(
     kept = keep / f"{digest}.npy" if keep and (protection.slow or changes) else None
     if kept and (found := map_array(kept)) and found[0].shape == images.array.shape:
         return ImageStore(found[0], known_digest=digest)
-    out = images.pixels(slice(None))  # (N, H, W) or (N, H, W, 3)
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        x = images.batch(part).to(device)  # (b, C, H, W)
-        z = as_pixels(threat.on_grid(threat.project(protection.make(x, part), x), x))
-        for change in changes:
-            z = np.stack([change(picture) for picture in z])
-        out[part] = z
-        if progress:
+    context, out = context or Context(), images.pixels(slice(None))  # (N, H, W) or (N, H, W, 3)
+    with context.stage(f"protecting by {protection.name}") as progress:
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            x = images.batch(part).to(context.device)  # (b, C, H, W)
+            z = as_pixels(threat.on_grid(threat.project(protection.make(x, part), x), x))
+            for change in changes:
+                z = np.stack([change(picture) for picture in z])
+            out[part] = z
             progress((start + len(part)) / len(rows), f"{start + len(part):,} of {len(rows):,} pictures")
     if kept:
         with replacing(kept) as temporary, temporary.open("wb") as stream:

@@ -83,7 +83,8 @@ def run_study(
         raise RequestError(f"{store} is a file; --cells must be a folder")
     study = Study(recipe, Cells(store, context or Context()), root, drawn, shown)
     if study.context.process_group.size > 1 and (recipe.protections or recipe.parallel):
-        raise RequestError("protections run in one process; start them without torchrun")
+        what = "protections run" if recipe.protections else "a cross-modal study starts its own processes and runs"
+        raise RequestError(f"{what} in one process; start {'them' if recipe.protections else 'it'} without torchrun")
     check_before(study)  # what is wrong costs no process
     try:
         rows, grounds = _in_processes(study, workers) if recipe.parallel else _here(study)

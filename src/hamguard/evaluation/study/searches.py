@@ -40,15 +40,8 @@ class Searches:
         """The data, clean and protected."""
         if not self._made:
             bare = self.bare
-            with self.context.stage(f"protecting by {bare.protection.name}") as progress:
-                images = protected_pictures(
-                    bare.clean.images,
-                    needed(bare.split, bare.queries),
-                    bare.protection,
-                    keep=self.keep,
-                    device=self.context.device,
-                    progress=progress,
-                )
+            rows = needed(bare.split, bare.queries)
+            images = protected_pictures(bare.clean.images, rows, bare.protection, keep=self.keep, context=self.context)
             self._made.append(replace(bare, protected=images))
         return self._made[0]
 
