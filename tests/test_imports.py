@@ -39,7 +39,6 @@ cli/demo.py
 cli/demo_harden.py
 cli/demo_page.py
 cli/demo_protect.py
-cli/reproduce.py
 """
 """Files of `cli` that still import lower rooms: what they lack in `api` is to be put there, and then they leave this list."""
 

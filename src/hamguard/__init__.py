@@ -57,6 +57,7 @@ __all__ = [
     "register_objective",
     "register_source",
     "report",
+    "reproduce",
     "sanity",
     "search",
     "study",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from hamguard.api.privacy import privacy
     from hamguard.api.protect import protect
     from hamguard.api.report import report
+    from hamguard.api.reproduce import reproduce
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
     from hamguard.api.study import study
@@ -153,6 +155,7 @@ _PLACES = {
     "register_objective": "hashing.registry:register",
     "register_source": "data.registry:source",
     "report": "report",
+    "reproduce": "api.reproduce:reproduce",
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
     "study": "api.study:study",

@@ -34,6 +34,7 @@ VALUES = [
     "Rows",
 ]
 VERBS = [
+    "reproduce",
     "privacy",
     "audit",
     "codes",

@@ -1,0 +1,168 @@
+"""Published tables run again, beside the published figures, and what the paper says of them judged."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hamguard.api.study import study
+from hamguard.core.checks import check_choice
+from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.evaluation.reproduce import run as recipes
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Experiment, Found, Scale
+from hamguard.report.reproduce_table import Line, published_table
+
+if TYPE_CHECKING:
+    from hamguard.report.table import Table
+
+__all__ = ["Reproduced", "experiments", "recipe_text", "reproduce"]
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """An experiment that was run again.
+
+    Attributes:
+        title: paper and table.
+        judged: published and own figures, and the relations that the paper claims.
+        folder: where report.html, rows.jsonl, comparison.json and the tables lie.
+        seconds: time that it took.
+    """
+
+    title: str
+    judged: Comparison = field(repr=False)
+    folder: Path
+    seconds: float
+
+    @property
+    def values(self) -> list[dict[str, object]]:
+        """Lines and relations as JSON values."""
+        return _values(self.judged)
+
+    def table(self) -> Table | None:
+        """Published figures beside ours; None where the paper has relations alone."""
+        return published_table(_lines(self.judged), self.title) if self.judged.lines else None
+
+    @property
+    def lines(self) -> list[str]:
+        """Each relation that the paper claims, with its verdict, and where all lies."""
+        said = [f"{one.verdict.upper()}: {one.claim} ({one.figures})" for one in self.judged.relations]
+        where = f"{self.folder / 'report.html'}  rows: {self.folder / 'rows.jsonl'}  ({self.seconds:,.0f} s)"
+        return [*said, where]
+
+
+def experiments() -> list[dict[str, Any]]:
+    """Every experiment: `name`, `source`, `what`, what is `small` about the small scale, and its `minutes`."""
+    return [
+        {"name": one.name, "source": one.source, "what": one.what, "small": one.small, "minutes": one.minutes}
+        for one in EXPERIMENTS.values()
+    ]
+
+
+def recipe_text(name: str, scale: str = "small") -> str:
+    """The recipe of an experiment, to be copied and changed.
+
+    Raises:
+        RequestError: unknown name or scale.
+    """
+    chosen: Scale = check_choice("scale", scale, recipes.SCALES)  # type: ignore[assignment]
+    return recipes.recipe_of(EXPERIMENTS[name], chosen).read_text(encoding="utf-8")
+
+
+def reproduce(
+    name: str,
+    *,
+    scale: str = "small",
+    out: Path | str | None = None,
+    cells: Path | None = None,
+    root: Path | None = None,
+    context: Context | None = None,
+) -> Reproduced | None:
+    """Run a published experiment again: published figure, ours, difference, interval, and each relation that the paper claims.
+
+    Args:
+        name: of the experiment, see `experiments`.
+        scale: `small`, minutes on two cores, or `paper`, the published data, networks and budgets.
+        out: folder of rows, tables and page; `runs/NAME-SCALE` by default.
+        cells: folder of finished cells, shared by experiments; `cells` beside `out` by default.
+        root: folder of the named data sets.
+        context: device, and how progress is told.
+
+    Returns:
+        The comparison; None in a process that does not lead.
+
+    Raises:
+        RequestError: unknown name or scale, or an `out` that is a file.
+    """
+    chosen: Scale = check_choice("scale", scale, recipes.SCALES)  # type: ignore[assignment]
+    experiment = EXPERIMENTS[name]
+    folder = Path("runs") / f"{name}-{scale}" if out is None else Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file; a folder is needed to write to")
+    begun = time.monotonic()
+    if chosen == "small" and context is not None:
+        context.tell(
+            f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores."
+        )
+    done = study(recipes.recipe_of(experiment, chosen), folder, cells=cells, root=root, context=context)
+    if done is None:
+        return None  # another process speaks
+    judged = experiment.judge(Found(done, done.cells), chosen)
+    title = f"{experiment.source}: {experiment.what}"
+    _write(folder, title, experiment, chosen, judged, time.monotonic() - begun)
+    return Reproduced(title, judged, folder, time.monotonic() - begun)
+
+
+def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison, seconds: float) -> None:
+    """The page with both figures in front, and all tables as CSV and LaTeX."""
+    from hamguard import __version__
+    from hamguard.core.files import write_json
+    from hamguard.report.cells import Section
+    from hamguard.report.collect import collect
+    from hamguard.report.export import export_tables
+    from hamguard.report.reproduce_table import relation_table
+    from hamguard.report.rows_page import rows_report, write_rows_page
+
+    tables = []
+    if judged.lines:
+        tables.append(published_table(_lines(judged), "Published and ours"))
+    tables.append(relation_table([(one.claim, one.verdict, one.figures) for one in judged.relations]))
+    words = (
+        (f"At small scale: {experiment.small}.",) if scale == "small" else ("Published data, networks and budgets.",)
+    )
+    report = rows_report(collect([folder]), title)
+    front = Section("Published figures beside ours", words, tables)
+    verdicts = [f"{one.claim}: {one.verdict} ({one.figures})." for one in judged.relations]
+    report = replace(report, sections=[front, *report.sections], sentences=verdicts)
+    write_rows_page(report, folder / "report.html")
+    export_tables(report, folder / "tables")
+    values = _values(judged)
+    facts = {"experiment": experiment.name, "scale": scale, "version": __version__, "seconds": round(seconds)}
+    lines_of = [one for one in values if "setting" in one]
+    write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})
+
+
+def _lines(judged: Comparison) -> list[Line]:
+    return [Line(one.setting, one.published, one.ours, one.difference, one.digits) for one in judged.lines]
+
+
+def _values(judged: Comparison) -> list[dict[str, object]]:
+    """Lines and relations as JSON values."""
+    found: list[dict[str, object]] = []
+    for line in judged.lines:
+        row = line.ours
+        found.append(
+            {
+                "setting": line.setting,
+                "published": line.published,
+                "ours": row.value if row else None,
+                "difference": line.difference,
+                "ci95": row.ci95 if row else None,
+                "n": row.n if row else None,
+            }
+        )
+    found += [{"claim": one.claim, "verdict": one.verdict, "figures": one.figures} for one in judged.relations]
+    return found
