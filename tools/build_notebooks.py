@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def kept(notebook: Any, folder: Path) -> Any:
     for cell in notebook.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _stays(output)]
+            cell.outputs = _joined(output for output in cell.outputs if _stays(output))
             for output in cell.outputs:
                 for key, text in output.get("data", {}).items():
                     if key.startswith("text/"):
@@ -50,6 +51,17 @@ def kept(notebook: Any, folder: Path) -> Any:
 
 def _stays(output: Any) -> bool:
     return output.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def _joined(outputs: Iterable[Any]) -> list[Any]:
+    """Printed lines come in pieces that depend on the moment; they stand together."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream":
+            found[-1]["text"] += output["text"]
+        else:
+            found.append(output)
+    return found
 
 
 def _plain(text: str, folder: Path) -> str:
