@@ -172,7 +172,7 @@ def door() -> dict[str, list[str]]:
         home = getattr(inspect.unwrap(thing), "__module__", "") or ""
         if isinstance(thing, ModuleType) and not callable(thing):
             page = name
-        elif name.startswith("register_"):
+        elif name.startswith(("register_", "add_")):
             page = REGISTERING
         else:
             page = home.removeprefix("hamguard.api.") if home.startswith("hamguard.api.") else VALUES

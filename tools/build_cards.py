@@ -152,7 +152,8 @@ def attack_card(name: str) -> str:
     targets = " --targets label:3" if name == "universal" else targets
     lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
     lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
-    return "\n".join([*lines, "```", "", *cite_lines(f"attack:{name}")])
+    parts = [f"search:{part}" for part in ("nesterov", "Diverse", "translation") if name == "mifgsm"]
+    return "\n".join([*lines, "```", "", *cite_lines(f"attack:{name}", *parts)])
 
 
 def ball_of(threat: object) -> str:

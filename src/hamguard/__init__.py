@@ -31,6 +31,7 @@ __all__ = [
     "Settings",
     "Threat",
     "__version__",
+    "add_paper",
     "attack",
     "attacks",
     "audit",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
     from hamguard.core.context import Context
     from hamguard.core.errors import HamguardError
+    from hamguard.core.papers import add_paper
     from hamguard.data.opened import Data
     from hamguard.data.registry import source as register_source
     from hamguard.defenses.registry import register as register_defense
@@ -129,6 +131,7 @@ _PLACES = {
     "Rows": "api.results:Rows",
     "Settings": "hashing.objective:Settings",
     "Threat": "attacks.threat:Threat",
+    "add_paper": "core.papers:add_paper",
     "attack": "api.attack:attack",
     "attacks": "attacks",
     "audit": "api.audit:audit",

@@ -68,6 +68,7 @@ DECORATORS = [
     "register_measure",
     "register_objective",
     "register_source",
+    "add_paper",
 ]
 NAMES = [*VALUES, *VERBS, *DECORATORS, "attacks", "metrics"]
 

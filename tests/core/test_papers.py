@@ -31,6 +31,7 @@ UNREGISTERED = {
     "defense": {"comdefend", "detect", "minmax", "purify"},
     "protector": {"ppl"},
     "purifier": {"bits", "comdefend", "jpeg", "resize"},
+    "search": {"Diverse", "nesterov", "translation"},
 }
 """Names that rows have beside those of the registries."""
 NAMES = [(kind, name, of[name]) for kind, each in REGISTRIES.items() for of in each for name in of]
@@ -73,5 +74,5 @@ def test_hamguard_itself() -> None:
     said = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"version: {__version__}\n" in said and f"license: {project['license']}\n" in said
-    assert "name: The hamguard developers\n" in said
+    assert "name: The hamguard developers\n" in said and project["authors"] == [{"name": "The hamguard developers"}]
     assert f"{{{__version__}}}" in OWN and "{{The hamguard developers}}" in OWN and project["license"] in OWN

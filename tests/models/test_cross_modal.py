@@ -17,7 +17,7 @@ from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import backbone_channels, build_backbone, load_initial
 from hamguard.models.cross_modal import CrossModel, TextCard, has_texts, load_cross, load_parts, save_cross
 from hamguard.models.hash_model import HashModel
-from hamguard.models.store import load_any, load_folder, save_model
+from hamguard.models.store import load_any, load_folder, make_card, save_model
 from hamguard.models.text_model import WINDOWS, MultiScale, TextModel
 from hamguard.models.vocabulary import Vocabulary
 
@@ -117,6 +117,13 @@ def test_sides_that_do_not_fit() -> None:
         CrossModel(image(), TextModel("mlp", 5, 12, width=16), WORDS)
     with pytest.raises(RequestError, match="the text net takes 4 terms, the vocabulary has 5"):
         CrossModel(image(), TextModel("mlp", 4, 8, width=16), WORDS)
+
+
+def test_a_pair_shows_its_card() -> None:
+    pair = cross()
+    assert "conv2" in pair._repr_html_()
+    pair.card = make_card(pair.image, method="dcmh", title="DCMH")
+    assert "<b>DCMH</b>" in pair._repr_html_() and "@inproceedings{jiang2017dcmh," in pair._repr_html_()
 
 
 def test_the_digest_is_of_both_sides_and_the_words() -> None:

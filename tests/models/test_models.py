@@ -19,7 +19,7 @@ from hamguard.models.channels import LUMINANCE
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.registry import BACKBONES
-from hamguard.models.store import load_any, load_folder, read_card, save_model
+from hamguard.models.store import load_any, load_folder, make_card, read_card, save_model
 
 
 def small(**rest: object) -> HashModel:
@@ -106,6 +106,19 @@ def test_folder_round_trip(tmp_path: Path) -> None:
     frozen, _ = load_any(tmp_path / "m")
     assert not any(p.requires_grad for p in frozen.parameters())
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_a_model_shows_its_card_and_what_to_cite(tmp_path: Path) -> None:
+    built = small()
+    assert "hash model" in built._repr_html_() and "@" not in built._repr_html_()
+    built.card = save_model(built, tmp_path / "m", method="csq", title="<CSQ>", defense={"method": "saat"})
+    page = built._repr_html_()
+    assert [entry.partition(",")[0] for entry in built.card.bibtex] == [
+        "@article{yuan2023saat",
+        "@inproceedings{yuan2020csq",
+    ]
+    assert "<b>&lt;CSQ&gt;</b>" in page and "<pre>@inproceedings{yuan2020csq,\n  author " in page
+    assert make_card(built).bibtex == (), "a model without a method has nothing to cite"
 
 
 def test_damaged_folders_are_one_line(tmp_path: Path) -> None:

@@ -36,3 +36,21 @@ def test_defenses_purifiers_guides_and_measures_are_cited() -> None:
         "weng2018clever", "hamguard",
     ]  # fmt: skip
     assert keys(bibtex_for(used_names([Row(metric="map", value=0.5)]))) == ["hamguard"]
+
+
+def test_parts_of_a_search_are_cited_where_they_were_used() -> None:
+    search = {"nesterov": False, "translation": 5, "views": [{"kind": "Diverse"}, {"kind": "Noisy"}]}
+    row = Row(attack={"method": "mifgsm", "values": {"kind": "Attack", "search": search}})
+    assert keys(bibtex_for(used_names([row]))) == [
+        "dong2018mifgsm",
+        "xie2019diversity",
+        "dong2019translation",
+        "hamguard",
+    ]
+    plain = Row(attack={"method": "mifgsm", "values": {"search": {"nesterov": True, "translation": 0}}})
+    assert keys(bibtex_for(used_names([plain]))) == ["dong2018mifgsm", "lin2020nesterov", "hamguard"]
+    for odd in (None, [], {"search": []}, {"search": {"views": "plain"}}, {"search": {"views": ["plain"]}}):
+        assert keys(bibtex_for(used_names([Row(attack={"method": "mifgsm", "values": odd})]))) == [
+            "dong2018mifgsm",
+            "hamguard",
+        ]

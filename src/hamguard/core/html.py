@@ -1,4 +1,4 @@
-"""Short pieces of HTML for notebooks: lines, and a table of facts. Everything in them is text, nothing is markup."""
+"""Short pieces of HTML for notebooks: lines, a block to copy, a table of facts. Everything in them is text, nothing is markup."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def text_html(text: object) -> str:
 def lines_html(lines: Iterable[str]) -> str:
     """Lines below each other."""
     return "<div>" + "<br>".join(map(text_html, lines)) + "</div>"
+
+
+def block_html(text: str) -> str:
+    """Lines as they stand, to be copied."""
+    return "<pre>" + "\n".join(map(text_html, text.splitlines())) + "</pre>"
 
 
 def facts_html(title: str, facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from hamguard import __version__
 from hamguard.core.errors import RequestError
 
 FILE = Path(__file__).with_name("papers.bib")
-KINDS = ("attack", "defense", "guide", "hash", "measure", "protector", "purifier")
+KINDS = ("attack", "defense", "guide", "hash", "measure", "protector", "purifier", "search")
 OWN = f"""@software{{hamguard,
   author    = {{{{The hamguard developers}}}},
   title     = {{hamguard: a robustness workbench for hash-based image retrieval}},
@@ -69,13 +69,14 @@ def read_papers(bibtex: str) -> list[Paper]:
 
 
 def add_paper(bibtex: str) -> None:
-    """Make the paper of a method of one's own known, so that reports cite it.
+    """Make the paper of a method of one's own known, so that reports and models cite it.
 
     Args:
-        bibtex: entries, each with the field `hamguard`, e.g. `hamguard = {attack:mine},`.
+        bibtex: entries, each with a field `hamguard` that says what it belongs to, `KIND:NAME` with commas between:
+            `hamguard = {attack:mine, hash:mine},`. The field itself is not shown.
 
     Raises:
-        RequestError: as `read_papers`.
+        RequestError: no entry, one without that field, or an unknown kind in it.
     """
     _OF_ONES_OWN.update({paper.key: paper for paper in read_papers(bibtex)})
 

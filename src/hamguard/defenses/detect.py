@@ -1,9 +1,10 @@
 """A detector of attacked queries: five figures of a query picture, ranked among those of clean validation pictures.
 
-Source: a three-criterion unsupervised detector (DOI 10.1007/978-3-031-64948-6_8), of which only an outline was at hand: Hamming
-distance to the nearest database codes, quantization loss, change of the code after denoising.
+Source: Y. Xiao, C. Wang, X. Gao, "Unsupervised Multi-criteria Adversarial Detection in Deep Image Retrieval", SecureComm 2023
+(DOI 10.1007/978-3-031-64948-6_8, arXiv 2304.04228), of which only the abstract was at hand: Hamming distance
+to the nearest database codes, quantization loss, change of the code after denoising.
 
-Ours, because the outline does not say: the mean over the eighth of the bits nearest to flipping beside the mean over all, the
+Ours, because the abstract does not say: the mean over the eighth of the bits nearest to flipping beside the mean over all, the
 disagreement of the neighbors' labels, the 3x3 blur as denoiser, the change in relaxed codes, the ranks and their largest as
 score, and the threshold. Neighbors are codes of the training part, not of the database, because validation pictures belong to
 the database: a picture must not be its own neighbor.

@@ -1,10 +1,11 @@
 """Robust distillation, after CRDAT: a student learns on attacked pictures the codes that its clean teacher gives the clean ones.
 
-Paper: Zhu et al., SIGIR 2025 ("CRDAT" in later papers), of which we had the abstract only: a clean teacher first, then a
-student that learns the teacher's clean codes and features on attacked pictures, without a hash loss on clean ones. Ours: the
-teacher is the model before the defense, the student begins as its copy; codes only, no features; adversaries leave the
-teacher's own code, so no label is used. `clean` weighs the same loss on clean pictures, `hash` the hash method's loss; the
-paper has neither. With `clean` 3, chosen on validation pictures, the clean MAP falls far less than with 0 or 1.
+Paper: F. Zhu, H. Chen, W. Zhang, L. Wang, Z. Lin, B. Li, SIGIR 2025 ("Clean model Representation Distillation based
+Adversarial Training", CRDAT), of which we had the abstract only: a clean teacher first, then a student that learns the
+teacher's clean codes and features on attacked pictures, without a hash loss on clean ones. Ours: the teacher is the model
+before the defense, the student begins as its copy; codes only, no features; adversaries leave the teacher's own code, so no
+label is used. `clean` weighs the same loss on clean pictures, `hash` the hash method's loss; the paper has neither. With
+`clean` 3, chosen on validation pictures, the clean MAP falls far less than with 0 or 1.
 """
 
 from __future__ import annotations

@@ -98,6 +98,9 @@ class CrossModel(nn.Module):
         self.requires_grad_(False)
         return self
 
+    def _repr_html_(self) -> str:
+        return self.image._repr_html_() if self.card is None else str(self.card._repr_html_())
+
 
 def save_cross(
     model: CrossModel,

@@ -13,6 +13,7 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
+from hamguard.core.html import facts_html
 from hamguard.models.backbones import backbone_channels, build_backbone, count_features
 from hamguard.models.channels import match_channels
 
@@ -124,3 +125,9 @@ class HashModel(nn.Module):
     def digest(self) -> str:
         """Content hash of weights and buffers."""
         return digest_state(self.state_dict())
+
+    def _repr_html_(self) -> str:
+        if self.card is not None:
+            return str(self.card._repr_html_())
+        size = f"{self.channels} x {self.size[0]} x {self.size[1]}"
+        return facts_html("hash model", {"backbone": self.name, "bits": self.bits, "images": size})

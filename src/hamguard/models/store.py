@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hamguard import __version__
 from hamguard.core.errors import RequestError
+from hamguard.core.html import block_html, facts_html
+from hamguard.core.papers import papers_of
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, first_fault, read_card_file, with_weights, write_folder
 from hamguard.models.foreign import MAX_SIDE, ForeignModel, foreign_from_export, foreign_from_factory
@@ -103,6 +105,25 @@ class Card(BaseModel):
         except ValidationError as error:
             raise ValueError(first_fault(error)) from error
         return value
+
+    @property
+    def bibtex(self) -> tuple[str, ...]:
+        """What to cite for the model: the papers of its hash method, and of the defense that hardened it."""
+        names = (f"hash:{self.method}", f"defense:{self.defense.get('method')}")
+        return tuple(paper.bibtex for paper in papers_of(names))
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "backbone": self.backbone,
+            "bits": self.bits,
+            "images": f"{self.channels} x {self.size[0]} x {self.size[1]}",
+            "data": self.data.get("name") or self.data.get("source"),
+            "training images": (self.data.get("split") or {}).get("train"),
+            "hardened by": self.defense.get("title"),
+            "weights": self.weights_hash,
+        }
+        shown = {name: value for name, value in facts.items() if value not in (None, "")}
+        return facts_html(self.title or self.method or "hash model", shown) + "".join(map(block_html, self.bibtex))
 
 
 def make_card(model: HashModel, **facts: Any) -> Card:

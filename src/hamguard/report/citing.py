@@ -12,7 +12,7 @@ MEASURES = {"clever": "clever", "flip-re": "radius", "flip-radius": "radius"}
 
 
 def used_names(rows: Iterable[Row]) -> set[str]:
-    """Methods, attacks, guides, defenses, protectors, purifiers and measures that occur in rows, as `KIND:NAME`."""
+    """Methods, attacks, guides, parts of searches, defenses, purifiers and measures that occur in rows, as `KIND:NAME`."""
     return {name for row in rows for name in _names(row)}
 
 
@@ -21,6 +21,7 @@ def _names(row: Row) -> Iterator[str]:
     if row.attack:
         yield f"attack:{row.attack.get('method')}"
         yield f"guide:{row.attack.get('guide')}"
+        yield from _parts(row.attack.get("values"))
     defense = row.defense
     while isinstance(defense, dict):  # a purifier before a hardened model
         yield f"defense:{defense.get('method')}"
@@ -28,6 +29,16 @@ def _names(row: Row) -> Iterator[str]:
             yield f"purifier:{part.partition(':')[0]}"
         defense = defense.get("before")
     yield from (f"measure:{name}" for begin, name in MEASURES.items() if (row.metric or "").startswith(begin))
+
+
+def _parts(values: object) -> Iterator[str]:
+    """Parts of an attack's search that have a paper of their own; rows of a file may hold anything here."""
+    search = values.get("search") if isinstance(values, dict) else None
+    if isinstance(search, dict):
+        yield from (f"search:{name}" for name in ("nesterov", "translation") if search.get(name))
+        views = search.get("views")
+        for view in views if isinstance(views, list) else ():
+            yield f"search:{view.get('kind')}" if isinstance(view, dict) else ""
 
 
 def bibtex_for(names: Iterable[str]) -> list[str]:
