@@ -84,7 +84,7 @@ def test_every_error_is_one_line(
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr("hamguard.data.sources.list_sources", fail)
+    monkeypatch.setattr("hamguard.api.data.list_sources", fail)
     assert shell.fails(code, "data", "list") == expected
 
 
@@ -177,7 +177,7 @@ def test_out_of_memory_is_said_in_one_line(
 
     monkeypatch.chdir(tmp_path)
     for way in (fail, fail_inside):
-        monkeypatch.setattr("hamguard.report.collect.collect", way)
+        monkeypatch.setattr("hamguard.api.report.collect", way)
         line = shell.fails(1, "report", "rows.jsonl")
         assert line.startswith("hamguard: not enough memory") and "--batch-size" in line
         assert ("2.00 GiB more" in line) == ("GiB" in str(error))

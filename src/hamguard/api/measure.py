@@ -101,7 +101,7 @@ def measure(
     measures: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     audits: Sequence[str | Path] = (),
-    queries: int = QUERIES,
+    queries: int | None = QUERIES,
     protocol: str | None = None,
     root: Path | None = None,
     context: Context | None = None,
@@ -119,7 +119,7 @@ def measure(
         measures: names of the measures, see `measures`; all defaults that the data allow where none is named.
         options: of measures, by name: `{"clever": {"draws": "50x64"}}`.
         audits: folders of `hg.audit(..., out=...)`, one a model in their order: how do the measures rank beside the worst case?
-        queries: the first so many of the query split.
+        queries: only the first so many of the query split; None for all.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
         context: device, seed, batch size, how progress is shown.

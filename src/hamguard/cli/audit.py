@@ -7,24 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    check_suffix,
-    context_of,
-    print_json_rows,
-    say,
-    tell,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import check_suffix, context_of, print_json_rows, say_written, tell
+from hamguard.report.printers import to_terminal
 
-ModelArgument = Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")]
 StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")]
 AnswersOption = Annotated[
     int, typer.Option("--answers", min=0, help="Pictures that the query-only attack asks for each query; 0: none.")
@@ -53,14 +39,12 @@ OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")
 ]
 PictureOption = Annotated[Path | None, typer.Option("--picture", help="Draw the stages and the curve (.png).")]
-SizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")]
 
 
 def audit(
-    model: ModelArgument,
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
+    model: opt.Model,
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
     steps: StepsOption = 30,
     answers: AnswersOption = 300,
     distances: DistancesOption = True,
@@ -69,17 +53,17 @@ def audit(
     substitute: SubstituteOption = True,
     check: CheckOption = None,
     sample: SampleOption = 64,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    queries: QueriesOption = None,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    queries: opt.Queries = None,
     out: OutOption = None,
     picture: PictureOption = None,
-    batch_size: SizeOption = 64,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    restart: RestartOption = False,
-    as_json: JsonOption = False,
+    batch_size: opt.AttackedAtOnce = 64,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    restart: opt.Restart = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Find the worst case of a search: every guide, every loss, more gradients, other models, and answers alone.
 
@@ -97,7 +81,6 @@ def audit(
     """
     from hamguard.api.audit import audit as audit_model
     from hamguard.api.budget import read_budget
-    from hamguard.report.printers import to_terminal
 
     check_suffix("--picture", picture)
     done = audit_model(
@@ -125,6 +108,4 @@ def audit(
     to_terminal(done.table())
     for line in done.lines:
         tell(line)
-    for written in (out, picture):
-        if written:
-            say(f"wrote {written}")
+    say_written(out, picture)

@@ -1,4 +1,4 @@
-"""What the verbs share: options with one name and one meaning everywhere, JSON rows."""
+"""What the verbs share beside options: how words become values, and how lines and rows are printed."""
 
 from __future__ import annotations
 
@@ -6,53 +6,31 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import typer
 
-from hamguard.api.running import Bar, choose_device
+from hamguard.api.running import Bar
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.shown import json_line, shown
+from hamguard.report.printers import to_terminal
 
 if TYPE_CHECKING:
-    from hamguard.core.context import Context
+    from hamguard.api.results import Rows
     from hamguard.core.rows import Row
 
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", metavar="SOURCE", help="Data source: a name, folder:PATH, arrays:FILE.npz or lists:DIR."),
-]
-RootOption = Annotated[
-    Path | None,
-    typer.Option("--data-root", help="Folder of the named data sets; default: $HAMGUARD_DATA, then the user cache."),
-]
-ProtocolOption = Annotated[str | None, typer.Option("--protocol", help="Named split; see `hamguard data list`.")]
-OwnProtocolOption = Annotated[
-    str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")
-]
-EpsOption = Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")]
-ThreatOption = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")]
-DropOption = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON rows on standard output and nothing else.")]
-QueriesOption = Annotated[int | None, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
-BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a step.")]
-
-
+Words: TypeAlias = dict[str, Any]
+"""What stands in options, by the arguments that it goes to; the functions of the door check it."""
 DRAWN = (".png", ".svg", ".pdf")
 SAID = 20  # broken pictures that are named
 
 
-def context_of(device: str, seed: int = 0, batch_size: int = 64, *, restart: bool = False) -> Context:
-    """How a command's run is carried out.
-
-    Raises:
-        RequestError: no such device here.
-    """
-    from hamguard.core.context import Context
-
-    return Context(choose_device(device), seed, batch_size, restart, stage=Bar, tell=say)
+def context_of(
+    device: str = "auto", seed: int = 0, batch_size: int = 64, *, restart: bool = False, quiet: bool = False
+) -> Context:
+    """How a command's run is carried out; the door finds the device once it needs one, and `quiet` keeps its lines back."""
+    return Context(device, seed, batch_size, restart, stage=Bar, tell=(lambda line: None) if quiet else say)
 
 
 def check_suffix(option: str, path: Path | None) -> None:
@@ -65,16 +43,19 @@ def check_suffix(option: str, path: Path | None) -> None:
         raise RequestError(f"{option} is written as {', '.join(DRAWN)}, got {path.name}")
 
 
-def key_value(text: str) -> tuple[str, str]:
-    """The two sides of `--set KEY=VALUE`.
+def key_values(words: Sequence[str] | None) -> dict[str, str]:
+    """Keys and values of `--set KEY=VALUE`.
 
     Raises:
         RequestError: there is no key, or no `=`.
     """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip() or not value.strip():
-        raise RequestError(f"--set must be KEY=VALUE, got {text!r}")
-    return key, value
+    found = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise RequestError(f"--set must be KEY=VALUE, got {word!r}")
+        found[key] = value
+    return found
 
 
 def tell(text: str = "") -> None:
@@ -93,6 +74,22 @@ def say_notes(*models: object) -> None:
 
     for note in dict.fromkeys(note for model in models for note in notes_of(model)):
         say(f"Note: {note}")
+
+
+def print_measured(rows: Rows, *written: Path | None, as_json: bool) -> None:
+    """Rows as JSON lines, or as their tables and the names of what was written."""
+    if as_json:
+        print_json_rows(rows)
+        return
+    to_terminal(*rows.tables())
+    say_written(*written)
+
+
+def say_written(*paths: Path | None) -> None:
+    """Name what was written, where it was asked for."""
+    for path in paths:
+        if path:
+            say(f"wrote {path}")
 
 
 class MayLack(Protocol):
@@ -135,16 +132,5 @@ def print_json(values: Iterable[Any]) -> None:
 
 def print_json_rows(rows: Iterable[Row]) -> None:
     """Rows as JSON lines, equal ones once."""
-    for line in dict.fromkeys(row.json() for row in rows):
-        tell(line)
-
-
-def print_rows(rows: Sequence[Row], title: str, *, as_json: bool) -> None:
-    """Rows as JSON lines, or as a table with intervals and notes."""
-    from hamguard.report.plain_table import plain_table
-    from hamguard.report.printers import to_terminal
-
-    if as_json:
-        print_json(asdict(row) for row in rows)
-    else:
-        to_terminal(plain_table(rows, title))
+    for line in dict.fromkeys(json_line(asdict(row), sys.stdout.encoding) for row in rows):
+        typer.echo(line)

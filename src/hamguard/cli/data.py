@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.api.running import Bar
-from hamguard.cli.common import (
-    DropOption,
-    JsonOption,
-    ProtocolOption,
-    RootOption,
-    print_json,
-    say_unread,
-)
-from hamguard.core.context import Context
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json, say_unread
+from hamguard.report.printers import to_terminal
 
 if TYPE_CHECKING:
     from hamguard.api.data import CheckReport
@@ -25,11 +18,10 @@ app = typer.Typer(help="List data sources and check them.", no_args_is_help=True
 
 
 @app.command("list", epilog="Example: hamguard data list --data-root ~/data")
-def list_(data_root: RootOption = None, as_json: JsonOption = False) -> None:
+def list_(data_root: opt.Root = None, as_json: opt.Json = False) -> None:
     """List data sources, what they are, where they are or which files to put where; then the named splits."""
     from hamguard.api.data import sources, splits
     from hamguard.report.data_table import source_table, split_table
-    from hamguard.report.printers import to_terminal
 
     rows = sources(data_root)
     if as_json:
@@ -40,15 +32,22 @@ def list_(data_root: RootOption = None, as_json: JsonOption = False) -> None:
     to_terminal(split_table(splits()))
 
 
+SourceArgument = Annotated[
+    str, typer.Argument(help="A name, folder:PATH, arrays:FILE.npz, or lists:DIR (all its lists).")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the split.")]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")]
+
+
 @app.command("check", epilog="Example: hamguard data check folder:photos --out report.json")
 def check(
-    source: Annotated[str, typer.Argument(help="A name, folder:PATH, arrays:FILE.npz, or lists:DIR (all its lists).")],
-    data_root: RootOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the split.")] = 0,
-    protocol: ProtocolOption = None,
-    drop_duplicates: DropOption = False,
-    as_json: JsonOption = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")] = None,
+    source: SourceArgument,
+    data_root: opt.Root = None,
+    seed: SeedOption = 0,
+    protocol: opt.Protocol = None,
+    drop_duplicates: opt.DropDuplicates = False,
+    as_json: opt.Json = False,
+    out: OutOption = None,
 ) -> None:
     """Count overlap, copies, repeated lines and missing labels; say chance level and MAP ceiling. Findings exit 0."""
     from hamguard.api.data import check_data
@@ -60,7 +59,7 @@ def check(
         split_seed=seed,
         protocol=protocol,
         drop_duplicates=drop_duplicates,
-        context=Context(stage=Bar),
+        context=context_of("cpu"),
     )
     rows = [report.to_json() for report in reports]
     if out is not None:
@@ -78,7 +77,6 @@ def check(
 def _print_report(report: CheckReport) -> None:
     from hamguard.core.shown import shown
     from hamguard.report.data_table import label_table, part_table
-    from hamguard.report.printers import to_terminal
 
     size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
     title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"

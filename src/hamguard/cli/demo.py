@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.api.running import Bar, choose_device
-from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_json_rows, say, tell
+from hamguard.cli import options as opt
+from hamguard.cli.common import print_json_rows, say, tell
 
 if TYPE_CHECKING:
     from hamguard.evaluation.ground import Ground
@@ -25,11 +26,14 @@ AUDIT_EPS, AUDITED = 0.1, 60  # half the budget, where a worst case is not trivi
 STEPS = 20  # gradients a picture; a hundred move the figures in the third digit
 
 
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for model, index, rows and pictures.")]
+
+
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for model, index, rows and pictures.")] = Path("demo"),
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    out: OutOption = Path("demo"),
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Learn hash codes on real scanned digits, search, attack, audit, harden, protect, verify: ten lines and one page. No download.
 

@@ -7,45 +7,35 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    context_of,
-    print_json_rows,
-    say,
-    tell,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json_rows, say_written, tell
+from hamguard.report.printers import to_terminal
+
+FalseAlarmsOption = Annotated[
+    float, typer.Option("--false-alarms", help="Share of clean validation pictures that may raise the alarm.")
+]
+NeighborsOption = Annotated[
+    int, typer.Option("--neighbors", help="Nearest training codes that are looked at, at least 2.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for detector.json, rows.jsonl and detector.png.")]
 
 
 def detect(
-    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
-    false_alarms: Annotated[
-        float, typer.Option("--false-alarms", help="Share of clean validation pictures that may raise the alarm.")
-    ] = 0.05,
-    neighbors: Annotated[
-        int, typer.Option("--neighbors", help="Nearest training codes that are looked at, at least 2.")
-    ] = 10,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    queries: QueriesOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for detector.json, rows.jsonl and detector.png.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    model: opt.Model,
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
+    steps: opt.Steps = 30,
+    false_alarms: FalseAlarmsOption = 0.05,
+    neighbors: NeighborsOption = 10,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    queries: opt.Queries = None,
+    out: OutOption = None,
+    batch_size: opt.AttackedAtOnce = 64,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Calibrate a detector of attacked queries on clean validation pictures, and attack it.
 
@@ -60,7 +50,6 @@ def detect(
     """
     from hamguard.api.budget import read_budget
     from hamguard.api.defense import detect as detect_attacks
-    from hamguard.report.printers import to_terminal
 
     done = detect_attacks(
         model,
@@ -79,5 +68,4 @@ def detect(
         return
     tell(done.alarms)
     to_terminal(done.table())
-    if out is not None:
-        say(f"wrote {out}")
+    say_written(out)

@@ -8,33 +8,25 @@ from typing import Annotated
 
 import typer
 
-from hamguard.api.running import Bar
-from hamguard.cli.common import (
-    BatchOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    name_unread,
-    print_json,
-    say,
-    tell,
-)
-from hamguard.core.context import Context
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, name_unread, print_json, say, tell
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="Model folder, package.module:factory, or torch.export file (.pt2).")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for query.npz and database.npz.")]
 
 
 def encode(
-    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file (.pt2).")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for query.npz and database.npz.")],
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    queries: QueriesOption = None,
-    batch_size: BatchOption = 256,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    model: ModelArgument,
+    out: OutOption,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    queries: opt.Queries = None,
+    batch_size: opt.BatchSize = 256,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Encode the query and database parts of a data source into packed code banks.
 
@@ -50,7 +42,7 @@ def encode(
         protocol=protocol,
         queries=queries,
         batch_size=batch_size,
-        context=Context(device=device, stage=Bar),
+        context=context_of(device),
     )
     for note in made.notes:
         say(f"Note: {note}")

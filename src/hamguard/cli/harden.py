@@ -9,24 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.api.names import names
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    context_of,
-    print_json,
-    print_json_rows,
-    say,
-    tell,
-)
-from hamguard.cli.train import RestartOption, SetOption, StepOption
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json, print_json_rows, say, tell
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
 
 if TYPE_CHECKING:
     from hamguard.api.harden import Compared
@@ -62,27 +48,27 @@ def harden(
     model: ModelArgument = None,
     out: OutOption = None,
     method: MethodOption = "saat",
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
     epochs: EpochsOption = None,
     budget: CostOption = None,
     preset: PresetOption = "default",
-    batch_size: StepOption = None,
-    sets: SetOption = None,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    queries: QueriesOption = None,
+    batch_size: opt.StepSize = None,
+    sets: opt.Sets = None,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    queries: opt.Queries = None,
     steps: StepsOption = 100,
     audit: AuditOption = 64,
     sanity: SanityOption = 32,
     measure: MeasureOption = True,
     out_rows: RowsOption = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    restart: RestartOption = False,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    restart: opt.RestartTraining = False,
     listed: ListOption = False,
-    as_json: JsonOption = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Harden a hash model by adversarial training, and measure it before and after.
 
@@ -143,7 +129,6 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
     from hamguard.cli.sanity import print_sanity
     from hamguard.core.rows import eps_text
     from hamguard.report.hardening_table import cross_hardening_table, hardening_table
-    from hamguard.report.printers import to_terminal
     from hamguard.report.trained_lines import hardened_lines
 
     if as_json:
@@ -176,7 +161,6 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
 
 def _print_methods(*, as_json: bool) -> None:
     from hamguard.api.harden import defenses
-    from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
     known = defenses()

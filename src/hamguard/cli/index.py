@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.api.running import Bar
-from hamguard.cli.common import (
-    BatchOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OwnProtocolOption,
-    RootOption,
-    name_unread,
-    print_json,
-    say,
-    tell,
-)
-from hamguard.core.context import Context
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, name_unread, print_json, say, tell
 from hamguard.core.files import read_text
 
 if TYPE_CHECKING:
@@ -30,30 +18,31 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build a search index, add to it, remove from it, and look at it.", no_args_is_help=True)
 
 
+SourceArgument = Annotated[
+    str,
+    typer.Argument(help="Code bank (.npz) written by `encode`, codes from elsewhere (.npz: codes, ids), or a model."),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Index folder to write.")]
+EverythingOption = Annotated[bool, typer.Option("--everything", help="Index all pictures, not only the database part.")]
+ModalityOption = Annotated[
+    str, typer.Option("--modality", help="image, or text: index the texts of a cross-modal model instead.")
+]
+EngineOption = Annotated[str, typer.Option("--engine", help="flat (exact) or ivf (nearest cells only, for millions).")]
+
+
 @app.command("build")
 def build(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="Code bank (.npz) written by `encode`, codes from elsewhere (.npz: codes, ids), or a model."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Index folder to write.")],
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="Index all pictures, not only the database part.")
-    ] = False,
-    modality: Annotated[
-        str, typer.Option("--modality", help="image, or text: index the texts of a cross-modal model instead.")
-    ] = "image",
-    engine: Annotated[
-        str, typer.Option("--engine", help="flat (exact) or ivf (nearest cells only, for millions).")
-    ] = "flat",
-    batch_size: BatchOption = 256,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    source: SourceArgument,
+    out: OutOption,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    everything: EverythingOption = False,
+    modality: ModalityOption = "image",
+    engine: EngineOption = "flat",
+    batch_size: opt.BatchSize = 256,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Build an index from a code bank, or encode a data source with a model and index it.
 
@@ -77,7 +66,7 @@ def build(
         modality=modality,
         engine=engine,
         batch_size=batch_size,
-        context=Context(device=device, stage=Bar),
+        context=context_of(device),
     )
     from_codes = Path(source).suffix == ".npz"
     _tell(made, as_json, on_error=not from_codes)
@@ -88,13 +77,16 @@ def build(
     name_unread(made)
 
 
+CodesArgument = Annotated[
+    Path, typer.Argument(help="Code bank (.npz) of `encode`, or codes from elsewhere, whose items are added.")
+]
+
+
 @app.command("add")
 def add(
-    index: Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")],
-    codes: Annotated[
-        Path, typer.Argument(help="Code bank (.npz) of `encode`, or codes from elsewhere, whose items are added.")
-    ],
-    as_json: JsonOption = False,
+    index: opt.ChangedIndex,
+    codes: CodesArgument,
+    as_json: opt.Json = False,
 ) -> None:
     """Add the items of a code bank behind those of an index. Ids must be new; the bank must be of the same model.
 
@@ -105,11 +97,14 @@ def add(
     _tell(run(index, codes), as_json)
 
 
+IdsArgument = Annotated[list[str], typer.Argument(help="Ids to remove, or @FILE with one id a line.", metavar="IDS...")]
+
+
 @app.command("remove")
 def remove(
-    index: Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")],
-    ids: Annotated[list[str], typer.Argument(help="Ids to remove, or @FILE with one id a line.", metavar="IDS...")],
-    as_json: JsonOption = False,
+    index: opt.ChangedIndex,
+    ids: IdsArgument,
+    as_json: opt.Json = False,
 ) -> None:
     """Remove items from an index by their ids; an id that is not there is refused, and nothing is removed then.
 
@@ -132,8 +127,8 @@ def _ids_of(word: str) -> list[str]:
 
 @app.command("info")
 def info(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    as_json: JsonOption = False,
+    index: opt.Index,
+    as_json: opt.Json = False,
 ) -> None:
     """Say what an index holds and check that its files belong together.
 

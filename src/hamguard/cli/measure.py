@@ -8,20 +8,10 @@ from typing import Annotated
 import typer
 
 from hamguard.api.names import names as registered
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    OwnProtocolOption,
-    RootOption,
-    SeedOption,
-    check_suffix,
-    context_of,
-    print_json,
-    print_json_rows,
-    say,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import check_suffix, context_of, print_json, print_json_rows, say_written
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
 
 ModelsArgument = Annotated[
     list[str] | None,
@@ -31,11 +21,9 @@ NamesOption = Annotated[
     list[str] | None,
     typer.Option("--measure", help=f"{registered('measure')}; may be repeated. Default: all but clever-guide."),
 ]
-FirstOption = Annotated[int, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
 RadiusOption = Annotated[
     str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
 ]
-StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")]
 CleverOption = Annotated[
     str,
     typer.Option(
@@ -50,32 +38,30 @@ AuditOption = Annotated[
         "--audit", metavar="DIR", help="Folder of `hamguard audit --out`, one for each MODEL in order: compare with it."
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")]
 CurvesOption = Annotated[
     Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")
 ]
-SizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")]
 ListOption = Annotated[bool, typer.Option("--list", help="List the measures.")]
 
 
 def measure(
     models: ModelsArgument = None,
     names: NamesOption = None,
-    queries: FirstOption = 20,
+    queries: opt.Queries = 20,
     eps: RadiusOption = "8/255",
-    steps: StepsOption = 50,
+    steps: opt.Steps = 50,
     clever: CleverOption = "quick",
     audit: AuditOption = None,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    out: OutOption = None,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    out: opt.RowsFile = None,
     curves: CurvesOption = None,
-    batch_size: SizeOption = 64,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
+    batch_size: opt.AttackedAtOnce = 64,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
     listed: ListOption = False,
-    as_json: JsonOption = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure robustness: success rates, least budgets, flip radii, flip curves, sensitivity, Lipschitz, CLEVER.
 
@@ -95,9 +81,7 @@ def measure(
     """
     from hamguard.api.budget import read_budget
     from hamguard.api.measure import measure as measure_models
-    from hamguard.core.rows import write_rows
     from hamguard.report.measure_table import CURVED
-    from hamguard.report.printers import to_terminal
 
     if listed:
         _list_measures(as_json=as_json)
@@ -120,22 +104,19 @@ def measure(
         context=context_of(device, seed, batch_size),
     )
     if out:
-        write_rows(out, done.rows)
+        done.rows.save(out)
     if curves:
         done.draw(curves)
     if as_json:
         print_json_rows(done.rows)
         return
     to_terminal(*done.tables())
-    for written in (curves, out):
-        if written:
-            say(f"wrote {written}")
+    say_written(curves, out)
 
 
 def _list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
     from hamguard.api.measure import measures
-    from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
     if as_json:

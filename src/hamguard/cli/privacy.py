@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hamguard.api.running import Bar
-from hamguard.cli.common import (
-    DeviceOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    check_suffix,
-    print_json,
-    tell,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import check_suffix, print_json_rows, tell
 from hamguard.core.context import Context
+from hamguard.report.printers import to_terminal
 
 ProtectorsArgument = Annotated[
     list[str],
@@ -74,8 +65,8 @@ def privacy(
     protectors: ProtectorsArgument,
     out: OutOption,
     data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
     method: MethodOption = None,
     bits: BitsOption = None,
     backbone: BackboneOption = None,
@@ -87,13 +78,13 @@ def privacy(
     adversarial: AdversarialOption = 0,
     adversarial_eps: AdversarialEpsOption = None,
     sets: SetsOption = None,
-    queries: QueriesOption = None,
+    queries: opt.Queries = None,
     seeds: SeedsOption = None,
-    seed: SeedOption = 0,
+    seed: opt.Seed = 0,
     plot: PlotOption = None,
     keep_models: KeepModelsOption = False,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Train models on clean (C) or protected (A) pictures and search with either in either.
 
@@ -110,7 +101,6 @@ def privacy(
     hamguard privacy protectors/fashion --view jpeg:75 --train 1 --augment shift --out runs/privacy
     """
     from hamguard.api.privacy import privacy as run
-    from hamguard.report.printers import to_terminal
 
     check_suffix("--plot", plot)
     found = run(
@@ -138,7 +128,7 @@ def privacy(
     if plot:
         found.draw(plot)
     if as_json:
-        print_json(asdict(row) for row in found.rows)
+        print_json_rows(found.rows)
         return
     to_terminal(found.table())
     if plot:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hamguard.api.running import Bar, choose_device
-from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_json, say, tell
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json, say, tell
 
 SourceArgument = Annotated[Path, typer.Argument(metavar="IN", help="Picture, or folder of pictures.")]
 OutArgument = Annotated[
@@ -62,10 +62,10 @@ def protect(
     refine: RefineOption = 0,
     matchers: MatchersOption = None,
     batch_size: BatchSizeOption = 8,
-    seed: SeedOption = 0,
+    seed: opt.Seed = 0,
     restart: RestartOption = False,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Write protected copies of pictures: they look the same, and some hash-based searches do not find the originals with them.
 
@@ -81,9 +81,7 @@ def protect(
     hamguard protect photo.jpg protected.jpg --quality 90 --metadata no-location
     """
     from hamguard.api.protect import protect as run
-    from hamguard.core.context import Context
 
-    context = Context(device=choose_device(device), seed=seed, restart=restart, stage=Bar)
     made = run(
         source,
         out,
@@ -96,7 +94,7 @@ def protect(
         refine=refine,
         matchers=matchers or (),
         batch_size=batch_size,
-        context=context,
+        context=context_of(device, seed, restart=restart),
     )
     if as_json:
         print_json([entry.model_dump() for entry in made.entries])

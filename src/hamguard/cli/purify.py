@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    ProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    context_of,
-    print_json_rows,
-    say,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json_rows, say_written
+from hamguard.report.printers import to_terminal
 
 DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
 
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="Model behind the purifier: model folder, package.module:factory, or torch.export file."),
+]
+PurifiersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="jpeg:QUALITY, resize:FACTOR, bits:DEPTH, comdefend:FOLDER, joined with +; may be repeated. "
+        f"Default: {', '.join(DEFAULT)}.",
+    ),
+]
+DrawsOption = Annotated[
+    int, typer.Option("--draws", min=1, help="Draws of a random purifier that each gradient is averaged over.")
+]
+
+
 def purify(
-    model: Annotated[
-        str,
-        typer.Argument(help="Model behind the purifier: model folder, package.module:factory, or torch.export file."),
-    ],
-    purifiers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            help="jpeg:QUALITY, resize:FACTOR, bits:DEPTH, comdefend:FOLDER, joined with +; may be repeated. "
-            f"Default: {', '.join(DEFAULT)}.",
-        ),
-    ] = None,
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")] = 30,
-    draws: Annotated[
-        int, typer.Option("--draws", min=1, help="Draws of a random purifier that each gradient is averaged over.")
-    ] = 8,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: ProtocolOption = None,
-    queries: QueriesOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    model: ModelArgument,
+    purifiers: PurifiersOption = None,
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
+    steps: opt.Steps = 30,
+    draws: DrawsOption = 8,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.Protocol = None,
+    queries: opt.Queries = None,
+    out: opt.RowsFile = None,
+    batch_size: opt.AttackedAtOnce = 64,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Purify queries and database before a hash model, and measure what that is worth.
 
@@ -69,8 +62,6 @@ def purify(
     """
     from hamguard.api.budget import read_budget
     from hamguard.api.defense import purify as measure_purified
-    from hamguard.core.rows import write_rows
-    from hamguard.report.printers import to_terminal
 
     done = measure_purified(
         model,
@@ -84,10 +75,9 @@ def purify(
         context=context_of(device, seed, batch_size),
     )
     if out:
-        write_rows(out, done.rows)
+        done.rows.save(out)
     if as_json:
         print_json_rows(done.rows)
-    else:
-        to_terminal(done.table())
-    if out and not as_json:
-        say(f"wrote {out}")
+        return
+    to_terminal(done.table())
+    say_written(out)

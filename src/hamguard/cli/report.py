@@ -7,17 +7,25 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import JsonOption, print_json, say
+from hamguard.cli import options as opt
+from hamguard.cli.common import print_json, say
+
+RowsArgument = Annotated[
+    list[Path], typer.Argument(metavar="ROWS...", help="Rows files, or folders that hold rows.jsonl.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="HTML file to write.")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="Heading of the page.")]
+TablesOption = Annotated[
+    Path | None, typer.Option("--tables", help="Folder for every table as .csv and .tex, with an index.")
+]
 
 
 def report(
-    rows: Annotated[list[Path], typer.Argument(metavar="ROWS...", help="Rows files, or folders that hold rows.jsonl.")],
-    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("report.html"),
-    title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
-    tables: Annotated[
-        Path | None, typer.Option("--tables", help="Folder for every table as .csv and .tex, with an index.")
-    ] = None,
-    as_json: JsonOption = False,
+    rows: RowsArgument,
+    out: OutOption = Path("report.html"),
+    title: TitleOption = None,
+    tables: TablesOption = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Make one self-contained page from rows: what came out, tables with intervals, curves, threat models, settings.
 

@@ -8,32 +8,41 @@ from typing import Annotated, Any
 
 import typer
 
-from hamguard.cli.common import DeviceOption, JsonOption, RootOption, context_of, print_json, tell
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json, tell
 from hamguard.core.errors import RequestError
+from hamguard.report.printers import to_terminal
+
+NameArgument = Annotated[
+    str | None, typer.Argument(help="Experiment, e.g. ppl-table1; `hamguard reproduce --list` lists them.")
+]
+ScaleOption = Annotated[
+    str,
+    typer.Option("--scale", help="small: minutes on two cores; paper: the published data, networks and budgets."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder of rows, tables and page; runs/NAME-SCALE by default.")
+]
+CellsOption = Annotated[
+    Path | None,
+    typer.Option("--cells", help="Folder of finished cells, shared by experiments; `cells` beside --out."),
+]
+ShowRecipeOption = Annotated[
+    bool, typer.Option("--show-recipe", help="Print the recipe instead of running it, to be copied and changed.")
+]
+ListedOption = Annotated[bool, typer.Option("--list", help="List the experiments, with their stated times.")]
 
 
 def reproduce(
-    name: Annotated[
-        str | None, typer.Argument(help="Experiment, e.g. ppl-table1; `hamguard reproduce --list` lists them.")
-    ] = None,
-    scale: Annotated[
-        str,
-        typer.Option("--scale", help="small: minutes on two cores; paper: the published data, networks and budgets."),
-    ] = "small",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of rows, tables and page; runs/NAME-SCALE by default.")
-    ] = None,
-    cells: Annotated[
-        Path | None,
-        typer.Option("--cells", help="Folder of finished cells, shared by experiments; `cells` beside --out."),
-    ] = None,
-    data_root: RootOption = None,
-    device: DeviceOption = "auto",
-    show_recipe: Annotated[
-        bool, typer.Option("--show-recipe", help="Print the recipe instead of running it, to be copied and changed.")
-    ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="List the experiments, with their stated times.")] = False,
-    as_json: JsonOption = False,
+    name: NameArgument = None,
+    scale: ScaleOption = "small",
+    out: OutOption = None,
+    cells: CellsOption = None,
+    data_root: opt.Root = None,
+    device: opt.Device = "auto",
+    show_recipe: ShowRecipeOption = False,
+    listed: ListedOption = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Run a published experiment again: published figure, ours, difference, interval, and each relation that the paper claims.
 
@@ -49,7 +58,6 @@ def reproduce(
     """
     from hamguard.api.reproduce import experiments, recipe_text
     from hamguard.api.reproduce import reproduce as run
-    from hamguard.report.printers import to_terminal
 
     if listed:
         _print_list(experiments(), as_json=as_json)
@@ -59,9 +67,7 @@ def reproduce(
     if show_recipe:
         typer.echo(recipe_text(name, scale), nl=False)
         return
-    context = context_of(device)
-    if as_json:
-        context = context.but(tell=lambda line: None)
+    context = context_of(device, quiet=as_json)
     done = run(name, scale=scale, out=out, cells=cells, root=data_root, context=context)
     if done is None:
         return  # another process speaks
@@ -78,7 +84,6 @@ def _print_list(known: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(known)
         return
-    from hamguard.report.printers import to_terminal
     from hamguard.report.table import Table
 
     lines = [(one["name"], str(one["minutes"]), one["what"], one["source"]) for one in known]

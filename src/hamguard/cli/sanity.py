@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    OwnProtocolOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    context_of,
-    print_json_rows,
-    say,
-    tell,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json_rows, say_written, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
 
 
+StartOption = Annotated[
+    str | None,
+    typer.Option("--start", help="The model before the defense; without, a substitute that imitates the codes."),
+]
+StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attack.")]
+SampleOption = Annotated[int, typer.Option("--sample", min=2, help="Queries to look at, the first of the split.")]
+AnswersOption = Annotated[int, typer.Option("--answers", min=1, help="Pictures that the query-only attack asks.")]
+
+
 def sanity(
-    model: Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")],
-    start: Annotated[
-        str | None,
-        typer.Option("--start", help="The model before the defense; without, a substitute that imitates the codes."),
-    ] = None,
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attack.")] = 30,
-    sample: Annotated[int, typer.Option("--sample", min=2, help="Queries to look at, the first of the split.")] = 64,
-    answers: Annotated[int, typer.Option("--answers", min=1, help="Pictures that the query-only attack asks.")] = 100,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    model: opt.Model,
+    start: StartOption = None,
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
+    steps: StepsOption = 30,
+    sample: SampleOption = 64,
+    answers: AnswersOption = 100,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    out: opt.RowsFile = None,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Check whether a defense is robust, or only fools the attack that it is quoted with.
 
@@ -59,7 +52,6 @@ def sanity(
     """
     from hamguard.api.budget import read_budget
     from hamguard.api.defense import sanity as check_sanity
-    from hamguard.core.rows import write_rows
 
     done = check_sanity(
         model,
@@ -72,13 +64,14 @@ def sanity(
         context=context_of(device, seed),
     )
     if out:
+        from hamguard.core.rows import write_rows
+
         write_rows(out, done.rows)
     if as_json:
         print_json_rows(done.rows)
     else:
         print_sanity(done.rows)
-    if out and not as_json:
-        say(f"wrote {out}")
+        say_written(out)
     if done.failed:
         raise typer.Exit(1)
 

@@ -7,45 +7,44 @@ from typing import Annotated
 
 import typer
 
-from hamguard.api.running import Bar
-from hamguard.cli.common import (
-    DeviceOption,
-    JsonOption,
-    RootOption,
-    check_suffix,
-    name_unread,
-    print_json,
-    say,
-    tell,
-)
-from hamguard.core.context import Context
+from hamguard.cli import options as opt
+from hamguard.cli.common import check_suffix, context_of, name_unread, print_json, say, tell
 from hamguard.core.errors import RequestError, RunError
+from hamguard.report.printers import to_terminal
+
+QueriesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Picture files or folders of them, or query:N for the N-th query of the data."),
+]
+TextOption = Annotated[
+    list[str] | None,
+    typer.Option("--text", help="Ask with words instead, where the model has a text side; may be repeated."),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="The model of the index, where the index does not know it.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Source of the indexed pictures, for the sheet and query:N.")
+]
+TopOption = Annotated[int, typer.Option("--top", "-k", min=1, help="How many answers.")]
+RadiusOption = Annotated[
+    int | None, typer.Option("--radius", min=0, help="All items at most this many bits away instead.")
+]
+SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Draw queries and answers (.png, .svg, .pdf).")]
 
 
 def search(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    queries: Annotated[
-        list[str] | None,
-        typer.Argument(help="Picture files or folders of them, or query:N for the N-th query of the data."),
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option("--text", help="Ask with words instead, where the model has a text side; may be repeated."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="The model of the index, where the index does not know it.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Source of the indexed pictures, for the sheet and query:N.")
-    ] = None,
-    data_root: RootOption = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many answers.")] = 10,
-    radius: Annotated[
-        int | None, typer.Option("--radius", min=0, help="All items at most this many bits away instead.")
-    ] = None,
-    sheet: Annotated[Path | None, typer.Option("--sheet", help="Draw queries and answers (.png, .svg, .pdf).")] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    index: opt.Index,
+    queries: QueriesArgument = None,
+    text: TextOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    data_root: opt.Root = None,
+    top: TopOption = 10,
+    radius: RadiusOption = None,
+    sheet: SheetOption = None,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Print ids and Hamming distances of the nearest items; equally near ones stand in the order of the index.
 
@@ -61,7 +60,6 @@ def search(
     """
     from hamguard.api.answers import SHOWN
     from hamguard.api.search import search as run
-    from hamguard.report.printers import to_terminal
 
     check_suffix("--sheet", sheet)
     if not queries and not text:
@@ -76,7 +74,7 @@ def search(
         data=data,
         root=data_root,
         pictures=sheet is not None,
-        context=Context(device=device, stage=Bar, tell=say),
+        context=context_of(device),
     )
     for fault in found.broken:
         say(str(fault))

@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hamguard.api.names import names
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    DropOption,
-    JsonOption,
-    ProtocolOption,
-    RootOption,
-    context_of,
-    print_json,
-    say,
-    say_notes,
-    tell,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -57,19 +46,16 @@ WeightsOption = Annotated[
 ]
 BitsOption = Annotated[int | None, typer.Option("--bits", help="Code length K.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]
-StepOption = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")]
 OwnSeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and draws.")]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Throw away what --out holds and begin again.")]
 
 
 def train(
     out: OutOption,
     recipe: RecipeArgument = None,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: ProtocolOption = None,
-    drop_duplicates: DropOption = False,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.Protocol = None,
+    drop_duplicates: opt.DropDuplicates = False,
     method: MethodOption = None,
     victim: VictimOption = None,
     surrogate: SurrogateOption = None,
@@ -79,12 +65,12 @@ def train(
     weights: WeightsOption = None,
     bits: BitsOption = None,
     epochs: EpochsOption = None,
-    batch_size: StepOption = None,
-    sets: SetOption = None,
+    batch_size: opt.StepSize = None,
+    sets: opt.Sets = None,
     seed: OwnSeedOption = None,
-    restart: RestartOption = False,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    restart: opt.RestartTraining = False,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Learn a hash model and write it as a folder (safetensors and a card).
 

@@ -7,73 +7,57 @@ from typing import Annotated
 
 import typer
 
-from hamguard.cli.common import (
-    DataOption,
-    DeviceOption,
-    EpsOption,
-    JsonOption,
-    OwnProtocolOption,
-    QueriesOption,
-    RootOption,
-    SeedOption,
-    ThreatOption,
-    check_suffix,
-    context_of,
-    key_value,
-    print_json_rows,
-    say,
-)
+from hamguard.cli import options as opt
+from hamguard.cli.common import Words, check_suffix, context_of, key_values, print_measured
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.report.printers import to_terminal
+
+ModelsArgument = Annotated[
+    list[str], typer.Argument(metavar="MODEL [MODEL ...]", help="Models to make pictures on, and to ask with them.")
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="A model that is only asked, e.g. one without gradients; it gets no score. May be repeated.",
+    ),
+]
+MethodOption = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Attack, see `hamguard attack --list`; may be repeated. Default: mainstay."),
+]
+GuideOption = Annotated[str | None, typer.Option("--guide", help="Guide for methods that take any, as for `attack`.")]
+GeneratorOption = Annotated[
+    list[str] | None,
+    typer.Option("--generator", help="Trained generator for prosgan, one for each MODEL in their order."),
+]
+PictureOption = Annotated[
+    Path | None, typer.Option("--picture", help="Draw the matrices as heat maps (.png, .svg, .pdf).")
+]
 
 
 def transfer(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL [MODEL ...]", help="Models to make pictures on, and to ask with them.")
-    ],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            help="A model that is only asked, e.g. one without gradients; it gets no score. May be repeated.",
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="Attack, see `hamguard attack --list`; may be repeated. Default: mainstay."),
-    ] = None,
-    targets: Annotated[
-        str | None,
-        typer.Option(
-            "--targets",
-            help="Approach a target label: no-overlap, other, frequent, distinct, label:NAME, or a saved list.",
-        ),
-    ] = None,
-    eps: EpsOption = "8/255",
-    threat: ThreatOption = "linf",
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")] = None,
-    guide: Annotated[
-        str | None, typer.Option("--guide", help="Guide for methods that take any, as for `attack`.")
-    ] = None,
-    generator: Annotated[
-        list[str] | None,
-        typer.Option("--generator", help="Trained generator for prosgan, one for each MODEL in their order."),
-    ] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")] = None,
-    data: DataOption = None,
-    data_root: RootOption = None,
-    protocol: OwnProtocolOption = None,
-    queries: QueriesOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")] = None,
-    picture: Annotated[
-        Path | None, typer.Option("--picture", help="Draw the matrices as heat maps (.png, .svg, .pdf).")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")] = 64,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")] = False,
-    as_json: JsonOption = False,
+    models: ModelsArgument,
+    target: TargetOption = None,
+    method: MethodOption = None,
+    targets: opt.Targets = None,
+    eps: opt.Eps = "8/255",
+    threat: opt.Threat = "linf",
+    steps: opt.OwnSteps = None,
+    guide: GuideOption = None,
+    generator: GeneratorOption = None,
+    sets: opt.MethodSets = None,
+    data: opt.Data = None,
+    data_root: opt.Root = None,
+    protocol: opt.OwnProtocol = None,
+    queries: opt.Queries = None,
+    out: opt.RowsFile = None,
+    picture: PictureOption = None,
+    batch_size: opt.AttackedAtOnce = 64,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    restart: opt.Restart = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Measure how attacks transfer: pictures are made once on every MODEL and asked of all of them.
 
@@ -98,19 +82,11 @@ def transfer(
     everyone = [*models, *(target or ())]
     if len(everyone) < 2:
         raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {everyone[0]}")
-    specs = read_attacks(
-        method or ["mainstay"],
-        eps=[eps],
-        norm=threat,  # type: ignore[arg-type]
-        steps=steps,
-        guide=guide,
-        targets=targets,
-        options=dict(key_value(text) for text in sets or []),
-    )
+    plan: Words = {"eps": [eps], "norm": threat, "steps": steps, "guide": guide, "targets": targets}
     rows = run(
         models,
         data,
-        specs,
+        read_attacks(method or ["mainstay"], **plan, options=key_values(sets)),
         only_asked=target or (),
         generators=generator or (),
         queries=queries,
@@ -122,10 +98,4 @@ def transfer(
         rows.save(out)
     if picture:
         rows.picture(picture)
-    if as_json:
-        print_json_rows(rows)
-        return
-    to_terminal(*rows.tables())
-    for written in (picture, out):
-        if written:
-            say(f"wrote {written}")
+    print_measured(rows, picture, out, as_json=as_json)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hamguard.api.running import Bar
-from hamguard.cli.common import DeviceOption, JsonOption, SeedOption, print_rows, say, tell
-from hamguard.core.context import Context
+from hamguard.cli import options as opt
+from hamguard.cli.common import context_of, print_json_rows, say, tell
 from hamguard.core.errors import RunError
+from hamguard.report.printers import to_terminal
 
 DEFAULT = ("jpeg:85", "jpeg:75", "resize:0.5")
 SAID = 20  # problems on the terminal; the files hold all
@@ -54,9 +54,9 @@ def verify(
     noise: NoiseOption = True,
     cards: CardsOption = 24,
     out: OutOption = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    seed: opt.Seed = 0,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
 ) -> None:
     """Measure what protected copies do to other people's image search, on the files as they are.
 
@@ -74,11 +74,17 @@ def verify(
     """
     from hamguard.api.verify import LIMIT
     from hamguard.api.verify import verify as run
-    from hamguard.report.printers import to_terminal
 
-    context = Context(device=device, seed=seed, stage=Bar)
     done = run(
-        source, protected, matchers=matchers, views=views, top=top, noise=noise, cards=cards, out=out, context=context
+        source,
+        protected,
+        matchers=matchers,
+        views=views,
+        top=top,
+        noise=noise,
+        cards=cards,
+        out=out,
+        context=context_of(device, seed),
     )
     for note in done.model_notes:
         say(f"Note: {note}")
@@ -87,7 +93,7 @@ def verify(
     if len(done.problems) > SAID:
         say(f"and {len(done.problems) - SAID} more; see {done.folder / 'summary.json'}")
     if as_json:
-        print_rows(done.rows, done.subject, as_json=True)
+        print_json_rows(done.rows)
     else:
         tell(done.subject)
         to_terminal(*done.tables)

@@ -1,0 +1,62 @@
+"""Options that several verbs take: one name, one meaning and one text each. What one verb alone takes stands beside that verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FLAGS: dict[str, str] = {}
+
+Model = Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")]
+Index = Annotated[Path, typer.Argument(help="Index folder.")]
+ChangedIndex = Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")]
+
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="SOURCE", help="Data source: a name, folder:PATH, arrays:FILE.npz or lists:DIR."),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the named data sets; default: $HAMGUARD_DATA, then the user cache."),
+]
+Protocol = Annotated[str | None, typer.Option("--protocol", help="Named split; see `hamguard data list`.")]
+OwnProtocol = Annotated[str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")]
+DropDuplicates = Annotated[
+    bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")
+]
+Queries = Annotated[int | None, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
+
+Eps = Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")]
+Threat = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")]
+OwnSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")]
+MethodSets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        "--targets", help="Approach a target label: no-overlap, other, frequent, distinct, label:NAME, or a saved list."
+    ),
+]
+
+Ties = Annotated[str, typer.Option("--ties", help="expected, stable, worst or best.")]
+Norm = Annotated[str, typer.Option("--norm", help="Denominator of map@N: relevant, hits or min.")]
+Empty = Annotated[str, typer.Option("--empty", help="Queries without a hit: zero or skip.")]
+
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting or recipe field.")]
+StepSize = Annotated[int | None, typer.Option("--batch-size", help="Pictures a step, over all processes.")]
+RestartTraining = Annotated[bool, typer.Option("--restart", help="Throw away what --out holds and begin again.")]
+
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures a step.")]
+AttackedAtOnce = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures attacked at once.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run of it left.")]
+RowsFile = Annotated[Path | None, typer.Option("--out", help="Write the rows to this rows.jsonl.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON rows on standard output and nothing else.")]
+
+
+def flag(argument: str) -> str:
+    """What the command line calls an argument of the door: `query_codes` is `--query-codes`."""
+    return FLAGS.get(argument) or f"--{argument.replace('_', '-')}"
