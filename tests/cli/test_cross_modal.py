@@ -171,7 +171,7 @@ def test_a_recipe_file_names_the_method(squares: Squares, shell: Shell, tmp_path
     row = shell.done("train", recipe, "--set", "least=4", "--out", tmp_path / "m", "--json").rows[0]
     assert (row["bits"], row["settings"]["least"], row["recipe"]["epochs"]) == (8, 4, 1)
     recipe.write_text('method = "dcmh"\nepochs = 3\n')
-    assert "unknown key epochs in the recipe; allowed: method, preset" in shell.fails(
+    assert "unknown key epochs in the recipe; did you mean training.epochs?" in shell.fails(
         2, "train", recipe, "--out", tmp_path / "n"
     )
 
@@ -204,9 +204,9 @@ def test_refused_trainings(words: list[str], expected: str, squares: Squares, sh
 def test_several_processes_are_refused(
     squares: Squares, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hamguard.training.distributed.join_processes", lambda: SimpleNamespace(size=2, rank=0))
+    monkeypatch.setattr("hamguard.api.train.join_processes", lambda: SimpleNamespace(size=2, rank=0))
     line = shell.fails(2, "train", "--method", "ssah", "--data", squares.data, *FEW, "--out", tmp_path / "m")
-    assert "ssah is trained by one process; start it without torchrun" in line
+    assert "ssah is trained by one process; leave out torchrun" in line
 
 
 def test_data_without_labels_or_with_too_few_pairs(squares: Squares, shell: Shell, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -136,11 +137,14 @@ def _known_part(
 ) -> dict[str, Any]:
     """The part of a recipe file that has a meaning; the rest is added to the faults."""
     known: dict[str, Any] = {}
-    bare = [*sections[""], *(name for section, names in sections.items() if section for name in names)]
+    placed = {name: f"{section}.{name}" for section, names in sections.items() if section for name in names}
     for key, value in recipe.items():
         if key not in sections[""]:
-            allowed = sections[""]
-            faults.append(_unknown(key, where, allowed, near=bare))
+            near = difflib.get_close_matches(key, [*sections[""], *placed], n=1, cutoff=0.6)
+            meant = (
+                f"; did you mean {placed.get(near[0], near[0])}?" if near else ""
+            )  # a bare key may belong to a table
+            faults.append(f"unknown key {key}{where}{meant or '; allowed: ' + ', '.join(sections[''])}")
         elif key not in sections:
             known[key] = value
         elif not isinstance(value, Mapping):
@@ -151,8 +155,8 @@ def _known_part(
     return known
 
 
-def _unknown(key: str, where: str, allowed: Sequence[str], near: Sequence[str] | None = None) -> str:
-    hint = suggest(key.rpartition(".")[2], near or allowed) or f"; allowed: {', '.join(allowed)}"
+def _unknown(key: str, where: str, allowed: Sequence[str]) -> str:
+    hint = suggest(key.rpartition(".")[2], allowed) or f"; allowed: {', '.join(allowed)}"
     return f"unknown key {key}{where}{hint}"
 
 
