@@ -136,12 +136,12 @@ def test_what_does_not_go_is_said_before_any_work(attack: Any, more: dict[str, A
 
 
 def test_words_of_an_evaluation() -> None:
-    with pytest.raises(RequestError, match="give either a MODEL, or both"):
+    with pytest.raises(RequestError, match="give either a `model`, or both"):
         hg.evaluate()
     bank = hg.codes(torch.ones(3, 8), torch.arange(3))
     with pytest.raises(RequestError, match="give both codes as files, or both as banks"):
         hg.evaluate(query_codes=bank, database_codes="x.npz")
-    with pytest.raises(RequestError, match="go with a MODEL"):
+    with pytest.raises(RequestError, match="go with a `model`"):
         hg.evaluate(query_codes=bank, database_codes=bank, protocol="p")
     with pytest.raises(RequestError, match="a sheet shows changed copies"):
         hg.evaluate(query_codes=bank, database_codes=bank).sheet("x.png")

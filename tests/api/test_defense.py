@@ -49,7 +49,7 @@ def test_wrong_requests_cost_no_work(world: World, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="neighbors must be at least 2, got 1"):
         hg.detect("nowhere", neighbors=1)
     (tmp_path / "file").write_text("dear")
-    with pytest.raises(RequestError, match="is a file; --out must be a folder"):
+    with pytest.raises(RequestError, match="is a file; `out` must be a folder"):
         hg.detect("nowhere", out=tmp_path / "file")
     with pytest.raises(RequestError, match="jpg"):
         hg.purify("nowhere", None, ["jpg:75"])

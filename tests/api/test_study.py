@@ -34,7 +34,7 @@ def test_a_mapping_is_a_recipe_and_shares_cells_with_its_file(tmp_path: Path) ->
         ({}, {}, "a recipe that is no file needs an out folder"),
         ({"study": "gird"}, {"out": "x"}, "recipe is no study: .* did you mean grid"),
         ({"querys": 3}, {"out": "x"}, "recipe: unknown key querys; did you mean queries"),
-        ({}, {"out": "x", "workers": 2}, "--workers goes with cross-modal studies"),
+        ({}, {"out": "x", "workers": 2}, "`workers` goes with cross-modal studies"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from hamguard import __version__
+from hamguard.api.evaluate import evaluate
 from hamguard.cli import main, memory
+from hamguard.cli.options import FLAGS
 from hamguard.core.errors import RequestError, RunError, StoppedError
 from tests.cli.helpers import Shell
 
@@ -223,3 +226,16 @@ def test_a_limit_that_is_too_small_for_the_libraries_is_said() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("hamguard: not enough memory"), done.stderr
+
+
+def test_an_error_names_arguments_in_python_and_options_on_the_command_line(shell: Shell) -> None:
+    with pytest.raises(RequestError, match="both `query_codes` and `database_codes`"):
+        evaluate()
+    assert "both --query-codes and --database-codes" in shell.fails(2, "evaluate")
+
+
+def test_what_errors_name_is_an_option_of_some_verb() -> None:
+    known: set[str] = set()
+    for command in get_command(main.app).commands.values():  # type: ignore[attr-defined]
+        known |= {option for one in command.params for option in one.opts}
+    assert {flag for flag in FLAGS.values() if flag.startswith("--")} <= known

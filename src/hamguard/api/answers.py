@@ -124,7 +124,7 @@ class Answers(Sequence[Answer]):
             for item, distance in zip(answer.ids[:FIRST], answer.distances, strict=False):
                 if item not in place:
                     raise RequestError(
-                        f"item {item} of {self.name} is not in {dataset.name}; give the --data that was indexed"
+                        f"item {item} of {self.name} is not in {dataset.name}; give the `data` that was indexed"
                     )
                 entry = sheet_entry(dataset, place[item], answer.row)
                 found.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))

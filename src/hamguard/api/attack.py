@@ -325,7 +325,7 @@ def read_attacks(
     """
     needing = [name for name in methods if method_facts(name).needs_generator]
     if generator and not needing:
-        raise RequestError(f"--generator belongs to prosgan, got --method {', '.join(methods)}")
+        raise RequestError(f"`generator` belongs to prosgan, got `methods` {', '.join(methods)}")
     words: dict[str, Any] = {"norm": norm, "steps": steps, "restarts": restarts, "preset": preset, "guide": guide}
     words |= {"targets": targets, "options": options}
     found = []
@@ -354,16 +354,16 @@ def read_text_attack(
         RequestError: another method than cmla, or a word that does not belong to it.
     """
     if list(methods) != ["cmla"]:
-        raise RequestError(f"--side {side} belongs to --method cmla, got {', '.join(methods)}")
+        raise RequestError(f"`side` {side} belongs to `methods` cmla, got {', '.join(methods)}")
     given = parsed_options("cmla", options or {})
     if side == "text":
         if len(eps) > 1:
-            raise RequestError(f"--side text takes one --eps, got {len(eps)}")
+            raise RequestError(f"`side` text takes one `eps`, got {len(eps)}")
         size = parse_eps(eps[0]) if eps else TEXT_EPS
         return cmla_text(steps=steps, preset=preset, threat=Linf(size), **given)  # type: ignore[arg-type]
     if eps or steps is not None or preset != "default":
-        raise RequestError("--side words is bounded by --words; leave out --eps, --steps and --preset")
+        raise RequestError("`side` words is bounded by `words`; leave out `eps`, `steps` and `preset`")
     if "norm" in given:
-        raise RequestError("--side words has no norm term, --words bounds it; leave out --set norm")
+        raise RequestError("`side` words has no norm term, `words` bounds it; leave out `options` norm")
     edits = WordEdits(words)
     return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]

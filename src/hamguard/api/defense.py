@@ -195,7 +195,7 @@ def detect(
         StoppedError: a person stopped it; finished batches stay.
     """
     if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise RequestError(f"{out} is a file; --out must be a folder")
+        raise RequestError(f"{out} is a file; `out` must be a folder")
     check_rate(false_alarms)
     check_range("neighbors", neighbors, 2)
     context = running(context, model)

@@ -178,16 +178,16 @@ def evaluate(
     for text in metrics:
         parse_metric(text)
     if (model is None) == (query_codes is None and database_codes is None):
-        raise RequestError("give either a MODEL, or both --query-codes and --database-codes")
+        raise RequestError("give either a `model`, or both `query_codes` and `database_codes`")
     if model is None:
         if views or data or root or protocol or learned:
             raise RequestError(
-                "--data, --data-root, --protocol, --learned and --view go with a MODEL, not with foreign codes"
+                "`data`, `root`, `protocol`, `learned` and `views` go with a `model`, not with foreign codes"
             )
         pair = (query_codes, database_codes)
         return _of_codes(pair, metrics, convention, queries=queries, exclude=exclude_self, context=context)
     if exclude_self:
-        raise RequestError("--exclude-self goes with --query-codes and --database-codes")
+        raise RequestError("`exclude_self` goes with `query_codes` and `database_codes`")
     where: dict[str, Any] = {"root": root, "protocol": protocol, "queries": queries, "batch_size": batch_size}
     asked = (metrics, convention, learned)
     return _of_model(model, data, views, asked, context=context, **where)
@@ -214,7 +214,7 @@ def _of_codes(
     own: Ints | None = None
     query, database = pair
     if query is None or database is None:
-        raise RequestError("foreign codes need both --query-codes and --database-codes")
+        raise RequestError("foreign codes need both `query_codes` and `database_codes`")
     if isinstance(query, CodeBank) and isinstance(database, CodeBank):
         if exclude:
             raise RequestError("exclude_self goes with codes in files")

@@ -135,7 +135,7 @@ def measure(
     read_options(options or {})
     if audits and len(audits) != len(asked):
         raise RequestError(
-            f"--audit is given once for each model, in their order: {len(asked)} models, {len(audits)} folders"
+            f"`audits` is given once for each model, in their order: {len(asked)} models, {len(audits)} folders"
         )
     context = running(context, asked[0] if asked else None)
     grounds = open_grounds(asked, data, protocol=protocol, root=root, queries=queries, context=context)

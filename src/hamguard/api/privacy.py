@@ -109,7 +109,7 @@ def _source(data: str | None, known: Sequence[Mapping[str, str]]) -> tuple[str, 
     require_source(source, None)
     others = [one.get("source") for one in known if data is None and one.get("source") != source]
     if others:
-        raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give --data SOURCE")
+        raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give `data=SOURCE`")
     return str(source), known[0].get("protocol") if data is None else None
 
 

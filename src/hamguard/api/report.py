@@ -89,9 +89,9 @@ def report(
     out, folder = Path(out), None if tables is None else Path(tables)
     check_page_name(out)
     if out.is_dir():
-        raise RequestError(f"{out} is a folder; --out must be an .html file")
+        raise RequestError(f"{out} is a folder; `out` must be an .html file")
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --tables must be a folder")
+        raise RequestError(f"{folder} is a file; `tables` must be a folder")
     for place in (out.parent, *([folder] if folder is not None else [])):
         _check_folder(place)
     gc.disable()  # rows and tables hold no circles, and to look for some among a million of them takes a sixth of the time

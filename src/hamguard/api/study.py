@@ -100,14 +100,14 @@ def study(
     """
     context, asked = running(context), read_study(recipe)
     if workers and not asked.parallel:
-        raise RequestError("--workers goes with cross-modal studies; several processes of a grid: torchrun")
+        raise RequestError("`workers` goes with cross-modal studies; several processes of a grid: torchrun")
     if cells and asked.parallel:
-        raise RequestError("--cells goes with grids; a cross-modal study keeps its cells in --out")
+        raise RequestError("`cells` goes with grids; a cross-modal study keeps its cells in `out`")
     if out is None and isinstance(recipe, Mapping):
         raise RequestError("a recipe that is no file needs an out folder")
     folder = Path(out) if out else Path("runs") / Path(str(recipe)).stem
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --out must be a folder")
+        raise RequestError(f"{folder} is a file; `out` must be a folder")
     store = Path(cells) if cells else (folder if asked.parallel else folder.parent) / CELLS
     group, device = join_processes(), context.device
     if group.size > 1 and str(device).startswith("cuda"):

@@ -100,7 +100,7 @@ def transfer(
     for spec in specs:
         if isinstance(spec.attack.search, NoGenerator) and len(generators) != len(models):
             raise RequestError(
-                f"{spec.name} needs one --generator for each MODEL, got {len(generators)} for {len(models)}"
+                f"{spec.name} needs one `generator` for each `model`, got {len(generators)} for {len(models)}"
             )
     context = running(context)
     grounds = open_grounds(everyone, data, protocol=protocol, root=root, queries=queries, context=context)

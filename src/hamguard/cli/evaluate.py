@@ -144,7 +144,8 @@ def _check_recipe(recipe: str, given: Words, settings: Words) -> None:
     refused = [name for name, value in given.items() if value is not None]
     refused += [name for name, value in settings.items() if value != usual[name]]
     if refused:
-        raise RequestError(f"{', '.join(opt.flag(name) for name in refused)}: the recipe decides this; edit {recipe}")
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
+        raise RequestError(f"{flags}: the recipe decides this; edit {recipe}")
 
 
 def _study(

@@ -39,6 +39,7 @@ from hamguard.cli import (
 )
 from hamguard.cli.common import say
 from hamguard.cli.memory import guarded, memory_line
+from hamguard.cli.options import in_flags
 from hamguard.core.errors import HamguardError, RequestError, StoppedError
 from hamguard.core.shown import shown
 
@@ -172,7 +173,7 @@ def _run() -> None:
         if debug:
             raise
         memory = memory_line(error)
-        say(f"hamguard: {memory or error}")
+        say(f"hamguard: {memory or in_flags(str(error))}")
         code = 1 if memory else error.exit_code
     except BrokenPipeError:  # the reader of our output left, as `head` does
         sys.stderr.close()

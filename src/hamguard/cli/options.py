@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-FLAGS: dict[str, str] = {}
 
 Model = Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")]
 Index = Annotated[Path, typer.Argument(help="Index folder.")]
@@ -56,7 +55,41 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is dr
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON rows on standard output and nothing else.")]
 
+FLAGS = {
+    "audits": "--audit",
+    "cells": "--cells",
+    "combine": "--combine",
+    "data": "--data",
+    "database_codes": "--database-codes",
+    "endpoint": "--endpoint",
+    "eps": "--eps",
+    "exclude_self": "--exclude-self",
+    "generator": "--generator",
+    "learned": "--learned",
+    "methods": "--method",
+    "model": "MODEL",
+    "options": "--set",
+    "out": "--out",
+    "preset": "--preset",
+    "protocol": "--protocol",
+    "query_codes": "--query-codes",
+    "root": "--data-root",
+    "side": "--side",
+    "steps": "--steps",
+    "tables": "--tables",
+    "targets": "--targets",
+    "views": "--view",
+    "words": "--words",
+    "workers": "--workers",
+}
+"""What the command line calls an argument that an error names as `argument`, or as `argument=VALUE`."""
+_NAMED = re.compile(rf"`({'|'.join(FLAGS)})(?:=(\w+))?`")
 
-def flag(argument: str) -> str:
-    """What the command line calls an argument of the door: `query_codes` is `--query-codes`."""
-    return FLAGS.get(argument) or f"--{argument.replace('_', '-')}"
+
+def in_flags(message: str) -> str:
+    """A message of the door in words of the command line.
+
+    >>> in_flags("foreign codes need both `query_codes` and `database_codes`; or give `data=SOURCE`")
+    'foreign codes need both --query-codes and --database-codes; or give --data SOURCE'
+    """
+    return _NAMED.sub(lambda found: " ".join(filter(None, (FLAGS[found[1]], found[2]))), message)

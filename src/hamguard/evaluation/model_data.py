@@ -22,9 +22,9 @@ def require_source(data: str | None, card: Card | None) -> None:
     if card is not None and card.data.get("name"):
         raise RequestError(
             f"the model was trained on data made in Python ({shown(card.data['name'])}), which are found under no name; "
-            "give --data SOURCE"
+            "give `data=SOURCE`"
         )
-    raise RequestError("this model has no card that names its data; give --data SOURCE")
+    raise RequestError("this model has no card that names its data; give `data=SOURCE`")
 
 
 def source_path(source: str) -> Path:
@@ -78,7 +78,7 @@ def open_for_model(
     own = facts if same else {}
     if data is None and not place and absolute_source(named) != named and not source_path(named).exists():
         raise RequestError(
-            f"the model was trained on {named}, which is not there as seen from {Path.cwd()}; give --data SOURCE"
+            f"the model was trained on {named}, which is not there as seen from {Path.cwd()}; give `data=SOURCE`"
         )
 
     def open_at(size: int | None) -> Data:

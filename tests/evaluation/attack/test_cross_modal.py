@@ -496,7 +496,7 @@ def test_a_method_has_its_own_eps_where_none_was_asked_for() -> None:
     assert AttackSpec.read("cmla", eps=0.1).threat == Linf(0.1) == AttackSpec.read("hag", eps=0.1).threat
     assert AttackSpec.read("cmla", norm="l2").threat == Threat("l2", 8 / 255), "its own is no l2 radius"
     assert AttackSpec.read("cmla", preset="paper").threat == Threat("linf", 10 / 255, True)
-    with pytest.raises(RequestError, match="cmla has no target: it leaves a code; leave out --targets"):
+    with pytest.raises(RequestError, match="cmla has no target: it leaves a code; leave out `targets`"):
         AttackSpec.read("cmla", targets="other")
     with pytest.raises(RequestError, match="unknown preset of cmla 'papr'; allowed: default, paper, code"):
         AttackSpec.read("cmla", preset="papr")

@@ -30,5 +30,5 @@ def test_names_of_items_become_numbers_and_distances_may_be_left_alone(monkeypat
     assert shy(np.zeros((2, 2, 2), np.uint8), 2).distances is None and not shy.told
     with pytest.raises(RequestError, match="must return a function of \\(pixels, k\\), got int"):
         ForeignSearch("searches_of_others:odd", True)
-    with pytest.raises(RequestError, match="--endpoint must be package.module:factory"):
+    with pytest.raises(RequestError, match="`endpoint` must be package.module:factory"):
         ForeignSearch("searches_of_others:none", True)

@@ -242,7 +242,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_flags_of_a_model_do_not_go_with_foreign_codes(shell: Shell, tmp_path: Path) -> None:
     np.savez(tmp_path / "good.npz", codes=GOOD, labels=np.eye(2))
     files = ("--query-codes", tmp_path / "good.npz", "--database-codes", tmp_path / "good.npz")
-    assert "--learned go with a MODEL" in shell.fails(2, "evaluate", *files, "--learned")
+    assert "--learned and --view go with a MODEL" in shell.fails(2, "evaluate", *files, "--learned")
     assert "--data, --data-root" in shell.fails(2, "evaluate", *files, "--data", "digits")
     assert "need both --query-codes and --database-codes" in shell.fails(2, "evaluate", *files[:2])
     assert "give either a MODEL, or both" in shell.fails(2, "evaluate")

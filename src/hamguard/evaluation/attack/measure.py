@@ -212,7 +212,7 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
     marks = ground.dataset.labels[learned]
     if spec.toward and labels is not None:
         if len(np.unique(labels, axis=0)) > 1:
-            raise RequestError("one universal perturbation has one target; name it: --targets label:NAME")
+            raise RequestError("one universal perturbation has one target; name it: `targets` label:NAME")
         marks = np.repeat(labels[:1], len(learned), axis=0)
 
     def images(numbers: Sequence[int]) -> torch.Tensor:
@@ -226,7 +226,7 @@ def _check_sources(ground: Ground, spec: AttackSpec) -> None:
     if isinstance(spec.attack.search, GeneratorPass):
         check_generator(spec, ground.dataset, ground.model)
     if spec.attack.learns and len(spec.sources) > 1 and spec.combine == "joint":
-        raise RequestError("a universal perturbation is fitted on one model; give --combine sum, sum-project or mean")
+        raise RequestError("a universal perturbation is fitted on one model; give `combine` sum, sum-project or mean")
     for one in spec.sources:
         if not fits(one.model, ground.dataset.images):
             have, want = ground.dataset.images.size, tuple(one.model.size)

@@ -65,7 +65,7 @@ class AttackSpec:
         check_choice("reference", self.reference, ("train", "database"))
         check_choice("way to combine", self.combine, ("joint", "sum", "sum-project", "mean"))
         if self.targets is not None and not self.toward:
-            raise RequestError(f"{self.name} has no target: it leaves a code; leave out --targets")
+            raise RequestError(f"{self.name} has no target: it leaves a code; leave out `targets`")
 
     @classmethod
     def read(
@@ -99,7 +99,7 @@ class AttackSpec:
         """
         factory, facts = ATTACKS[method], method_facts(method)
         if targets is not None and facts.direction in ("away", "none"):
-            raise RequestError(f"{method} has no target: it leaves a code; leave out --targets")
+            raise RequestError(f"{method} has no target: it leaves a code; leave out `targets`")
         own = eps is None and facts.needs_generator  # the generator knows
         given: dict[str, Any] = {"threat": None if own else _threat(method, eps, norm)}
         if facts.direction == "either":

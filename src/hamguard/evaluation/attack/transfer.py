@@ -114,7 +114,7 @@ def _check(makers: Sequence[Maker], scored: Sequence[Ground]) -> None:
     if rule in PROTOCOLS and len({_targets(maker.ground, rule) for maker in makers}) > 1:
         raise RequestError(
             f"the rule {rule} draws other targets on other databases or training parts, and the models' differ; give a saved "
-            "list or label:NAME as --targets"
+            "list or label:NAME as `targets`"
         )
 
 

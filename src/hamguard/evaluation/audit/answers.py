@@ -87,7 +87,7 @@ class ForeignSearch:
         try:
             factory = getattr(importlib.import_module(place), attribute)
         except (ImportError, AttributeError, ValueError) as error:
-            raise RequestError(f"--endpoint must be package.module:factory, got {text!r}: {error}") from error
+            raise RequestError(f"`endpoint` must be package.module:factory, got {text!r}: {error}") from error
         self.ask: Any = factory()
         if not callable(self.ask):
             raise RequestError(f"{text} must return a function of (pixels, k), got {type(self.ask).__name__}")

@@ -192,7 +192,7 @@ def read_pair(
     found = int(np.count_nonzero(own >= 0))
     if exclude and not found:
         raise RequestError(
-            "no query is a database item, by ids or by place, so --exclude-self has nothing to leave out"
+            "no query is a database item, by ids or by place, so `exclude_self` has nothing to leave out"
         )
     if exclude:
         notes.append(

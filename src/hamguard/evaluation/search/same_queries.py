@@ -45,10 +45,10 @@ def check_same_queries(names: Sequence[str], data: Sequence[Data], *, queries: i
         if not np.array_equal(other.images.pixels(theirs), pixels):
             raise RequestError(
                 f"the query pictures of {name} ({_said(other, theirs)}) are not those of {first} ({_said(dataset, rows)}); "
-                "give one --data SOURCE and --protocol for all"
+                "give one `data=SOURCE` and `protocol` for all"
             )
         if tuple(other.class_names) != tuple(dataset.class_names) or not np.array_equal(other.labels[theirs], labels):
-            raise RequestError(f"the labels of the query pictures of {name} are not those of {first}; give one --data")
+            raise RequestError(f"the labels of the query pictures of {name} are not those of {first}; give one `data`")
 
 
 def open_grounds(

@@ -80,7 +80,7 @@ def run_study(
         StoppedError: a person stopped the run; finished cells stay.
     """
     if store.exists() and not store.is_dir():
-        raise RequestError(f"{store} is a file; --cells must be a folder")
+        raise RequestError(f"{store} is a file; `cells` must be a folder")
     study = Study(recipe, Cells(store, context or Context()), root, drawn, shown)
     if study.context.process_group.size > 1 and (recipe.protections or recipe.parallel):
         what = "protections run" if recipe.protections else "a cross-modal study starts its own processes and runs"
