@@ -447,7 +447,7 @@ def test_ctrl_c_keeps_what_was_done(place: Place, tmp_path: Path) -> None:
 
 def test_what_hardening_refuses(place: Place, tmp_path: Path) -> None:
     (dataset, split), start = place.world, place.starts["dcmh"]
-    with pytest.raises(RequestError, match="is the model to harden; --out must be another folder"):
+    with pytest.raises(RequestError, match="is the model to harden; `out` must be another folder"):
         run(place, "dcmh", hard("static"), start)
     with pytest.raises(RequestError, match="is the model to harden"):
         run(place, "dcmh", hard("static"), start / ".." / "dcmh", restart=True)

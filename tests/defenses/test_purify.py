@@ -347,7 +347,7 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
 def test_a_folder_of_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
     data = make_dataset()
     assert not train(ask(), *data, folder).fresh
-    with pytest.raises(StaleError, match="holds another run; .*--restart"):
+    with pytest.raises(StaleError, match="holds another run; .*`restart`"):
         train(ask("penalty=1"), *data, folder)
     train(ask("epochs=1"), *data, tmp_path / "a")
     assert train(ask("epochs=1", seed=1), *data, tmp_path / "a", restart=True).card.seed == 1
@@ -355,7 +355,7 @@ def test_a_folder_of_another_run_is_refused(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "full" / "letter.txt").write_text("mine")
     with pytest.raises(RequestError, match="holds other files"):
         train(ask(), *data, tmp_path / "full", restart=True)
-    with pytest.raises(RequestError, match="is a file; --out must be a folder"):
+    with pytest.raises(RequestError, match="is a file; `out` must be a folder"):
         train(ask(), *data, tmp_path / "full" / "letter.txt")
 
 

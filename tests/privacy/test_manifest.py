@@ -74,7 +74,7 @@ def test_a_half_written_line_is_forgotten_and_does_not_spoil_the_next(tmp_path: 
 )  # fmt: skip
 def test_other_settings_are_refused_and_named(tmp_path: Path, changes):
     Manifest(tmp_path, made()).begin()
-    with pytest.raises(StaleError, match=f"other settings .*{next(iter(changes))}.*--restart"):
+    with pytest.raises(StaleError, match=f"other settings .*{next(iter(changes))}.*`restart`"):
         Manifest(tmp_path, made(**changes))
     assert made(**changes).digest != made().digest
 

@@ -126,7 +126,7 @@ def test_the_card_says_what_was_made(place: Place, folders: dict[str, Path]) -> 
 def test_a_folder_of_another_run_is_refused(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
     model, dataset, split = place
     assert not train(ask(), dataset, split, folders["soft"], start=[Start("victims/a", model)]).fresh
-    with pytest.raises(StaleError, match="holds another run, or one against another model.*--restart"):
+    with pytest.raises(StaleError, match="holds another run, or one against another model.*`restart`"):
         train(ask("reconstruction=9"), dataset, split, folders["soft"], start=[Start("victims/a", model)])
     with pytest.raises(StaleError, match="against another model"):
         train(ask(), dataset, split, folders["soft"], start=[Start("victims/b", make_place(seed=5)[0])])
@@ -143,7 +143,7 @@ def test_a_folder_of_another_run_is_refused(place: Place, folders: dict[str, Pat
     (tmp_path / "model" / "run.json").write_text("{}")  # of a hash model: nothing of it may go
     with pytest.raises(RequestError, match="holds other files"):
         train(ask(), dataset, split, tmp_path / "model", start=[Start("victims/a", model)], restart=True)
-    with pytest.raises(RequestError, match="is a file; --out must be a folder"):
+    with pytest.raises(RequestError, match="is a file; `out` must be a folder"):
         train(ask(), dataset, split, tmp_path / "full" / "letter.txt", start=[Start("victims/a", model)])
 
 

@@ -89,23 +89,23 @@ def test_the_card_and_the_folder(place: Place, tmp_path: Path) -> None:
     )
     again = run(place, request, tmp_path / "a")
     assert not again.fresh and again.card == card and again.history == done.history and len(again.history) == 2
-    with pytest.raises(StaleError, match="holds another run, or one from another model.*--restart"):
+    with pytest.raises(StaleError, match="holds another run, or one from another model.*`restart`"):
         run(place, ask("saat", "mu=0.02", seed=5), tmp_path / "a")
     other = save(make_model(place.dataset, "resnet20"), tmp_path / "other")
     with pytest.raises(StaleError, match="or one from another model"):
         train(request, place.dataset, place.split, tmp_path / "a", start=[other])
     assert run(place, ask("control"), tmp_path / "a", restart=True).card.defense["method"] == "control"
-    with pytest.raises(RequestError, match="is the model to harden; --out must be another folder"):
+    with pytest.raises(RequestError, match="is the model to harden; `out` must be another folder"):
         run(place, request, place.start)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     for restart in (False, True):
         with pytest.raises(RequestError, match="holds other files"):
             run(place, request, tmp_path / "full", restart=restart)
-    with pytest.raises(RequestError, match="is a file; --out must be a folder"):
+    with pytest.raises(RequestError, match="is a file; `out` must be a folder"):
         run(place, request, tmp_path / "full" / "letter.txt")
     (tmp_path / "a" / RUN).write_text("[")
-    with pytest.raises(RequestError, match="is damaged.*--restart"):
+    with pytest.raises(RequestError, match="is damaged.*`restart`"):
         run(place, request, tmp_path / "a")
 
 

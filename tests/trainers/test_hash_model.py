@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_one_line(blobs: Blobs, tmp_path: Path) -> None:
     flipped[place - 100] ^= 16
     for content in (b"torn", b"", bytes(flipped), whole[:-1], whole[:-30], whole + b"0"):
         path.write_bytes(content)
-        with pytest.raises(RequestError, match=r"checkpoint.pt is damaged: .* start again with --restart") as caught:
+        with pytest.raises(RequestError, match=r"checkpoint.pt is damaged: .* start again with `restart`") as caught:
             train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path)
         assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
     path.unlink()
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_lacks_something_is_one_line(blobs: Blobs, tmp_path: P
         save_checkpoint(tmp_path, str(run), rest | change)
         if missing == "best_state" and change:
             continue
-        with pytest.raises(RequestError, match="its content does not fit this run; start again with --restart"):
+        with pytest.raises(RequestError, match="its content does not fit this run; start again with `restart`"):
             train(ask(*words), *blobs, tmp_path)
     save_checkpoint(tmp_path, str(run), {})
     torch.save([1], tmp_path / "checkpoint.pt")

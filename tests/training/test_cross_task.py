@@ -399,7 +399,7 @@ def test_card_and_folder_tell_what_was_done(world: World, tmp_path: Path) -> Non
     assert (tmp_path / PARTS).is_file()
     again = train(ask("ssah", "eta=0.25", seed=5), *world, tmp_path)
     assert not again.fresh and again.model.digest == done.model.digest
-    with pytest.raises(StaleError, match="holds another run; give another --out, or --restart"):
+    with pytest.raises(StaleError, match="holds another run; give another `out`, or `restart`"):
         train(ask("ssah", "eta=0.5"), *world, tmp_path)
     other = train(ask("dcmh"), *world, tmp_path, restart=True)
     assert other.fresh and other.card.method == "dcmh" and not (tmp_path / PARTS).exists()

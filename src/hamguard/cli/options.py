@@ -71,6 +71,7 @@ FLAGS = {
     "options": "--set",
     "out": "--out",
     "preset": "--preset",
+    "restart": "--restart",
     "protocol": "--protocol",
     "query_codes": "--query-codes",
     "root": "--data-root",

@@ -178,7 +178,7 @@ class Manifest:
         elif stored.run != self.settings.run:
             changed = ", ".join(_differences(stored, self.settings)) or "what defines a run"
             raise StaleError(
-                f"{folder} was protected with other settings ({changed}); give another folder, or --restart"
+                f"{folder} was protected with other settings ({changed}); give another folder, or `restart`"
             )
         elif (folder / LINES).exists() and whole < (folder / LINES).stat().st_size:
             with (folder / LINES).open("r+b") as stream:  # the half-written line of a kill

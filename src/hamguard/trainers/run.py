@@ -47,7 +47,7 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
     if not fewest <= len(start) <= most:
         raise RequestError(f"{job.method} {wrong}, got {len(start)}")
     if any(one.folder is not None and one.folder.resolve() == out.resolve() for one in start):
-        raise RequestError(f"{out} is the model to {kind.verb}; --out must be another folder")
+        raise RequestError(f"{out} is the model to {kind.verb}; `out` must be another folder")
     begun = [one.model.digest for one in start]
     parts = [job.digest, data.split.digest, *begun, str(group.size), _weights(job)]
     facts = {
@@ -109,10 +109,10 @@ def is_finished(kind: Kind, place: Place) -> bool:
     """
     folder, run_file, card_file = place.folder, place.folder / kind.run_file, place.folder / kind.card_file
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file; --out must be a folder")
+        raise RequestError(f"{folder} is a file; `out` must be a folder")
     sweep(folder)
     if folder.is_dir() and any(folder.iterdir()) and not run_file.is_file():
-        raise RequestError(f"{folder} holds other files; --out must be a new folder or one that hamguard made")
+        raise RequestError(f"{folder} holds other files; `out` must be a new folder or one that hamguard made")
     if place.context.restart:
         if place.context.process_group.leads:
             for path in (card_file, run_file, *(folder / name for name in kind.leaves)):
@@ -121,10 +121,10 @@ def is_finished(kind: Kind, place: Place) -> bool:
         return False
     if run_file.is_file() and stored_run(run_file) != place.run:
         if card_file.is_file():
-            raise StaleError(f"{folder} holds {kind.other}; give another --out, or --restart to train over it")
+            raise StaleError(f"{folder} holds {kind.other}; give another `out`, or `restart` to train over it")
         raise StaleError(
-            f"{folder} holds an unfinished run with other settings; give another --out, "
-            "repeat the settings to go on, or --restart to throw it away"
+            f"{folder} holds an unfinished run with other settings; give another `out`, "
+            "repeat the settings to go on, or `restart` to throw it away"
         )
     return card_file.is_file()
 
@@ -140,7 +140,7 @@ def stored_run(path: Path) -> str | None:
     except MissingFileError:
         return None
     except DamagedError as error:
-        raise RequestError(f"{error}; give another --out, or --restart to train over it") from error
+        raise RequestError(f"{error}; give another `out`, or `restart` to train over it") from error
 
 
 def _weights(job: Job) -> str:

@@ -61,8 +61,8 @@ def load_checkpoint(folder: Path, run: str) -> dict[str, Any] | None:
         raise _again(path, "it is no checkpoint")
     if content["run"] != run:
         raise StaleError(
-            f"{folder} holds an unfinished run with other settings; give another --out, "
-            "repeat the settings to go on, or --restart to throw it away"
+            f"{folder} holds an unfinished run with other settings; give another `out`, "
+            "repeat the settings to go on, or `restart` to throw it away"
         )
     return content
 
@@ -81,4 +81,4 @@ def taking(folder: Path) -> Iterator[None]:
 
 
 def _again(path: Path, what: str) -> RequestError:
-    return DamagedError(path, f"{what}; start again with --restart")
+    return DamagedError(path, f"{what}; start again with `restart`")

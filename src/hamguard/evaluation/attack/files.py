@@ -35,7 +35,7 @@ def check_folder(folder: Path, key: str, *, restart: bool) -> None:
         raise RequestError(f"{folder} is not empty and holds no manifest of attacked pictures; give another folder")
     if found is not None and found.get("run") != key:
         raise StaleError(
-            f"{folder} holds the pictures of another attack; give another folder, or --restart to replace them"
+            f"{folder} holds the pictures of another attack; give another folder, or `restart` to replace them"
         )
 
 
@@ -48,7 +48,7 @@ def _read_manifest(folder: Path, *, restart: bool = False) -> dict[str, Any] | N
     except DamagedError as error:
         if restart:
             return {}
-        raise RequestError(f"{error}; give another folder, or --restart to replace it") from error
+        raise RequestError(f"{error}; give another folder, or `restart` to replace it") from error
 
 
 def file_names(ids: Array) -> list[str]:

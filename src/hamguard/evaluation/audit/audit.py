@@ -167,7 +167,7 @@ def _write(out: Path, key: str, bench: Bench, worst: Worst, done: Audited) -> No
 def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited | None:
     """The finished audit of a folder, if it is this one; anything else that would be lost is refused."""
     if out.exists() and not out.is_dir():
-        raise RequestError(f"{out} is a file; --out must be a folder")
+        raise RequestError(f"{out} is a file; `out` must be a folder")
     if not out.is_dir():
         return None
     sweep(out)
@@ -177,13 +177,13 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
         return None
     facts, begun = _read(out / FACTS, restart), _read(out / WORK / FACTS, restart)
     if facts is None and begun is None:
-        raise RequestError(f"{out} holds other files; --out must be a new folder or one that an audit made")
+        raise RequestError(f"{out} holds other files; `out` must be a new folder or one that an audit made")
     if restart:
         (out / FACTS).unlink(missing_ok=True)
         return None
     held = (facts or begun or {}).get("key")
     if held != key:
-        raise StaleError(f"{out} holds another audit; give another --out, or --restart to replace it")
+        raise StaleError(f"{out} holds another audit; give another `out`, or `restart` to replace it")
     if facts is None:
         return None
     try:
@@ -202,9 +202,9 @@ def _look_at(out: Path, key: str, plan: AuditPlan, *, restart: bool) -> Audited 
             pixels,
         )
     except RequestError as error:
-        raise RequestError(f"{error}; --restart makes it again") from error
+        raise RequestError(f"{error}; `restart` makes it again") from error
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(f"{out} holds a damaged audit; --restart makes it again: {error}") from error
+        raise RequestError(f"{out} holds a damaged audit; `restart` makes it again: {error}") from error
 
 
 def _read(path: Path, restart: bool) -> dict[str, Any] | None:
@@ -215,4 +215,4 @@ def _read(path: Path, restart: bool) -> dict[str, Any] | None:
     except DamagedError as error:
         if restart:
             return {}
-        raise RequestError(f"{error}; give another --out, or --restart") from error
+        raise RequestError(f"{error}; give another `out`, or `restart`") from error
