@@ -37,6 +37,7 @@ __all__ = [
     "audit",
     "codes",
     "data",
+    "demo",
     "detect",
     "encode",
     "evaluate",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from hamguard.api.codes import codes
     from hamguard.api.data import data
     from hamguard.api.defense import detect, purify, sanity
+    from hamguard.api.demo import demo
     from hamguard.api.encode import encode
     from hamguard.api.evaluate import evaluate
     from hamguard.api.harden import harden
@@ -137,6 +139,7 @@ _PLACES = {
     "audit": "api.audit:audit",
     "codes": "codes",
     "data": "data",
+    "demo": "api.demo:demo",
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
     "evaluate": "api.evaluate:evaluate",

@@ -39,6 +39,7 @@ VERBS = [
     "audit",
     "codes",
     "data",
+    "demo",
     "detect",
     "encode",
     "harden",

@@ -152,6 +152,7 @@ def test_every_kind_is_trained(source: str, model: hg.HashModel, tmp_path: Path)
     assert isinstance(protector, Protector) and protector.card.surrogates[0] and protector.card.eps == 0.3
     purifier = hg.train(source, "comdefend", out=tmp_path / "c", epochs=1, width=0.0625, context=CPU)
     assert isinstance(purifier, ComDefend) and purifier.card.data["train"]
+    assert not any(part.training for one in (generator, protector, purifier) for part in one.modules())
     facts = [one.card.data for one in (generator, protector, purifier)]
     assert all({"split_seed", "size", "drop_duplicates"} <= set(one) for one in facts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamguard import cli
+from hamguard.api import demo
+from hamguard.api.data import data
+from hamguard.core.context import Context
 from hamguard.core.errors import RunError
 from hamguard.core.rows import Row, Rows, read_rows
 from hamguard.hashing.csq import CSQ
@@ -122,18 +123,14 @@ def test_a_missing_row_is_said() -> None:
 
 
 SMALL = {  # of the demo's constants: what it shows holds after less training and fewer gradients
-    "AUDITED": 10, "STEPS": 6, "SHOWN": 3, "HARDENING": ("distill", 6, "lr=3e-3"),
-    "GAME": ("warmup=50", "batch_size=32", "epochs=2"),
+    "AUDITED": 10, "STEPS": 6, "SHOWN": 3, "HARDENING": {"method": "distill", "epochs": 6, "lr": 3e-3},
+    "GAME": {"warmup": 50, "batch_size": 32, "epochs": 2},
 }  # fmt: skip
 
 
 def make_demo_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = [import_module(f"hamguard.cli.{path.stem}") for path in Path(cli.__path__[0]).glob("demo*.py")]
     for name, value in SMALL.items():
-        holders = [module for module in modules if hasattr(module, name)]
-        assert holders, f"the demo has no {name} any more"
-        for module in holders:
-            monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(demo, name, value)  # which fails where the demo has no such number any more
     monkeypatch.setattr(CSQ, "training", {**CSQ.training, "epochs": 8})
     monkeypatch.setattr("hamguard.data.digits.SIZE", 16)  # of 28
 
@@ -151,6 +148,20 @@ def test_the_demo_ends_in_ten_lines_and_a_page(shell: Shell, tmp_path: Path, mon
     assert_page_has_every_stage(out, answer.err, rows)
     assert_it_shows_what_it_says(out, rows)
     assert len(shell.done("search", out / "index", "query:0", "--json").rows) == 10
+    assert_it_goes_on(out)
+
+
+def assert_it_goes_on(out: Path) -> None:
+    """What is trained is read; a folder of another tour, or a damaged one, is trained over."""
+    weights = out / "model" / "model.safetensors"
+    content, written = weights.read_bytes(), weights.stat().st_mtime_ns
+    tour = demo._Tour(out, data("digits"), Context())
+    assert tour.learn().place == str(out / "model") and weights.stat().st_mtime_ns == written
+    weights.write_bytes(content[:-9])
+    tour.learn()
+    assert weights.read_bytes() == content
+    replace(tour, context=Context(seed=1)).learn()
+    assert weights.read_bytes() != content
 
 
 def assert_page_has_every_stage(out: Path, told: str, rows: list[Row]) -> None:

@@ -143,8 +143,8 @@ def reproduce(recipe: Path, out: Path, *more: str) -> None:
 
 def small_demo(out: Path, *more: str) -> None:
     """`hamguard demo` with every stage and least numbers."""
-    from hamguard.api import sheets
-    from hamguard.cli import demo, demo_harden, demo_protect, main
+    from hamguard.api import demo, sheets
+    from hamguard.cli import main
     from hamguard.data.dataset import Dataset, ImageStore
     from hamguard.data.registry import SOURCES
 
@@ -156,9 +156,9 @@ def small_demo(out: Path, *more: str) -> None:
         return replace(found, images=images, labels=found.labels[::6], ids=found.ids[::6])
 
     SOURCES.enter("digits", replace(SOURCES["digits"], read=every_sixth), read)
-    demo.STEPS, demo.AUDITED, demo.SHOWN, sheets.ANSWERS, demo_harden.CHECKED = 1, 6, 2, 2, 4
-    demo_harden.HARDENING, demo_protect.FILES = ("distill", 1, "steps=1"), 5
-    demo_protect.GAME = ("warmup=1", "batch_size=32", "epochs=1")
+    demo.STEPS, demo.AUDITED, demo.SHOWN, demo.CHECKED, demo.FILES, sheets.ANSWERS = 1, 6, 2, 4, 5, 2
+    demo.HARDENING = {"method": "distill", "epochs": 1, "steps": 1}
+    demo.GAME = {"warmup": 1, "batch_size": 32, "epochs": 1}
     sys.argv = ["hamguard", "demo", "--out", str(out), *more]
     main.run()
 

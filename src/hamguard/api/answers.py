@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -101,11 +101,16 @@ class Answers(Sequence[Answer]):
         lines = [["" if row[name] is None else str(row[name]) for name in names] for row in answer.json[:most]]
         return Table.of(f"{answer.query}: {len(answer)} answers of {self.size:,}", names, lines)
 
-    def draw(self, path: Path | str) -> None:
+    def draw(
+        self, path: Path | str, *, title: str = "", footer: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
         """Draw queries and answers, the first 24 with ten answers each.
 
         Args:
             path: file to write: .png, .svg or .pdf.
+            title: line above; by default what was searched.
+            footer: line below; by default what it is made of.
+            names: what to call queries, by their name; `query` where there is none.
 
         Raises:
             RequestError: the indexed images were not given, or are others than those that were indexed.
@@ -130,13 +135,14 @@ class Answers(Sequence[Answer]):
                 found.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
             plain = answer.query if answer.picture is None else Path(answer.query).name  # words may hold a slash
             caption = plain if answer.row is None else sheet_entry(dataset, answer.row, None).caption
-            lines.append(SheetRow(Found(answer.picture, "query", caption), found))
+            called = (names or {}).get(answer.query, "query")
+            lines.append(SheetRow(Found(answer.picture, called, caption), found))
         kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
         draw_sheet(
             lines,
             path,
-            title=f"{dataset.title}: nearest by Hamming distance, {self.bits} bits",
-            footer=f"{kind}; green frame and tick: shares a label with the query; gray: unknown",
+            title=title or f"{dataset.title}: nearest by Hamming distance, {self.bits} bits",
+            footer=footer or f"{kind}; green frame and tick: shares a label with the query; gray: unknown",
         )
 
     def _repr_html_(self) -> str:

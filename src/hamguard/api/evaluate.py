@@ -78,8 +78,12 @@ class SearchRows(Rows):
         detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
         return [plain_table(self, f"{self[0].dataset or 'foreign codes'}: {detail}")]
 
-    def curves(self, path: Path | str) -> Path:
+    def curves(self, path: Path | str, *, name: str = "") -> Path:
         """Draw precision over recall, and precision over N (.png, .svg, .pdf).
+
+        Args:
+            path: file to write.
+            name: what the curves of a hash model are called; by default what rows call it.
 
         Raises:
             RunError: the file cannot be written.
@@ -87,7 +91,7 @@ class SearchRows(Rows):
         from hamguard.evaluation.search.curves import measure_curves
         from hamguard.report.plots import draw_curves
 
-        path, one, name = Path(path), self.searched, self[0].model or "foreign codes"
+        path, one, name = Path(path), self.searched, name or self[0].model or "foreign codes"
         if one.ground is not None and one.ground.cross:
             from hamguard.evaluation.search.cross_modal import cross_curves
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.protection.four_searches import Sides
     from hamguard.evaluation.search.copies import CopySearches
+    from hamguard.privacy.effect import Measured as Effect
 
 SHOWN, ANSWERS = 4, 10
 COPIES = 3  # changed copies a view on their sheet, the last of them the hardest
@@ -115,6 +116,35 @@ def draw_copies(path: Path, found: CopySearches, shown: int = COPIES) -> None:
             lines.append(SheetRow(Found(copy, view, str(dataset.ids[row])), cells))
     footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
     draw_sheet(lines, path, title=f"{dataset.title}: searches with changed copies, {bank.bits} bits", footer=footer)
+
+
+def draw_effect(path: Path, measured: Effect, top: int, seed: int, shown: int = SHOWN) -> None:
+    """Original, protected and noisy copy of files, the differences beside them; the last one is the worst protected."""
+    from hamguard.images.io import decode
+    from hamguard.privacy.effect import NOISE, SAVED
+    from hamguard.privacy.effect_card import noise_like
+    from hamguard.privacy.effect_cards import protection_order
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    worst = int(protection_order(measured, top)[0])
+    lines = []
+    for number in [*[i for i in range(min(shown, len(measured.pairs))) if i != worst][: shown - 1], worst]:
+        pair = measured.pairs[number]
+        clean, protected = decode(pair.original), decode(pair.protected)
+        copies = {SAVED: protected, NOISE: noise_like(clean, protected, seed=seed, name=pair.name)}
+        beside = []
+        for kind, copy in copies.items():
+            if (side := measured.sides[0].get(kind)) is None:  # without noise
+                continue
+            place = f"place {side.forward.expected()[number]:g}"
+            title = "protected" if kind == SAVED else "noise of its size"
+            beside += [
+                Found(copy, title, f"{side.bits_moved[number]} bits, {place}"),
+                Found(amplified(clean, copy), "change", "amplified"),
+            ]
+        lines.append(SheetRow(Found(clean, "worst protected" if number == worst else "original", pair.name), beside))
+    footer = f"bits moved, and the place of the original among {measured.database} when the copy is asked with"
+    draw_sheet(lines, path, title="Protected files", footer=footer)
 
 
 def amplified(clean: Bytes, attacked: Bytes) -> Bytes:

@@ -43,6 +43,8 @@ class Verified:
         tables: a table a matcher.
         folder: where report.html, effect.jsonl and summary.json lie.
         measured: the figures of every file.
+        top: a picture is lost that is not among so many.
+        seed: of noise.
     """
 
     subject: str
@@ -54,11 +56,24 @@ class Verified:
     tables: tuple[Table, ...] = field(repr=False)
     folder: Path
     measured: Measured = field(repr=False)
+    top: int = 10
+    seed: int = 0
 
     @property
     def page(self) -> Path:
         """The page with a card for each of the worst and of some other pictures."""
         return self.folder / "report.html"
+
+    def sheet(self, path: Path | str, shown: int = 4) -> Path:
+        """Draw originals, protected and noisy copies and the differences, by the first matcher; the last line is the worst.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        from hamguard.api.sheets import draw_effect
+
+        draw_effect(Path(path), self.measured, self.top, self.seed, shown)
+        return Path(path)
 
     def _repr_html_(self) -> str:
         from hamguard.report.page import as_html
@@ -135,17 +150,8 @@ def verify(
     subject = f"{source} against {protected}"
     _write(folder, measured, protection, lines, rows, told, subject=subject, top=top, cards=cards, seed=seed)
     notes = tuple(dict.fromkeys(note for matcher in tried for note in notes_of(matcher.model)))
-    return Verified(
-        subject,
-        rows,
-        tuple(told),
-        tuple(measured.problems),
-        tuple(measured.notes),
-        notes,
-        _tables(measured, lines, top),
-        folder,
-        measured,
-    )
+    said = (tuple(told), tuple(measured.problems), tuple(measured.notes), notes, _tables(measured, lines, top))
+    return Verified(subject, rows, *said, folder, measured, top, seed)
 
 
 def _check_words(views: Sequence[str], matchers: Sequence[object]) -> None:

@@ -1,4 +1,4 @@
-"""The ten lines that end the demo, made of its rows alone."""
+"""The ten lines that end the demo, made of its rows alone, and what its pictures show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from hamguard.core.errors import RunError
 from hamguard.core.rows import Row, Rows
+from hamguard.report.pictures import Picture
 
 SEARCH = "query->database"
 
@@ -57,6 +58,29 @@ def summary(rows: Sequence[Row]) -> list[str]:
         f"one that learned from such {_map(own)}",
         f"10. verify   {_share(lost)} of {lost.n} protected files miss their original in {lost.at} answers; "
         f"under noise {_share(control)}",
+    ]
+
+
+def shown_pictures(eps: float, audit_eps: float) -> list[Picture]:
+    """The pictures of the demo as its page shows them: sheets, curves, attacks, audit, hardening, protection."""
+    hardest = "the last one is the query that the search serves worst"
+    return [
+        Picture("sheet.png", f"Six queries and their ten nearest; {hardest}", "sheets"),
+        Picture(
+            "curves.png",
+            "Precision over recall and over the first N answers, beside random codes; balls of a radius",
+            "curves",
+        ),
+        Picture(
+            "attacked.png", f"The search as it was learned, before and after mainstay within {eps:g} a pixel", "attacks"
+        ),
+        Picture(
+            "audit.png",
+            f"The audit within {audit_eps:g} a pixel: worst case after each stage; answers alone",
+            "audit",
+        ),
+        Picture("hardened.png", f"The hardened search under the same attack within {eps:g} a pixel", "defenses"),
+        Picture("effect.png", "Files before and after protection, and noise of the same size", "protection"),
     ]
 
 

@@ -93,7 +93,8 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
 
 
 def _handed(trained: Trained, out: Path, **facts: Any) -> Trained:
-    """The same with a model that carries its card, and says where it lies."""
+    """The same with a model in evaluation mode that carries its card, and says where it lies."""
+    trained.model.eval()
     trained.model.card, trained.model.place = trained.card, str(out)
     if trained.text_card is not None:
         trained.model.text_card = trained.text_card
