@@ -15,7 +15,6 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.opened import Data
 from hamguard.defenses.cross_modal import CROSS_DEFENSES
-from hamguard.defenses.registry import DEFENSES
 from hamguard.evaluation.defense.hardening import STEPS, Compared, measure_hardening, measure_pair
 from hamguard.evaluation.ground import Ground
 from hamguard.models.cross_modal import CrossModel, has_texts
@@ -25,7 +24,7 @@ from hamguard.trainers.hardened import epochs_of_budget
 from hamguard.trainers.kind import Trained
 from hamguard.trainers.words import read_job
 
-__all__ = ["Compared", "compare", "defenses", "harden", "hardening"]
+__all__ = ["Compared", "compare", "harden", "hardening"]
 
 
 @overload
@@ -219,22 +218,6 @@ def check_pair_options(model: AnyModel | CrossModel | Place, method: str, given:
     check_choice(f"defense of the cross-modal model {named}", method, CROSS_DEFENSES)
     if given:
         raise RequestError(f"{', '.join(given)}: does not belong to cross-modal models, which are hardened for linf")
-
-
-def defenses() -> list[dict[str, Any]]:
-    """Every defense of a hash model: `method`, `title`, `needs_labels`, and what its `settings` mean."""
-    return [
-        {
-            "method": kind.name,
-            "title": kind.title,
-            "needs_labels": kind.needs_labels,
-            "settings": {
-                key: {"default": field.default, "description": field.description}
-                for key, field in kind.settings_type.model_fields.items()
-            },
-        }
-        for kind in DEFENSES.values()
-    ]
 
 
 def _without_epochs(sets: Sequence[str] | Mapping[str, Any]) -> Sequence[str] | Mapping[str, Any]:

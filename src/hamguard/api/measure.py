@@ -16,7 +16,7 @@ from hamguard.core.rows import eps_text
 from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.measures.audit import rank_rows, read_audit
-from hamguard.evaluation.measures.registry import MEASURES, STEPS, Found, Line, check_measures
+from hamguard.evaluation.measures.registry import STEPS, Found, Line, check_measures
 from hamguard.evaluation.measures.run import check_budget, measure_model, read_options
 from hamguard.evaluation.search.same_queries import open_grounds
 from hamguard.models.store import AnyModel
@@ -25,7 +25,7 @@ from hamguard.report.page import as_html
 from hamguard.report.table import Table
 from hamguard.report.wording import short_names
 
-__all__ = ["MeasureResult", "measure", "measures"]
+__all__ = ["MeasureResult", "measure"]
 
 QUERIES = 20
 """Images by default: with the default draws a 32-bit ResNet-20 on 32 pixels takes about two core-minutes."""
@@ -116,7 +116,7 @@ def measure(
         data: what `hg.data` gave, or a source; None for what each model was trained on.
         budget: linf radius of attacks and of the balls of Lipschitz and CLEVER; `steps`, gradients of each attack, 50 where it does
             not say.
-        measures: names of the measures, see `measures`; all defaults that the data allow where none is named.
+        measures: names, which `hamguard measure --list` lists; all defaults that the data allow where none is named.
         options: of measures, by name: `{"clever": {"draws": "50x64"}}`.
         audits: folders of `hg.audit(..., out=...)`, one a model in their order: how do the measures rank beside the worst case?
         queries: only the first so many of the query split; None for all.
@@ -159,12 +159,3 @@ def _loadable(models: Any) -> list[Any]:
     if isinstance(models, Mapping):
         return [Loaded.open(model, name=name) for name, model in models.items()]
     return list(models) if isinstance(models, (list, tuple)) else [models]
-
-
-def measures() -> list[dict[str, Any]]:
-    """Every measure: its name, what it asks, whether it needs labels, and whether it is carried out by default."""
-    facts = {name: MEASURES.facts(name) for name in MEASURES}
-    return [
-        {"measure": name, "title": MEASURES.title(name), "labels": of["labeled"], "default": of["default"]}
-        for name, of in facts.items()
-    ]

@@ -1,9 +1,7 @@
-"""Names that help texts list: known from text, so that nothing heavy is loaded for them."""
+"""Names that help texts list, and what `--list` says of them: known from text where it can be, so that nothing heavy is loaded."""
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -35,10 +33,10 @@ def names(kind: Kind) -> str:
 
 
 def attacks_listed() -> list[dict[str, Any]]:
-    """Every attack: `method`, `title`, `direction`, `presets`, `options`; from text where no plugin may add any."""
-    from hamguard.core.plugins import VARIABLE, written
+    """Every attack: `method`, `title`, `direction`, `presets`, `options`."""
+    from hamguard.attacks.methods.registry import ATTACKS
 
-    if os.environ.get(VARIABLE) or "torch" in sys.modules:  # a notebook may have registered some, too
+    if not (texts := ATTACKS.written()):
         return _attacks_loaded()
     return [
         {
@@ -48,7 +46,7 @@ def attacks_listed() -> list[dict[str, Any]]:
             "presets": list(one.choices.get("preset", ())),
             "options": [option for option in one.options if option not in ("threat", "toward")],
         }
-        for one in written("hamguard.attacks.methods")
+        for one in texts
     ]
 
 
@@ -64,4 +62,44 @@ def _attacks_loaded() -> list[dict[str, Any]]:
             "options": [option for option in one.options if option not in ("threat", "toward")],
         }
         for one in map(method_facts, ATTACKS)
+    ]
+
+
+def measures_listed() -> list[dict[str, Any]]:
+    """Every measure: its name, what it asks, whether it needs labels, and whether it is carried out by default."""
+    from hamguard.evaluation.measures.registry import MEASURES
+
+    texts = [(one.name, one.title, one.facts) for one in MEASURES.written()]
+    known = texts or [(name, MEASURES.title(name), MEASURES.facts(name)) for name in MEASURES]
+    return [
+        {"measure": name, "title": title, "labels": of.get("labeled", False), "default": of.get("default", True)}
+        for name, title, of in known
+    ]
+
+
+def experiments_listed() -> list[dict[str, Any]]:
+    """Every experiment: `name`, `source`, `what`, what is `small` about the small scale, and its `minutes`."""
+    from hamguard.evaluation.reproduce.experiment import EXPERIMENTS  # whose files load nothing heavy
+
+    return [
+        {"name": one.name, "source": one.source, "what": one.what, "small": one.small, "minutes": one.minutes}
+        for one in EXPERIMENTS.values()
+    ]
+
+
+def defenses_listed() -> list[dict[str, Any]]:
+    """Every defense of a hash model: `method`, `title`, `needs_labels`, and what its `settings` mean."""
+    from hamguard.defenses.registry import DEFENSES  # its settings are classes beside the methods, which load torch
+
+    return [
+        {
+            "method": kind.name,
+            "title": kind.title,
+            "needs_labels": kind.needs_labels,
+            "settings": {
+                key: {"default": field.default, "description": field.description}
+                for key, field in kind.settings_type.model_fields.items()
+            },
+        }
+        for kind in DEFENSES.values()
     ]

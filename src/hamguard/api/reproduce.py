@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hamguard.api.study import study
 from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -18,7 +17,7 @@ from hamguard.report.reproduce_table import Line, published_table
 if TYPE_CHECKING:
     from hamguard.report.table import Table
 
-__all__ = ["Reproduced", "experiments", "recipe_text", "reproduce"]
+__all__ = ["Reproduced", "recipe_text", "reproduce"]
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,6 @@ class Reproduced:
         return [*said, where]
 
 
-def experiments() -> list[dict[str, Any]]:
-    """Every experiment: `name`, `source`, `what`, what is `small` about the small scale, and its `minutes`."""
-    return [
-        {"name": one.name, "source": one.source, "what": one.what, "small": one.small, "minutes": one.minutes}
-        for one in EXPERIMENTS.values()
-    ]
-
-
 def recipe_text(name: str, scale: str = "small") -> str:
     """The recipe of an experiment, to be copied and changed.
 
@@ -84,7 +75,7 @@ def reproduce(
     """Run a published experiment again: published figure, ours, difference, interval, and each relation that the paper claims.
 
     Args:
-        name: of the experiment, see `experiments`.
+        name: of the experiment; `hamguard reproduce --list` lists them.
         scale: `small`, minutes on two cores, or `paper`, the published data, networks and budgets.
         out: folder of rows, tables and page; `runs/NAME-SCALE` by default.
         cells: folder of finished cells, shared by experiments; `cells` beside `out` by default.
@@ -97,6 +88,8 @@ def reproduce(
     Raises:
         RequestError: unknown name or scale, or an `out` that is a file.
     """
+    from hamguard.api.study import study  # a recipe is printed without what a run needs
+
     chosen: Scale = check_choice("scale", scale, recipes.SCALES)  # type: ignore[assignment]
     experiment = EXPERIMENTS[name]
     folder = Path("runs") / f"{name}-{scale}" if out is None else Path(out)

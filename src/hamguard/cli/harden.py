@@ -160,10 +160,10 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
 
 
 def _print_methods(*, as_json: bool) -> None:
-    from hamguard.api.harden import defenses
+    from hamguard.api.names import defenses_listed
     from hamguard.report.table import Table
 
-    known = defenses()
+    known = defenses_listed()
     if as_json:
         print_json(known)
         return

@@ -79,13 +79,13 @@ def measure(
 
     hamguard measure models/a models/b --audit audits/a --audit audits/b
     """
+    if listed:
+        _list_measures(as_json=as_json)
+        return
     from hamguard.api.budget import read_budget
     from hamguard.api.measure import measure as measure_models
     from hamguard.report.measure_table import CURVED
 
-    if listed:
-        _list_measures(as_json=as_json)
-        return
     if not models:
         raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
     check_suffix("--curves", curves)
@@ -116,14 +116,15 @@ def measure(
 
 def _list_measures(*, as_json: bool) -> None:
     """Every measure: what it asks, and whether it needs labels."""
-    from hamguard.api.measure import measures
+    from hamguard.api.names import measures_listed
     from hamguard.report.table import Table
 
+    known = measures_listed()
     if as_json:
-        print_json(measures())
+        print_json(known)
         return
     lines = [
         (one["measure"], "yes" if one["default"] else "by name", "yes" if one["labels"] else "no", one["title"])
-        for one in measures()
+        for one in known
     ]
     to_terminal(Table.of("", ("measure", "default", "labels", "what it asks"), lines))

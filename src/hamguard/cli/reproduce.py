@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -56,12 +55,12 @@ def reproduce(
 
     hamguard reproduce prosgan-table1 --scale paper --show-recipe
     """
-    from hamguard.api.reproduce import experiments, recipe_text
+    if listed:
+        _print_list(as_json=as_json)
+        return
+    from hamguard.api.reproduce import recipe_text
     from hamguard.api.reproduce import reproduce as run
 
-    if listed:
-        _print_list(experiments(), as_json=as_json)
-        return
     if name is None:
         raise RequestError("give the NAME of an experiment; `hamguard reproduce --list` lists them")
     if show_recipe:
@@ -80,12 +79,14 @@ def reproduce(
         tell(line)
 
 
-def _print_list(known: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def _print_list(*, as_json: bool) -> None:
+    from hamguard.api.names import experiments_listed
+    from hamguard.report.table import Table
+
+    known = experiments_listed()
     if as_json:
         print_json(known)
         return
-    from hamguard.report.table import Table
-
     lines = [(one["name"], str(one["minutes"]), one["what"], one["source"]) for one in known]
     title = "Published experiments; minutes: at small scale, on two cores"
     to_terminal(Table.of(title, ("name", "minutes", "what", "paper"), lines, names=4))

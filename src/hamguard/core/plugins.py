@@ -119,12 +119,12 @@ class Written:
     choices: Mapping[str, tuple[str, ...]]
 
 
-def written(package: str, decorator: str = "register") -> list[Written]:
-    """Functions that files of a package register, read from their text without an import, sorted by name.
+def written(package: str, decorator: str | tuple[str, ...] = "register") -> list[Written]:
+    """Functions that files of a package register, read from their text without an import.
 
     Args:
         package: full name of the package.
-        decorator: its decorator, whose first argument is the name.
+        decorator: its decorator, or several; the first argument is the name.
 
     >>> [one.choices["preset"] for one in written("hamguard.attacks.methods") if one.name == "hag"]
     [('default', 'paper', 'code')]
@@ -138,13 +138,13 @@ def written(package: str, decorator: str = "register") -> list[Written]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
     ]
-    found = [
+    words = (decorator,) if isinstance(decorator, str) else decorator
+    return [
         _written(node, call)
         for node in functions
         for call in node.decorator_list
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == decorator
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in words
     ]
-    return sorted(found, key=lambda one: one.name)
 
 
 def _written(node: ast.FunctionDef, call: ast.Call) -> Written:

@@ -8,12 +8,13 @@ and imports nothing heavy.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.core.plugins import load_files, load_plugins, registered_names
+from hamguard.core.plugins import VARIABLE, Written, load_files, load_plugins, registered_names, written
 
 T = TypeVar("T")
 Entered = TypeVar("Entered")
@@ -108,6 +109,16 @@ class Registry(Mapping[str, T], Generic[T]):
         """The same names without importing what is heavy, for help texts."""
         named = registered_names(self.package, self.decorator, self.public) if self.package else []
         return self._sorted({*named, *self._entries})
+
+    def written(self) -> list[Written]:
+        """What the text of its package says of each entry, with nothing imported.
+
+        Empty once anything was imported, and where plugins are named: then the entries themselves are to be asked.
+        """
+        if self._entries or os.environ.get(VARIABLE):
+            return []
+        found = {one.name: one for one in written(self.package, self.decorator)}
+        return [found[name] for name in self._sorted(found)]
 
     def facts(self, name: str) -> Mapping[str, Any]:
         """What its decorator said of an entry beside the name.
