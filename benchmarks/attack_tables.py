@@ -99,7 +99,7 @@ def run(suite: str, models: list[str], source: str | None, queries: int, path: P
             if key_of(spec, guide, short) in done:
                 continue
             begun = time.process_time()
-            found = measure_attack(ground, spec, work=cache_folder() / "attacks")
+            found = measure_attack(ground, spec, context=ground.context.but(work=cache_folder() / "attacks"))
             rows += found.rows
             write_rows(path, _once(rows))
             best = next(row for row in found.rows if row.metric == ("t-map" if spec.toward else "map") and row_key(row))

@@ -75,7 +75,7 @@ def measured(name: str, factor: float, eps: float, arguments: argparse.Namespace
         print("  ", what, budget, flush=True)
         rest = {key: value for key, value in words.items() if key != "method"}
         spec = AttackSpec.read(words["method"], eps=eps, steps=budget, **rest)
-        found = measure_attack(ground, spec, work=arguments.work / "single")
+        found = measure_attack(ground, spec, context=ground.context.but(work=arguments.work / "single"))
         row = next(r for r in found.rows if r.metric == "map" and r.attack and r.attack["method"] == words["method"])
         rows.append(replace(row, metric="single", attack={"method": what, "steps": budget}))
     return rows

@@ -102,7 +102,7 @@ def chosen_by(folder: Path, arguments: argparse.Namespace) -> float:
     """MAP under mainstay on validation pictures."""
     ground = ground_of(folder, str(folder), "validation", 200)
     plan = AttackSpec.read("mainstay", eps=arguments.at[0], steps=30)
-    rows = measure_attack(ground, plan, work=arguments.work / "cache").rows
+    rows = measure_attack(ground, plan, context=ground.context.but(work=arguments.work / "cache")).rows
     return float(next(r.value or 0 for r in rows if r.metric == "map" and (r.attack or {}).get("method") == "mainstay"))
 
 
@@ -116,7 +116,7 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
         for method in arguments.battery:
             print("  ", called, method, eps, flush=True)
             plan = AttackSpec.read(method, eps=eps, steps=arguments.steps)
-            found = measure_attack(ground, plan, work=arguments.work / "cache").rows
+            found = measure_attack(ground, plan, context=ground.context.but(work=arguments.work / "cache")).rows
             rows += found if not rows else [row for row in found if row.attack or row.metric == "t-map"]
         if arguments.audited:
             print("  ", called, "audit", eps, flush=True)

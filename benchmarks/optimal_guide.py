@@ -38,7 +38,7 @@ def measured(name: str, arguments: argparse.Namespace) -> list[Row]:
             plan = AttackSpec.read(
                 "adaptive", guide=guide, eps=parse_eps(arguments.eps), steps=arguments.steps, targets=targets
             )
-            found = measure_attack(ground, plan, work=arguments.work)
+            found = measure_attack(ground, plan, context=ground.context.but(work=arguments.work))
             for row in found.rows:
                 if row.metric == metric and row.attack and row.attack["method"] in ("ideal-code", "adaptive"):
                     attack = {"method": row.attack["method"], "guide": guide, "toward": targets is not None}

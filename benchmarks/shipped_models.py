@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hamguard.attacks.budget import Budget, Linf
+from hamguard.core.context import Context
 from hamguard.core.rows import Row, write_rows
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
@@ -57,7 +58,9 @@ def ground_of(name: str, validation: bool = False) -> Ground:
 def under_mainstay(folder: Path, work: Path) -> tuple[float, float]:
     """Clean MAP and MAP under mainstay on validation pictures."""
     rows = measure_attack(
-        ground_of(str(folder), validation=True), AttackSpec.read("mainstay", eps=EPS, steps=30), work=work
+        ground_of(str(folder), validation=True),
+        AttackSpec.read("mainstay", eps=EPS, steps=30),
+        context=Context(work=work),
     ).rows
     scores = {(row.attack or {}).get("method"): row.value or 0.0 for row in rows if row.metric == "map"}
     return scores[None], scores["mainstay"]
@@ -93,7 +96,9 @@ def measured(name: str, work: Path, start: str = "") -> list[Row]:
     for eps in RADII:
         for method in ("hag", "mainstay", "dhta"):
             print("  ", name, method, eps, flush=True)
-            rows += measure_attack(ground, AttackSpec.read(method, eps=eps, steps=100), work=work).rows
+            rows += measure_attack(
+                ground, AttackSpec.read(method, eps=eps, steps=100), context=ground.context.but(work=work)
+            ).rows
     ground = replace(ground, context=ground.context.but(work=work))
     print("  ", name, "audit", flush=True)
     plan = AuditPlan(Budget(Linf(RADII[0])), checks=("none",), substitute=False, answers=False)

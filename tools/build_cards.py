@@ -29,10 +29,9 @@ from pydantic.fields import FieldInfo
 
 from hamguard.attacks import words
 from hamguard.attacks.guides.pairs import CrossCodes
-from hamguard.attacks.methods.cmla import cmla_text
+from hamguard.attacks.methods.cmla import cmla_text, cmla_words
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.threat import Threat
-from hamguard.attacks.words import WordEdits
 from hamguard.core.papers import papers_of
 from hamguard.defenses import cross_modal, task
 from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings
@@ -189,7 +188,7 @@ def word_lines() -> list[str]:
         "",
         "| value | |",
         "|---|---|",
-        f"| edits | {cell(written(describe(WordEdits())))} |",
+        f"| edits | {cell(written(describe(cmla_words())))} |",
         "",
         "`most` is given by `--words`, `intra` and `squared` by `--set`.",
         "",

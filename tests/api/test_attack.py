@@ -47,9 +47,7 @@ def test_an_attack_is_measured_like_the_command(shell: Shell) -> None:
     ).rows
     named = hg.attack("shipped:digits", attack=["hag", "mainstay"], budget=QUICK, **SMALL)
     assert plain(named) == [untimed(row) for row in printed]
-    value = hg.attack(
-        "shipped:digits", attack=hg.attacks.mainstay(steps=2, threat=hg.Linf(0.2)), name="mainstay", **SMALL
-    )
+    value = hg.attack("shipped:digits", attack=hg.attacks.mainstay(steps=2, threat=hg.Linf(0.2)), **SMALL)
     assert plain(value) == plain(named.attacks[1].rows)
 
 
@@ -78,6 +76,19 @@ def test_transfer_is_measured_like_by_the_command(shell: Shell) -> None:
     assert plain(rows) == [untimed(row) for row in printed] and len(rows.tables()) == 2
     with pytest.raises(RequestError, match="transfer needs two models or more, got 1"):
         hg.transfer(models[:1])
+    with pytest.raises(RequestError, match="cmla moves texts; images alone are made on one model"):
+        hg.transfer(models, attack=hg.attacks.cmla_text())
+
+
+def test_transfer_between_models_of_ones_own() -> None:
+    torch.manual_seed(0)
+    nets = {f"net {place}": nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 8)) for place in range(2)}
+    models = {name: hg.wrap(net, size=28, channels=1) for name, net in nets.items()}
+    data = hg.data(torch.rand(40, 1, 28, 28), torch.arange(40) % 4, name="mine")
+    rows = hg.transfer(models, data, hg.attacks.hag(steps=2, threat=hg.Linf(0.2)), **SMALL)
+    made_on = {(row.attack["made_on"][0], row.model) for row in rows if row.attack and "made_on" in row.attack}
+    assert made_on >= {(source, scored) for source in nets for scored in nets if source != scored}
+    assert {row.dataset for row in rows} == {"mine"}
 
 
 class Net(nn.Module):
@@ -127,7 +138,16 @@ def test_ones_own_module_and_attack_in_three_lines(tmp_path: Path) -> None:
         ("prosgan", {}, "prosgan needs a trained generator"),
         (["hag", "pgd"], {"save_images": "x"}, "save_images takes one attack, got 2"),
         ("cmla", {"modality": "text", "targets": "other"}, "an attack on texts is one attack without targets"),
-        ("hag", {"modality": "text"}, "texts are attacked by cmla_text"),
+        (
+            "hag",
+            {"modality": "text"},
+            r"texts are attacked by cmla_text\(...\) and cmla_words\(...\), and hag moves pixels",
+        ),
+        (hg.attacks.cmla(), {"modality": "text"}, "and cmla moves pixels"),
+        (hg.attacks.cmla_words(), {"modality": "image"}, "this attack moves texts; leave out modality='image'"),
+        ([hg.attacks.cmla_text(), "hag"], {}, "an attack on texts is one attack without targets"),
+        ("cmla-words", {"modality": "text", "budget": QUICK}, "cmla-words has no budget of a norm"),
+        (hg.attacks.cmla_text(), {}, "shipped:digits has no text side"),
     ],
 )
 def test_what_does_not_go_is_said_before_any_work(attack: Any, more: dict[str, Any], message: str) -> None:

@@ -8,21 +8,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from hamguard.attacks.guides.pairs import CrossCodes, pair_codes
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.guides.pairs import pair_codes
 from hamguard.attacks.losses.cmla import CmlaLoss
-from hamguard.attacks.words import Draft, EditedTexts, WordEdits
+from hamguard.attacks.methods.cmla import cmla_text, cmla_words
+from hamguard.attacks.threat import Linf
+from hamguard.attacks.types import Attacked, EditedTexts
+from hamguard.attacks.words import Draft, WordEdits
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import relax, sign
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
+from hamguard.models.reader import Reader
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import LONGEST, Vocabulary, phrases, terms
 
 TERMS = ("red", "circle", "red circle", "blue", "square", "blue square", "green", "cross", "ground", "a", "strasse")
 WORDS = Vocabulary(TERMS, 2)
 NET = TextModel("mlp", len(WORDS), 8, width=24, seed=2).eval().requires_grad_(False)
+READER = Reader(NET, WORDS)
 TEXTS = [
     "a red circle on striped ground", "blue square", "red circle, blue square and green cross", "nothing that it knows", "",
     "RED; circle!", "a", "green, green, cross", "Straße",
@@ -40,9 +46,14 @@ def reference(seed: int = 3, n: int = 9) -> PairBank:
     return PairBank.join(CodeBank.of(own, labels), CodeBank.of(other, labels))
 
 
-def edit(found: WordEdits, texts: list[str] = TEXTS, labels: Tensor = LABELS, words: Vocabulary = WORDS) -> EditedTexts:
-    net = NET if words is WORDS else TextModel("mlp", len(words), 8, width=24, seed=2).eval().requires_grad_(False)
-    return found(net, words, texts, labels, reference())
+def edit(attack: Attack, texts: list[str] = TEXTS, labels: Tensor = LABELS, bank: CodeBank | None = None) -> Attacked:
+    return attack(READER, texts, labels, reference() if bank is None else bank)
+
+
+def edited(found: Attacked) -> EditedTexts:
+    """The texts that were made."""
+    assert found.edited is not None
+    return found.edited
 
 
 def losses(texts: list[str] | tuple[str, ...], labels: Tensor, loss: CmlaLoss, bank: PairBank | None = None) -> Tensor:
@@ -110,9 +121,9 @@ def test_edited_texts_are_read_again_few_edits_and_never_worse(
     asked: list[str], most: int, candidates: int, intra: float, batch: int
 ) -> None:
     labels = torch.eye(3)[(torch.arange(len(asked)) + batch) % 3]
-    edits = WordEdits(most, candidates, CmlaLoss(intra))  # type: ignore[arg-type]
-    found = edit(edits, asked, labels)
-    assert torch.equal(WORDS.bag(found.texts), found.bags), "what was scored is the text that one would type"
+    made = edit(cmla_words(most=most, candidates=candidates, intra=intra), asked, labels)
+    found = edited(made)
+    assert torch.equal(WORDS.bag(found.texts), made.x_adv), "what was scored is the text that one would type"
     before, after = losses(asked, labels, CmlaLoss(intra)), losses(found.texts, labels, CmlaLoss(intra))
     assert bool((after <= before + 1e-6).all())
     for text, made, done, gain in zip(asked, found.texts, found.edits, before - after, strict=True):
@@ -130,11 +141,12 @@ def test_edited_texts_are_read_again_few_edits_and_never_worse(
 
 
 def test_same_texts_whatever_stands_beside_them() -> None:
-    whole = edit(WordEdits(3))
-    again = edit(WordEdits(3))
-    assert (whole.texts, whole.edits) == (again.texts, again.edits)
-    assert torch.equal(whole.forwards, again.forwards) and torch.equal(whole.backwards, again.backwards)
-    alone = [edit(WordEdits(3), [text], LABELS[i : i + 1]).texts[0] for i, text in enumerate(TEXTS)]
+    first, again = edit(cmla_words(most=3)), edit(cmla_words(most=3))
+    whole = edited(first)
+    assert whole == edited(again)
+    assert torch.equal(first.spent.forwards, again.spent.forwards)
+    assert torch.equal(first.spent.backwards, again.spent.backwards)
+    alone = [edited(edit(cmla_words(most=3), [text], LABELS[i : i + 1])).texts[0] for i, text in enumerate(TEXTS)]
     assert list(whole.texts) == alone
     assert any(whole.edits), "something was edited at all"
     assert whole.texts[3] == TEXTS[3] and whole.texts[4] == "" and whole.edits[3] == whole.edits[4] == ()
@@ -143,7 +155,8 @@ def test_same_texts_whatever_stands_beside_them() -> None:
 @pytest.mark.parametrize("intra", [0.0, 1.0])
 def test_one_edit_is_the_best_of_all(intra: float) -> None:
     loss = CmlaLoss(intra)
-    found = edit(WordEdits(1, 100, loss))  # type: ignore[arg-type]
+    made = edit(cmla_words(most=1, candidates=100, intra=intra))
+    found, spent = edited(made), made.spent
     kinds = set()
     for i, text in enumerate(TEXTS):
         mine = LABELS[i : i + 1]
@@ -152,8 +165,8 @@ def test_one_edit_is_the_best_of_all(intra: float) -> None:
         least = min(best, float(losses([text], mine, loss)))
         assert float(losses([found.texts[i]], mine, loss)) == pytest.approx(least, abs=1e-6), text
         kinds.update(done[0] for done in found.edits[i])
-        assert int(found.backwards[i]) == (1 if WORDS.known(text) else 0)
-        assert int(found.forwards[i]) == (2 + len(options) if WORDS.known(text) else 1)
+        assert int(spent.backwards[i]) == (1 if WORDS.known(text) else 0)
+        assert int(spent.forwards[i]) == (2 + len(options) if WORDS.known(text) else 1)
     assert "+" in kinds
 
 
@@ -161,7 +174,7 @@ def test_a_drop_is_chosen_where_it_is_best() -> None:
     chosen = []
     for seed in range(6):
         bank = reference(seed)
-        found = WordEdits(1, 100)(NET, WORDS, TEXTS, LABELS, bank)
+        found = edited(edit(cmla_words(most=1, candidates=100), bank=bank))
         for i, done in enumerate(found.edits):
             if done and done[0][0] == "-":
                 options = losses(single_edits(TEXTS[i]), LABELS[i : i + 1], CmlaLoss(), bank)
@@ -172,11 +185,14 @@ def test_a_drop_is_chosen_where_it_is_best() -> None:
 
 
 def test_more_edits_and_more_candidates_do_no_harm() -> None:
-    after = [float(losses(edit(WordEdits(most, 100)).texts, LABELS, CmlaLoss()).mean()) for most in (1, 2, 4)]
+    after = [
+        float(losses(edited(edit(cmla_words(most=most, candidates=100))).texts, LABELS, CmlaLoss()).mean())
+        for most in (1, 2, 4)
+    ]
     assert after[0] > after[1] >= after[2]
-    few = edit(WordEdits(1, 1))
-    assert int(few.forwards.max()) <= 3, "own code, gradient, and the one edit that the gradient likes best"
-    assert all(len(done) <= 1 for done in few.edits)
+    few = edit(cmla_words(most=1, candidates=1))
+    assert int(few.spent.forwards.max()) <= 3, "own code, gradient, and the one edit that the gradient likes best"
+    assert all(len(done) <= 1 for done in edited(few).edits)
 
 
 def test_a_tag_of_two_words_turns_on_its_parts() -> None:
@@ -184,7 +200,7 @@ def test_a_tag_of_two_words_turns_on_its_parts() -> None:
     assert WORDS.known(draft.text) == ["circle", "green", "red", "red circle"]
     only = Vocabulary(("red circle", "green", "red", "circle"), 2)
 
-    class Wants:
+    class Wants(nn.Module):
         """A net that is glad of the pair only: of its parts alone it thinks little."""
 
         bits = 8
@@ -194,19 +210,19 @@ def test_a_tag_of_two_words_turns_on_its_parts() -> None:
             return score[:, None].expand(-1, 8)
 
     similar = CodeBank.of(-torch.ones(3, 8), torch.eye(3)[[0, 0, 0]])  # what is to be left
-    edits = WordEdits(1, 100, CmlaLoss(0.0))  # type: ignore[arg-type]
-    found = edits(Wants(), only, ["green"], torch.eye(3)[:1], PairBank.join(similar, similar))  # type: ignore[arg-type]
+    glad, bank = Reader(Wants(), only), PairBank.join(similar, similar)  # type: ignore[arg-type]
+    made = cmla_words(most=1, candidates=100, intra=0.0)(glad, ["green"], torch.eye(3)[:1], bank)
+    found = edited(made)
     assert found.edits == (("+red circle",),) and found.texts == ("green, red circle",)
-    assert found.bags.tolist() == [[1, 1, 1, 1]], "all three terms stand in the bag that was scored"
-    first = WordEdits(1, 1, CmlaLoss(0.0))  # type: ignore[arg-type]
-    tried = first(Wants(), only, ["green"], torch.eye(3)[:1], PairBank.join(similar, similar))  # type: ignore[arg-type]
-    assert tried.edits == found.edits, "the promise of a tag counts its parts, so it is the first that is tried"
+    assert made.x_adv.tolist() == [[1, 1, 1, 1]], "all three terms stand in the bag that was scored"
+    tried = cmla_words(most=1, candidates=1, intra=0.0)(glad, ["green"], torch.eye(3)[:1], bank)
+    assert edited(tried).edits == found.edits, "the promise of a tag counts its parts, so it is the first that is tried"
 
 
 def test_long_texts_are_scored_as_they_are_read() -> None:
     long = "x;" * (LONGEST // 2 - 5) + "red"
-    found = edit(WordEdits(1), [long], LABELS[:1])
-    assert torch.equal(WORDS.bag(found.texts), found.bags)
+    made = edit(cmla_words(most=1), [long], LABELS[:1])
+    assert torch.equal(WORDS.bag(edited(made).texts), made.x_adv)
 
 
 @pytest.mark.parametrize(
@@ -218,28 +234,44 @@ def test_long_texts_are_scored_as_they_are_read() -> None:
 )
 def test_wrong_options_explain_themselves(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        WordEdits(**options)
+        cmla_words(**options)
 
 
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(RequestError, match="texts and labels must match, got 9 texts and 4 label rows"):
-        edit(WordEdits(), labels=LABELS[:4])
+        edit(cmla_words(), labels=LABELS[:4])
     plain = CodeBank.of(reference().codes, torch.eye(3)[torch.arange(9) % 3])
     with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts"):
-        WordEdits()(NET, WORDS, TEXTS, LABELS, plain)
+        edit(cmla_words(), bank=plain)
     nobody = CodeBank.of(reference().codes, torch.zeros(9, 0))
     with pytest.raises(RequestError, match="cmla needs labels of the pictures and of the reference pairs"):
-        WordEdits()(NET, WORDS, TEXTS, LABELS, PairBank.join(nobody, nobody))
+        edit(cmla_words(), bank=PairBank.join(nobody, nobody))
     with pytest.raises(RequestError, match="labels have 2 classes, the reference codes 3"):
-        edit(WordEdits(guide=CrossCodes()), labels=LABELS[:, :2])
+        edit(cmla_words(), labels=LABELS[:, :2])
+    with pytest.raises(
+        RequestError, match="texts are read by the text side of a cross-modal model.*; a TextModel takes none"
+    ):
+        cmla_words()(NET, TEXTS, LABELS, reference())
+    with pytest.raises(RequestError, match="whole words are edited in texts; give them as texts"):
+        cmla_words()(READER, WORDS.bag(TEXTS), LABELS, reference())
+
+
+def test_every_attack_on_texts_takes_texts_or_their_bags() -> None:
+    attack = cmla_text(steps=3, norm=0.0, threat=Linf(0.2))
+    texts, bags = (attack(READER, x, LABELS, reference()) for x in (TEXTS, WORDS.bag(TEXTS)))
+    assert torch.equal(texts.x_adv, bags.x_adv) and not torch.equal(bags.x_adv, WORDS.bag(TEXTS))
+    assert texts.edited is None, "values of bags moved, and no words"
+    assert Attack(search=WordEdits(3)).ball is None
 
 
 def test_a_gradient_that_is_not_finite_is_named() -> None:
-    class Rooted:
+    class Rooted(nn.Module):
         bits = 8
 
         def logits(self, bag: Tensor) -> Tensor:
             return bag.sqrt() @ torch.ones(len(WORDS), 8)
 
-    with pytest.raises(RunError, match="the gradient to the text is NaN or infinite; the model's weights are broken"):
-        WordEdits()(Rooted(), WORDS, TEXTS, LABELS, reference())  # type: ignore[arg-type]
+    with pytest.raises(
+        RunError, match="the gradient to the text is NaN or infinite; the model's weights or outputs are broken"
+    ):
+        cmla_words()(Reader(Rooted(), WORDS), TEXTS, LABELS, reference())  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import hamguard as hg
 from hamguard.core.seeds import torch_generator
 from hamguard.data.sources import open_source
 from hamguard.models.cross_modal import CrossModel, load_cross, save_cross
@@ -213,6 +214,40 @@ def test_whole_words(shell: Shell, pairs: Pairs) -> None:
         if row["metric"] == "edits"
     ]
     assert more >= edits
+
+
+@pytest.mark.parametrize(
+    ("words", "attack"),
+    [
+        (("--side", "text", "--eps", "0.1", "--steps", 3), hg.attacks.cmla_text(steps=3, threat=hg.Linf(0.1))),
+        (("--side", "words", "--words", 1, "--set", "intra=0"), hg.attacks.cmla_words(most=1, intra=0.0)),
+    ],
+)
+def test_calls_and_commands_give_equal_rows(
+    shell: Shell, pairs: Pairs, words: tuple[Any, ...], attack: hg.Attack[Any]
+) -> None:
+    printed = shell.done("attack", pairs.model, "--method", "cmla", *words, "--queries", 6, "--json").rows
+    rows = hg.attack(pairs.model, attack=attack, queries=6, name="mine")
+    made = [json.loads(row.json()) for row in rows]
+    assert {row["attack"]["method"] for row in made if row["attack"]} - {"noise"} == {"mine"}
+    for row in (*made, *printed):
+        row["seconds"] = None
+        if row["attack"] and row["attack"]["method"] != "noise":
+            row["attack"]["method"] = ""
+    assert list({json.dumps(row): row for row in made}.values()) == printed
+    table = rows.tables()[0]
+    assert "attacked by text" in table.title and len(table.rows) > 2
+
+
+def test_an_attack_of_ones_own_moves_texts(pairs: Pairs) -> None:
+    own = hg.Attack(search=hg.attacks.SignSteps(steps=3), threat=hg.Linf(0.3))
+    rows = hg.attack(pairs.model, attack=own, modality="text", queries=6)
+    assert {row.attack["method"] for row in rows if row.attack} == {"noise", "attack"}
+    (moved,) = rows.where(metric="D", attack="attack")
+    assert moved.task == "text" and moved.threat == {
+        "norm": "linf", "eps": 0.3, "one_sided": False, "steps": 3, "restarts": 1, "grid": "bag of words, real values",
+    }  # fmt: skip
+    assert 0 < float(moved.value or 0) <= 0.3
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,7 @@ def test_a_purified_model_is_a_model(folder: Path, tmp_path: Path) -> None:
     assert all(np.array_equal(a.packed, b.packed) for a, b in zip(few.search(), many.search(), strict=True))
     plan = AttackSpec.read("center", eps=0.1, steps=2)
     cuts = [
-        measure_attack(replace(few, context=Context(batch_size=size)), plan, work=tmp_path).made.pixels
+        measure_attack(replace(few, context=Context(batch_size=size, work=tmp_path)), plan).made.pixels
         for size in (5, 64)
     ]  # fmt: skip
     assert float(np.mean(cuts[0] == cuts[1])) > 0.99, "up to rounding, cuts of the batch change nothing"

@@ -207,7 +207,7 @@ def spec_of(folder: Path, sources: tuple[Loaded, ...] = (), norm: Any = "linf", 
 
 def test_rows_of_a_generator(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
     ground = ground_of(place)
-    soft = measure_attack(ground, spec_of(folders["soft"]), work=tmp_path)
+    soft = measure_attack(ground, spec_of(folders["soft"]), context=Context(work=tmp_path))
     ours = {row.metric: row for row in soft.rows if row.attack and row.attack["method"] == "prosgan"}
     assert ours["t-map"].threat == {"norm": "soft", "eps": None, "steps": 0, "restarts": 1, "grid": "8 bit"}
     assert (ours["t-map"].forwards, ours["t-map"].backwards) == (1, 0) and ours["t-map"].attack is not None
@@ -220,11 +220,11 @@ def test_rows_of_a_generator(place: Place, folders: dict[str, Path], tmp_path: P
     assert soft.targets is not None and ideal.attack is not None and ideal.attack["guide"] == "prototype"
     want = torch.where(prototype(torch.from_numpy(soft.targets.labels).float()) < 0, -1.0, 1.0)
     assert np.array_equal(soft.sides.ideal.codes.numpy(), want.numpy())
-    hard = measure_attack(ground, spec_of(folders["hard"]), work=tmp_path)
+    hard = measure_attack(ground, spec_of(folders["hard"]), context=Context(work=tmp_path))
     last = hard.rows[-1]
     assert last.threat is not None and last.threat["eps"] == pytest.approx(20 / 255) and last.threat["norm"] == "linf"
     assert hard.distortion is not None and float(hard.distortion.linf.max()) <= 20 / 255 + 1e-9
-    same = measure_attack(ground, spec_of(folders["hard"], eps=20 / 255), work=tmp_path)
+    same = measure_attack(ground, spec_of(folders["hard"], eps=20 / 255), context=Context(work=tmp_path))
     assert np.array_equal(same.made.pixels, hard.made.pixels)
 
 
@@ -235,15 +235,17 @@ def test_a_generator_of_another_victim_is_measured_as_transfer_only(
     other = make_place(seed=5)[0]
     ground = ground_of((other, dataset, split))
     with pytest.raises(StaleError, match="was trained against victims/a .*give --source-model victims/a"):
-        measure_attack(ground, spec_of(folders["hard"]), work=tmp_path)
-    found = measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model),)), work=tmp_path)
-    white = measure_attack(ground_of(place), spec_of(folders["hard"]), work=tmp_path)
+        measure_attack(ground, spec_of(folders["hard"]), context=Context(work=tmp_path))
+    found = measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model),)), context=Context(work=tmp_path))
+    white = measure_attack(ground_of(place), spec_of(folders["hard"]), context=Context(work=tmp_path))
     assert np.array_equal(found.made.pixels, white.made.pixels), "the same pictures"
     assert found.sides.ideal.digest != white.sides.ideal.digest, "but the scored model's own prototype code"
     with pytest.raises(StaleError, match="not against this model"):
-        measure_attack(ground, spec_of(folders["hard"], (Loaded("b", other),)), work=tmp_path)
+        measure_attack(ground, spec_of(folders["hard"], (Loaded("b", other),)), context=Context(work=tmp_path))
     with pytest.raises(RequestError, match="a generator is trained against one model; give one --source-model, got 2"):
-        measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model), Loaded("b", other))), work=tmp_path)
+        measure_attack(
+            ground, spec_of(folders["hard"], (Loaded("a", model), Loaded("b", other))), context=Context(work=tmp_path)
+        )
 
 
 def test_generators_that_do_not_belong_here(place: Place, folders: dict[str, Path], tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_generators_that_do_not_belong_here(place: Place, folders: dict[str, Pat
 
     def refused(spec: Callable[[], AttackSpec], message: str, ground: Ground | None = None) -> None:
         with pytest.raises(RequestError, match=message):
-            measure_attack(ground or ground_of(place), spec(), work=tmp_path)
+            measure_attack(ground or ground_of(place), spec(), context=Context(work=tmp_path))
 
     refused(
         lambda: spec_of(tmp_path / "none"), "no generator at .*train one with hamguard train --method prosgan --victim"

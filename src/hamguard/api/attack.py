@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,20 +11,17 @@ from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
-from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text
+from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.attacks.threat import Linf, parse_eps
-from hamguard.attacks.words import WordEdits
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
+from hamguard.core.types import Modality, Ties
 from hamguard.core.types import Norm as Denominator
-from hamguard.core.types import Ties
 from hamguard.data.opened import Data
-from hamguard.evaluation.attack.cross_modal import cmla_rows, word_rows
 from hamguard.evaluation.attack.generators import check_generator, with_generator
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.evaluation.attack.spec import (
     AttackSpec,
     Combine,
@@ -44,8 +41,9 @@ from hamguard.retrieval.metrics import Empty
 
 __all__ = ["AttackRows", "TextRows", "attack"]
 
-Given: TypeAlias = Attack[Any] | AttackSpec | WordEdits | str
+Given: TypeAlias = Attack[Any] | AttackSpec | str
 """An attack as a value, as a value with its targets and sources, or as a registered name."""
+TEXT_ATTACKS: dict[str, Callable[[], Attack[Any]]] = {"cmla": cmla_text, "cmla-words": cmla_words}
 SHOWN = 8  # edited texts in a table
 
 
@@ -99,12 +97,12 @@ class TextRows(Rows):
 
     Attributes:
         ground: the model on its data.
-        made: the attacked texts.
+        attack: what was asked, the attacked texts, their codes, its rows; clean rows of both searches stand before them.
     """
 
-    def __init__(self, ground: Ground, made: AttackedSet, rows: Iterable[Row]) -> None:
-        self.ground, self.made = ground, made
-        super().__init__(rows)
+    def __init__(self, ground: Ground, attack: Measured, clean: Iterable[Row]) -> None:
+        self.ground, self.attack = ground, attack
+        super().__init__([*clean, *attack.rows])
 
     def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
         return Rows(rows)
@@ -123,7 +121,7 @@ class TextRows(Rows):
     @property
     def edited(self) -> list[tuple[str, str, Sequence[str]]]:
         """Text, edited text and edits of each text that was edited."""
-        made = self.made
+        made = self.attack.made
         return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
 
 
@@ -138,7 +136,7 @@ def attack(
     source_models: Sequence[str | Path | AnyModel | CrossModel] = (),
     combine: Combine = "joint",
     generator: Path | str | None = None,
-    modality: Literal["image", "text"] = "image",
+    modality: Modality | None = None,
     queries: int | None = None,
     metrics: Sequence[str] = ("map",),
     ties: Ties = "expected",
@@ -164,7 +162,8 @@ def attack(
         source_models: make the images on these models, and score them on `model`.
         combine: how several of them join: `joint`, `sum`, `sum-project` or `mean`.
         generator: folder of a trained generator, for prosgan.
-        modality: what of a cross-modal model's queries is attacked; texts by `cmla` and by edits of words.
+        modality: what of a cross-modal model's queries is attacked; by default what the attack was made for. Texts are attacked
+            by `hg.attacks.cmla_text(...)` (named `cmla`), by `hg.attacks.cmla_words(...)`, and by an `hg.Attack` of your own.
         queries: only the first so many of the query split.
         metrics: as for `hg.evaluate`; the first also gives the gain.
         ties: order of equal distances, `expected`, `stable`, `worst` or `best`.
@@ -188,11 +187,13 @@ def attack(
     for text in metrics:
         parse_metric(text)
     place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
-    given = _listed(attack)
-    if modality == "text" or any(isinstance(one, WordEdits) for one in given):
+    given = _listed(attack, modality)
+    if modality == "text" or (modality is None and any(_modality(one) == "text" for one in given)):
         if len(given) > 1 or source_models or targets or save_images:
             raise RequestError("an attack on texts is one attack without targets, source models and saved images")
-        return _attack_texts(model, data, given[0], metrics, convention, place)
+        spec = _text_spec(given[0], name or "", budget)
+        ground = Ground.open(model, data, texts="needed", **place)
+        return _measured_texts(ground, spec, {"metrics": metrics, "convention": convention})
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
     specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
     if len(specs) > 1 and save_images:
@@ -232,17 +233,30 @@ def _attacked_ground(
     return Ground.open(loaded, data, queries=queries, texts="any", context=context)
 
 
-def _listed(attack: Given | Sequence[Given]) -> list[Given]:
+def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> TextRows:
+    """An attack on the texts that ask, with the clean rows of both of their searches before it."""
+    clean = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
+    return TextRows(ground, measure_attack(ground, spec, **scores), clean)
+
+
+def _listed(attack: Given | Sequence[Given], modality: Modality | None = None) -> list[Given]:
     given: list[Any] = [*attack] if isinstance(attack, (list, tuple)) else [attack]
     if not given:
         raise RequestError("give an attack, a name or a list of them; an empty list was given")
     for one in given:
-        if not isinstance(one, (str, AttackSpec, WordEdits, Attack)):
+        if not isinstance(one, (str, AttackSpec, Attack)):
             made = "; call it: it is a factory" if callable(one) else ""
             raise RequestError(
                 f"an attack is an hg.Attack, a registered name, or a list of them, got {one!r:.60}{made}"
             )
+        if modality == "image" and _modality(one) == "text":
+            raise RequestError("this attack moves texts; leave out modality='image'")
     return given
+
+
+def _modality(given: Given) -> Modality:
+    """What an attack was made for; named ones move images unless something else is asked for."""
+    return "image" if isinstance(given, str) else given.modality
 
 
 def attack_specs(
@@ -278,28 +292,19 @@ def attack_specs(
     return specs
 
 
-def _attack_texts(
-    model: str | Path | AnyModel | CrossModel,
-    data: str | Data | None,
-    attack: Any,
-    metrics: Sequence[str],
-    convention: Convention,
-    place: Mapping[str, Any],
-) -> TextRows:
-    """An attack on the texts that ask, with the clean rows of both of their searches before it."""
-    attack = cmla_text() if attack == "cmla" else attack
-    if not isinstance(attack, (Attack, WordEdits)):
-        raise RequestError(f"texts are attacked by cmla_text(...) and WordEdits(...), got {attack!r:.60}")
-    ground = Ground.open(model, data, texts="needed", **place)
-    scores: dict[str, Any] = {"metrics": metrics, "convention": convention}
-    rows = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
-    if isinstance(attack, WordEdits):
-        made, more = word_rows(ground, attack, **scores)
-        return TextRows(ground, made, [*rows, *more])
-    steps = int(getattr(attack.search, "steps", 0))
-    with ground.context.stage("cmla on texts") as progress:
-        runs, more = cmla_rows(ground, attack, "text", marks=(steps,), noise=True, progress=progress, **scores)
-    return TextRows(ground, runs[steps], [*rows, *more])
+def _text_spec(given: Given, name: str, budget: Budget | None) -> AttackSpec:
+    """An attack on texts: one that was made for them, one of a person's own, or the form of a named one."""
+    if isinstance(given, str) and given in TEXT_ATTACKS:
+        if budget is not None and given != "cmla":
+            raise RequestError(f"{given} has no budget of a norm; give hg.attacks.cmla_words(most=...)")
+        made = TEXT_ATTACKS[given]() if budget is None else cmla_text(steps=budget.steps, threat=budget.threat)
+        return AttackSpec(made, control=True)
+    own = given.attack if isinstance(given, AttackSpec) else given
+    if isinstance(own, Attack) and (own.modality == "text" or not own.name):
+        called = given.name if isinstance(given, AttackSpec) else name
+        return AttackSpec(replace(own, modality="text", rounding=False), called, control=True)
+    called = own.name if isinstance(own, Attack) else own
+    raise RequestError(f"texts are attacked by cmla_text(...) and cmla_words(...), and {called} moves pixels")
 
 
 def read_attacks(
@@ -347,7 +352,7 @@ def read_text_attack(
     steps: int | None = None,
     preset: str = "default",
     options: Mapping[str, Any] | None = None,
-) -> Attack[Any] | WordEdits:
+) -> Attack[Any]:
     """The attack on texts that words name: `side` is `text` (values of the bag of words) or `words` (whole words).
 
     Raises:
@@ -365,5 +370,4 @@ def read_text_attack(
         raise RequestError("`side` words is bounded by `words`; leave out `eps`, `steps` and `preset`")
     if "norm" in given:
         raise RequestError("`side` words has no norm term, `words` bounds it; leave out `options` norm")
-    edits = WordEdits(words)
-    return replace(edits, loss=replace(edits.loss, **given))  # type: ignore[type-var]
+    return cmla_words(most=words, **given)

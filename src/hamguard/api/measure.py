@@ -14,11 +14,10 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import eps_text
 from hamguard.data.opened import Data
-from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.measures.audit import rank_rows, read_audit
 from hamguard.evaluation.measures.registry import STEPS, Found, Line, check_measures
 from hamguard.evaluation.measures.run import check_budget, measure_model, read_options
-from hamguard.evaluation.search.same_queries import open_grounds
+from hamguard.evaluation.search.same_queries import listed_models, open_grounds
 from hamguard.models.store import AnyModel
 from hamguard.report.measure_table import Figure, draw_measures, measure_table, rank_table
 from hamguard.report.page import as_html
@@ -129,7 +128,7 @@ def measure(
             with other query images, or audits of other models.
         RunError: a gradient is not finite.
     """
-    asked = _loadable(models)
+    asked = listed_models(models)
     check_measures(measures)
     check_budget(budget)
     read_options(options or {})
@@ -153,9 +152,3 @@ def measure(
         return done
     ranks = rank_rows(list(done.lines.values()), results, seed=context.seed)
     return MeasureResult(title, found, short, Rows(ranks))
-
-
-def _loadable(models: Any) -> list[Any]:
-    if isinstance(models, Mapping):
-        return [Loaded.open(model, name=name) for name, model in models.items()]
-    return list(models) if isinstance(models, (list, tuple)) else [models]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hamguard.api.attack import Given, attack_specs
@@ -13,9 +13,12 @@ from hamguard.attacks.generated import NoGenerator
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
+from hamguard.data.opened import Data
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
-from hamguard.evaluation.search.same_queries import open_grounds
+from hamguard.evaluation.ground import Loaded
+from hamguard.evaluation.search.same_queries import listed_models, open_grounds
+from hamguard.models.store import AnyModel
 from hamguard.report.table import Table
 from hamguard.report.transfer_table import draw_transfer, transfer_tables
 
@@ -51,11 +54,11 @@ class TransferRows(Rows):
 
 
 def transfer(
-    models: Sequence[str | Path],
-    data: str | None = None,
+    models: Sequence[str | Path | AnyModel] | Mapping[str, AnyModel],
+    data: str | Data | None = None,
     attack: Given | Sequence[Given] = "mainstay",
     *,
-    only_asked: Sequence[str | Path] = (),
+    only_asked: Sequence[str | Path | AnyModel] | Mapping[str, AnyModel] = (),
     name: str | None = None,
     budget: Budget | None = None,
     targets: str | None = None,
@@ -70,8 +73,9 @@ def transfer(
     Models may differ in bits, network and hash method; they must take the same query images at one size.
 
     Args:
-        models: models that images are made on, and that are asked.
-        data: source for all; None for each model's own.
+        models: models that images are made on, and that are asked, as `hg.load` takes them, or models by the names that rows
+            call them.
+        data: what `hg.data` gave, or a source, for all; None for each model's own.
         attack: an attack made in Python, the name of a registered one, or several.
         only_asked: models that are only asked, e.g. without gradients; they get no score.
         name: what rows call an attack made in Python.
@@ -93,16 +97,22 @@ def transfer(
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished models are not attacked again.
     """
-    everyone = [str(one) for one in (*models, *only_asked)]
-    if len(everyone) < 2:
-        raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {', '.join(everyone)}")
+    if len(models) + len(only_asked) < 2:
+        given = ", ".join(str(one) for one in (*models, *only_asked) if isinstance(one, (str, Path)))
+        raise RequestError(
+            f"transfer needs two models or more, got {len(models) + len(only_asked)}: {given}".rstrip(": ")
+        )
     specs = attack_specs(attack, name=name, budget=budget, targets=targets)
     for spec in specs:
+        if spec.modality == "text":
+            raise RequestError(f"{spec.name} moves texts; images alone are made on one model and asked of others")
         if isinstance(spec.attack.search, NoGenerator) and len(generators) != len(models):
             raise RequestError(
                 f"{spec.name} needs one `generator` for each `model`, got {len(generators)} for {len(models)}"
             )
-    context = running(context)
+    everyone = [*listed_models(models), *listed_models(only_asked)]
+    first = everyone[0]
+    context = running(context, first.model if isinstance(first, Loaded) else first)
     grounds = open_grounds(everyone, data, protocol=protocol, root=root, queries=queries, context=context)
     found = []
     for spec in specs:

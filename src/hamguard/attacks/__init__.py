@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
     from hamguard.attacks.losses.mainstay import MainstayLoss
     from hamguard.attacks.methods.adaptive import adaptive
-    from hamguard.attacks.methods.cmla import cmla
+    from hamguard.attacks.methods.cmla import cmla, cmla_text, cmla_words
     from hamguard.attacks.methods.dhta import dhta, p2p
     from hamguard.attacks.methods.hag import hag
     from hamguard.attacks.methods.iterative import fgsm, ifgsm, mifgsm, pgd
@@ -54,6 +54,8 @@ __all__ = [
     "adaptive",
     "center",
     "cmla",
+    "cmla_text",
+    "cmla_words",
     "cosine",
     "dhta",
     "fgsm",
@@ -85,7 +87,7 @@ _FILES = {
     "losses.inner": ("cosine", "inner_product", "logarithm", "margin"),
     "losses.mainstay": ("MainstayLoss",),
     "methods.adaptive": ("adaptive",),
-    "methods.cmla": ("cmla",),
+    "methods.cmla": ("cmla", "cmla_text", "cmla_words"),
     "methods.dhta": ("dhta", "p2p"),
     "methods.hag": ("hag",),
     "methods.iterative": ("fgsm", "ifgsm", "mifgsm", "pgd"),

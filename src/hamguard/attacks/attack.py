@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, cast
+from typing import Any, Generic, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
+from hamguard.core.types import Modality
 from hamguard.models.foreign import check_face
+from hamguard.models.reader import Reader
 
 
 def clean_code(model: Victim, x: Tensor) -> Tensor:
@@ -66,6 +68,19 @@ def check_pictures(x: Tensor) -> None:
         raise RequestError(
             f"pictures to attack must be (B, C, H, W) in [0, 1], got {tuple(x.shape)} with values from {low:g} to {high:g}{hint}"
         )
+
+
+def bags_of(model: Victim, texts: Sequence[str]) -> Tensor:
+    """Bags of words of texts to attack, `(B, V)`.
+
+    Raises:
+        RequestError: the model takes pictures or bags, and no texts.
+    """
+    if not isinstance(model, Reader):
+        raise RequestError(
+            f"texts are read by the text side of a cross-modal model, `model.reader`; a {type(model).__name__} takes none"
+        )
+    return model.bag(texts)
 
 
 def guide_for(loss: Loss, guide: Guide) -> Guide:
@@ -104,6 +119,7 @@ class Attack(Generic[G]):
         fidelity_norm: which distance, mean squared (`l2`) or mean absolute (`l1`) error.
         fidelity_growth: how much of `fidelity` is added to it with every step.
         rounding: return pictures on the 8-bit grid; bags of words have none, and tests of the search itself turn it off.
+        modality: what it was made to move, `image` or `text`: pixels, or the values of bags of words.
         name: of the registered factory that made it, which rows call it by; empty where none did.
         preset: of that factory.
     """
@@ -118,40 +134,50 @@ class Attack(Generic[G]):
     fidelity_norm: Literal["l1", "l2"] = "l2"
     fidelity_growth: float = 0.0
     rounding: bool = True
+    modality: Modality = field(default="image", repr=False)
     name: str = field(default="", repr=False, compare=False)
     preset: str = field(default="default", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("relaxation", self.relaxation, ("tanh", "none"))
+        check_choice("modality", self.modality, get_args(Modality))
         object.__setattr__(self, "guide", with_direction(self.guide, self.toward))
 
     def __call__(
         self,
         model: Victim,
-        x: Tensor,
+        x: Tensor | Sequence[str],
         labels: Tensor | None = None,
         bank: CodeBank | None = None,
         *,
         index: Sequence[int] | None = None,
         seed: int = 0,
+        marks: Sequence[int] = (),
     ) -> Attacked:
         """Attack a batch.
 
         Args:
             model: frozen, in evaluation mode.
-            x: clean pictures, `(B, C, H, W)` in [0, 1].
+            x: clean pictures, `(B, C, H, W)` in [0, 1]; bags of words, `(B, V)`; or B texts, where the model is a
+                `Reader`, which makes their bags.
             labels: their labels (away) or target labels (toward), `(B, C)`.
             bank: reference codes of the training part.
             index: numbers of the pictures in the run; 0 to B - 1 where not given. With them the result of a picture
                 does not depend on how batches are cut.
             seed: seed of everything that is drawn.
+            marks: numbers of gradients after which `Attacked.kept` has what it was, where the search knows of them.
 
         Raises:
             RequestError: pictures outside [0, 1], a guide without what it needs, or a model that does not return `(B, K)`.
             RunError: the gradient is not finite.
         """
-        problem = self.problem(model, x, labels, bank, index=index, seed=seed)
-        return Attacked(self.solve(problem), problem.target, problem.spent)
+        problem = self.problem(model, x, labels, bank, index=index, seed=seed, marks=marks)
+        x_adv = self.solve(problem)
+        kept = {
+            count: Attacked(self.rounded(at, problem.x), problem.target, problem.spent_at[count])
+            for count, at in problem.kept.items()
+        }
+        return Attacked(x_adv, problem.target, problem.spent, edited=problem.edited, kept=kept)
 
     @property
     def carrier(self) -> Carrier | None:
@@ -208,7 +234,7 @@ class Attack(Generic[G]):
     def problem(
         self,
         model: Victim,
-        x: Tensor,
+        x: Tensor | Sequence[str],
         labels: Tensor | None = None,
         bank: CodeBank | None = None,
         *,
@@ -216,10 +242,10 @@ class Attack(Generic[G]):
         seed: int = 0,
         marks: Sequence[int] = (),
     ) -> Problem:
-        """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call.
-
-        `marks` are numbers of gradients after which `Problem.kept` has a copy, where the search knows of them.
-        """
+        """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call."""
+        texts: tuple[str, ...] = ()
+        if not isinstance(x, Tensor):
+            texts, x = tuple(x), bags_of(model, x)
         carrier = self.carrier
         if carrier is not None:
             if carrier.lacks:
@@ -233,11 +259,15 @@ class Attack(Generic[G]):
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm,
             fidelity_growth=self.fidelity_growth, marks=tuple(marks), own=own, labels=labels,
+            texts=texts,
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code, or the pass of a generator
         return problem
 
     def solve(self, problem: SearchProblem) -> Tensor:
         """Search and round: attacked pictures inside the threat, `(B, C, H, W)`."""
-        x_adv = self.search(problem).detach()
-        return self.threat.on_grid(x_adv, problem.x) if self.rounding else x_adv
+        return self.rounded(self.search(problem).detach(), problem.x)
+
+    def rounded(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Pictures as an 8-bit file holds them, still inside the threat; bags of words as they are."""
+        return self.threat.on_grid(x_adv, x) if self.rounding else x_adv

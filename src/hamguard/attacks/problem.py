@@ -16,7 +16,7 @@ from torch import Tensor
 from hamguard.attacks.guides.relevant import CodeSet
 from hamguard.attacks.search.views import PLAIN, Plain, View
 from hamguard.attacks.threat import Threat
-from hamguard.attacks.types import Guide, Loss, Spent, Victim
+from hamguard.attacks.types import EditedTexts, Guide, Loss, Spent, Victim
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed
@@ -43,7 +43,10 @@ class Problem:
         marks: numbers of gradients after which the search keeps a copy in `kept`.
         own: clean codes, `(B, K)` in {-1, +1}; None where nobody asked for them.
         labels: labels of the pictures (away) or target labels (toward), `(B, C)`; None where there are none.
+        texts: the texts whose bags of words `x` are; empty for pictures and for bags without texts.
         kept: what it looked like after so many, `(B, C, H, W)` each.
+        spent_at: what was spent until then.
+        edited: the texts after edits of words, left by a search that makes them.
         spent: counts, filled as the search goes.
     """
 
@@ -62,7 +65,10 @@ class Problem:
     marks: tuple[int, ...] = ()
     own: Tensor | None = None
     labels: Tensor | None = None
+    texts: tuple[str, ...] = ()
     kept: dict[int, Tensor] = field(default_factory=dict)
+    spent_at: dict[int, Spent] = field(default_factory=dict)
+    edited: EditedTexts | None = None
     spent: Spent = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +119,8 @@ class Problem:
                 total = total + weight * (delta.square() if self.fidelity_norm == "l2" else delta.abs()).mean(1)
             found = pixel_gradient(total.sum(), x_adv, "the attacked model")
         if not bool(found.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
-            raise RunError("the gradient to the picture is NaN or infinite; the model's weights or outputs are broken")
+            what = "text" if self.texts else "picture"
+            raise RunError(f"the gradient to the {what} is NaN or infinite; the model's weights or outputs are broken")
         self.spent.forwards[places] += len(views)
         self.spent.backwards[places] += len(views)
         self.spent.flat[places] += len(views) * is_flat(found).cpu()
@@ -122,7 +129,7 @@ class Problem:
     def mark(self, count: int, x_adv: Tensor) -> None:
         """Keep a copy where `count` gradients are one of the marks."""
         if count in self.marks:
-            self.kept[count] = x_adv.detach().clone()
+            self.kept[count], self.spent_at[count] = x_adv.detach().clone(), self.spent.copy()
 
     @torch.no_grad()
     def score(self, x_adv: Tensor, rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ with every guide, because a set of codes becomes its vote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -101,6 +101,10 @@ class Spent:
     def __post_init__(self) -> None:
         self.flat = self.flat.expand_as(self.backwards).clone()
 
+    def copy(self) -> Spent:
+        """What is spent so far, whatever is spent later."""
+        return Spent(self.forwards.clone(), self.backwards.clone(), self.flat)
+
 
 class SearchProblem(Protocol):
     """What a search is given: pictures, the set it may move them in, and where the loss falls. One model or several."""
@@ -177,11 +181,16 @@ class Carrier:
         return None
 
     def check(self, x: Tensor, labels: Tensor | None) -> None:
-        """Check pictures `(B, C, H, W)` and labels before anything is computed.
+        """Check pictures `(B, C, H, W)`, or bags of words `(B, V)`, and labels before anything is computed.
 
         Raises:
             RequestError: they are not those that it was made for.
         """
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """What rows say of a budget that is no ball: `norm`, `eps`, `steps`; empty where they say `soft`."""
+        return {}
 
     def shown(self, attack: Any) -> dict[str, Any]:
         """The values of an attack with this search as rows show them; `kind` is what they have been called from the first."""
@@ -189,17 +198,34 @@ class Carrier:
 
 
 @dataclass(frozen=True)
+class EditedTexts:
+    """Texts after edits of whole words.
+
+    Attributes:
+        texts: the edited texts.
+        edits: what was done to each, `+tag` or `-word`.
+    """
+
+    texts: tuple[str, ...]
+    edits: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Attacked:
     """What an attack leaves.
 
     Attributes:
-        x_adv: attacked pictures as 8-bit files hold them, `(B, C, H, W)` in [0, 1].
+        x_adv: attacked pictures as 8-bit files hold them, `(B, C, H, W)` in [0, 1]; or bags of words, `(B, V)`.
         target: the guides; those for the first model where several are attacked.
         spent: forward and backward passes of each picture, `(B,)` each, summed over models.
         targets: the guides for each model where several are attacked, else empty.
+        edited: the texts, where whole words were edited.
+        kept: what it was after each number of gradients that was asked for by `marks`.
     """
 
     x_adv: Tensor
     target: Guide
     spent: Spent
     targets: tuple[Guide, ...] = ()
+    edited: EditedTexts | None = None
+    kept: Mapping[int, Attacked] = field(default_factory=dict)

@@ -8,21 +8,19 @@ if the loss falls (greedy, after the flips of J. Ebrahimi et al., "HotFlip", ACL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import clean_code
-from hamguard.attacks.guides.pairs import CrossCodes, PairCodes
-from hamguard.attacks.losses.cmla import CmlaLoss
-from hamguard.attacks.types import Loss
-from hamguard.codes.bank import CodeBank
+from hamguard.attacks.attack import Attack
+from hamguard.attacks.problem import Problem
+from hamguard.attacks.types import Carrier, EditedTexts, SearchProblem
 from hamguard.codes.binary import relax
 from hamguard.core.checks import check_range
-from hamguard.core.errors import RequestError, RunError
-from hamguard.models.text_model import TextModel
+from hamguard.core.errors import RequestError
+from hamguard.models.reader import Reader
 from hamguard.models.vocabulary import Vocabulary, phrases, terms
 
 
@@ -73,107 +71,78 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class EditedTexts:
-    """What edits left.
-
-    Attributes:
-        texts: the edited texts.
-        edits: what was done to each, `+tag` or `-word`.
-        bags: their bags, `(B, D)`.
-        forwards: forward passes spent on each, `(B,)`.
-        backwards: backward passes, `(B,)`.
-    """
-
-    texts: tuple[str, ...]
-    edits: tuple[tuple[str, ...], ...]
-    bags: Tensor
-    forwards: Tensor
-    backwards: Tensor
-
-
-@dataclass(frozen=True)
-class WordEdits:
-    """Adds or drops at most a few words.
+class WordEdits(Carrier):
+    """Adds or drops at most a few words; the search of `cmla_words`.
 
     Attributes:
         most: edits a text.
         candidates: edits that are tried exactly in each round.
-        loss: what is lowered.
-        guide: the codes that it compares with.
     """
 
     most: int = 2
     candidates: int = 16
-    loss: Loss[PairCodes] = field(default_factory=CmlaLoss)
-    guide: CrossCodes = field(default_factory=CrossCodes)
+    soft = True  # words have no radius
 
     def __post_init__(self) -> None:
         check_range("word edits", self.most, 1)
         check_range("candidates", self.candidates, 1)
 
-    def __call__(
-        self,
-        model: TextModel,
-        vocabulary: Vocabulary,
-        texts: Sequence[str],
-        labels: Tensor,
-        bank: CodeBank,
-    ) -> EditedTexts:
-        """Edit texts.
-
-        Args:
-            model: the text net, frozen, in evaluation mode.
-            vocabulary: its words.
-            texts: what to edit; one without a known word stays as it is.
-            labels: their labels, `(B, C)`, where the net is.
-            bank: pairs seen from the text side.
+    def check(self, x: Tensor, labels: Tensor | None) -> None:
+        """Check that there is a label row a text.
 
         Raises:
-            RequestError: a guide without what it needs, or numbers that differ.
+            RequestError: numbers that differ.
+        """
+        if labels is not None and len(x) != len(labels):
+            raise RequestError(f"texts and labels must match, got {len(x)} texts and {len(labels)} label rows")
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The number of edits."""
+        return {"norm": "words", "eps": self.most, "steps": self.most}
+
+    def shown(self, attack: Attack) -> dict[str, Any]:
+        """Edits, loss and guide."""
+        own = {"most": self.most, "candidates": self.candidates}
+        return {"kind": "WordEdits", **own, "loss": attack.loss, "guide": attack.guide}
+
+    def __call__(self, problem: SearchProblem) -> Tensor:
+        """Bags of the edited texts, `(B, V)`; a text without a known word stays as it is. The texts go to `problem.edited`.
+
+        Raises:
+            RequestError: pictures or bags are attacked, or several models together.
             RunError: the gradient is not finite.
         """
-        if len(texts) != len(labels):
-            raise RequestError(f"texts and labels must match, got {len(texts)} texts and {len(labels)} label rows")
-        drafts = [Draft.of(text) for text in texts]
-        bags = vocabulary.bag(texts).to(labels.device)  # (B, D)
-        target = self.guide(clean_code(model, bags), labels, bank, range(len(texts)), 0)
-        closed = _closure(vocabulary).to(labels.device)
-        forwards, backwards = torch.ones(len(texts), dtype=torch.int64), torch.zeros(len(texts), dtype=torch.int64)
+        if not isinstance(problem, Problem) or not isinstance(problem.model, Reader) or not problem.texts:
+            raise RequestError("whole words are edited in texts; give them as texts, with `model.reader` to read them")
+        reader, texts, spent = problem.model, problem.texts, problem.spent
+        drafts, bags = [Draft.of(text) for text in texts], problem.x.clone()  # (B, V)
+        closed = _closure(reader.vocabulary).to(bags)
         live = [row for row in range(len(texts)) if bool(bags[row].any())]
         for _ in range(self.most):
             if not live:
                 break
             rows = torch.tensor(live)
-            slope, loss = self._gradient(model, bags[rows], target.select(rows))
-            forwards[rows] += 1
-            backwards[rows] += 1
-            gain = slope @ closed.T  # what adding each term promises, where all its parts are new, (b, D)
+            slope, loss, _wrong = problem.gradient(bags[rows], rows, 1.0)
+            gain = slope @ closed.T  # what adding each term promises, where all its parts are new, (b, V)
             still = []
             for place, row in enumerate(live):
-                tried = self._candidates(drafts[row], bags[row], slope[place], gain[place], vocabulary)
+                tried = self._candidates(drafts[row], bags[row], slope[place], gain[place], reader.vocabulary)
                 if not tried:
                     continue
-                found = vocabulary.bag([draft.text for draft in tried]).to(bags)  # (c, D)
+                found = reader.bag([draft.text for draft in tried])  # (c, V)
                 with torch.no_grad():
-                    mine = target.select(rows[place : place + 1])
-                    scores = self.loss(relax(model.logits(found)), mine, -1)  # (c,)
-                forwards[row] += len(tried)
+                    mine = problem.guides(rows[place : place + 1])
+                    scores = problem.loss(relax(reader.logits(found)), mine, problem.direction)  # (c,)
+                spent.forwards[row] += len(tried)
                 best = int(scores.argmin())
                 if float(scores[best]) < float(loss[place]):
                     drafts[row], bags[row] = tried[best], found[best]
                     still.append(row)
             live = still
         shown = tuple(draft.text if draft.edits else text for draft, text in zip(drafts, texts, strict=True))
-        return EditedTexts(shown, tuple(draft.edits for draft in drafts), bags, forwards, backwards)
-
-    def _gradient(self, model: TextModel, bags: Tensor, target: PairCodes) -> tuple[Tensor, Tensor]:
-        at = bags.clone().requires_grad_()
-        with torch.enable_grad():
-            loss = self.loss(relax(model.logits(at)), target, -1)  # (b,)
-            (slope,) = torch.autograd.grad(loss.sum(), at)
-        if not bool(slope.isfinite().all()):
-            raise RunError("the gradient to the text is NaN or infinite; the model's weights are broken")
-        return slope, loss.detach()
+        problem.edited = EditedTexts(shown, tuple(draft.edits for draft in drafts))
+        return bags
 
     def _candidates(
         self, draft: Draft, bag: Tensor, slope: Tensor, gain: Tensor, vocabulary: Vocabulary

@@ -16,6 +16,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Array: TypeAlias = npt.NDArray[Any]
 
+Modality: TypeAlias = Literal["image", "text"]
+"""What an item is that asks, is searched or is attacked."""
+
 Ties = Literal["expected", "stable", "worst", "best"]
 """What happens inside a group of equal distances: mean over all orders, database order, or a bound."""
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.codes.binary import pack
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
-from hamguard.core.types import Bytes, Ints
+from hamguard.core.types import Array, Ints, Modality
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
@@ -30,8 +31,6 @@ from hamguard.models.store import AnyModel, Card, called, load_any
 from hamguard.models.trial import notes_of
 from hamguard.training.encode import encode, packed_codes, text_bank
 
-Modality: TypeAlias = Literal["image", "text"]
-MODALITIES: tuple[Modality, Modality] = ("image", "text")
 SEARCHES = ("image->text", "text->image", "image->image", "text->text")
 """Searches of a cross-modal model; any other model has one, without a name."""
 Texts: TypeAlias = Literal["none", "any", "needed"]
@@ -346,10 +345,27 @@ class Ground:
             return own
         return PairBank.join(own, text_bank(loaded.cross, self.dataset, self.split, part, self.device))
 
-    def codes_of(self, pixels: Bytes, numbers: Ints | None = None) -> CodeBank:
-        """Codes of changed queries, `(n, H, W)` or `(n, H, W, 3)` uint8; `numbers` says which, all of them by default."""
-        packed = packed_codes(self.model, ImageStore(pixels), np.arange(len(pixels)), device=self.device)
-        return replace(self.query if numbers is None else self.query.select(numbers), packed=packed)
+    def items(self, modality: Modality, numbers: Ints) -> Tensor | list[str]:
+        """Some of what asks: images `(n, C, H, W)` in [0, 1] where the model is, or texts."""
+        if modality == "text":
+            return [self.texts[number] for number in numbers]
+        return self.dataset.images.batch(self.rows[numbers]).to(self.device)
+
+    def codes_of(self, items: Array, numbers: Ints | None = None, modality: Modality = "image") -> CodeBank:
+        """Codes of changed queries by this model, which may be another than the one that they were made on.
+
+        Args:
+            items: images, `(n, H, W)` or `(n, H, W, 3)` uint8, or bags of words, `(n, V)`.
+            numbers: which queries they are; all of them by default.
+            modality: what they are.
+        """
+        if modality == "image":
+            packed = packed_codes(self.model, ImageStore(items), np.arange(len(items)), device=self.device)
+        else:
+            with torch.no_grad():
+                packed = pack(self.both.text.code(torch.from_numpy(items).to(self.device)))
+        clean = self.query_of(modality)
+        return replace(clean if numbers is None else clean.select(numbers), packed=packed)
 
     def noisy(self, threat: Threat) -> CodeBank:
         """Codes of the queries under noise of a threat; attacks on one ground share it."""

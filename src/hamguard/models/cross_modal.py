@@ -19,6 +19,7 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, take_weights, with_weights, write_folder
 from hamguard.models.hash_model import HashModel
+from hamguard.models.reader import Reader
 from hamguard.models.store import CARD as IMAGE_CARD
 from hamguard.models.store import MAX_BITS, Card, load_folder, save_model
 from hamguard.models.text_model import TextModel
@@ -91,6 +92,11 @@ class CrossModel(nn.Module):
     def digest(self) -> str:
         """Content hash of both sides and the vocabulary."""
         return digest_bytes(*(part.encode() for part in (self.image.digest, self.text.digest, self.vocabulary.digest)))
+
+    @property
+    def reader(self) -> Reader:
+        """The text side with its vocabulary."""
+        return Reader(self.text, self.vocabulary)
 
     def freeze(self) -> CrossModel:
         """Itself, in evaluation mode with frozen weights."""

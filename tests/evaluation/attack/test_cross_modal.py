@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -12,36 +13,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.pairs import CrossCodes
-from hamguard.attacks.losses.cmla import CmlaLoss, distortion
-from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.losses.cmla import distortion
+from hamguard.attacks.methods.cmla import cmla, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import ATTACKS
 from hamguard.attacks.threat import Linf, Threat
-from hamguard.attacks.words import WordEdits
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import pack, sign, unpack
-from hamguard.core.context import Context
-from hamguard.core.errors import RequestError, RunError
+from hamguard.core.context import Context, always
+from hamguard.core.errors import RequestError, RunError, StoppedError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import torch_generator
+from hamguard.core.types import Modality
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
-from hamguard.evaluation.attack.cross_modal import (
-    attacked_rows,
-    cmla_facts,
-    cmla_threat,
-    codes_of,
-    noise_like,
-    own_pairs,
-    run_cross,
-    run_words,
-    word_facts,
-)
-from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack import run as running
+from hamguard.evaluation.attack.cross_modal import noise_beside, pair_rows
+from hamguard.evaluation.attack.measure import Measured, measure_attack
+from hamguard.evaluation.attack.ready import make_ready
 from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.evaluation.attack.spec import AttackSpec, parsed_options
-from hamguard.evaluation.ground import SEARCHES, Ground, Loaded, Modality, modalities_of
+from hamguard.evaluation.ground import SEARCHES, Ground, Loaded, modalities_of
 from hamguard.evaluation.search.cross_modal import cross_curves, cross_rows
 from hamguard.evaluation.search.score import Convention
 from hamguard.models.cross_modal import CrossModel
@@ -146,6 +140,21 @@ def scored(ground: Ground, asks: str, searched: str, code: Tensor | None = None)
     return mean_average_precision(query, database).value
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAMGUARD_CACHE", str(tmp_path / "cache"))
+
+
+def measured(ground: Ground, attack: Attack[Any], *marks: int, **more: Any) -> Measured:
+    """An attack, measured in both searches of its modality."""
+    return measure_attack(ground, AttackSpec(attack, across=True, marks=marks), **more)
+
+
+def noise_of(ground: Ground, attack: Attack[Any], work: Path) -> AttackedSet:
+    spec = AttackSpec(attack, across=True)
+    return noise_beside(ground, spec, make_ready(ground, spec).own, work=work)
+
+
 # The pairs of a bank
 
 
@@ -197,11 +206,13 @@ def test_the_pairs_of_a_ground_are_those_of_its_split(ground: Ground) -> None:
         assert torch.equal(bank.codes, own) and torch.equal(bank.other_codes, other)
         assert np.array_equal(bank.labels, dataset.labels[split.train])
         assert bank.ids.tolist() == [f"pair{i}" for i in split.train]
-    asked = own_pairs(ground, "text")
+    asked = ground.codes_of_part("query")
+    assert isinstance(asked, PairBank)
+    asked = asked.swapped()
     assert torch.equal(asked.codes, model.text.code(ground.bags))
     assert torch.equal(asked.other_codes, model.image.code(dataset.images.batch(split.query)))
     few = ground_of(queries=5)
-    assert few.rows.tolist() == [0, 1, 2, 3, 4] and len(own_pairs(few, "image")) == 5 == len(few.bags)
+    assert few.rows.tolist() == [0, 1, 2, 3, 4] and len(few.codes_of_part("query")) == 5 == len(few.bags)
     assert few.texts[4] == "nothing" and len(few.text_database) == 42
 
 
@@ -290,9 +301,9 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: Ground) -> None:
     model, dataset, _ = fitted()
     made = np.random.default_rng(5).integers(0, 256, (18, 16, 16)).astype(np.uint8)
     distance = np.linspace(0, 0.1, 18)
-    facts = {"attack": {"method": "some"}, "threat": {"norm": "linf", "eps": 0.1}}
+    spec = AttackSpec(cmla(steps=3, threat=Linf(0.1)), across=True)
     run = AttackedSet(made, np.full(18, 4), np.full(18, 3), 2.5, distance=distance)
-    rows = attacked_rows(ground, "image", run, metrics=("map", "precision@5"), **facts)
+    rows = pair_rows(ground, spec, run, steps=3, metrics=("map", "precision@5"))
     code = model.image.code(torch.from_numpy(made)[:, None].float() / 255)
     assert [(row.task, row.metric) for row in rows] == [
         ("image->text", "map"), ("image->text", "precision"), ("image->image", "map"), ("image->image", "precision"),
@@ -304,64 +315,63 @@ def test_rows_come_from_8_bit_pictures_encoded_again(ground: Ground) -> None:
     assert value(rows, "image", "bits-moved") == pytest.approx(float((code != clean).float().sum(1).mean()))
     assert value(rows, "image", "D") == pytest.approx(0.05)
     for row in rows:
-        assert row.attack == facts["attack"] and row.threat == facts["threat"] and row.n == 18
+        assert row.attack == spec.facts and row.threat == spec.threat_facts and row.n == 18
         assert (row.forwards, row.backwards, row.seconds) == (4, 3, 2.5) and row.defense is None
         assert row.hashes["query_codes"] == replace(ground.query, packed=pack(code)).digest
         assert row.ci95 is not None and row.ci95[0] <= float(row.value or 0) <= row.ci95[1]
-    hard = attacked_rows(ground, "image", run, name="far", **facts)
-    assert hard[-1].metric == "far" and hard[-1].value == rows[-1].value
     bags = (np.random.default_rng(1).random((18, len(model.vocabulary))) < 0.3).astype(np.float32)
-    texts = attacked_rows(ground, "text", replace(run, items=bags), **facts)
+    texts = pair_rows(ground, AttackSpec(cmla_text()), replace(run, items=bags), steps=3)
     assert value(texts, "text->image") == scored(ground, "text", "image", model.text.code(torch.from_numpy(bags)))
     assert [row.task for row in texts] == ["text->image", "text->text", "text", "text"]
     assert any("no known word" in note for note in texts[0].notes)
-    assert codes_of(ground, "text", bags).ids.tolist() == ground.text_query.ids.tolist()
+    assert ground.codes_of(bags, modality="text").ids.tolist() == ground.text_query.ids.tolist()
 
 
 def test_pictures_are_attacked_in_any_batches_and_looked_at_on_the_way(ground: Ground) -> None:
     model, dataset, _ = fitted()
     attack = cmla(steps=6, norm=0.0, threat=Linf(20 / 255))
     told: list[tuple[float, str]] = []
-    found = run_cross(ground, attack, "image", marks=(2, 6), progress=lambda *facts: told.append(facts))
-    whole = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(6,))
-    changed = (found[6].items.astype(int) != whole[6].items.astype(int)).mean()
+    watched = ground.context.but(stage=always(lambda *facts: told.append(facts)))
+    found = measured(ground, attack, 2, 6, context=watched).made
+    whole = measured(replace(ground, context=Context(batch_size=18)), attack).made
+    changed = (found.items.astype(int) != whole.items.astype(int)).mean()
     assert changed < 0.01, "rounding of another batch size may turn a few values"
-    short = run_cross(ground, replace(attack, search=replace(attack.search, steps=2)), "image", marks=(2,))  # type: ignore[type-var]
-    assert np.array_equal(found[2].items, short[2].items) and np.array_equal(found[2].distance, short[2].distance)
+    short = measured(ground, replace(attack, search=replace(attack.search, steps=2))).made  # type: ignore[type-var]
+    assert np.array_equal(found.at(2).items, short.items) and np.array_equal(found.at(2).distance, short.distance)
     clean = dataset.images.array[QUERY]
     for mark in (2, 6):
-        made = found[mark].items
+        made = found.at(mark).items
         assert made.dtype == np.uint8 and made.shape == (18, 16, 16)
         delta = made.astype(float) - clean
         assert np.abs(delta).max() <= 20
-        assert found[mark].distance == pytest.approx(np.sqrt((delta**2).mean((1, 2))) / 255, abs=1e-6)
-    assert {mark: made.passes for mark, made in found.items()} == {2: (3, 2), 6: (7, 6)} and found[6].seconds > 0
-    assert [text for _, text in told] == ["7 of 18 images", "14 of 18 images", "18 of 18 images"] and told[-1][0] == 1
+        assert found.at(mark).distance == pytest.approx(np.sqrt((delta**2).mean((1, 2))) / 255, abs=1e-6)
+    assert found.at(2).passes == (3, 2) and found.passes == (7, 6)
+    assert 0 < found.at(2).seconds == pytest.approx(found.seconds / 3)
+    assert [text for _, text in told] == ["7 of 18 pictures", "14 of 18 pictures", "18 of 18 pictures"]
+    assert told[-1][0] == 1
     exact = attack(
         model.image, dataset.images.batch(np.arange(18)), torch.from_numpy(dataset.labels[QUERY]).float(),
         ground.reference,
     ).x_adv  # fmt: skip
-    assert (np.abs(exact[:, 0].numpy() * 255 - whole[6].items) > 0.5).mean() < 0.01, (
-        "the folded copy is the same function"
-    )
+    assert (np.abs(exact[:, 0].numpy() * 255 - whole.items) > 0.5).mean() < 0.01, "the folded copy is the same function"
 
 
 def test_bags_are_scored_as_they_are(ground: Ground) -> None:
     attack = cmla_text(steps=4, threat=Linf(0.3))
-    found = run_cross(ground, attack, "text", marks=(4,))
-    made = found[4].items
+    found = measured(ground, attack).made
+    made = found.items
     assert made.dtype == np.float32 and made.shape == tuple(ground.bags.shape)
     labels = torch.from_numpy(ground.text_query.labels).float()
     exact = attack(ground.both.text, ground.bags, labels, ground.text_reference).x_adv
     assert np.allclose(made, exact.numpy(), atol=1e-6)
-    assert found[4].distance == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
+    assert found.distance == pytest.approx(distortion(exact, ground.bags).double().numpy(), abs=1e-6)
 
 
 def test_the_published_form_compares_a_batch_with_itself(ground: Ground) -> None:
     attack = cmla(steps=5, preset="paper", norm=0.0)
-    found = run_cross(ground, attack, "image", marks=(5,))[5].items
+    found = measured(ground, attack).made.items
     model, dataset, _ = fitted()
-    labels, pairs = torch.from_numpy(dataset.labels).float(), own_pairs(ground, "image")
+    labels, pairs = torch.from_numpy(dataset.labels).float(), ground.codes_of_part("query")
     by_hand = []
     for start in (0, 7, 14):
         rows = np.arange(start, min(start + 7, 18))
@@ -370,43 +380,40 @@ def test_the_published_form_compares_a_batch_with_itself(ground: Ground) -> None
     assert (np.abs(torch.cat(by_hand)[:, 0].numpy() * 255 - found) > 0.5).mean() < 0.01
     grown = found.astype(int) - dataset.images.array[QUERY]
     assert grown.min() == 0 and 0 < grown.max() <= 10
-    other = run_cross(replace(ground, context=Context(batch_size=18)), attack, "image", marks=(5,))[5].items
+    other = measured(replace(ground, context=Context(batch_size=18)), attack).made.items
     assert (found != other).mean() > 0.01, "so another batch is another attack"
 
 
 def test_cmla_lowers_both_searches_across_modalities_and_noise_does_not(ground: Ground) -> None:
     clean = cross_rows(ground)
-    for side, attack, task in (
-        ("image", cmla(steps=40, intra=0.0, threat=Linf(0.15)), "image->text"),
-        ("text", cmla_text(steps=300, intra=0.0, threat=Linf(0.4)), "text->image"),
+    for attack, task in (
+        (cmla(steps=40, intra=0.0, threat=Linf(0.15)), "image->text"),
+        (cmla_text(steps=300, intra=0.0, threat=Linf(0.4)), "text->image"),
     ):
-        steps = attack.search.steps  # type: ignore[attr-defined]
-        found = run_cross(ground, attack, side, marks=(steps,))  # type: ignore[arg-type]
-        noise = noise_like(ground, attack, side)  # type: ignore[arg-type]
-        facts: dict[str, Any] = {"attack": {}, "threat": {}}
-        hurt = attacked_rows(ground, side, found[steps], **facts)  # type: ignore[arg-type]
-        shaken = attacked_rows(ground, side, noise, **facts)  # type: ignore[arg-type]
+        rows = measure_attack(ground, AttackSpec(attack, across=True, control=True)).rows
+        hurt, shaken = rows.where(attack="cmla"), rows.where(attack="noise")
+        assert len(hurt) == len(shaken) == 4
         assert value(hurt, task) < value(clean, task) - 0.15
         assert value(hurt, task) < value(shaken, task) - 0.1
 
 
 @pytest.mark.parametrize("one_sided", [False, True])
-def test_noise_has_the_size_of_the_attack(ground: Ground, one_sided: bool) -> None:
+def test_noise_has_the_size_of_the_attack(ground: Ground, one_sided: bool, tmp_path: Path) -> None:
     ball = Threat("linf", 0.2, one_sided)
-    image = noise_like(ground, replace(cmla(), threat=ball), "image")
+    image = noise_of(ground, replace(cmla(), threat=ball), tmp_path / "image")
     delta = (image.items.astype(float) - ground.dataset.images.array[QUERY]) / 255
     assert image.items.dtype == np.uint8 and delta.max() <= 0.2 + 1e-6
     assert delta.min() >= (0 if one_sided else -0.2 - 1e-6)
     assert image.distance == pytest.approx(np.sqrt((delta**2).mean((1, 2))), abs=1e-6)
-    text = noise_like(ground, replace(cmla_text(), threat=ball), "text")
+    text = noise_of(ground, replace(cmla_text(), threat=ball), tmp_path / "text")
     moved = text.items - ground.bags.numpy()
     assert np.abs(moved).max() <= 0.2 + 1e-6 and text.items.min() >= 0 and text.items.max() <= 1
     free = moved[(ground.bags == 0).numpy()]
     assert (free > 0).mean() == pytest.approx(1.0 if one_sided else 0.5, abs=0.08), (
         "bags of 0 and 1 can only grow from 0"
     )
-    assert np.array_equal(text.items, noise_like(ground, replace(cmla_text(), threat=ball), "text").items)
-    assert image.passes == (0, 0)
+    assert np.array_equal(text.items, noise_of(ground, replace(cmla_text(), threat=ball), tmp_path / "again").items)
+    assert image.passes == text.passes == (0, 0)
 
 
 def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
@@ -414,17 +421,17 @@ def test_marks_that_mean_nothing_are_refused(ground: Ground) -> None:
         with pytest.raises(
             RequestError, match=f"steps to look after must lie between 1 and 5, got {wrong[0]}, {wrong[1]}"
         ):
-            run_cross(ground, cmla(steps=5), "image", marks=wrong)
+            AttackSpec(cmla(steps=5), marks=wrong)
     pgd = ATTACKS["pgd"](steps=5)
     with pytest.raises(
         RequestError, match="only a search like cmla's can be looked at on its way; ask for all 5 steps alone"
     ):
-        run_cross(ground, pgd, "image", marks=(2, 5))
+        AttackSpec(pgd, marks=(2, 5))
     rising = ATTACKS["dhta"](steps=5, preset="code")  # its slope depends on the number of steps
     with pytest.raises(RequestError, match="only a search like cmla's"):
-        run_cross(ground, rising, "image", marks=(2, 5))
-    found = run_cross(ground, pgd, "image", marks=(5,))
-    assert list(found) == [5] and found[5].items.shape == (18, 16, 16)
+        AttackSpec(rising, marks=(2, 5))
+    found = measured(ground, pgd, 5).made
+    assert found.kept == {} and found.at(5).items.shape == (18, 16, 16)
 
 
 def test_what_an_attack_misses_is_said(ground: Ground) -> None:
@@ -432,12 +439,9 @@ def test_what_an_attack_misses_is_said(ground: Ground) -> None:
     bare = replace(dataset, labels=np.zeros((N, 0), np.uint8), class_names=())
     model = fitted()[0]
     unlabeled = opened(model, bare, split)
-    words = "cmla needs labels of the pictures and of the reference pairs"
-    for side, attack in (("image", cmla(steps=1)), ("text", cmla_text(steps=1))):
-        with pytest.raises(RequestError, match=words):
-            run_cross(unlabeled, attack, side, marks=(1,))  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match=words):
-        run_words(unlabeled, WordEdits())
+    for attack in (cmla(steps=1), cmla_text(steps=1), cmla_words()):
+        with pytest.raises(RequestError, match=f"{attack.name} needs labels, and colors has none"):
+            measured(unlabeled, attack)
 
 
 def test_gradients_that_are_not_finite_are_named() -> None:
@@ -449,26 +453,47 @@ def test_gradients_that_are_not_finite_are_named() -> None:
     broken.text.logits = MethodType(rooted, broken.text)  # type: ignore[method-assign]
     _, dataset, split = fitted()
     ground = opened(broken, dataset, split)
-    with pytest.raises(RunError, match="the gradient to the picture is NaN or infinite"):
-        run_cross(ground, cmla_text(steps=1), "text", marks=(1,))
-    with pytest.raises(RunError, match="the gradient to the text is NaN or infinite"):
-        run_words(ground, WordEdits())
+    for attack in (cmla_text(steps=1), cmla_words()):
+        with pytest.raises(RunError, match="the gradient to the text is NaN or infinite"):
+            measured(ground, attack)
+
+
+@pytest.mark.parametrize("attack", [cmla_text(steps=4, threat=Linf(0.3)), cmla_words(intra=0.0), cmla(steps=4)])
+def test_a_run_that_was_stopped_goes_on(ground: Ground, attack: Attack[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = (2, 4) if attack.name == "cmla" else ()
+    whole = measured(ground, attack, *marks)
+    usual, asked = running._attack_batch, []
+
+    def batch(*facts: Any) -> Any:
+        asked.append(facts[3])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return usual(*facts)
+
+    monkeypatch.setattr(running, "_attack_batch", batch)
+    what = "pictures" if attack.modality == "image" else "texts"
+    with pytest.raises(StoppedError, match=f"14 of 18 {what} are attacked; the same command goes on from there"):
+        measured(ground, attack, *marks)
+    again = measured(ground, attack, *marks)
+    assert [len(numbers) for numbers in asked] == [7, 7, 4, 4], "finished batches are not made again"
+    assert np.array_equal(again.made.items, whole.made.items) and again.made.edits == whole.made.edits
+    assert again.made.texts == whole.made.texts and again.made.passes == whole.made.passes
+    assert [row.value for row in again.rows] == [row.value for row in whole.rows]
 
 
 def test_edited_texts_are_scored_as_read_again(ground: Ground) -> None:
-    found = run_words(ground, WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
+    done = measured(ground, cmla_words(intra=0.0))
+    found, rows = done.made, done.rows
     assert np.array_equal(found.items, ground.both.vocabulary.bag(found.texts).numpy())
     assert found.distance.tolist() == [len(done) for done in found.edits] and found.distance.max() == 2
     assert found.texts[4] == "nothing" and found.texts[9] == "" and found.distance[[4, 9]].tolist() == [0, 0]
     forwards, backwards = found.passes
     assert 1 < backwards <= 2 and forwards > backwards
-    facts: dict[str, Any] = {"attack": {}, "threat": {}, "name": "edits"}
-    rows = attacked_rows(ground, "text", found, **facts)
     code = ground.both.text.code(ground.both.vocabulary.bag(found.texts))
     assert value(rows, "text->image") == scored(ground, "text", "image", code)
     assert value(rows, "text->image") < value(cross_rows(ground), "text->image") - 0.1
     assert value(rows, "text", "edits") == found.distance.mean()
-    attack, threat = word_facts(WordEdits(2, loss=CmlaLoss(0.0)))  # type: ignore[arg-type]
+    attack, threat = done.spec.facts, done.spec.threat_facts
     assert attack["method"] == "cmla-words" and attack["values"]["loss"]["intra"] == 0.0
     assert (threat["norm"], threat["eps"], threat["grid"]) == ("words", 2, "text")
 
@@ -479,13 +504,14 @@ def test_edited_texts_are_scored_as_read_again(ground: Ground) -> None:
 @pytest.mark.parametrize("preset", ["default", "paper", "code"])
 def test_rows_say_which_form_it_was(preset: Any) -> None:
     attack = cmla(preset=preset, intra=2.0, steps=7)
-    facts = cmla_facts(attack, "image")
+    facts = AttackSpec(attack, across=True).facts
     assert (facts["method"], facts["preset"], facts["side"], facts["intra"]) == ("cmla", preset, "image", 2.0)
     assert facts["labels"] == "aware" and "made_on" not in facts and facts["values"]["fidelity_norm"] == "l1"
-    assert cmla_facts(attack, "text", "other")["made_on"] == ["other"]
-    threat = cmla_threat(attack, 3, "image")
+    other = AttackSpec(attack, across=True, sources=(Loaded("other", fitted()[0].image),)).facts
+    assert other == {**facts, "made_on": ["other"]}
+    threat = AttackSpec(attack, across=True).threat_after(3)
     assert (threat["one_sided"], threat["steps"], threat["grid"]) == (preset != "default", 3, "8 bit")
-    assert cmla_threat(cmla_text(), 3, "text")["grid"] == "bag of words, real values"
+    assert AttackSpec(cmla_text()).threat_facts["grid"] == "bag of words, real values"
     spec = AttackSpec.read("cmla", preset=preset)
     assert spec.threat_facts.get("one_sided", False) == (preset != "default")
 
@@ -524,19 +550,18 @@ def whole_ground(cross: bool = True) -> Ground:
     return replace(ground_of(), context=Context(), cross=fitted()[0] if cross else None)
 
 
-def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp_path: Any) -> None:
+def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches() -> None:
     ground, pairs = whole_ground(), ground_of()
     assert ground.searches == SEARCHES and ground.search("image->image") == (ground.query, ground.database)
     assert ground.search("image->text")[1].digest == pairs.text_database.digest
     assert isinstance(ground.reference, PairBank) and ground.reference.digest == pairs.reference.digest
-    assert ground.codes_of_part("query").digest == own_pairs(pairs, "image").digest
+    assert ground.codes_of_part("query").digest == PairBank.join(pairs.query, pairs.text_query).digest
     spec = AttackSpec.read("cmla", eps=0.1, steps=8, options={"norm": "0.01"})
-    rows = measure_attack(ground, spec, work=tmp_path).rows
+    rows = measure_attack(ground, spec).rows
     attacked = {row.task: row for row in rows if row.metric == "map" and row.attack and row.attack["method"] == "cmla"}
     clean = {row.task: row.value for row in rows if row.metric == "map" and row.attack is None}
     assert clean == {task: value(cross_rows(pairs), task) for task in ("image->image", "image->text")}
-    made = run_cross(replace(pairs, context=Context()), spec.attack, "image", marks=(8,))[8]
-    again = attacked_rows(pairs, "image", made, attack={}, threat={})
+    again = measured(replace(pairs, context=Context()), spec.attack).rows
     for task in ("image->image", "image->text"):
         assert attacked[task].value == value(again, task), "two roads to one number"
     tasks = by_task(rows)
@@ -544,15 +569,15 @@ def test_an_image_attack_on_a_cross_modal_model_is_measured_in_both_searches(tmp
     for task, part in tasks:
         assert {row.task for row in part} == {task, "query"} and "bits-moved" in {row.metric for row in part}
         assert {row.metric for row in part if row.task == task} == {"map", "random_map", "gain"}
-    found = measure_attack(ground, AttackSpec.read("mainstay", eps=0.1, steps=4), work=tmp_path).rows
+    found = measure_attack(ground, AttackSpec.read("mainstay", eps=0.1, steps=4)).rows
     assert {row.task for row in found if row.metric == "map"} == {"image->image", "image->text"}
 
 
-def test_without_a_text_side_there_is_one_search_and_no_cmla(tmp_path: Any) -> None:
+def test_without_a_text_side_there_is_one_search_and_no_cmla() -> None:
     ground = whole_ground(cross=False)
     assert ground.searches == ("",) and not isinstance(ground.reference, PairBank)
     for preset in ("default", "paper"):
         with pytest.raises(RequestError, match="cmla needs codes of pictures and of texts; give a cross-modal model"):
-            measure_attack(ground, AttackSpec.read("cmla", steps=1, preset=preset), work=tmp_path)
-    rows = measure_attack(ground, AttackSpec.read("hag", eps=0.1, steps=2), work=tmp_path).rows
+            measure_attack(ground, AttackSpec.read("cmla", steps=1, preset=preset))
+    rows = measure_attack(ground, AttackSpec.read("hag", eps=0.1, steps=2)).rows
     assert by_task(rows) == [("", rows)] and {row.task for row in rows} == {"query->database", "query"}

@@ -15,6 +15,7 @@ from hamguard.attacks.methods.hag import hag
 from hamguard.attacks.methods.mainstay import mainstay
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack.measure import measure_attack
@@ -29,10 +30,14 @@ def facts(rows: list[Row]) -> list[Row]:
 
 def test_a_value_is_measured_like_the_words_that_name_it(tmp_path: Path) -> None:
     ground = make_ground("a")
-    words = measure_attack(ground, AttackSpec.read("mainstay", eps=0.1, steps=2), work=tmp_path)
-    value = measure_attack(ground, AttackSpec(mainstay(steps=2, threat=Linf(0.1)), "mainstay"), work=tmp_path)
+    words = measure_attack(ground, AttackSpec.read("mainstay", eps=0.1, steps=2), context=Context(work=tmp_path))
+    value = measure_attack(
+        ground, AttackSpec(mainstay(steps=2, threat=Linf(0.1)), "mainstay"), context=Context(work=tmp_path)
+    )
     assert facts(value.rows) == facts(words.rows) and np.array_equal(value.made.pixels, words.made.pixels)
-    mine = measure_attack(ground, AttackSpec(mainstay(steps=2, threat=Linf(0.1)), "mine"), work=tmp_path)
+    mine = measure_attack(
+        ground, AttackSpec(mainstay(steps=2, threat=Linf(0.1)), "mine"), context=Context(work=tmp_path)
+    )
     assert {row.attack["method"] for row in mine.rows if row.attack} == {"mine", "noise", "ideal-code"}
     assert [row.value for row in mine.rows] == [row.value for row in words.rows]
 
@@ -41,11 +46,13 @@ def test_an_attack_without_a_factory_is_called_attack_and_is_its_own_control_whe
     ground = make_ground("a")
     spec = AttackSpec(Attack(search=SignSteps(steps=1)))
     assert (spec.name, spec.preset, spec.toward, spec.rule) == ("attack", "default", False, None)
-    rows = measure_attack(ground, spec, work=tmp_path).rows
+    rows = measure_attack(ground, spec, context=Context(work=tmp_path)).rows
     assert "attack" in {row.attack["method"] for row in rows if row.attack}
     noisy = AttackSpec(AttackSpec.read("noise").attack, "grain")
     assert noisy.is_noise and not noisy.follows_gradients
-    methods = {row.attack["method"] for row in measure_attack(ground, noisy, work=tmp_path).rows if row.attack}
+    methods = {
+        row.attack["method"] for row in measure_attack(ground, noisy, context=Context(work=tmp_path)).rows if row.attack
+    }
     assert methods == {"grain"}, "no noise beside noise"
 
 

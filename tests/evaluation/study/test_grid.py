@@ -11,6 +11,7 @@ import pytest
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
+from hamguard.core.context import Context
 from hamguard.core.rows import Row, read_rows
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
@@ -224,7 +225,7 @@ def test_curves_and_figures_toward_a_target_are_of_the_target_labels(whole: Whol
     study = Study(read_study(recipe), Cells(store))
     cell, attack = study.plan.models[0], next(one for one in study.plan.attacks if one.name == "dhta")
     ground = trained(study, cell)
-    made = measure_attack(ground, attack.spec, work=store / "work")
+    made = measure_attack(ground, attack.spec, context=Context(work=store / "work"))
     assert made.targets is not None
     toward = replace(made.sides.attacked, labels=made.targets.labels)
     rows = [row for row in asked(found, model="dpsh-8", metric="curve-precision") if method(row) == "dhta"]

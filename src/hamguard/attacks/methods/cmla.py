@@ -35,6 +35,7 @@ from hamguard.attacks.losses.cmla import CmlaLoss
 from hamguard.attacks.methods.registry import register
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.threat import Linf, Threat
+from hamguard.attacks.words import WordEdits
 from hamguard.core.checks import check_choice, check_range
 
 STEPS = 500
@@ -107,8 +108,34 @@ def cmla_text(
     preset: Literal["default", "paper", "code"] = "default",
     threat: Threat = Linf(TEXT_EPS),
 ) -> Attack:
-    """CMLA on bags of words `(B, D)` in [0, 1]: values between 0 and 1 that no text has; `attacks/words.py` changes words.
+    """CMLA on bags of words `(B, D)` in [0, 1]: values between 0 and 1 that no text has; `cmla_words` changes words.
 
-    Args and errors as in `cmla`; `threat` is on the scale of the bag, 0.01 is the published clip.
+    Args:
+        steps: number of gradients; 500.
+        intra: weight of the term that keeps the search within the own modality.
+        norm: weight of the norm term at the start; 0.03, or the published 1 for the presets.
+        squared: the slides' squared terms.
+        preset: `default`, `paper` or `code`.
+        threat: the allowed set, on the scale of the bag; 0.01 is the published clip.
+
+    Raises:
+        RequestError: unknown preset.
     """
-    return _cmla(steps, intra, norm, squared, preset, threat, TEXT_RATE, 1.0, False)
+    made = _cmla(steps, intra, norm, squared, preset, threat, TEXT_RATE, 1.0, False)
+    return replace(made, modality="text", name="cmla", preset=preset)
+
+
+def cmla_words(*, most: int = 2, candidates: int = 16, intra: float = 1.0, squared: bool = False) -> Attack:
+    """CMLA's loss on texts that a person could type: whole words are added or dropped, greedily (ours, no paper).
+
+    Args:
+        most: edits a text.
+        candidates: edits that are tried exactly in each round.
+        intra: weight of the term that keeps the search within the own modality.
+        squared: the slides' squared terms.
+
+    Raises:
+        RequestError: `most` or `candidates` below 1, or `intra` below 0.
+    """
+    loss, search = CmlaLoss(intra, squared=squared), WordEdits(most, candidates)
+    return Attack(CrossCodes(), loss, search, Linf(1.0), rounding=False, modality="text", name="cmla-words")

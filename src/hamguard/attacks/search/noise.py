@@ -22,8 +22,11 @@ class RandomNoise:
     full: bool = False
 
     def __call__(self, problem: SearchProblem) -> Tensor:
-        """Noisy pictures, `(B, C, H, W)`; no pass through the model."""
+        """Noisy pictures, `(B, C, H, W)`, or bags of words, `(B, V)`, drawn a batch at a time; no pass through the model."""
         x, threat = problem.x, problem.threat
+        if x.ndim == 2:
+            coins = torch.rand(x.shape, generator=torch_generator(problem.seed, "text noise", int(problem.index[0])))
+            return threat.project(x + threat.low + (threat.eps - threat.low) * coins.to(x), x)
         if not self.full:
             return threat.start(x, problem.index, problem.seed)
         coins = torch.stack(

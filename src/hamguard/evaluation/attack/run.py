@@ -1,23 +1,28 @@
-"""Pictures of a query part under attack, batch by batch; a run that was killed goes on where it stopped."""
+"""Queries under attack, images or texts, batch by batch; a run that was killed goes on where it stopped."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from hamguard.attacks.attack import Attack, bags_of
 from hamguard.attacks.ensemble import add_spent, attack_jointly, combine
+from hamguard.attacks.losses.cmla import distortion
 from hamguard.attacks.types import Attacked
+from hamguard.attacks.words import WordEdits
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
-from hamguard.core.context import ProcessGroup, Progress, silent
-from hamguard.core.digests import digest_array, digest_json
+from hamguard.core.context import Context
+from hamguard.core.digests import digest_array, digest_bytes, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.files import write_npz
 from hamguard.core.types import Bytes, Floats, Ints
@@ -29,8 +34,7 @@ from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
 from hamguard.training.distributed import wait
 
-ALONE = ProcessGroup()
-KEPT = ("pixels", "forwards", "backwards", "flat", "seconds")
+ITEMS, COUNTS, FAR = "items", ("forwards", "backwards", "flat"), "distance"
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ class AttackedSet:
         backwards: backward passes, `(Q,)`.
         seconds: time that the attack took, all batches together.
         flat: how many backward passes gave nothing but zeros, `(Q,)`; empty where nobody counted.
-        distance: how far each item moved by the attack's own measure (D, or number of edits), `(Q,)`; empty where it has none.
+        distance: how far each item moved (D, or number of edits), `(Q,)`; empty where it was read from files.
         texts: edited texts, where words were edited.
         edits: what was done to each of them.
         targets: target labels, None away from a guide.
+        kept: what it was after fewer gradients.
     """
 
     items: Any
@@ -58,6 +63,11 @@ class AttackedSet:
     texts: Sequence[str] = ()
     edits: Sequence[Sequence[str]] = ()
     targets: Targets | None = None
+    kept: Mapping[int, AttackedSet] = field(default_factory=dict)
+
+    def at(self, mark: int) -> AttackedSet:
+        """After some number of gradients, the last where it was not looked at on its way."""
+        return self.kept.get(mark, self)
 
     @property
     def pixels(self) -> Bytes:
@@ -88,8 +98,8 @@ class Source:
 
 
 def run_key(spec: AttackSpec, sources: Sequence[Source], ground: Ground, labels: Bytes | None) -> str:
-    """Content hash of everything that decides the pixels."""
-    code = code_digests(spec.attack)
+    """Content hash of everything that decides what an attack makes."""
+    code, texts = code_digests(spec.attack), spec.modality == "text"
     return digest_json(
         {
             "attack": describe(spec.attack),
@@ -101,6 +111,12 @@ def run_key(spec: AttackSpec, sources: Sequence[Source], ground: Ground, labels:
             "pictures": [ground.dataset.images.digest, digest_array(ground.rows)],
             "labels": digest_array(labels) if labels is not None else None,
             **({"code": code} if code else {}),
+            **(
+                {"texts": digest_bytes(*(text.encode(errors="surrogatepass") for text in ground.texts))}
+                if texts
+                else {}
+            ),
+            **({"marks": spec.marks} if spec.marks else {}),
         }
     )
 
@@ -115,62 +131,66 @@ def run_attack(
     seed: int | None = None,
     combine: Combine = "joint",
     fold: bool = False,
-    progress: Progress = silent,
-    process_group: ProcessGroup = ALONE,
+    marks: Sequence[int] = (),
+    context: Context | None = None,
 ) -> AttackedSet:
-    """Attack queries of a ground.
+    """Attack queries of a ground: its images or its texts, as the attack says.
 
     Args:
-        ground: the images, how many at once, device.
+        ground: what asks, how many at once, device.
         sources: one model, or several that the images are made on together.
-        labels: labels of the images, or target labels, `(n, C)`; None where there are none.
+        labels: labels of the queries, or target labels, `(n, C)`; None where there are none.
         work: folder of finished batches; batches that lie there are not made again.
         numbers: which queries, `(n,)`; None for all. Random numbers come from the number of a query, whatever is left out.
         seed: seed of the attack; None for the ground's.
         combine: how several sources are joined.
         fold: take gradients from copies whose batch norms are folded.
-        progress: told how far the work is.
-        process_group: processes that share the batches; each of them returns all images.
+        marks: numbers of gradients after which `AttackedSet.at` has them, too; for one source.
+        context: how progress is shown, and the processes that share the batches, each of which returns all items; None for
+            the ground's.
 
     Raises:
         RequestError: what the guide needs is missing.
         RunError: the gradient is NaN, or the disk is full.
         StoppedError: a person stopped the run; finished batches stay.
     """
-    parts, group, step = [], process_group, ground.batch_size
+    context = context or ground.context
+    parts, group, step = [], context.process_group, ground.batch_size
     numbers = np.arange(len(ground.query)) if numbers is None else numbers
     if fold:
         sources = [replace(source, model=folded(source.model)) for source in sources]
+    first = sources[0].attack
+    names, what = kept_names(first, marks), "pictures" if first.modality == "image" else "texts"
 
     def attacked(start: int) -> dict[str, Any]:
         part = slice(start, min(start + step, len(numbers)))
-        marks = None if labels is None else labels[part]
-        return _attack_batch(ground, sources, marks, numbers[part], ground.seed if seed is None else seed, combine)
+        goals = None if labels is None else labels[part]
+        own = ground.seed if seed is None else seed
+        return _attack_batch(ground, sources, goals, numbers[part], own, combine, marks)
 
     starts = range(0, len(numbers), step)
     if group.size > 1:
         for start in starts[group.rank :: group.size]:
-            if kept_batch(work / f"{start:07d}.npz", KEPT, min(step, len(numbers) - start)) is None:
+            if kept_batch(work / f"{start:07d}.npz", names, min(step, len(numbers) - start)) is None:
                 keep_batch(work / f"{start:07d}.npz", attacked(start))
         wait(group)  # from here on every batch lies there for everybody
-    for start in starts:
-        stop = min(start + step, len(numbers))
-        path = work / f"{start:07d}.npz"
-        part = kept_batch(path, KEPT, stop - start)
-        if part is None:
-            try:
-                part = attacked(start)
-            except KeyboardInterrupt as stopped:
-                raise StoppedError(
-                    f"stopped: {start:,} of {len(numbers):,} pictures are attacked; the same command goes on from there"
-                ) from stopped
-            keep_batch(path, part)
-        parts.append(part)
-        progress(stop / len(numbers), f"{stop:,} of {len(numbers):,} pictures")
+    with context.stage(first.name or "attack") as progress:
+        for start in starts:
+            stop = min(start + step, len(numbers))
+            path = work / f"{start:07d}.npz"
+            part = kept_batch(path, names, stop - start)
+            if part is None:
+                try:
+                    part = attacked(start)
+                except KeyboardInterrupt as stopped:
+                    raise StoppedError(
+                        f"stopped: {start:,} of {len(numbers):,} {what} are attacked; the same command goes on from there"
+                    ) from stopped
+                keep_batch(path, part)
+            parts.append(part)
+            progress(stop / len(numbers), f"{stop:,} of {len(numbers):,} {what}")
     wait(group)  # nobody forgets a batch that another still reads
-    joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in KEPT}
-    seconds = float(joined["seconds"].sum())
-    return AttackedSet(joined["pixels"], joined["forwards"], joined["backwards"], seconds, joined["flat"])
+    return _joined(parts, first, marks)
 
 
 def forget(work: Path) -> None:
@@ -201,28 +221,64 @@ def _place(path: Path) -> str:
     return "/".join(path.parts[-2:])
 
 
+def kept_names(attack: Attack[Any], marks: Sequence[int]) -> list[str]:
+    """Names of the arrays of a finished batch."""
+    each = [f"{name}{end}" for end in ("", *(f"-{mark}" for mark in marks)) for name in (ITEMS, *COUNTS, FAR)]
+    return [*each, "seconds", *(["edited"] if isinstance(attack.search, WordEdits) else [])]
+
+
 def _attack_batch(
-    ground: Ground, sources: Sequence[Source], labels: Bytes | None, numbers: Ints, seed: int, how: Combine
+    ground: Ground,
+    sources: Sequence[Source],
+    labels: Bytes | None,
+    numbers: Ints,
+    seed: int,
+    how: Combine,
+    marks: Sequence[int],
 ) -> dict[str, Any]:
-    begun = time.perf_counter()
-    x = ground.dataset.images.batch(ground.rows[numbers]).to(ground.device)  # (b, C, H, W)
-    marks = None if labels is None else torch.from_numpy(labels).float().to(ground.device)
-    index = numbers.tolist()
+    begun, attack = time.perf_counter(), sources[0].attack
+    x = ground.items(attack.modality, numbers)  # (b, C, H, W), or b texts
+    goals = None if labels is None else torch.from_numpy(labels).float().to(ground.device)
+    at: dict[str, Any] = {"index": numbers.tolist(), "seed": seed}
+    clean = x if isinstance(x, Tensor) else bags_of(sources[0].model, x)
     if how == "joint" and len(sources) > 1:
         attacks, models = [source.attack for source in sources], [source.model for source in sources]
         banks = [source.bank for source in sources]
-        found: list[Attacked] = [attack_jointly(attacks, models, x, marks, banks, index=index, seed=seed)]
+        found: list[Attacked] = [attack_jointly(attacks, models, clean, goals, banks, **at)]
     else:
-        found = [one.attack(one.model, x, marks, one.bank, index=index, seed=seed) for one in sources]
-    made = [one.x_adv for one in found]
-    x_adv = made[0]
-    if len(made) > 1 and how != "joint":
-        x_adv = combine(x, made, sources[0].attack.threat, how)
-    spent = add_spent([one.spent for one in found])
-    return {
-        "pixels": as_pixels(x_adv),
-        "forwards": spent.forwards.numpy(),
-        "backwards": spent.backwards.numpy(),
-        "flat": spent.flat.numpy(),
-        "seconds": np.array(time.perf_counter() - begun),
-    }
+        found = [one.attack(one.model, x, goals, one.bank, marks=marks, **at) for one in sources]
+    last = found[0]
+    if len(found) > 1:
+        together = combine(clean, [one.x_adv for one in found], attack.threat, how)  # type: ignore[arg-type]
+        last = replace(last, x_adv=together, spent=add_spent([one.spent for one in found]))
+    batch = _arrays(attack, last, clean)
+    for mark in marks:
+        batch |= {f"{name}-{mark}": array for name, array in _arrays(attack, last.kept[mark], clean).items()}
+    if last.edited is not None:
+        pairs = zip(last.edited.texts, last.edited.edits, strict=True)
+        batch["edited"] = np.array([json.dumps([text, *edits]) for text, edits in pairs])
+        batch[FAR] = np.array([len(edits) for edits in last.edited.edits], np.float64)
+    return {**batch, "seconds": np.array(time.perf_counter() - begun)}
+
+
+def _arrays(attack: Attack[Any], found: Attacked, clean: Tensor) -> dict[str, Any]:
+    """A batch as it is kept: pixels as bytes, bags as they are, what was spent, how far each item moved."""
+    moved, spent = distortion(found.x_adv, clean).cpu().double().numpy(), found.spent
+    items = as_pixels(found.x_adv) if attack.modality == "image" else found.x_adv.cpu().numpy()
+    return {ITEMS: items, **{name: getattr(spent, name).numpy() for name in COUNTS}, FAR: moved}
+
+
+def _joined(parts: Sequence[Mapping[str, Any]], attack: Attack[Any], marks: Sequence[int]) -> AttackedSet:
+    """Batches as a run."""
+    joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in kept_names(attack, marks)}
+    seconds, steps = float(joined["seconds"].sum()), getattr(attack.search, "steps", 0)
+
+    def whole(end: str, share: float) -> AttackedSet:
+        items, forwards, backwards, flat, moved = (joined[f"{name}{end}"] for name in (ITEMS, *COUNTS, FAR))
+        return AttackedSet(items, forwards, backwards, seconds * share, flat, moved)
+
+    done, kept = whole("", 1.0), {mark: whole(f"-{mark}", mark / steps) for mark in marks}
+    edited = [json.loads(str(one)) for one in joined.get("edited", ())]
+    return replace(
+        done, texts=tuple(one[0] for one in edited), edits=tuple(tuple(one[1:]) for one in edited), kept=kept
+    )

@@ -14,12 +14,14 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.generated import GeneratorPass, NoGenerator
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
+from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.search.noise import RandomNoise
 from hamguard.attacks.threat import Threat
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import levels_text
+from hamguard.core.types import Modality
 from hamguard.evaluation.ground import Loaded
 from hamguard.models.trial import NO_GRADIENT, gradient_kind
 
@@ -44,9 +46,13 @@ class AttackSpec:
         combine: how several of them are joined.
         fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
         generator: folder that a trained generator came from.
+        across: measure both searches of its modality, as pairs of images and texts are measured; texts have no other way.
+        marks: numbers of gradients after which it is measured, too; the attack's own come last. Only `across`.
+        control: noise of the same size is measured beside it. Only `across`, and not where the budget is no ball.
 
     Raises:
-        RequestError: targets for an attack that leaves a code, or a word that is not allowed.
+        RequestError: targets for an attack that leaves a code, a word that is not allowed, marks beyond the attack's steps, or
+            marks before their end where the point there is not that of a shorter run.
     """
 
     attack: Attack[Any]
@@ -58,8 +64,15 @@ class AttackSpec:
     combine: Combine = "joint"
     fold: bool = True
     generator: str | None = None
+    across: bool = False
+    marks: tuple[int, ...] = ()
+    control: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "across", self.across or self.modality == "text")
+        object.__setattr__(self, "marks", checked_marks(self.attack.search, self.marks))
+        if self.marks and len(self.sources) > 1:
+            raise RequestError("steps to look after are those on one source model")
         object.__setattr__(self, "name", self.name or self.attack.name or "attack")
         object.__setattr__(self, "preset", self.preset or self.attack.preset)
         check_choice("reference", self.reference, ("train", "database"))
@@ -126,6 +139,16 @@ class AttackSpec:
         return self.attack.ball
 
     @property
+    def modality(self) -> Modality:
+        """What it moves."""
+        return self.attack.modality
+
+    @property
+    def steps(self) -> int:
+        """Number of gradients; 0 where it has none, or edits words."""
+        return int(getattr(self.attack.search, "steps", 0))
+
+    @property
     def rule(self) -> str | None:
         """How targets are chosen."""
         return (self.targets or "no-overlap") if self.toward else None
@@ -154,9 +177,15 @@ class AttackSpec:
     @property
     def facts(self) -> dict[str, Any]:
         """What a row says of the attack: its name first, then who sees what, then its four values."""
-        facts: dict[str, Any] = {"method": self.name, "preset": self.preset, "toward": self.toward}
-        facts |= {"labels": "aware" if self.aware else "free", "guide": self.attack.guide.name, "targets": self.rule}
-        facts["reference"] = self.reference if self.aware else None
+        facts: dict[str, Any] = {"method": self.name, "preset": self.preset}
+        facts |= {"side": self.modality} if self.across else {}
+        facts |= {"toward": self.toward, "labels": "aware" if self.aware else "free", "guide": self.attack.guide.name}
+        if self.across:
+            if self.threat is not None and hasattr(self.attack.loss, "intra"):
+                facts["intra"] = self.attack.loss.intra
+            made_on = {"made_on": [one.name for one in self.sources]} if self.sources else {}
+            return {**facts, "values": describe(self.attack), **made_on}
+        facts |= {"targets": self.rule, "reference": self.reference if self.aware else None}
         if self.generator is not None:
             facts["generator"] = self.generator
         if self.sources:
@@ -167,14 +196,19 @@ class AttackSpec:
     @property
     def threat_facts(self) -> dict[str, Any]:
         """The threat model of a row: norm, eps in pixel units (`soft` and None without a ball), gradients, restarts."""
-        search, ball = self.attack.search, self.threat
-        steps, restarts = getattr(search, "steps", 0), getattr(search, "restarts", 1)
-        size: dict[str, Any] = (
-            {"norm": ball.norm, "eps": ball.eps} if ball is not None else {"norm": "soft", "eps": None}
-        )
-        if ball is not None and ball.one_sided:
-            size["one_sided"] = True
-        return {**size, "steps": steps, "restarts": restarts, "grid": "8 bit"}
+        return self.threat_after(self.steps)
+
+    def threat_after(self, steps: int) -> dict[str, Any]:
+        """The same after a number of gradients."""
+        carrier, ball = self.attack.carrier, self.threat
+        size: dict[str, Any] = {"norm": "soft", "eps": None, "steps": steps}
+        if ball is not None:
+            size |= {"norm": ball.norm, "eps": ball.eps}
+            size |= {"one_sided": ball.one_sided} if ball.one_sided or self.across else {}
+        elif carrier is not None:
+            size |= carrier.budget
+        grid = "8 bit" if self.modality == "image" else "text" if ball is None else "bag of words, real values"
+        return {**size, "restarts": getattr(self.attack.search, "restarts", 1), "grid": grid}
 
     @property
     def content(self) -> dict[str, Any]:
@@ -185,7 +219,25 @@ class AttackSpec:
             "threat": self.threat_facts,
             "sources": [one.model.digest for one in self.sources],
             "fold": self.fold,
+            **({"marks": self.marks, "control": self.control} if self.across else {}),
         }
+
+
+def checked_marks(search: Any, marks: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of gradients to look after, the search's own last; a point on its way is where a run of so many would end.
+
+    Raises:
+        RequestError: a mark beyond the steps, or before their end where the search's steps depend on their number.
+    """
+    steps = int(getattr(search, "steps", 0))
+    if not marks:
+        return ()
+    if any(not 1 <= mark <= steps for mark in marks):
+        raise RequestError(f"steps to look after must lie between 1 and {steps}, got {', '.join(map(str, marks))}")
+    even = isinstance(search, GradientSteps) and search.alpha == "constant" and search.keep == "last"
+    if not even and min(marks) < steps:
+        raise RequestError(f"only a search like cmla's can be looked at on its way; ask for all {steps} steps alone")
+    return tuple(mark for mark in marks if mark < steps)
 
 
 def _threat(method: str, eps: float | None, norm: Literal["linf", "l2"]) -> Threat:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
+from hamguard.core.context import always
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
@@ -79,7 +80,9 @@ def measure_transfer(makers: Sequence[Maker], scored: Sequence[Ground], *, work:
                 progress((number + share) / len(makers), f"{name}: {text}")
 
             # saved images are read, not made again, so a run that was stopped goes on at the first source that has none
-            made.append(measure_attack(maker.ground, maker.spec, save_images=folder, progress=told))
+            made.append(
+                measure_attack(maker.ground, maker.spec, save_images=folder, context=context.but(stage=always(told)))
+            )
     targets = made[0].targets.labels if made[0].targets else None
     threat = spec.threat or Threat("linf", EPS)
     clean = {ground.name: ground.query for ground in scored}

@@ -19,7 +19,7 @@ from hamguard.attacks.threat import Threat
 from hamguard.attacks.through import Through
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
-from hamguard.core.context import Progress, silent
+from hamguard.core.context import Context, Progress, always, silent
 from hamguard.core.digests import digest_array
 from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes, Floats, Ints
@@ -124,6 +124,11 @@ class Bench:
         self.progress = silent
 
     @property
+    def context(self) -> Context:
+        """How attacks in a stage are carried out."""
+        return self.ground.context.but(stage=always(self.progress))
+
+    @property
     def count(self) -> int:
         """Number of queries Q."""
         return len(self.ground.query)
@@ -204,7 +209,7 @@ class Bench:
             work=self.work / folder,
             numbers=numbers,
             seed=seed,
-            progress=self.progress,
+            context=self.context,
         )
         return Outcome(made, self.ap(made.pixels, numbers))
 

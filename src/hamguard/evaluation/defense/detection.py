@@ -19,6 +19,7 @@ from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
 from hamguard.core.checks import check_range
+from hamguard.core.context import always
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Array, Bytes, Floats, Ints
@@ -223,7 +224,8 @@ def measure_detection(
         key = run_key(replace(unaware, attack=each), [source], ground, labels)
         folders.append(work / (f"{key}-{detector.digest}" if aware else key))
         with ground.context.stage(name) as progress:
-            made = run_attack(ground, [source], labels, work=folders[-1], fold=True, progress=progress)
+            watched_run = ground.context.but(stage=always(progress))
+            made = run_attack(ground, [source], labels, work=folders[-1], fold=True, context=watched_run)
         tried.append(watched.judge(name, made.pixels, aware, {**facts, "adaptive": aware}, made))
     clean = watched.judge("clean", ground.dataset.images.pixels(ground.rows))
     judged = (clean, *tried, worst_of(tried))

@@ -15,7 +15,6 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
-from hamguard.evaluation.attack.cross_modal import cmla_rows
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import choose_targets
@@ -23,7 +22,7 @@ from hamguard.evaluation.audit.audit import run_audit
 from hamguard.evaluation.audit.plan import STEPS as AUDIT_STEPS
 from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import Sane, marked, run_sanity
-from hamguard.evaluation.ground import MODALITIES, Ground
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.cross_modal import cross_rows
 
 STEPS = 100  # of the mainstay attack, authors' code
@@ -91,9 +90,8 @@ def measure_pair(ground: Ground, eps: float, text_eps: float, steps: int) -> Row
             cmla(steps=steps, intra=intra, threat=Linf(eps)),
             cmla_text(steps=steps, intra=intra, threat=Linf(text_eps)),
         )
-        for modality, attack in zip(MODALITIES, attacks, strict=True):
-            with ground.context.stage(f"attacking {modality}s of {ground.name}") as progress:
-                rows += cmla_rows(ground, attack, modality, marks=(steps,), progress=progress)[1]
+        for attack in attacks:
+            rows += measure_attack(ground, AttackSpec(attack, across=True)).rows
     return Rows(rows)
 
 

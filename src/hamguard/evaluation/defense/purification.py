@@ -16,6 +16,7 @@ import numpy as np
 
 from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.codes.binary import hamming_pairs
+from hamguard.core.context import always
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Floats
@@ -103,7 +104,7 @@ def measure_purifiers(
 
     def measured(on: Ground, spec: AttackSpec, where: str) -> Measured:
         with ground.context.stage(f"{spec.name} {where}") as progress:
-            return measure_attack(on, spec, progress=progress)
+            return measure_attack(on, spec, context=ground.context.but(stage=always(progress)))
 
     own = measured(ground, attack, "on the plain model")
     lines = [_line(NONE, attack.name, own.rows, own.rows, None)]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.rows import Row
-from hamguard.evaluation.ground import SEARCHES, Ground, Modality, modalities_of
+from hamguard.core.types import Modality
+from hamguard.evaluation.ground import SEARCHES, Ground, modalities_of
 from hamguard.evaluation.search.curves import Curve, measure_curves
 from hamguard.evaluation.search.score import EXACT, Convention, score_rows
 from hamguard.retrieval.intervals import bootstrap_interval

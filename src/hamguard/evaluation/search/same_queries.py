@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -49,6 +50,17 @@ def check_same_queries(names: Sequence[str], data: Sequence[Data], *, queries: i
             )
         if tuple(other.class_names) != tuple(dataset.class_names) or not np.array_equal(other.labels[theirs], labels):
             raise RequestError(f"the labels of the query pictures of {name} are not those of {first}; give one `data`")
+
+
+Models: TypeAlias = str | Path | AnyModel | Sequence[str | Path | AnyModel] | Mapping[str, AnyModel]
+"""A model as `Loaded.open` takes it, several, or models by the names that rows call them."""
+
+
+def listed_models(models: Models) -> list[str | Path | AnyModel | Loaded]:
+    """Models one by one, with the names that a mapping gives them."""
+    if isinstance(models, Mapping):
+        return [Loaded.open(model, name=name) for name, model in models.items()]
+    return list(models) if isinstance(models, (list, tuple)) else [cast("str | Path | AnyModel", models)]
 
 
 def open_grounds(

@@ -94,13 +94,7 @@ def _joint(
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
-            return measure_attack(
-                target,
-                spec,
-                work=study.store / "work",
-                metrics=study.recipe.metrics,
-                process_group=study.cells.process_group,
-            ).rows
+            return measure_attack(target, spec, metrics=study.recipe.metrics, context=study.watching()).rows
 
         facts = [facts_of(target, target.name), spec.content, study.recipe.metrics]
         rows += study.cells.rows(f"{'+'.join(names)}-to-{target.name}-{attack.name}", facts, work)

@@ -78,15 +78,7 @@ def attack_cell(study: Study, ground: Ground, cell: AttackCell, generator: Path 
     sheet = sheet if cell.sheet and study.drawn else Path()
 
     def work() -> list[Row]:
-        with cells.watching().stage("attacking") as progress:
-            found = measure_attack(
-                ground,
-                spec,
-                work=study.store / "work",
-                metrics=recipe.metrics,
-                process_group=cells.process_group,
-                progress=progress,
-            )
+        found = measure_attack(ground, spec, metrics=recipe.metrics, context=study.watching())
         if cells.process_group.leads:
             _keep_values(kept, ground, found, recipe.metrics[0])
             if sheet.name and study.drawn:

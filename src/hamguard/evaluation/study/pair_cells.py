@@ -11,24 +11,19 @@ from typing import Any
 import numpy as np
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.methods.cmla import cmla, cmla_text
+from hamguard.attacks.methods.cmla import cmla, cmla_text, cmla_words
 from hamguard.attacks.threat import Linf
-from hamguard.attacks.words import WordEdits
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
 from hamguard.core.files import write_npz
 from hamguard.core.noted import TRADEOFF
 from hamguard.core.rows import Row
-from hamguard.evaluation.attack.cross_modal import (
-    attacked_rows,
-    cmla_facts,
-    cmla_rows,
-    cmla_threat,
-    codes_of,
-    word_rows,
-)
+from hamguard.core.types import Modality
+from hamguard.evaluation.attack.cross_modal import pair_rows
+from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.run import AttackedSet
-from hamguard.evaluation.ground import Ground, Modality
+from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
 from hamguard.evaluation.study.cross_recipe import AttackPart, CrossRecipe
 from hamguard.evaluation.study.plan import ModelCell
@@ -42,14 +37,21 @@ class CmlaCell:
     """CMLA on one modality.
 
     Attributes:
-        modality: what is changed.
         attack: the attack, with as many steps as the last mark.
         marks: numbers of gradients to look after.
     """
 
-    modality: Modality
     attack: Attack[Any]
     marks: Sequence[int]
+
+    @property
+    def modality(self) -> Modality:
+        """What is changed."""
+        return self.attack.modality
+
+    def spec(self, *, control: bool = False) -> AttackSpec:
+        """What is asked of the attack."""
+        return AttackSpec(self.attack, across=True, marks=tuple(self.marks), control=control)
 
     @property
     def published(self) -> bool:
@@ -72,19 +74,15 @@ class CmlaCell:
 def cmla_cells(part: AttackPart, marks: Sequence[int]) -> list[CmlaCell]:
     """CMLA in its default form on images, and on texts at every radius."""
     most = max(marks)
-    texts = [CmlaCell("text", cmla_text(steps=most, threat=Linf(eps)), marks) for eps in part.text_eps]
-    return [CmlaCell("image", cmla(steps=most, threat=Linf(part.eps)), marks), *texts]
+    texts = [CmlaCell(cmla_text(steps=most, threat=Linf(eps)), marks) for eps in part.text_eps]
+    return [CmlaCell(cmla(steps=most, threat=Linf(part.eps)), marks), *texts]
 
 
 def published_cells(part: AttackPart) -> list[CmlaCell]:
     """CMLA in the printed form on both modalities; none where no steps were asked for."""
     if not (marks := part.published_steps):
         return []
-    made: tuple[tuple[Modality, Attack[Any]], ...] = (
-        ("image", cmla(steps=max(marks), preset="paper")),
-        ("text", cmla_text(steps=max(marks), preset="paper")),
-    )
-    return [CmlaCell(modality, attack, marks) for modality, attack in made]
+    return [CmlaCell(make(steps=max(marks), preset="paper"), marks) for make in (cmla, cmla_text)]
 
 
 def pair_cells(study: Study, cell: ModelCell, ground: Ground, *, hard: bool) -> list[Row]:
@@ -97,12 +95,12 @@ def pair_cells(study: Study, cell: ModelCell, ground: Ground, *, hard: bool) -> 
     if hard:
         return rows
     for most in recipe.words.edits if recipe.words else ():
-        edits = WordEdits(most)
+        edits = AttackSpec(cmla_words(most=most))
 
-        def work(edits: WordEdits = edits) -> list[Row]:
-            return word_rows(ground, edits, metrics=METRICS)[1]
+        def work(edits: AttackSpec = edits) -> list[Row]:
+            return measure_attack(ground, edits, metrics=METRICS, context=study.watching()).rows
 
-        rows += study.cells.rows(f"{ground.name}-words-{most}", facts_of(ground, repr(edits)), work)
+        rows += study.cells.rows(f"{ground.name}-words-{most}", facts_of(ground, repr(edits.attack)), work)
     return rows + _tradeoff(study, cell)
 
 
@@ -135,15 +133,14 @@ def _attacked(study: Study, ground: Ground, cell: CmlaCell, *, curves: bool) -> 
     made, name, facts = cell.made(study, ground), cell.name(ground.name), cell.facts(ground)
 
     def work() -> list[Row]:
-        found, rows = cmla_rows(ground, cell.attack, cell.modality, marks=cell.marks, noise=True, metrics=METRICS)
-        if not cell.published:
-            last = max(cell.marks)
-            write_npz(made, {"made": found[last].items, "distance": found[last].distance})
-        return rows
+        found = measure_attack(ground, cell.spec(control=True), metrics=METRICS, context=study.watching())
+        if not cell.published and study.cells.process_group.leads:
+            write_npz(made, {"made": found.made.items, "distance": found.made.distance})
+        return found.rows
 
     def lines() -> dict[str, Any]:
         items = read_npz(made, "attacked items", sealed=True)["made"]
-        return _curves(ground, {cell.modality: codes_of(ground, cell.modality, items)})
+        return _curves(ground, {cell.modality: ground.codes_of(items, modality=cell.modality)})
 
     rows = study.cells.rows(name, facts, work, beside=[] if cell.published else [made])
     if curves and not cell.published:
@@ -162,16 +159,14 @@ def _tradeoff(study: Study, cell: ModelCell) -> list[Row]:
     rows += study.cells.rows(
         f"{name}-tradeoff-clean", facts_of(ground, METRICS, "tradeoff"), lambda: _marked(cross_rows(ground))
     )
-    image, text = Linf(recipe.attack.eps), Linf(max(recipe.attack.text_eps))
-    forms: tuple[tuple[Modality, Any], ...] = (("image", image), ("text", text))
-    for weight, (modality, threat) in product(part.weights, forms):
-        make = cmla if modality == "image" else cmla_text
-        one = CmlaCell(modality, make(steps=part.steps, intra=weight, threat=threat), (part.steps,))
+    forms = ((cmla, Linf(recipe.attack.eps)), (cmla_text, Linf(max(recipe.attack.text_eps))))
+    for weight, (make, threat) in product(part.weights, forms):
+        one = CmlaCell(make(steps=part.steps, intra=weight, threat=threat), (part.steps,))
 
         def work(one: CmlaCell = one) -> list[Row]:
-            return _marked(cmla_rows(ground, one.attack, one.modality, marks=one.marks)[1])
+            return _marked(measure_attack(ground, one.spec(), context=study.watching()).rows)
 
-        rows += study.cells.rows(f"{name}-intra-{weight:g}-{modality}", one.facts(ground), work)
+        rows += study.cells.rows(f"{name}-intra-{weight:g}-{one.modality}", one.facts(ground), work)
     return rows
 
 
@@ -194,16 +189,10 @@ def transferred(study: Study, grounds: Mapping[str, Ground]) -> list[Row]:
                 continue  # a bag of another vocabulary means something else
 
             def work(
-                ground: Ground = ground, cell: CmlaCell = cell, made: AttackedSet = made, source: str = source
+                ground: Ground = ground, cell: CmlaCell = cell, made: AttackedSet = made, maker: Ground = maker
             ) -> list[Row]:
-                return attacked_rows(
-                    ground,
-                    cell.modality,
-                    made,
-                    attack=cmla_facts(cell.attack, cell.modality, source),
-                    threat=cmla_threat(cell.attack, last, cell.modality),
-                    metrics=METRICS,
-                )
+                spec = AttackSpec(cell.attack, across=True, sources=(maker.loaded,))
+                return pair_rows(ground, spec, made, steps=last, metrics=METRICS)
 
             name = f"{source}-to-{target}-{cell.modality}-{cell.attack.threat.eps:.3g}"
             rows += study.cells.rows(name, [cell.facts(maker), facts_of(ground)], work)

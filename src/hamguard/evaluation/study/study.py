@@ -107,6 +107,10 @@ class Study:
         """Device, processes, and whom to tell."""
         return self.cells.context
 
+    def watching(self) -> Context:
+        """How an attack inside a cell is carried out."""
+        return self.cells.watching().but(work=self.store / "work", restart=False)
+
     @property
     def store(self) -> Path:
         """Folder of cells, models and unfinished work."""

@@ -31,7 +31,7 @@ def _reached(case: Case, eps: float) -> tuple[float, float]:
     """t-MAP of the clean pictures, and under the attack of a budget."""
     bench, norm = case.bench, case.bench.threat.norm
     spec = AttackSpec.read("mainstay", eps=eps, norm=norm, steps=bench.steps, targets="no-overlap")
-    made = measure_attack(bench.ground, spec, work=bench.work / "targeted", progress=bench.progress)
+    made = measure_attack(bench.ground, spec, context=bench.context.but(work=bench.work / "targeted"))
     rows = made.rows.where(metric="t-map")
     clean, near = rows.where(attack=None)[-1].value, rows.where(attack="mainstay")[-1].value
     assert clean is not None and near is not None
