@@ -155,7 +155,8 @@ def attack(
     Args:
         model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
         data: what `hg.data` gave, or a source; None for what the model was trained on.
-        attack: an attack made in Python, the name of a registered one, or several.
+        attack: an attack made in Python, the name of a registered one, or several. A name has its default options: for others make
+            the attack, `hg.attacks.mainstay(steps=50)`; rows call it by the same name.
         name: what rows call an attack made in Python; by default the name of its factory.
         budget: threat, steps and restarts of attacks that are named; an attack made in Python has its own.
         targets: how target labels are chosen: `no-overlap`, `other`, `frequent`, `distinct`, `label:NAME`, or a saved list.
