@@ -153,6 +153,10 @@ def test_every_kind_is_trained(source: str, model: hg.HashModel, tmp_path: Path)
     purifier = hg.train(source, "comdefend", out=tmp_path / "c", epochs=1, width=0.0625, context=CPU)
     assert isinstance(purifier, ComDefend) and purifier.card.data["train"]
     assert not any(part.training for one in (generator, protector, purifier) for part in one.modules())
+    x = hg.data(source).query.images
+    read = hg.train(source, "ppl", surrogates=[model], out=tmp_path / "p", epochs=1, eps=0.3, context=CPU)
+    with torch.no_grad():
+        assert read is not protector and torch.equal(read(x), protector(x))
     facts = [one.card.data for one in (generator, protector, purifier)]
     assert all({"split_seed", "size", "drop_duplicates"} <= set(one) for one in facts)
 

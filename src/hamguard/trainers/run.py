@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_file
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, read_text, sweep
 from hamguard.data.opened import Data
+from hamguard.models.cross_modal import CrossModel
+from hamguard.models.hash_model import HashModel
 from hamguard.trainers.job import Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, trainer_of
 from hamguard.training.distributed import wait
@@ -94,7 +98,10 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
 
 def _handed(trained: Trained, out: Path, **facts: Any) -> Trained:
     """The same with a model in evaluation mode that carries its card, and says where it lies."""
-    trained.model.eval()
+    last = isinstance(
+        trained.model, (HashModel, CrossModel)
+    )  # as commands load them, so that what is read rounds as what is new
+    trained.model.eval().to(memory_format=torch.channels_last if last else torch.contiguous_format)
     trained.model.card, trained.model.place = trained.card, str(out)
     if trained.text_card is not None:
         trained.model.text_card = trained.text_card
