@@ -110,7 +110,7 @@ def test_folder_round_trip(tmp_path: Path) -> None:
 
 def test_a_model_shows_its_card_and_what_to_cite(tmp_path: Path) -> None:
     built = small()
-    assert "hash model" in built._repr_html_() and "@" not in built._repr_html_()
+    assert "HashModel" in built._repr_html_() and "@" not in built._repr_html_()
     built.card = save_model(built, tmp_path / "m", method="csq", title="<CSQ>", defense={"method": "saat"})
     page = built._repr_html_()
     assert [entry.partition(",")[0] for entry in built.card.bibtex] == [

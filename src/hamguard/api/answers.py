@@ -46,6 +46,10 @@ class Answer:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        nearest = f", nearest {self.ids[0]} at {self.distances[0]} bits" if self.ids else ""
+        return f"Answer({self.query}: {len(self)} items{nearest})"
+
     @property
     def json(self) -> list[dict[str, Any]]:
         """One object an item."""
@@ -144,6 +148,9 @@ class Answers(Sequence[Answer]):
             title=title or f"{dataset.title}: nearest by Hamming distance, {self.bits} bits",
             footer=footer or f"{kind}; green frame and tick: shares a label with the query; gray: unknown",
         )
+
+    def __repr__(self) -> str:
+        return f"Answers({len(self)} queries of {self.name}: {self.size:,} items, {self.bits} bits)"
 
     def _repr_html_(self) -> str:
         if self.data is not None and self.answers:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.attack import Attack
@@ -14,6 +15,7 @@ from hamguard.attacks.budget import Budget
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.core.checks import check_choice, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -125,6 +127,7 @@ class TextRows(Rows):
         return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
 
 
+@checked
 def attack(
     model: str | Path | AnyModel | CrossModel,
     data: str | Data | None = None,
@@ -144,7 +147,7 @@ def attack(
     empty: Empty = "zero",
     save_images: Path | str | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> AttackRows | TextRows:
     """Attack a search and measure how far it fails: `hg.attack(model, data, hg.attacks.mainstay(steps=50))`.
@@ -185,8 +188,7 @@ def attack(
         StoppedError: a person stopped it; finished batches stay.
     """
     convention, context = Convention(ties, norm, empty), running(context, model)
-    for text in metrics:
-        parse_metric(text)
+    _check_words(combine, modality, metrics)
     place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
     given = _listed(attack, modality)
     if modality == "text" or (modality is None and any(_modality(one) == "text" for one in given)):
@@ -207,6 +209,14 @@ def attack(
     return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
 
 
+def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> None:
+    check_choice("combine", combine, get_args(Combine))
+    if modality is not None:
+        check_choice("modality", modality, get_args(Modality))
+    for text in metrics:
+        parse_metric(text)
+
+
 def _attacked_ground(
     model: str | Path | AnyModel | CrossModel,
     data: str | Data | None,
@@ -216,7 +226,7 @@ def _attacked_ground(
     *,
     queries: int | None,
     protocol: str | None,
-    root: Path | None,
+    root: Path | str | None,
     context: Context,
 ) -> Ground:
     """The model on its data, once all is checked that can be checked before anything is encoded."""
@@ -248,7 +258,7 @@ def _listed(attack: Given | Sequence[Given], modality: Modality | None = None) -
         if not isinstance(one, (str, AttackSpec, Attack)):
             made = "; call it: it is a factory" if callable(one) else ""
             raise RequestError(
-                f"an attack is an hg.Attack, a registered name, or a list of them, got {one!r:.60}{made}"
+                f"an attack is an hg.Attack, a registered name, or a list of them, got {received(one)}{made}"
             )
         if modality == "image" and _modality(one) == "text":
             raise RequestError("this attack moves texts; leave out modality='image'")

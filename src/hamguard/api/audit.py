@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
@@ -63,10 +64,14 @@ class AuditResult(Audited):
         ends = (floor.value or 0.0, chance.value or 0.0)
         draw_audit(self.stages, self.curve, *ends, path, title=f"{title or floor.model}: {self.verdict.grade}")
 
+    def __repr__(self) -> str:
+        return f"AuditResult({self.verdict.grade}; {len(self.rows)} rows): {self.verdict.sentences[0]}"
+
     def _repr_html_(self) -> str:
         return as_html(self.table()) + lines_html(self.lines)
 
 
+@checked
 def audit(
     model: str | Path | AnyModel,
     data: str | Data | None = None,
@@ -81,7 +86,7 @@ def audit(
     sample: int = 64,
     queries: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     out: Path | str | None = None,
     context: Context | None = None,
 ) -> AuditResult:

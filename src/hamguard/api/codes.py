@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from hamguard.api.arguments import checked
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.given import bank_of
 
 __all__ = ["codes"]
 
 
+@checked
 def codes(
     array: Any, labels: Any = None, *, ids: Any = None, bits: int | None = None, classes: int | None = None
 ) -> CodeBank:

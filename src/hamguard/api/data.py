@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from hamguard.api.arguments import checked
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 from hamguard.data.check import CheckReport, check_dataset
@@ -44,6 +45,7 @@ def data(
 ) -> Data: ...
 
 
+@checked
 def data(
     images: Any,
     labels: Any = None,
@@ -106,7 +108,7 @@ def data(
     return Data.of(images, labels, texts, split, name=name, split_seed=split_seed, class_names=class_names)
 
 
-def sources(root: Path | None = None) -> list[dict[str, Any]]:
+def sources(root: Path | str | None = None) -> list[dict[str, Any]]:
     """Every data source: `name`, what it is about, whether it is found, and where, or which files to put where."""
     return list_sources(root)
 
@@ -119,7 +121,7 @@ def splits() -> list[tuple[str, tuple[str, ...], str]]:
 def check_data(
     source: str,
     *,
-    root: Path | None = None,
+    root: Path | str | None = None,
     split_seed: int = 0,
     protocol: str | None = None,
     drop_duplicates: bool = False,

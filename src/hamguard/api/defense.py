@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
@@ -53,6 +54,10 @@ class SanityResult(Sane):
         """A line a check, and whether the defense may be quoted."""
         return sanity_lines(self.rows)
 
+    def __repr__(self) -> str:
+        passed = sum(bool(one.passed) for one in self.checks)
+        return f"SanityResult({passed} of {len(self.checks)} checks passed; {len(self.rows)} rows)"
+
     def _repr_html_(self) -> str:
         return lines_html(self.lines)
 
@@ -90,6 +95,9 @@ class DetectionResult(Detection):
         count = self.detector.clean.shape[1]
         draw_detection(groups, self.detector.threshold, count, Path(path), title=title or str(self.rows[0].model))
 
+    def __repr__(self) -> str:
+        return f"DetectionResult({self.rows[0].model}; {len(self.rows)} rows): {self.alarms}"
+
     def _repr_html_(self) -> str:
         return lines_html([self.alarms]) + as_html(self.table())
 
@@ -107,10 +115,15 @@ class PurificationResult(Purification):
         """The plain model, then each purifier; the worse of both attacks is the claim."""
         return purification_table(self.rows)
 
+    def __repr__(self) -> str:
+        names = ", ".join(one.purifier or "none" for one in self.lines)
+        return f"PurificationResult({self.rows[0].model}: {names}; {len(self.rows)} rows)"
+
     def _repr_html_(self) -> str:
         return as_html(self.table())
 
 
+@checked
 def sanity(
     model: str | Path | AnyModel,
     data: str | Data | None = None,
@@ -119,7 +132,7 @@ def sanity(
     start: str | Path | AnyModel | None = None,
     sample: int = SAMPLE,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> SanityResult:
     """Whether a defense is robust, or only fools the attack that it is quoted with.
@@ -155,6 +168,7 @@ def sanity(
     return SanityResult(found.checks, Rows(found.rows))
 
 
+@checked
 def detect(
     model: str | Path | AnyModel,
     data: str | Data | None = None,
@@ -165,7 +179,7 @@ def detect(
     weights: Sequence[float] = WEIGHTS,
     queries: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     out: Path | str | None = None,
     context: Context | None = None,
 ) -> DetectionResult:
@@ -215,6 +229,7 @@ def detect(
     return result
 
 
+@checked
 def purify(
     model: str | Path | AnyModel,
     data: str | Data | None = None,
@@ -224,7 +239,7 @@ def purify(
     draws: int = DRAWS,
     queries: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> PurificationResult:
     """What purifiers before a model are worth: queries and database purified, and each purifier attacked twice.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.codes.bank import CodeBank
 from hamguard.core.context import Context
@@ -26,6 +27,7 @@ from hamguard.training.encode import packed_codes
 __all__ = ["Banks", "encode", "encode_data"]
 
 
+@checked
 def encode(
     model: AnyModel | str | Path,
     part: DataPart | Any,
@@ -95,7 +97,7 @@ def encode_data(
     out: Path | str,
     *,
     data: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     protocol: str | None = None,
     queries: int | None = None,
     batch_size: int = 256,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
@@ -124,6 +125,7 @@ class SearchRows(Rows):
         return Path(path)
 
 
+@checked
 def evaluate(
     model: str | Path | AnyModel | CrossModel | None = None,
     data: str | Data | None = None,
@@ -139,7 +141,7 @@ def evaluate(
     views: Sequence[str] = (),
     queries: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     batch_size: int = 256,
     context: Context | None = None,
 ) -> SearchRows:
@@ -240,7 +242,7 @@ def _of_model(
     views: Sequence[str],
     asked: tuple[Sequence[str], Convention, bool | None],
     *,
-    root: Path | None,
+    root: Path | str | None,
     protocol: str | None,
     queries: int | None,
     batch_size: int,

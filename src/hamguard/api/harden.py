@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.api.train import Place, training
 from hamguard.attacks.budget import Budget
@@ -47,12 +48,13 @@ def harden(
     batch_size: int | None = None,
     seed: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
     **settings: Any,
 ) -> HashModel: ...
 
 
+@checked
 def harden(
     model: AnyModel | CrossModel | Place,
     data: Data | str | None = None,
@@ -66,7 +68,7 @@ def harden(
     batch_size: int | None = None,
     seed: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
     **settings: Any,
 ) -> Any:
@@ -123,7 +125,7 @@ def hardening(
     flags: Mapping[str, Any],
     sets: Sequence[str] | Mapping[str, Any] = (),
     cost: float | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> Trained:
     """Harden as words say; `harden` with the words of a command line.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError, StaleError
@@ -87,6 +88,7 @@ def look(folder: Path | str) -> IndexFolder:
     return IndexFolder(Path(folder), IndexFacts.load(folder), read_origin(Path(folder)))
 
 
+@checked
 def index(
     source: CodeBank | str | Path,
     data: Data | str | None = None,
@@ -168,7 +170,7 @@ def index(
 
 
 def _opened(
-    source: str, data: Data | str | None, root: Path | None, protocol: str | None, context: Context
+    source: str, data: Data | str | None, root: Path | str | None, protocol: str | None, context: Context
 ) -> tuple[AnyModel, Any, Data]:
     """A model with its card, and its data."""
     from hamguard.evaluation.model_data import open_for_model

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
@@ -88,10 +89,15 @@ class MeasureResult:
         }
         draw_measures(curves, Path(path), self.title)
 
+    def __repr__(self) -> str:
+        measured = ", ".join(dict.fromkeys(key for own in self.found.values() for key in own))
+        return f"MeasureResult({self.title}; {', '.join(self.found)}: {measured}; {len(self.rows)} rows)"
+
     def _repr_html_(self) -> str:
         return "".join(map(as_html, self.tables()))
 
 
+@checked
 def measure(
     models: str | Path | AnyModel | Sequence[str | Path | AnyModel] | Mapping[str, AnyModel],
     data: str | Data | None = None,
@@ -102,7 +108,7 @@ def measure(
     audits: Sequence[str | Path] = (),
     queries: int | None = QUERIES,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> MeasureResult:
     """Robustness: success rates, least budgets, flip radii, flip curves, sensitivity, Lipschitz, CLEVER.

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.threat import Linf, parse_eps
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["FourSearches", "privacy"]
 
 
+@checked
 def privacy(
     protectors: str | Sequence[str],
     *,
     out: Path | str,
     data: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     protocol: str | None = None,
     methods: Sequence[str] = ("dsdh",),
     bits: Sequence[int] = (16,),
@@ -175,6 +177,9 @@ class FourSearches:
             for cell in self.cells
         ]
         draw_searches(Path(path), cells, self.title)
+
+    def __repr__(self) -> str:
+        return f"FourSearches({self.title}: {len(self.cells)} models, {len(self.rows)} rows)"
 
     def _repr_html_(self) -> str:
         from hamguard.report.page import as_html

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.attacks.threat import Linf, parse_eps
 from hamguard.core.checks import check_choice
@@ -140,6 +141,7 @@ class Protected:
         return said
 
 
+@checked
 def protect(
     source: Path | str,
     out: Path | str,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hamguard.api.arguments import checked
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
 from hamguard.core.rows import Row
@@ -53,10 +54,14 @@ class Report:
             "tables": [str(file) for file in self.tables],
         }
 
+    def __repr__(self) -> str:
+        return f"Report({self.title}: {self.rows:,} rows on {self.path})"
+
     def _repr_html_(self) -> str:
         return lines_html([f"{self.title}: {self.rows:,} rows on {self.path}", *self.sentences])
 
 
+@checked
 def report(
     rows: Iterable[Row] | Path | str | Sequence[Path | str],
     out: Path | str = "report.html",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hamguard.api.arguments import checked
 from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -63,13 +64,14 @@ def recipe_text(name: str, scale: str = "small") -> str:
     return recipes.recipe_of(EXPERIMENTS[name], chosen).read_text(encoding="utf-8")
 
 
+@checked
 def reproduce(
     name: str,
     *,
     scale: str = "small",
     out: Path | str | None = None,
-    cells: Path | None = None,
-    root: Path | None = None,
+    cells: Path | str | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> Reproduced | None:
     """Run a published experiment again: published figure, ours, difference, interval, and each relation that the paper claims.

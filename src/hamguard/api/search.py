@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hamguard.api.answers import SHOWN, Answer, Answers
+from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_range
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Answers", "search"]
 
 
+@checked
 def search(
     where: str | Path | Index | CodeBank | AnyModel,
     query: Any = (),
@@ -116,7 +118,7 @@ def _asked(query: Any, words: Sequence[str]) -> _Asked:
             found = _Asked(codes=read_bank(names[0])[0])
     else:
         found = _Asked(words=tuple(words), images=query)
-    if found == _Asked():
+    if not (found.names or found.words) and all(one is None for one in (found.codes, found.part, found.images)):
         raise RequestError("give pictures to search for, or words")
     if found.codes is not None and words:
         raise RequestError("codes ask alone, without words")
@@ -172,7 +174,7 @@ class _Loaded:
     context: Context
 
 
-def _loaded(base: _Base, asked: _Asked, root: Path | None, pictures: bool, context: Context) -> _Loaded:
+def _loaded(base: _Base, asked: _Asked, root: Path | str | None, pictures: bool, context: Context) -> _Loaded:
     """The model, checked against the index; and the data."""
     from hamguard.data.opened import Data
     from hamguard.evaluation.model_data import open_for_model

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import choose_device, running
 from hamguard.api.sheets import draw_attack, draw_protection
@@ -68,6 +69,7 @@ class StudyRows(Rows):
         return self._tables
 
 
+@checked
 def study(
     recipe: Path | str | Mapping[str, Any],
     out: Path | str | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
+from hamguard.api.arguments import checked
 from hamguard.api.running import choose_device, running
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -65,12 +66,13 @@ def train(
     preset: str | None = None,
     seed: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
     **settings: Any,
 ) -> HashModel: ...
 
 
+@checked
 def train(
     data: Data | str | None = None,
     method: str = "csq",
@@ -86,7 +88,7 @@ def train(
     victim: AnyModel | Place | None = None,
     surrogates: Sequence[HashModel | Place] = (),
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
     **settings: Any,
 ) -> Any:
@@ -146,7 +148,7 @@ def training(
     sets: Sequence[str] | Mapping[str, Any] = (),
     recipe: Place | None = None,
     starts: Sequence[AnyModel | CrossModel | Place] = (),
-    root: Path | None = None,
+    root: Path | str | None = None,
     kind: str = "",
     context: Context | None = None,
 ) -> Trained:
@@ -189,7 +191,7 @@ def training(
         leave_processes()
 
 
-def _open(job: Job, root: Path | None, context: Context, opened: Sequence[Start]) -> Data:
+def _open(job: Job, root: Path | str | None, context: Context, opened: Sequence[Start]) -> Data:
     """The data that a job names; images as large as a surrogate takes them, where it sees whole ones."""
     whole = bool(opened) and not getattr(job.parsed, "part", 0)
     with context.stage("reading pictures") as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from hamguard.api.arguments import checked
 from hamguard.api.attack import Given, attack_specs
 from hamguard.api.results import Rows
 from hamguard.api.running import running
@@ -53,6 +54,7 @@ class TransferRows(Rows):
         return Path(path)
 
 
+@checked
 def transfer(
     models: Sequence[str | Path | AnyModel] | Mapping[str, AnyModel],
     data: str | Data | None = None,
@@ -65,7 +67,7 @@ def transfer(
     generators: Sequence[Path | str] = (),
     queries: int | None = None,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     context: Context | None = None,
 ) -> TransferRows:
     """Make images once on every model and ask all of them: `hg.transfer(["models/a", "models/b"], attack="hag")`.

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.core.context import counted
@@ -75,6 +76,9 @@ class Verified:
         draw_effect(Path(path), self.measured, self.top, self.seed, shown)
         return Path(path)
 
+    def __repr__(self) -> str:
+        return "\n".join([f"Verified({self.subject}; {len(self.rows)} rows)", *self.words])
+
     def _repr_html_(self) -> str:
         from hamguard.report.page import as_html
 
@@ -82,6 +86,7 @@ class Verified:
         return "".join([lines_html([self.subject]), *map(as_html, self.tables), lines_html(lines)])
 
 
+@checked
 def verify(
     source: Path | str,
     protected: Path | str,

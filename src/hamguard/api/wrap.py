@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from hamguard.api.arguments import checked
+from hamguard.api.running import choose_device
 from hamguard.core.errors import RequestError
 from hamguard.models.foreign import ForeignModel, wrapped
 from hamguard.models.store import AnyModel, load_any
@@ -14,6 +16,7 @@ from hamguard.models.trial import notes_of
 __all__ = ["load", "notes_of", "wrap"]
 
 
+@checked
 def wrap(
     module: nn.Module,
     *,
@@ -24,9 +27,9 @@ def wrap(
 ) -> ForeignModel:
     """A network of one's own as a model that is encoded, attacked and measured like those of hamguard.
 
-    The module is put into evaluation mode and frozen, and stays so; it keeps its device and its type (half, double), and is asked
-    with copies of the images. It is tried on two images: what it does that would make figures meaningless is refused, what a
-    reader of figures must know stands in `notes`, and so in every row.
+    The module itself, not a copy, is put into evaluation mode and frozen (`requires_grad` is False), and stays so. It keeps its
+    device and its type (half, double), and is asked with copies of the images. It is tried on two images: what it does that would
+    make figures meaningless is refused, what a reader of figures must know stands in `notes`, and so in every row.
 
     Args:
         module: images `(B, C, H, W)` in [0, 1] to real numbers `(B, K)`, whose signs are the code; normalize inside it.
@@ -45,6 +48,7 @@ def wrap(
     return model
 
 
+@checked
 def load(path: str | Path, *, device: str = "cpu") -> AnyModel:
     """A model that lies somewhere, in evaluation mode and frozen; it carries its card.
 
@@ -53,7 +57,7 @@ def load(path: str | Path, *, device: str = "cpu") -> AnyModel:
         device: where to put it.
 
     Raises:
-        RequestError: it is none of these, or damaged.
+        RequestError: it is none of these, or damaged; or there is no such device.
         StaleError: its weights are not those that its card was written for.
     """
-    return load_any(path, device)[0]
+    return load_any(path, choose_device(device))[0]

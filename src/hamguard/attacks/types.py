@@ -229,3 +229,7 @@ class Attacked:
     targets: tuple[Guide, ...] = ()
     edited: EditedTexts | None = None
     kept: Mapping[int, Attacked] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        passes = f"{int(self.spent.forwards.sum()):,} forward and {int(self.spent.backwards.sum()):,} backward passes"
+        return f"Attacked({len(self.x_adv)} images of {' x '.join(map(str, self.x_adv.shape[1:]))}, {passes})"

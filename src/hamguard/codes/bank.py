@@ -14,6 +14,7 @@ from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import SEAL, digest_arrays, write_npz
+from hamguard.core.html import Shown
 from hamguard.core.label_arrays import label_rows
 from hamguard.core.types import Array, Bytes
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class CodeBank:
+@dataclass(frozen=True, repr=False)
+class CodeBank(Shown):
     """Reference codes with labels.
 
     Attributes:
@@ -44,6 +45,8 @@ class CodeBank:
 
     def __post_init__(self) -> None:
         check_packed(self.packed, self.bits)
+        if not isinstance(self.labels, (np.ndarray, ClassNumbers)):
+            raise RequestError(f"labels must be an array ({len(self.packed)}, C), got {type(self.labels).__name__}")
         if self.labels.ndim != 2 or len(self.labels) != len(self.packed):
             raise RequestError(f"labels must have shape ({len(self.packed)}, C), got {self.labels.shape}")
         if not isinstance(self.labels, ClassNumbers):
@@ -71,6 +74,13 @@ class CodeBank:
         return cls(pack(code), int(code.shape[1]), label_rows(labels), **rest)  # type: ignore[arg-type]
 
     @property
+    def summary(self) -> dict[str, object]:
+        """What tells it from others."""
+        held = f"{self.labels.shape[1]:,} classes" if self.labels.shape[1] else "none"
+        facts = {"codes": f"{len(self):,}", "bits": self.bits, "labels": held}
+        return {**facts, "model": self.model_hash, "split": self.split_hash}
+
+    @property
     def codes(self) -> Tensor:
         """Signed codes, `(N, K)` float32 in {-1, +1}."""
         return _signed(self.packed, self.bits)
@@ -87,7 +97,15 @@ class CodeBank:
         return (self.labels,)
 
     def select(self, index: Array) -> CodeBank:
-        """The bank restricted to `index` (numbers or a mask)."""
+        """The bank restricted to `index` (numbers or a mask).
+
+        Raises:
+            RequestError: numbers outside of the bank, or a mask of another length.
+        """
+        try:
+            self.ids[index]
+        except IndexError as error:
+            raise RequestError(f"a bank of {len(self):,} codes has no such items: {error}") from error
         return CodeBank(
             self.packed[index], self.bits, self.labels[index], self.ids[index], self.model_hash, self.split_hash
         )

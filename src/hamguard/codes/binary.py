@@ -108,6 +108,8 @@ def check_packed(packed: Array, bits: int, name: str = "packed codes") -> None:
         RequestError: not uint8, not two-dimensional, wrong number of bytes, or a padding bit is set.
     """
     width = bytes_of(bits)
+    if not isinstance(packed, np.ndarray):
+        raise RequestError(f"{name} must be a uint8 array (N, {width}), got {type(packed).__name__}")
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != width:
         raise RequestError(f"{name} of {bits} bits must be uint8 (N, {width}), got {packed.dtype} {packed.shape}")
     if bits % 8 and len(packed) and int(packed[:, -1].max()) >> (bits % 8):

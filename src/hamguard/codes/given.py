@@ -31,7 +31,10 @@ def bank_of(
     Raises:
         RequestError: values that are no codes, labels that are neither, soft ones among them, or numbers that do not agree.
     """
-    array = codes.detach().cpu().numpy() if is_tensor(codes) else np.asarray(codes)
+    try:
+        array = codes.detach().cpu().numpy() if is_tensor(codes) else np.asarray(codes)
+    except ValueError as error:
+        raise RequestError(f"codes must have shape (N, K): {error}") from error
     packed, length, orders = packed_of(array, None if bits is None else np.asarray(bits))
     packed = lowest_first(packed, orders[0]) if orders else packed
     marks = np.zeros((len(packed), 0), np.uint8) if labels is None else label_rows(labels, classes)

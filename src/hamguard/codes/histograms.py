@@ -58,6 +58,9 @@ class DistanceHistograms:
     relevant: Ints
     bits: int
 
+    def __repr__(self) -> str:
+        return f"DistanceHistograms({len(self):,} queries, {self.bits} bits)"
+
     def __post_init__(self) -> None:
         if self.total.ndim != 2 or self.total.shape[1] != self.bits + 1 or self.total.shape != self.relevant.shape:
             raise RequestError(

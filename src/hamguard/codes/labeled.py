@@ -111,6 +111,8 @@ def check_labeled(codes: LabeledCodes, name: str) -> None:
     Raises:
         RequestError: packed codes do not fit the bits, labels are not `(N, C)` with C at least 1.
     """
+    if not all(hasattr(codes, part) for part in ("packed", "bits", "labels")):
+        raise RequestError(f"{name} must be a CodeBank, see hg.encode and hg.codes, got {type(codes).__name__}")
     packed = codes.packed
     if is_tensor(packed):
         # Only the last byte can hold padding: on a GPU no more than that column is copied.
@@ -123,7 +125,7 @@ def check_labeled(codes: LabeledCodes, name: str) -> None:
         check_packed(last, codes.bits - 8 * (width - 1), name)
     else:
         check_packed(packed, codes.bits, name)
-    shape = tuple(codes.labels.shape)
+    shape = tuple(getattr(codes.labels, "shape", ()))
     if len(shape) != 2 or shape[0] != len(packed) or shape[1] == 0:
         raise RequestError(f"labels of {name} must have shape ({len(packed)}, C) with C at least 1, got {shape}")
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TypeVar
+from numbers import Real
+from os import PathLike
+from typing import Any, TypeVar
 
 from hamguard.core.errors import RequestError
 
 Number = TypeVar("Number", int, float)
+
+
+def received(value: Any) -> str:
+    """A value in a few words: texts and numbers as they are, arrays by their shape, everything else by its class."""
+    if value is None or isinstance(value, (str, bool, int, float, PathLike)):
+        return repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shape = getattr(value, "shape", None)
+    what = f"{type(value).__name__} of shape {tuple(shape)}" if isinstance(shape, tuple) else type(value).__name__
+    return f"{'an' if what[0] in 'AEIOUaeiou' else 'a'} {what}"
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -24,6 +37,8 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
         RequestError: it is not; the message lists what is allowed and the nearest word.
     """
     allowed = list(allowed)
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be one of {', '.join(allowed)}, got {received(value)}")
     if value not in allowed:
         raise RequestError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}{suggest(value, allowed)}")
     return value
@@ -35,6 +50,8 @@ def check_range(name: str, value: Number, low: Number, high: Number | None = Non
     Raises:
         RequestError: it is not, or it is not a number at all.
     """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise RequestError(f"{name} must be a number, got {received(value)}")
     if not (low <= value and (high is None or value <= high)):
         allowed = f"at least {low}" if high is None else f"between {low} and {high}"
         raise RequestError(f"{name} must be {allowed}, got {value}")

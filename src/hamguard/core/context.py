@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hamguard.core.checks import check_range, received
+from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +65,9 @@ class Context:
         process_group: the processes that share the work.
         stage: opens a progress bar named after a stage: `with context.stage("encoding") as progress:`.
         tell: is given lines for a person, such as notes that stand in no row.
+
+    Raises:
+        RequestError: a batch size below 1, or a seed that is no whole number.
     """
 
     device: torch.device | str = "cpu"
@@ -71,6 +78,11 @@ class Context:
     process_group: ProcessGroup = ProcessGroup()
     stage: Callable[[str], AbstractContextManager[Progress]] = field(default=no_bar, repr=False)
     tell: Callable[[str], None] = field(default=lambda line: None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_range("batch_size of the context", self.batch_size, 1)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
+            raise RequestError(f"seed of the context must be a whole number, got {received(self.seed)}")
 
     def but(self, **changes: Any) -> Context:
         """The same with some values changed."""

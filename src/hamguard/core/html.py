@@ -1,4 +1,4 @@
-"""Short pieces of HTML for notebooks: lines, a block to copy, a table of facts. Everything in them is text, nothing is markup."""
+"""What says what it is, and short pieces of HTML for notebooks, in which everything is text and nothing is markup."""
 
 from __future__ import annotations
 
@@ -7,6 +7,28 @@ from html import escape
 from typing import Any
 
 from hamguard.core.shown import shown
+
+
+class Shown:
+    """Whatever says what it is: its `summary` in one line, and as a card in a notebook."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The few facts that tell it from others; those that are None or empty are left out."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name} {shown(value)}' for name, value in _known(self).items())})"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return facts_html(type(self).__name__, _known(self))
+
+
+def _known(what: Shown) -> dict[str, Any]:
+    return {name: value for name, value in what.summary.items() if value is not None and value != ""}
 
 
 def text_html(text: object) -> str:

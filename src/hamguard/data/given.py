@@ -43,6 +43,11 @@ def image_store(images: Any) -> tuple[ImageStore, tuple[str, ...]]:
     if array.ndim not in (3, 4):
         hint = "; one picture alone needs a first axis: images[None]" if array.ndim == 2 else ""
         raise RequestError(f"{wanted}, got {array.shape}{hint}")
+    if array.ndim == 3 and 3 in (array.shape[0], array.shape[2]):
+        one = (
+            "one color picture needs a first axis, images[None], three gray ones need one of channels, images[:, None]"
+        )
+        raise RequestError(f"{wanted}; of {array.shape} nobody knows which it is: {one}")
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] in (1, 3):
         raise RequestError(f"{wanted}; of {array.shape} either axis could be that of the channels")
     if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] not in (1, 3):

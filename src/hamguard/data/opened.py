@@ -100,7 +100,7 @@ class Data:
         cls,
         source: str,
         *,
-        root: Path | None = None,
+        root: Path | str | None = None,
         protocol: str | None = None,
         split_seed: int = 0,
         size: int | None = None,

@@ -22,9 +22,9 @@ from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
 
 
-def roots(root: Path | None = None) -> tuple[Path, ...]:
+def roots(root: Path | str | None = None) -> tuple[Path, ...]:
     """Folders that are searched for named sets, in order."""
-    given = root if root is not None else (Path(p) if (p := os.environ.get("HAMGUARD_DATA")) else None)
+    given = Path(root) if root is not None else (Path(p) if (p := os.environ.get("HAMGUARD_DATA")) else None)
     kept = cache_folder() / "data"
     return (kept,) if given is None else (Path(given), kept)
 
@@ -47,7 +47,7 @@ def parse(text: str) -> tuple[Source, str]:
     return source, path
 
 
-def locate(source: Source, root: Path | None = None) -> Path:
+def locate(source: Source, root: Path | str | None = None) -> Path:
     """The folder that holds a named set.
 
     Raises:
@@ -65,7 +65,7 @@ def locate(source: Source, root: Path | None = None) -> Path:
 def open_source(
     text: str,
     *,
-    root: Path | None = None,
+    root: Path | str | None = None,
     seed: int = 0,
     protocol: str | None = None,
     drop_duplicates: bool = False,
@@ -108,7 +108,7 @@ def open_source(
     return replace(dataset, opened=opened), split
 
 
-def list_sources(root: Path | None = None) -> list[dict[str, Any]]:
+def list_sources(root: Path | str | None = None) -> list[dict[str, Any]]:
     """All sources: name, what it is, whether it is found, and where (or which files to put where)."""
     rows = []
     for source in sorted(SOURCES.values(), key=lambda s: (s.takes_path, bool(s.need), s.name)):

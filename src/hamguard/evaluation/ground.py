@@ -138,7 +138,7 @@ class Ground:
         data: str | Data | None = None,
         *,
         protocol: str | None = None,
-        root: Path | None = None,
+        root: Path | str | None = None,
         queries: int | None = None,
         texts: Texts = "none",
         batch_size: int = ENCODED,
@@ -177,6 +177,9 @@ class Ground:
         if texts == "needed":
             _ = ground.text_query, ground.text_database
         return ground
+
+    def __repr__(self) -> str:
+        return f"Ground({self.name} on {self.dataset.name}: {len(self.query):,} queries, {len(self.database):,} items)"
 
     @property
     def loaded(self) -> Loaded:

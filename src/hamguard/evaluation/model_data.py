@@ -50,7 +50,7 @@ def open_for_model(
     model: AnyModel,
     data: str | None = None,
     *,
-    root: Path | None = None,
+    root: Path | str | None = None,
     protocol: str | None = None,
     place: str = "",
     context: Context | None = None,

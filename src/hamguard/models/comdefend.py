@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hamguard import __version__
 from hamguard.core.digests import digest_state
+from hamguard.core.html import Shown
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
@@ -45,7 +46,7 @@ def stack(channels: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-class ComDefend(nn.Module):
+class ComDefend(Shown, nn.Module):
     """Encoder, noise, decoder.
 
     Args:
@@ -87,6 +88,15 @@ class ComDefend(nn.Module):
         x: Tensor = torch.sigmoid(self.decoder(kept))
         return x
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: that of its card where it has one."""
+        return (
+            {"width": self.width, "channels": self.channels, "noise": self.noise}
+            if self.card is None
+            else dict(self.card.summary)
+        )
+
     def forward(self, x: Tensor, normal: Tensor) -> Tensor:
         """Purified pictures `(B, C, H, W)` in (0, 1)."""
         return self.decode(self.code(x), normal)
@@ -97,7 +107,7 @@ class ComDefend(nn.Module):
         return digest_state({**self.state_dict(), "noise": torch.tensor(self.noise)})
 
 
-class ComDefendCard(BaseModel):
+class ComDefendCard(Shown, BaseModel):
     """Facts that travel with the networks.
 
     Attributes:
@@ -128,6 +138,18 @@ class ComDefendCard(BaseModel):
     weights_hash: str = ""
     history: list[dict[str, float]] = []
     version: str = __version__
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others."""
+        return {
+            "kind": self.kind,
+            "width": self.width,
+            "channels": self.channels,
+            "noise": self.noise,
+            "data": self.data.get("name") or self.data.get("source"),
+            "weights": self.weights_hash,
+        }
 
 
 def save_comdefend(net: ComDefend, folder: Path | str, **facts: Any) -> ComDefendCard:

@@ -16,6 +16,7 @@ from torch import nn
 from hamguard import __version__
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.html import Shown
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, take_weights, with_weights, write_folder
 from hamguard.models.hash_model import HashModel
@@ -60,7 +61,7 @@ class TextCard(BaseModel):
     version: str = __version__
 
 
-class CrossModel(nn.Module):
+class CrossModel(Shown, nn.Module):
     """Both sides.
 
     Args:
@@ -103,6 +104,12 @@ class CrossModel(nn.Module):
         self.eval()
         self.requires_grad_(False)
         return self
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: that of its card where it has one, and its words."""
+        own = self.image.summary if self.card is None else {"place": self.place, **self.card.summary}
+        return {**own, "words": f"{len(self.vocabulary):,}"}
 
     def _repr_html_(self) -> str:
         return self.image._repr_html_() if self.card is None else str(self.card._repr_html_())

@@ -22,6 +22,7 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.digests import digest_bytes, digest_state
 from hamguard.core.errors import DamagedError, HamguardError, RequestError, RunError
 from hamguard.core.files import open_ordinary
+from hamguard.core.html import Shown
 from hamguard.models.channels import match_channels
 from hamguard.models.trial import (
     FailsError,
@@ -42,7 +43,7 @@ USUAL = (224, 224)
 """Height and width of the pictures of a model that says nothing."""
 
 
-class ForeignModel(nn.Module):
+class ForeignModel(Shown, nn.Module):
     """A foreign network behind the face of `HashModel`: `logits`, `relaxed`, `code`, `digest`.
 
     The module is put into evaluation mode and frozen, and stays so; it is tried on two pictures, see `trial`. It is asked on
@@ -175,6 +176,14 @@ class ForeignModel(nn.Module):
         return self
 
     @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: name, class, codes, images, where it is, what comes back to pixels, what to know of it."""
+        images = f"{self.channels} x {self.size[0]} x {self.size[1]}"
+        facts = {"name": self.name, "module": type(self.module).__name__, "bits": self.bits, "images": images}
+        where = {"device": self.device, "type": str(self.dtype).removeprefix("torch.")}
+        return {**facts, **where, "gradient": self.gradient, "notes": "; ".join(self.notes)}
+
+    @property
     def digest(self) -> str:
         """Content hash of the weights and of what says how they are used: the name, or the code of an exported program."""
         return digest_bytes(digest_state(tensors_of(self)).encode(), self.code_name.encode())
@@ -186,6 +195,8 @@ def check_face(model: object) -> None:
     Raises:
         RequestError: it is a bare module, or nothing of that sort.
     """
+    if isinstance(model, type):
+        raise RequestError(f"a model must be trained, loaded or wrapped with hg.wrap, got the class {model.__name__}")
     if callable(getattr(model, "logits", None)):
         return
     if isinstance(model, nn.Module):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hamguard import __version__
 from hamguard.core.digests import digest_state
+from hamguard.core.html import Shown
 from hamguard.core.seeds import torch_generator
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
@@ -20,7 +21,7 @@ PARTS = ("generator", "prototype")
 MAX_WIDTH = 1024  # a card that asks for more is no card of ours and would only fill the memory
 
 
-class GeneratorCard(BaseModel):
+class GeneratorCard(Shown, BaseModel):
     """Facts that travel with a generator.
 
     Attributes:
@@ -66,6 +67,20 @@ class GeneratorCard(BaseModel):
     weights_hash: str = ""
     history: list[dict[str, float]] = []
     version: str = __version__
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others."""
+        return {
+            "kind": self.kind,
+            "images": f"{self.channels} x {self.size[0]} x {self.size[1]}",
+            "victim": self.victim_name or self.victim,
+            "bits": self.bits,
+            "labels": len(self.class_names),
+            "budget": self.budget if self.eps is None else f"{self.budget}, {self.norm} {self.eps:.4g}",
+            "data": self.data.get("name") or self.data.get("source"),
+            "weights": self.weights_hash,
+        }
 
 
 def save_generator(generator: Generator, prototype: PrototypeNet, folder: Path | str, **facts: Any) -> GeneratorCard:

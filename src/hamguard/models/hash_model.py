@@ -13,14 +13,14 @@ from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
-from hamguard.core.html import facts_html
+from hamguard.core.html import Shown
 from hamguard.models.backbones import backbone_channels, build_backbone, count_features
 from hamguard.models.channels import match_channels
 
 LARGE = 512  # pixels of a side
 
 
-class HashModel(nn.Module):
+class HashModel(Shown, nn.Module):
     """Normalization, backbone, linear hash head.
 
     Args:
@@ -126,8 +126,13 @@ class HashModel(nn.Module):
         """Content hash of weights and buffers."""
         return digest_state(self.state_dict())
 
-    def _repr_html_(self) -> str:
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: that of its card where it has one."""
         if self.card is not None:
-            return str(self.card._repr_html_())
+            return {"place": self.place, **self.card.summary}
         size = f"{self.channels} x {self.size[0]} x {self.size[1]}"
-        return facts_html("hash model", {"backbone": self.name, "bits": self.bits, "images": size})
+        return {"backbone": self.name, "bits": self.bits, "images": size}
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self.card is None else str(self.card._repr_html_())

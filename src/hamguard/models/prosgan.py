@@ -23,6 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
+from hamguard.core.html import Shown
 
 WIDE, NARROW = 4096, 512  # of the prototype net, authors' code; NARROW numbers represent a label for the generator
 PARTS = 16  # a picture's side over that of the label's first map
@@ -81,7 +82,7 @@ class Residual(nn.Module):
         return x + self.body(x)  # type: ignore[no-any-return]
 
 
-class Generator(nn.Module):
+class Generator(Shown, nn.Module):
     """A picture and a target's representation to a picture.
 
     Args:
@@ -120,6 +121,15 @@ class Generator(nn.Module):
                 *_up(2 * width, width),
             )
             self.last = nn.Conv2d(width + channels, channels, 3, 1, 1, bias=False)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: that of its card where it has one."""
+        return (
+            {"channels": self.channels, "images": f"{self.size[0]} x {self.size[1]}"}
+            if self.card is None
+            else dict(self.card.summary)
+        )
 
     def forward(self, x: Tensor, r: Tensor) -> Tensor:
         """Pictures in (-1, 1).

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
+from hamguard.core.html import Shown
 
 WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "large": (64, 128, 256, 512)}
 """Both published widths."""
@@ -29,7 +30,7 @@ STEP = 16  # pixels between places that the innermost layer knows
 REACH = 32  # pixels around a part cut at multiples of STEP that its noise depends on: 31, up to a whole STEP
 
 
-class Protector(nn.Module):
+class Protector(Shown, nn.Module):
     """Pictures to protected pictures.
 
     Args:
@@ -83,6 +84,15 @@ class Protector(nn.Module):
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
         return made.expand(-1, x.shape[1], -1, -1)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others: that of its card where it has one."""
+        return (
+            {"width": self.width, "channels": self.channels, "eps": f"{self.eps:.4g}"}
+            if self.card is None
+            else dict(self.card.summary)
+        )
 
     def forward(self, x: Tensor, eps: float | None = None) -> Tensor:
         """Protected pictures `z = clip(x + eps G(x))`, `(B, C, H, W)` in [0, 1]; a clipped value keeps its gradient."""

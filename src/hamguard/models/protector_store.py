@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hamguard import __version__
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
+from hamguard.core.html import Shown
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.protector import Protector
@@ -20,7 +21,7 @@ SHIPPED = ("photos",)
 """Protectors inside the package."""
 
 
-class ProtectorCard(BaseModel):
+class ProtectorCard(Shown, BaseModel):
     """Facts that travel with a protector's weights.
 
     Attributes:
@@ -57,6 +58,19 @@ class ProtectorCard(BaseModel):
     history: list[dict[str, Any]] = []
     notes: list[str] = []
     version: str = __version__
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells it from others."""
+        return {
+            "eps": f"{self.eps:.4g}",
+            "width": self.width,
+            "channels": self.channels,
+            "learned against": ", ".join(self.surrogate_names),
+            "data": self.data.get("name") or self.data.get("source"),
+            "weights": self.weights_hash,
+            "notes": "; ".join(self.notes),
+        }
 
 
 def save_protector(net: Protector, folder: Path | str, **facts: Any) -> ProtectorCard:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hamguard import __version__
 from hamguard.core.errors import RequestError
-from hamguard.core.html import block_html, facts_html
+from hamguard.core.html import Shown, block_html, facts_html
 from hamguard.core.papers import papers_of
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, first_fault, read_card_file, with_weights, write_folder
@@ -49,7 +49,7 @@ class _DataFacts(BaseModel):
     class_names: list[str] = []
 
 
-class Card(BaseModel):
+class Card(Shown, BaseModel):
     """Facts that travel with weights.
 
     Attributes:
@@ -112,8 +112,11 @@ class Card(BaseModel):
         names = (f"hash:{self.method}", f"defense:{self.defense.get('method')}")
         return tuple(paper.bibtex for paper in papers_of(names))
 
-    def _repr_html_(self) -> str:
-        facts = {
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What tells the model from others."""
+        return {
+            "method": self.method,
             "backbone": self.backbone,
             "bits": self.bits,
             "images": f"{self.channels} x {self.size[0]} x {self.size[1]}",
@@ -122,8 +125,10 @@ class Card(BaseModel):
             "hardened by": self.defense.get("title"),
             "weights": self.weights_hash,
         }
-        shown = {name: value for name, value in facts.items() if value not in (None, "")}
-        return facts_html(self.title or self.method or "hash model", shown) + "".join(map(block_html, self.bibtex))
+
+    def _repr_html_(self) -> str:
+        facts = {name: value for name, value in self.summary.items() if value not in (None, "")}
+        return facts_html(self.title or self.method or "hash model", facts) + "".join(map(block_html, self.bibtex))
 
 
 def make_card(model: HashModel, **facts: Any) -> Card:

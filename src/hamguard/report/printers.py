@@ -6,9 +6,14 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hamguard.core.shown import shown
-from hamguard.report.table import Cell, Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hamguard.report.table import Cell, Table
 
 WIDTH = 160  # columns of text where the output is no terminal
 ESCAPES = {
@@ -25,7 +30,16 @@ def to_terminal(*tables: Table) -> None:
         _print(table)
 
 
-def _print(table: Table) -> None:
+def as_text(table: Table) -> str:
+    """A table as lines of plain text, with its title above and its notes below."""
+    from rich.console import Console
+
+    lines = io.StringIO()
+    _print(table, Console(file=lines, width=WIDTH, color_system=None))
+    return "\n".join(line.rstrip() for line in lines.getvalue().splitlines())
+
+
+def _print(table: Table, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table as Rich
     from rich.text import Text
@@ -35,7 +49,7 @@ def _print(table: Table) -> None:
         made.add_column(column, justify="left" if number < table.names else "right", overflow="fold")
     for number, row in enumerate(table.texts):
         made.add_row(*(Text(shown(text)) for text in row), style="bold" if number == table.strong else None)
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
     title = f"{table.title}: {table.tag}" if table.tag else table.title
     if title:
         console.print(Text(shown(title), style="bold"), soft_wrap=True)

@@ -101,6 +101,11 @@ class Table:
         """Numbers of the measured rows that stand in it."""
         return {one for row in self.rows for cell in row for one in cell.shown}
 
+    def __repr__(self) -> str:
+        from hamguard.report.printers import as_text
+
+        return as_text(self)
+
     def _repr_html_(self) -> str:
         from hamguard.report.page import as_html
 

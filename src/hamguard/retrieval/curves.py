@@ -93,6 +93,7 @@ def radius_precision(histograms: DistanceHistograms, radius: int, *, empty: Empt
     Raises:
         RequestError: radius out of range or unknown `empty`.
     """
+    _check_queries(histograms)
     check_range("radius", radius, 0, histograms.bits)
     check_choice("empty", empty, ("skip", "zero", "one"))
     ball = histograms.total[:, : radius + 1].sum(axis=1)  # (Q,)
@@ -105,6 +106,7 @@ def radius_recall(histograms: DistanceHistograms, radius: int) -> Floats:
     Raises:
         RequestError: radius out of range.
     """
+    _check_queries(histograms)
     check_range("radius", radius, 0, histograms.bits)
     found = histograms.relevant[:, : radius + 1].sum(axis=1)
     return np.asarray(found / np.maximum(histograms.relevant_count, 1))
@@ -151,11 +153,14 @@ def recall_curve(
     Raises:
         RequestError: a level outside (0, 1], unknown or stable ties, or no query with a relevant item.
     """
-    levels = np.asarray(np.arange(1, 101) / 100 if grid is None else grid, dtype=np.float64)
+    _check_queries(histograms)
+    try:
+        levels = np.asarray(np.arange(1, 101) / 100 if grid is None else grid, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"recall levels must be numbers in (0, 1], got {type(grid).__name__}") from error
     if levels.ndim != 1 or len(levels) == 0 or not bool(((levels > 0) & (levels <= 1)).all()):
         raise RequestError(f"recall levels must be one or more numbers in (0, 1], got {grid}")
     check_choice("ties of a recall curve", ties, ("expected", "worst", "best"))
-    _check_queries(histograms)
     kept = histograms.relevant_count > 0
     if not kept.any():
         raise RequestError("no query has a relevant item, so no recall is defined")
@@ -211,5 +216,7 @@ def _fill(hits: Array, items: Array, empty: EmptyBall) -> Floats:
 
 
 def _check_queries(histograms: DistanceHistograms) -> None:
+    if not isinstance(histograms, DistanceHistograms):
+        raise RequestError(f"curves are drawn of distance_histograms(query, database), got {type(histograms).__name__}")
     if len(histograms) == 0:
         raise RequestError("there are no queries: histograms are empty")

@@ -58,6 +58,10 @@ def with_labels(query: LabeledCodes, labels: Any) -> Codes:
     Raises:
         RequestError: the labels do not fit the codes.
     """
+    if not hasattr(query, "packed"):
+        raise RequestError(f"query must be a CodeBank, see hg.encode and hg.codes, got {type(query).__name__}")
+    if not hasattr(labels, "shape"):
+        raise RequestError(f"labels must be an array ({len(query.packed)}, C), got {type(labels).__name__}")
     return Codes(query.packed, query.bits, labels)
 
 

@@ -44,7 +44,7 @@ class DataSection(Asked):
     size: int | None = Field(None, ge=1, description="side in pixels, for sources that can be resized")
     drop_duplicates: bool = Field(False, description="leave out copies of pictures")
 
-    def open(self, root: Path | None = None, progress: Decoded | None = None, size: int | None = None) -> Data:
+    def open(self, root: Path | str | None = None, progress: Decoded | None = None, size: int | None = None) -> Data:
         """Open the data.
 
         Args:

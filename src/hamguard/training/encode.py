@@ -9,6 +9,7 @@ import torch
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack, sign
+from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.types import Bytes, Ints
 from hamguard.data.dataset import Dataset, ImageStore
@@ -48,6 +49,7 @@ def packed_codes(
     if not fits(model, images):
         have, want = images.size, tuple(model.size)
         raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+    check_range("batch_size", batch_size, 1)
     out = np.empty((len(index), -(-model.bits // 8)), dtype=np.uint8)
     for start in range(0, len(index), batch_size):
         rows = index[start : start + batch_size]

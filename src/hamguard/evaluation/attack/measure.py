@@ -52,6 +52,9 @@ class Measured:
     sides: Sides
     distortion: Distortion | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        return f"Measured({self.spec.name}: {len(self.rows)} rows)"
+
     @property
     def targets(self) -> Targets | None:
         """Target labels, None away from a guide."""

@@ -45,7 +45,7 @@ def write_origin(
     model: str,
     card: Card | None,
     data: str | None,
-    root: Path | None,
+    root: Path | str | None,
     protocol: str | None,
     everything: bool,
     modality: str = "image",
@@ -57,5 +57,5 @@ def write_origin(
     own = str(card.data.get("source") or "") if card else ""
     facts: dict[str, str | None] = {"model": str(path.resolve()) if path.exists() and not is_shipped(model) else model}
     facts |= {"data": absolute_source(data) if data else None, "own_data": absolute_source(own) if own else None}
-    facts |= {"data_root": str(root.resolve()) if root else None, "protocol": protocol}
+    facts |= {"data_root": str(Path(root).resolve()) if root else None, "protocol": protocol}
     write_sealed(folder / ORIGIN, facts | {"everything": everything, "modality": modality})

@@ -68,7 +68,7 @@ def open_grounds(
     data: str | Data | None = None,
     *,
     protocol: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     queries: int | None = None,
     context: Context | None = None,
 ) -> list[Ground]:

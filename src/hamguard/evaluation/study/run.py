@@ -56,7 +56,7 @@ def run_study(
     recipe: StudyRecipe,
     store: Path,
     *,
-    root: Path | None = None,
+    root: Path | str | None = None,
     workers: int = 0,
     drawn: Drawn | None = None,
     shown: Shown | None = None,
@@ -131,7 +131,7 @@ def _begin(queue: Any, parent: int) -> None:
 
 
 def _chain(
-    recipe: StudyRecipe, store: Path, root: Path | None, device: str, number: int, parent: int
+    recipe: StudyRecipe, store: Path, root: Path | str | None, device: str, number: int, parent: int
 ) -> tuple[list[Row], Found]:
     """One model, in a process of its own."""
     study = Study(recipe, Cells(store, Context(device=device, tell=_QUEUE.put), parent), root)

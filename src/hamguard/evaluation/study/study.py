@@ -90,7 +90,7 @@ class Study:
 
     recipe: StudyRecipe
     cells: Cells
-    root: Path | None = None
+    root: Path | str | None = None
     drawn: Drawn | None = None
     shown: Shown | None = None
     found: Found = field(default_factory=Found)
