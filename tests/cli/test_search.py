@@ -324,8 +324,8 @@ def test_no_warning_of_a_library_reaches_the_terminal(shell: Shell, tmp_path: Pa
     code = (
         "import sys, warnings; sys.argv = ['hamguard', 'data', 'list']\n"
         "from hamguard.cli import main\n"
-        "from hamguard.report import printers\n"
-        "printers.to_terminal = lambda *tables: warnings.warn('of a library')\n"
+        "from hamguard.cli import data\n"
+        "data.to_terminal = lambda *tables: warnings.warn('of a library')\n"
         "main.run()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
