@@ -68,6 +68,27 @@ def test_codes_from_a_file_ask_without_a_model(tmp_path: Path) -> None:
         hg.search(tmp_path / "i", torch.zeros(1, 1, 28, 28))
 
 
+def test_a_model_at_hand_is_indexed_like_one_that_is_named(
+    folder: Path, model: hg.ForeignModel, tmp_path: Path
+) -> None:
+    named = hg.index(model, out=tmp_path / "named")
+    assert named.json | {"index": ""} == hg.index("shipped:digits", out=tmp_path / "again").json | {"index": ""}
+    net = hg.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 16)), size=28, channels=1)
+    made = hg.index(net, DATA, out=tmp_path / "own")
+    assert len(made) == 1497 and not made.origin and made.facts.model_hash == net.digest
+    part = DATA.query.first(2)
+    by_model = hg.search(net, part, k=3, data=DATA)
+    assert [one.ids for one in hg.search(tmp_path / "own", part, k=3, model=net)] == [one.ids for one in by_model]
+    with pytest.raises(RequestError, match="does not know its model; give the model"):
+        hg.search(tmp_path / "own", part)
+    with pytest.raises(RequestError, match="no card that names its data; give `data=SOURCE`"):
+        hg.index(net, out=tmp_path / "none")
+    with pytest.raises(RequestError, match="texts are indexed by a model of images and texts"):
+        hg.index(net, DATA, out=tmp_path / "none", modality="text")
+    with pytest.raises(RequestError, match="a bare nn.Module: wrap it"):
+        hg.index(torch.nn.Flatten(), DATA, out=tmp_path / "none")  # type: ignore[arg-type]
+
+
 def test_what_does_not_belong_together_is_refused(folder: Path, model: hg.ForeignModel) -> None:
     other = hg.load("shipped:digits-hard")
     with pytest.raises(StaleError, match="is stale: it belongs to model"):
@@ -76,6 +97,8 @@ def test_what_does_not_belong_together_is_refused(folder: Path, model: hg.Foreig
         hg.search(folder, hg.encode(other, DATA.query.first(1)))
     with pytest.raises(RequestError, match=r"hg.search\(model, query, data=hg.data"):
         hg.search(model, DATA.query)
+    with pytest.raises(RequestError, match="leave out `model`, which goes with an index"):
+        hg.search(model, DATA.query.first(1), data=DATA, model=other)
     with pytest.raises(RequestError, match="search takes a part of the data"):
         hg.search(folder, DATA)
     with pytest.raises(RequestError, match="a bare nn.Module: wrap it"):

@@ -169,7 +169,7 @@ def attack(
         modality: what of a cross-modal model's queries is attacked; by default what the attack was made for. Texts are attacked
             by `hg.attacks.cmla_text(...)` (named `cmla`), by `hg.attacks.cmla_words(...)`, and by an `hg.Attack` of your own.
         queries: only the first so many of the query split.
-        metrics: as for `hg.evaluate`; the first also gives the gain.
+        metrics: as for `hg.evaluate`, `map` where none is named; the first also gives the gain.
         ties: order of equal distances, `expected`, `stable`, `worst` or `best`.
         norm: denominator of map@N: `relevant`, `hits` or `min`.
         empty: queries without a hit: `zero` or `skip`.
@@ -187,7 +187,7 @@ def attack(
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
-    convention, context = Convention(ties, norm, empty), running(context, model)
+    convention, context, metrics = Convention(ties, norm, empty), running(context, model), tuple(metrics or ("map",))
     _check_words(combine, modality, metrics)
     place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
     given = _listed(attack, modality)

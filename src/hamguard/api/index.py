@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hamguard.api.arguments import checked
 from hamguard.api.running import running
+from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import updating, write_sealed
@@ -18,9 +19,10 @@ from hamguard.retrieval.engines import build_index, open_index
 from hamguard.retrieval.index import ENGINES, IndexFacts
 
 if TYPE_CHECKING:
-    from hamguard.codes.bank import CodeBank
     from hamguard.core.context import Context
     from hamguard.data.opened import Data
+    from hamguard.evaluation.ground import Loaded, Texts
+    from hamguard.models.cross_modal import CrossModel
     from hamguard.models.store import AnyModel
     from hamguard.retrieval.index import Index
 
@@ -90,7 +92,7 @@ def look(folder: Path | str) -> IndexFolder:
 
 @checked
 def index(
-    source: CodeBank | str | Path,
+    source: CodeBank | AnyModel | CrossModel | str | Path,
     data: Data | str | None = None,
     *,
     out: Path | str,
@@ -105,7 +107,8 @@ def index(
     """Build an index of a bank of codes, or of data encoded with a model.
 
     Args:
-        source: a bank; a file of one (.npz), or of codes from elsewhere; or whatever names a model.
+        source: a bank; a file of one (.npz), or of codes from elsewhere; or a model, or whatever names one. An index of a model
+            that lies in no folder does not know it: give the model to `hg.search`, too.
         data: of a model: data, or the name of a source; by default those it was trained on.
         out: folder to write.
         root: folder of the named data sets.
@@ -122,64 +125,68 @@ def index(
     check_choice("engine", engine, ENGINES)
     check_choice("modality", modality, ("image", "text"))
     out, root = Path(out), None if root is None else Path(root)
-    if not isinstance(source, (str, Path)):
-        build_index(source, engine=engine).save(out)
-        return look(out)
-    unread: tuple[str, ...] = ()
-    if Path(source).suffix == ".npz":
-        from hamguard.evaluation.search.foreign_codes import read_bank
-
+    named = str(source) if isinstance(source, (str, Path)) else ""
+    if isinstance(source, CodeBank) or Path(named).suffix == ".npz":
         if data or root or protocol or everything or modality != "image":
             raise RequestError(
                 "a code bank brings its own items; data, its folder, protocol, modality and everything go with a model"
             )
-        bank, notes = read_bank(source)
-        build_index(bank, engine=engine).save(out)
-        if origin := read_origin(Path(source).parent):
-            write_sealed(out / ORIGIN, origin)
-    else:
-        model, card, opened = _opened(str(source), data, root, protocol, context := running(context))
-        part = opened.everything if everything else opened.database
-        with context.stage("encoding") as progress:
-            if modality == "text":
-                from hamguard.models.cross_modal import load_cross
-                from hamguard.training.encode import text_bank
-
-                pair = load_cross(str(source))[0].freeze()
-                bank, notes = text_bank(pair, opened.dataset, opened.split, part.part), ()
-            else:
-                from hamguard.models.trial import notes_of
-                from hamguard.training.encode import encode
-
-                bank = encode(
-                    model,
-                    opened.dataset,
-                    opened.split,
-                    part.part,
-                    batch_size=batch_size,
-                    device=context.device,
-                    progress=progress,
-                )
-                notes = notes_of(model)
-        build_index(bank, engine=engine).save(out)
-        named = data if isinstance(data, str) else None
-        write_origin(out, str(source), card, named, root, protocol, everything, modality)
-        unread = opened.dataset.unread
+        return _of_codes(source, out, engine)
+    context = running(context, source)
+    loaded, opened = _opened(source, data, root, protocol, modality, context)
+    bank, notes = _encoded(loaded, opened, everything, modality, batch_size, context)
+    build_index(bank, engine=engine).save(out)
+    if place := named or str(getattr(source, "place", "")):
+        of = data if isinstance(data, str) else None
+        write_origin(out, place, loaded.card, of, root, protocol, everything, modality)
     made = look(out)
-    return IndexFolder(out, made.facts, made.origin, tuple(notes), unread)
+    return IndexFolder(out, made.facts, made.origin, notes, opened.dataset.unread)
+
+
+def _of_codes(source: Any, out: Path, engine: str) -> IndexFolder:
+    """An index of a bank, or of a file of one, with what stands beside it of where its codes came from."""
+    from hamguard.evaluation.search.foreign_codes import read_bank
+
+    bank, notes = read_bank(source) if isinstance(source, (str, Path)) else (source, ())
+    build_index(bank, engine=engine).save(out)
+    if isinstance(source, (str, Path)) and (origin := read_origin(Path(source).parent)):
+        write_sealed(out / ORIGIN, origin)
+    made = look(out)
+    return IndexFolder(out, made.facts, made.origin, tuple(notes))
 
 
 def _opened(
-    source: str, data: Data | str | None, root: Path | str | None, protocol: str | None, context: Context
-) -> tuple[AnyModel, Any, Data]:
-    """A model with its card, and its data."""
+    source: Any, data: Data | str | None, root: Path | None, protocol: str | None, modality: str, context: Context
+) -> tuple[Loaded, Data]:
+    """A model, with its text side where texts are indexed, and its data."""
+    from hamguard.evaluation.ground import Loaded
     from hamguard.evaluation.model_data import open_for_model
-    from hamguard.models.store import load_any
 
-    model, card = load_any(source, context.device)
+    own = None if isinstance(source, (str, Path)) else getattr(source, "card", None)
+    texts: Texts = "needed" if modality == "text" else "none"
+    loaded = Loaded.open(source, card=own, texts=texts, device=context.device)
+    if modality == "text" and loaded.cross is None:
+        raise RequestError(f"texts are indexed by a model of images and texts, which {loaded.name} is not")
     if data is None or isinstance(data, str):
-        data = open_for_model(card, model, data, root=root, protocol=protocol, context=context)
-    return model, card, data
+        data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    return loaded, data
+
+
+def _encoded(
+    loaded: Loaded, opened: Data, everything: bool, modality: str, batch_size: int, context: Context
+) -> tuple[CodeBank, tuple[str, ...]]:
+    """The codes to index, and what a reader must know of them."""
+    from hamguard.models.trial import notes_of
+    from hamguard.training.encode import encode, text_bank
+
+    part = opened.everything if everything else opened.database
+    of, device = (opened.dataset, opened.split, part.part), context.device
+    with context.stage("encoding") as progress:
+        if modality == "text":
+            assert loaded.cross is not None
+            return text_bank(loaded.cross, *of, device), ()
+        bank = encode(loaded.model, *of, batch_size=batch_size, device=device, progress=progress)
+    return bank, notes_of(loaded.model)
 
 
 def add(folder: Path | str, codes: Path | str) -> IndexFolder:

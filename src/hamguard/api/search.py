@@ -149,6 +149,8 @@ def _base(where: Any, model: Any, data: Data | str | None) -> _Base:
     from hamguard.models.foreign import check_face
 
     check_face(where)
+    if model is not None and model is not where:
+        raise RequestError("a model is searched with its own codes; leave out `model`, which goes with an index")
     if not isinstance(data, Data):
         raise RequestError("a model is searched on data: hg.search(model, query, data=hg.data(...))")
     from hamguard.api.encode import encode
