@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hamguard import attacks
+from hamguard.api.arguments import checked
 from hamguard.api.attack import AttackRows, attack
 from hamguard.api.audit import PICTURE, AuditResult, audit
 from hamguard.api.data import data
@@ -100,6 +101,7 @@ class Demo:
         return lines_html([*self.lines, f"Everything on one page: {self.page}"])
 
 
+@checked
 def demo(out: Path | str = "demo", *, context: Context | None = None) -> Demo:
     """Learn hash codes on real scanned digits, search, attack, audit, harden, protect, verify: ten lines and one page.
 
