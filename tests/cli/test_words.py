@@ -238,4 +238,4 @@ def test_what_errors_name_is_an_option_of_some_verb() -> None:
     known: set[str] = set()
     for command in get_command(main.app).commands.values():  # type: ignore[attr-defined]
         known |= {option for one in command.params for option in one.opts}
-    assert {flag for flag in FLAGS.values() if flag.startswith("--")} <= known
+    assert {flag.split()[0] for flag in FLAGS.values() if flag.startswith("--")} <= known

@@ -116,7 +116,7 @@ def test_fit_agrees_with_literal_counts(texts: list[str], least: int, ngrams: in
     )[:size]
     ask = {"size": size, "least": least, "ngrams": ngrams, "most": most}
     if not wanted:
-        with pytest.raises(RequestError, match=r"no word stands in at least .* training texts; lower --set least"):
+        with pytest.raises(RequestError, match=r"no word stands in at least .* training texts; lower `least`"):
             Vocabulary.fit(texts, **ask)  # type: ignore[arg-type]
         return
     found = Vocabulary.fit(texts, **ask)  # type: ignore[arg-type]

@@ -242,7 +242,7 @@ def test_a_generator_of_another_victim_is_measured_as_transfer_only(
     assert found.sides.ideal.digest != white.sides.ideal.digest, "but the scored model's own prototype code"
     with pytest.raises(StaleError, match="not against this model"):
         measure_attack(ground, spec_of(folders["hard"], (Loaded("b", other),)), context=Context(work=tmp_path))
-    with pytest.raises(RequestError, match="a generator is trained against one model; give one --source-model, got 2"):
+    with pytest.raises(RequestError, match="a generator is trained against one model; give one `source_models`, got 2"):
         measure_attack(
             ground, spec_of(folders["hard"], (Loaded("a", model), Loaded("b", other))), context=Context(work=tmp_path)
         )

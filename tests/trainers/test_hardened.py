@@ -295,7 +295,7 @@ def test_what_wins_and_what_a_budget_buys() -> None:
     assert epochs_of_budget(9.0, request, 7) == 7 and epochs_of_budget(0.001, request, None) == 1
     static = _words({"data.source": "x", "method": "static"})
     assert epochs_of_budget(1.0, static, None) == 10
-    with pytest.raises(RequestError, match="--budget must be above 0, got 0"):
+    with pytest.raises(RequestError, match="`cost` must be above 0, got 0"):
         epochs_of_budget(0.0, request, 7)
     assert len({_words({"data.source": "x"}, s).digest for s in ([], ["lam=2"], ["lr=2e-3"])}) == 3
     with pytest.raises(RequestError, match="defense 'saat' is registered twice"):

@@ -203,7 +203,7 @@ class Game:
             self._allowed = (labels @ pool.T == 0).float()  # (n, P)
             if not bool(self._allowed.any(1).all()):
                 raise RequestError(
-                    "some training pictures share a label with every target label; allow it with --set overlap=true"
+                    "some training pictures share a label with every target label; allow it with `overlap=true`"
                 )
         self.own = torch.optim.Adam(discriminator.parameters(), lr=rate(0.0), betas=BETAS) if discriminator else None
         self._count = 0  # steps of the whole run

@@ -57,8 +57,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON rows on standard 
 
 FLAGS = {
     "audits": "--audit",
+    "backbone": "--backbone",
     "cells": "--cells",
     "combine": "--combine",
+    "cost": "--budget",
     "data": "--data",
     "database_codes": "--database-codes",
     "endpoint": "--endpoint",
@@ -66,6 +68,7 @@ FLAGS = {
     "exclude_self": "--exclude-self",
     "generator": "--generator",
     "learned": "--learned",
+    "least": "--set least",
     "methods": "--method",
     "model": "MODEL",
     "options": "--set",
@@ -73,18 +76,23 @@ FLAGS = {
     "preset": "--preset",
     "restart": "--restart",
     "protocol": "--protocol",
+    "queries": "--queries",
     "query_codes": "--query-codes",
     "root": "--data-root",
     "side": "--side",
+    "source_models": "--source-model",
     "steps": "--steps",
     "tables": "--tables",
     "targets": "--targets",
     "views": "--view",
+    "warmup_rate": "--set warmup_rate",
+    "weights": "--weights",
     "words": "--words",
     "workers": "--workers",
 }
 """What the command line calls an argument that an error names as `argument`, or as `argument=VALUE`."""
-_NAMED = re.compile(rf"`({'|'.join(FLAGS)})(?:=(\w+))?`")
+_NAMED = re.compile(rf"`(?:({'|'.join(FLAGS)})(?:=(\w+))?|([a-z_]+=[\w.+-]+))`")
+"""An argument of these, or `key=value`: a setting, which is a keyword in Python and goes with `--set` on the command line."""
 
 
 def in_flags(message: str) -> str:
@@ -92,5 +100,12 @@ def in_flags(message: str) -> str:
 
     >>> in_flags("foreign codes need both `query_codes` and `database_codes`; or give `data=SOURCE`")
     'foreign codes need both --query-codes and --database-codes; or give --data SOURCE'
+    >>> in_flags("lower the learning rate (now `lr=0.01`)")
+    'lower the learning rate (now --set lr=0.01)'
     """
-    return _NAMED.sub(lambda found: " ".join(filter(None, (FLAGS[found[1]], found[2]))), message)
+
+    def said(found: re.Match[str]) -> str:
+        name, value, setting = found.groups()
+        return f"--set {setting}" if setting else " ".join(filter(None, (FLAGS[name], value)))
+
+    return _NAMED.sub(said, message)

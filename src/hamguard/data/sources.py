@@ -43,7 +43,7 @@ def parse(text: str) -> tuple[Source, str]:
     if source.takes_path and not path:
         raise RequestError(f"data source {name} needs a path: {name}:PATH, got {text!r}")
     if colon and not source.takes_path:
-        raise RequestError(f"data source {name} takes no path, got {text!r}; use --data-root for its folder")
+        raise RequestError(f"data source {name} takes no path, got {text!r}; use `root` for its folder")
     return source, path
 
 
@@ -58,7 +58,7 @@ def locate(source: Source, root: Path | str | None = None) -> Path:
         if source.found(place):
             return place
     places = " or ".join(str(place) for place in searched)
-    hint = "" if root is not None or os.environ.get("HAMGUARD_DATA") else ", or set HAMGUARD_DATA or --data-root"
+    hint = "" if root is not None or os.environ.get("HAMGUARD_DATA") else ", or set HAMGUARD_DATA or `root`"
     raise DataMissingError(f"data set {source.name} is not here; put {source.need} below {places}{hint}")
 
 

@@ -143,7 +143,7 @@ def threshold_of(scores: Floats, rate: float) -> float:
         least = math.ceil((1 - rate) / rate - 1e-9)
         raise RequestError(
             f"a rate of {rate:g} needs at least {least:,} validation pictures, got {n:,}; ask for a larger rate, or take data or a "
-            "--protocol whose split holds more of them out"
+            "`protocol` whose split holds more of them out"
         )
     return float(np.sort(scores)[place - 1])
 
@@ -385,7 +385,7 @@ def calibrate(
     """
     if len(validation) == 0:
         raise RequestError(
-            "the split has no validation pictures to calibrate on; take data whose split holds some out, or a --protocol that does"
+            "the split has no validation pictures to calibrate on; take data whose split holds some out, or a `protocol` that does"
         )
     threshold_of(np.zeros(len(validation)), rate)  # a wrong rate costs no work
     check_range("number of neighbors", k, 2, len(bank))

@@ -106,7 +106,7 @@ class Vocabulary:
         if not kept:
             raise RequestError(
                 f"no word stands in at least {least} and at most {most:.0%} of the {len(texts):,} training texts; "
-                "lower --set least, or give texts"
+                "lower `least`, or give texts"
             )
         return cls(tuple(term for _, term in sorted(kept)[:size]), ngrams)
 

@@ -188,7 +188,7 @@ class Game:
                 h = relax(net.logits(x))  # (m, K)
                 loss = pair_loss(h, h, similar, normalize="mean", balance=True)
                 if not bool(loss.isfinite()):
-                    raise RunError(f"the surrogate's loss became {float(loss)} in warm-up; lower --set warmup_rate")
+                    raise RunError(f"the surrogate's loss became {float(loss)} in warm-up; lower `warmup_rate`")
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)

@@ -65,7 +65,7 @@ class HardenedKind(Kind):
         kind = DEFENSES[method]
         if name == "paper":
             if not kind.paper:
-                raise RequestError(f"{method} has no published recipe; leave out --preset paper")
+                raise RequestError(f"{method} has no published recipe; leave out `preset=paper`")
             own = kind.settings_type.model_fields
             settings = {key: value for key, value in kind.paper.items() if key in own}
             return {
@@ -204,6 +204,6 @@ def epochs_of_budget(budget: float, job: Job, normal_epochs: int | None) -> int:
         RequestError: the budget is not above 0.
     """
     if not 0 < budget < float("inf"):
-        raise RequestError(f"--budget must be above 0, got {budget:g}; 1 is what the training of the model cost")
+        raise RequestError(f"`cost` must be above 0, got {budget:g}; 1 is what the training of the model cost")
     whole = budget * (normal_epochs or NORMAL_EPOCHS)
     return max(1, round(whole / epoch_cost(job.method, job.parsed)))

@@ -166,7 +166,7 @@ def kept_pairs(dataset: Dataset, learned: Ints, vocabulary: Vocabulary, *, drop:
         first = dataset.ids[learned[int(np.flatnonzero(silent)[0])]]
         raise RequestError(
             f"{int(silent.sum()):,} of {len(learned):,} training pictures have no text, first {first}; "
-            "give them texts, or leave them out by --set without_text=drop"
+            "give them texts, or leave them out by `without_text=drop`"
         )
     kept = learned[~unknown]
     if len(kept) < 2:

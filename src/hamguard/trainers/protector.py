@@ -188,7 +188,7 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
     if ask.similarity == "labels":
         if dataset.labels.shape[1] == 0 or not dataset.labels[learned].any():
             raise RequestError(
-                f"{dataset.name} has no labels; without them similarity comes from views: --set similarity=views"
+                f"{dataset.name} has no labels; without them similarity comes from views: `similarity=views`"
             )
         labels = torch.from_numpy(dataset.labels[learned]).float()
     size = (ask.part, ask.part) if ask.part else images.size

@@ -26,11 +26,11 @@ FIRST_PASS = 256  # pictures at once where a method wants outputs of the whole s
 def advice(objective: Objective | None) -> str:
     """What to change where all codes are equal; `None` stands for a head that was fitted without labels."""
     if objective is None:
-        return "Its features are equal, too: give trained weights (--weights) or another --backbone"
-    hints = ["a lower learning rate (--set lr=...)"]
+        return "Its features are equal, too: give trained weights (`weights`) or another `backbone`"
+    hints = ["a lower learning rate (`lr=...`)"]
     if "pairs" in objective.settings_type.model_fields:
-        hints += ["in-batch pairs (--set pairs=batch)", "balanced pairs (--set balance=true)"]
-    return f"What helps: {', '.join(hints)}, normalized inputs (--set normalization=data), more bits, more epochs"
+        hints += ["in-batch pairs (`pairs=batch`)", "balanced pairs (`balance=true`)"]
+    return f"What helps: {', '.join(hints)}, normalized inputs (`normalization=data`), more bits, more epochs"
 
 
 class HashTask:

@@ -237,7 +237,7 @@ def _turn(
     if not math.isfinite(loss):
         raise RunError(
             f"the loss became {loss} in epoch {stand.epoch + 1}, step {stand.step + 1}; "
-            f"lower the learning rate (now --set lr={recipe.lr:g}) or clip gradients (--set clip_norm=1)"
+            f"lower the learning rate (now `lr={recipe.lr:g}`) or clip gradients (`clip_norm=1`)"
         )
     stand.loss_sum += loss
     stand.step += 1

@@ -33,7 +33,7 @@ def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> 
     attack = spec.attack
     if not isinstance(attack.search, NoGenerator):
         if folder is not None and spec.generator is None:
-            raise RequestError(f"{spec.name} takes no generator; leave out --generator")
+            raise RequestError(f"{spec.name} takes no generator; leave out `generator`")
         return spec
     if folder is None:
         raise RequestError(attack.search.lacks)
@@ -77,13 +77,13 @@ def check_generator(spec: AttackSpec, dataset: Dataset, model: AnyModel) -> None
             f"{folder} was trained for other labels: number {place} is {card.class_names[place]}, here {names[place]}"
         )
     if len(sources) > 1:
-        raise RequestError(f"a generator is trained against one model; give one --source-model, got {len(sources)}")
+        raise RequestError(f"a generator is trained against one model; give one `source_models`, got {len(sources)}")
     maker = sources[0].model if sources else model
     if card.victim != maker.digest:
         named = card.victim_name or "another model"
         raise StaleError(
             f"{folder} was trained against {named} ({card.victim}), not against this model ({maker.digest}); "
-            f"to measure how it transfers, give --source-model {named}"
+            f"to measure how it transfers, give `source_models` {named}"
         )
 
 

@@ -150,7 +150,7 @@ def check_validation(split: Split, rate: float, queries: int | None = None) -> I
     validation = np.setdiff1d(split.validation, split.query[:queries])
     if len(validation) == 0 < len(split.validation):
         raise RequestError(
-            "all validation pictures are queries, too, and none is left to calibrate on; ask with fewer --queries"
+            "all validation pictures are queries, too, and none is left to calibrate on; ask with fewer `queries`"
         )
     threshold_of(np.zeros(len(validation)), rate)
     return validation
