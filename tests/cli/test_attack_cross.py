@@ -237,6 +237,11 @@ def test_calls_and_commands_give_equal_rows(
     assert list({json.dumps(row): row for row in made}.values()) == printed
     table = rows.tables()[0]
     assert "attacked by text" in table.title and len(table.rows) > 2
+    assert rows.modality == "text" and len(rows.attacks) == 1 and bool(rows.edited) == (len(rows.tables()) == 2)
+    with pytest.raises(
+        hg.HamguardError, match="a sheet shows attacked images, and these rows are of an attack on texts"
+    ):
+        rows.sheet("sheet.png")
 
 
 def test_an_attack_of_ones_own_moves_texts(pairs: Pairs) -> None:

@@ -1,4 +1,4 @@
-"""Notebooks run as they stand, show what they say they show, and their code passes the strictest check of types."""
+"""Notebooks run and show what they say; their code, the examples and a script of the whole door pass a strict check of types."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ pytest.importorskip("nbclient", reason="notebooks are run by nbclient, which `uv
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+DOOR = ROOT / "tests" / "api" / "door_script.py"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -60,13 +61,13 @@ def test_it_runs_and_shows_what_is_stored(path: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
-def test_types_of_notebooks_and_examples(tmp_path: Path) -> None:
+def test_types_of_notebooks_examples_and_the_script_of_the_door(tmp_path: Path) -> None:
     for path in NOTEBOOKS:
         (tmp_path / f"notebook_{path.stem}.py").write_text(code(path), encoding="utf-8")
-    for path in EXAMPLES:
+    for path in (*EXAMPLES, DOOR):
         (tmp_path / f"{path.parent.name}_{path.stem}.py").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     files = sorted(map(str, tmp_path.glob("*.py")))
-    assert len(files) == len(NOTEBOOKS) + len(EXAMPLES)
+    assert len(files) == len(NOTEBOOKS) + len(EXAMPLES) + 1
     words = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(ROOT / "pyproject.toml"), *files]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -41,7 +41,7 @@ from hamguard.report.attack_table import attack_tables, edits_table, text_attack
 from hamguard.report.table import Table, note_lines
 from hamguard.retrieval.metrics import Empty
 
-__all__ = ["AttackRows", "TextRows", "attack"]
+__all__ = ["AttackRows", "attack"]
 
 Given: TypeAlias = Attack[Any] | AttackSpec | str
 """An attack as a value, as a value with its targets and sources, or as a registered name."""
@@ -54,19 +54,42 @@ class AttackRows(Rows):
 
     Attributes:
         ground: the model on its data.
-        attacks: each attack: what was asked, attacked images, their codes, its rows.
+        attacks: each attack: what was asked, attacked images or texts, their codes, its rows. The clean rows of both searches stand
+            before those of an attack on texts.
     """
 
-    def __init__(self, ground: Ground, attacks: Iterable[Measured]) -> None:
+    def __init__(self, ground: Ground, attacks: Iterable[Measured], clean: Iterable[Row] = ()) -> None:
         self.ground, self.attacks = ground, tuple(attacks)
-        super().__init__(row for one in self.attacks for row in one.rows)
+        super().__init__([*clean, *(row for one in self.attacks for row in one.rows)])
 
     def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
         return Rows(rows)
 
+    @property
+    def modality(self) -> Modality:
+        """What of the queries was attacked."""
+        return self.attacks[0].spec.modality
+
     def tables(self) -> list[Table]:
-        """One table for each budget, direction and kind of attack."""
-        return attack_tables([one.rows for one in self.attacks], self.ground.name)
+        """One table for each budget, direction and kind of attack; of texts the rows, and some of the edited texts."""
+        if self.modality == "image":
+            return attack_tables([one.rows for one in self.attacks], self.ground.name)
+        title = (
+            f"{self.ground.name}: {self.ground.dataset.title}, {len(self.ground.rows):,} query texts, attacked by text"
+        )
+        found = [text_attack_table(self, title)]
+        if self.edited:
+            found.append(edits_table(self.edited[:SHOWN]))
+        notes = note_lines(note for row in self for note in row.notes)
+        return [*found[:-1], replace(found[-1], notes=tuple(notes))]
+
+    @property
+    def edited(self) -> list[tuple[str, str, Sequence[str]]]:
+        """Text, edited text and edits of each text that was edited; none where images were attacked."""
+        if self.modality == "image":
+            return []
+        made = self.attacks[0].made
+        return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
 
     def save(self, path: Path | str) -> Path:
         """Write them as a rows file, and the list of target labels beside it where there are any.
@@ -85,46 +108,15 @@ class AttackRows(Rows):
         """Draw queries of the first attack, perturbations, attacked queries and their answers (.png).
 
         Raises:
-            RequestError: a file of another type.
+            RequestError: texts were attacked, or a file of another type.
             RunError: the file cannot be written.
         """
         from hamguard.api.sheets import draw_attack
 
+        if self.modality == "text":
+            raise RequestError("a sheet shows attacked images, and these rows are of an attack on texts")
         draw_attack(Path(path), self.ground, self.attacks[0], shown)
         return Path(path)
-
-
-class TextRows(Rows):
-    """Rows of an attack on texts, with what they are of.
-
-    Attributes:
-        ground: the model on its data.
-        attack: what was asked, the attacked texts, their codes, its rows; clean rows of both searches stand before them.
-    """
-
-    def __init__(self, ground: Ground, attack: Measured, clean: Iterable[Row]) -> None:
-        self.ground, self.attack = ground, attack
-        super().__init__([*clean, *attack.rows])
-
-    def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
-        return Rows(rows)
-
-    def tables(self) -> list[Table]:
-        """The rows, and some of the edited texts."""
-        title = (
-            f"{self.ground.name}: {self.ground.dataset.title}, {len(self.ground.rows):,} query texts, attacked by text"
-        )
-        found = [text_attack_table(self, title)]
-        if self.edited:
-            found.append(edits_table(self.edited[:SHOWN]))
-        notes = note_lines(note for row in self for note in row.notes)
-        return [*found[:-1], replace(found[-1], notes=tuple(notes))]
-
-    @property
-    def edited(self) -> list[tuple[str, str, Sequence[str]]]:
-        """Text, edited text and edits of each text that was edited."""
-        made = self.attack.made
-        return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
 
 
 @checked
@@ -149,7 +141,7 @@ def attack(
     protocol: str | None = None,
     root: Path | str | None = None,
     context: Context | None = None,
-) -> AttackRows | TextRows:
+) -> AttackRows:
     """Attack a search and measure how far it fails: `hg.attack(model, data, hg.attacks.mainstay(steps=50))`.
 
     Every figure is computed from images rounded to 8 bits and encoded again. Beside each attack stand the clean images, random
@@ -244,10 +236,10 @@ def _attacked_ground(
     return Ground.open(loaded, data, queries=queries, texts="any", context=context)
 
 
-def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> TextRows:
+def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> AttackRows:
     """An attack on the texts that ask, with the clean rows of both of their searches before it."""
     clean = cross_rows(ground, **scores, tasks=("text->image", "text->text"))
-    return TextRows(ground, measure_attack(ground, spec, **scores), clean)
+    return AttackRows(ground, [measure_attack(ground, spec, **scores)], clean)
 
 
 def _listed(attack: Given | Sequence[Given], modality: Modality | None = None) -> list[Given]:

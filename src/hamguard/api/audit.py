@@ -32,6 +32,8 @@ __all__ = ["AuditResult", "audit"]
 class AuditResult(Audited):
     """An audit: rows, verdict, checks, worst images."""
 
+    rows: Rows
+
     @classmethod
     def of(cls, found: Audited) -> AuditResult:
         """What `run_audit` found, as it shows itself."""
@@ -59,7 +61,7 @@ class AuditResult(Audited):
             RequestError: another kind of file.
             RunError: it cannot be written.
         """
-        floor, chance = worst_code(self.rows), Rows(self.rows).first("random_map")
+        floor, chance = worst_code(self.rows), self.rows.first("random_map")
         assert floor and chance
         ends = (floor.value or 0.0, chance.value or 0.0)
         draw_audit(self.stages, self.curve, *ends, path, title=f"{title or floor.model}: {self.verdict.grade}")

@@ -49,6 +49,8 @@ __all__ = ["DetectionResult", "PurificationResult", "SanityResult", "detect", "p
 class SanityResult(Sane):
     """Checks of a defense."""
 
+    rows: Rows
+
     @property
     def lines(self) -> list[str]:
         """A line a check, and whether the defense may be quoted."""
@@ -65,6 +67,8 @@ class SanityResult(Sane):
 @dataclass(frozen=True)
 class DetectionResult(Detection):
     """A detector and what is left of it under attack."""
+
+    rows: Rows
 
     def table(self) -> Table:
         """Clean images, the attack that does not know the detector, those that do, and the worst of all."""

@@ -200,7 +200,6 @@ class _Tour:
         made = [attacks.noise(threat=ball), attacks.hag(steps=STEPS, threat=ball), _mainstay()]
         made.append(attacks.dhta(steps=STEPS, threat=ball))
         rows = attack(model, self.data, made, context=self.context)
-        assert isinstance(rows, AttackRows)  # of images
         draw_attack(picture, rows.ground, rows.attacks[ATTACKS.index("mainstay")])
         self.context.tell(f"3. attack: {', '.join(ATTACKS)} within {EPS:g} a pixel -> {picture}")
         return rows
@@ -218,7 +217,6 @@ class _Tour:
             lambda context: harden(model, self.data, out=place, threat=Linf(EPS), context=context, **HARDENING)
         )
         found = attack(hardened, self.data, _mainstay(), context=self.context)
-        assert isinstance(found, AttackRows)  # of images
         draw_attack(picture, found.ground, found.attacks[0], shown=2)
         worst = self.audit(hardened, answers=False, checks=("none",))
         budget = Budget(Linf(EPS), steps=10, queries=30)

@@ -14,7 +14,6 @@ from hamguard.api.running import running
 from hamguard.attacks.threat import Linf, parse_eps
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row
 
 if TYPE_CHECKING:
     from hamguard.data.opened import Data
@@ -99,7 +98,7 @@ def privacy(
     cells = []
     for protection, _ in found:
         searches = _searches(opened, protection, queries, out, context, keep_models)
-        cells += [Cell(protection.eps, one.ratio, searches.rows(one, parties)) for one in parties]
+        cells += [Cell(protection.eps, one.ratio, Rows(searches.rows(one, parties))) for one in parties]
     return FourSearches(tuple(cells), opened.dataset.title)
 
 
@@ -192,7 +191,7 @@ class Cell(NamedTuple):
 
     eps: float
     share: float
-    rows: list[Row]
+    rows: Rows
 
 
 def _protection(

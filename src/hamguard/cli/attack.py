@@ -145,7 +145,7 @@ def attack(
     rows = door.attack(model, data, asked, **sources, **scores, **where, context=context)
     if out:
         rows.save(out)
-    if sheet and isinstance(rows, door.AttackRows):
+    if sheet:
         rows.sheet(sheet)
     print_measured(rows, save_images, sheet, out, as_json=as_json)
 

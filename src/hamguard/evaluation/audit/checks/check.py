@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from hamguard.attacks.threat import Norm, Threat
 from hamguard.core.digests import digest_json
@@ -181,6 +181,9 @@ class Probe(Protocol):
 CHECKS: Registry[Probe] = Registry("check", "hamguard.evaluation.audit.checks", public="register_check")
 
 
-def register(name: str) -> Callable[[Any], Any]:
+Entered = TypeVar("Entered", bound=Callable[..., Check])
+
+
+def register(name: str) -> Callable[[Entered], Entered]:
     """Function decorator: enter a check under `name`."""
     return CHECKS.register(name)
