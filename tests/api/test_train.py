@@ -170,6 +170,15 @@ def test_images_and_texts(tmp_path: Path) -> None:
     quick = {**QUICK, "bits": 16, "epochs": 4, "text_width": 16, "least": 1}
     made = hg.train(pairs, "dcmh", out=tmp_path / "m", context=CPU, **quick)
     assert isinstance(made, CrossModel) and made.card.method == "dcmh" and made.text_card.texts["training"] > 2
+    asked, bank = hg.encode(made, pairs.query.first(2)), hg.encode(made, pairs.database)
+    assert bank.model_hash == made.image.digest
+    found = [one.ids for one in hg.search(bank, asked, k=2)]
+    assert [one.ids for one in hg.search(made, pairs.query.first(2), k=2, data=pairs)] == found
+    hg.index(made, pairs, out=tmp_path / "texts", modality="text")
+    by_words = hg.search(tmp_path / "texts", words=["red thing"], model=made, data=pairs, k=2)
+    assert by_words[0].texts is not None and len(by_words[0]) == 2
+    words = hg.attack(made, pairs, "cmla-words", modality="text", queries=2)
+    assert {row.metric for row in words} >= {"map", "edits"}
     safe = hg.harden(made, pairs, "minmax", out=tmp_path / "s", epochs=1, steps=1, context=CPU)
     assert isinstance(safe, CrossModel) and safe.card.parent == made.digest
     with pytest.raises(RequestError, match="unknown defense of the cross-modal model .*'saat'; allowed: static"):

@@ -23,6 +23,13 @@ class Own(nn.Module):
         return self.layers(2 * x - 1)
 
 
+class Sparse(nn.Module):
+    """Its outputs are a sparse tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).to_sparse()
+
+
 RNG = np.random.default_rng(0)
 DATA = hg.data(RNG.integers(0, 256, (40, 10, 10), dtype=np.uint8), np.arange(40) % 4, name="mine")
 
@@ -74,6 +81,17 @@ def test_what_nobody_says_is_asked_of_the_module() -> None:
             {"size": 2},
             "fails on pictures",
         ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(4, 8, device="meta")),
+            {"size": 2, "channels": 1},
+            r"model Sequential has weights without numbers \(1.weight is on the device meta\)",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(8)), {"size": 2}, "has lazy layers without weights"),
+        (
+            Sparse(),
+            {"size": 2, "channels": 1},
+            r"got a tensor of layout torch.sparse_coo for B = 2; return z.to_dense\(\)",
+        ),
         (np.ones(3), {}, "must be a torch.nn.Module, got ndarray"),
     ],
 )
@@ -102,6 +120,15 @@ def test_a_bare_module_is_told_to_be_wrapped() -> None:
             call()
     with pytest.raises(RequestError, match="a model must be trained, loaded or wrapped with hg.wrap, got int"):
         hg.encode(3, DATA.query)  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_there_is_told_however_it_is_named() -> None:
+    count = torch.cuda.device_count()
+    for device in (f"cuda:{count}", torch.device("cuda", count)):
+        with pytest.raises(
+            RequestError, match=f"device cuda:{count} is not there: this machine has {count} CUDA devices"
+        ):
+            hg.encode("shipped:digits", DATA.query, context=hg.Context(device=device))
 
 
 def test_images_out_of_range_are_told_their_range() -> None:

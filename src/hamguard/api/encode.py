@@ -18,6 +18,7 @@ from hamguard.data.given import image_store
 from hamguard.data.opened import Data, DataPart
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.evaluation.search.origin import write_origin
+from hamguard.models.cross_modal import CrossModel, image_side
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, called, load_any
 from hamguard.models.trial import notes_of
@@ -29,7 +30,7 @@ __all__ = ["Banks", "encode", "encode_data"]
 
 @checked
 def encode(
-    model: AnyModel | str | Path,
+    model: AnyModel | CrossModel | str | Path,
     part: DataPart | Any,
     labels: Any = None,
     *,
@@ -39,7 +40,7 @@ def encode(
     """Codes of images by a model, with their labels: `hg.encode(model, data.query)`.
 
     Args:
-        model: a trained, loaded or wrapped model, or whatever `hg.load` takes.
+        model: a trained, loaded or wrapped model, or whatever `hg.load` takes; of a model of images and texts the image side asks.
         part: a part of data, such as `data.query`; or images as `hg.data` takes them.
         labels: of images: class numbers `(N,)` or multi-hot `(N, C)`; None for codes without labels.
         batch_size: images at once.
@@ -53,15 +54,14 @@ def encode(
     if isinstance(part, Data):
         raise RequestError("encode takes a part of the data: data.query, data.database, data.train or data.validation")
     context = running(context, model)
-    if isinstance(model, (str, Path)):
-        model = load_any(model, context.device)[0]
-    check_face(model)
-    with context.stage(f"encoding with {called(model)}") as progress:
+    side: AnyModel = load_any(model, context.device)[0] if isinstance(model, (str, Path)) else image_side(model)
+    check_face(side)
+    with context.stage(f"encoding with {called(side)}") as progress:
         if isinstance(part, DataPart):
             if labels is not None:
                 raise RequestError("labels belong to images; a part of data has its own")
             return encode_part(
-                model,
+                side,
                 part.dataset,
                 part.split,
                 part.part,
@@ -71,10 +71,10 @@ def encode(
             )
         store, _ = image_store(part)
         packed = packed_codes(
-            model, store, np.arange(len(store)), batch_size=batch_size, device=context.device, progress=progress
+            side, store, np.arange(len(store)), batch_size=batch_size, device=context.device, progress=progress
         )
     marks = np.zeros((len(store), 0), np.uint8) if labels is None else label_rows(labels)
-    return CodeBank(packed, model.bits, marks, model_hash=model.digest)
+    return CodeBank(packed, side.bits, marks, model_hash=side.digest)
 
 
 @dataclass(frozen=True)

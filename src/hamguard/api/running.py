@@ -39,14 +39,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def running(context: Context | None, model: object = None) -> Context:
-    """The context of a call: as given, its device found by name; else on the model's own device (a path's: the best), with bars.
+    """The context of a call: as given, its device looked for; else on the model's own device (a path's: the best), with bars.
 
     Args:
         context: what the caller said.
         model: the model that the call is about; None or a path where it is not loaded yet.
     """
     if context is not None:
-        return context.but(device=choose_device(context.device)) if isinstance(context.device, str) else context
+        return context.but(device=choose_device(str(context.device)))
     if model is None or isinstance(model, (str, Path)):
         return Context(device=choose_device("auto"), stage=Bar)
     weights = getattr(model, "parameters", None)

@@ -31,13 +31,13 @@ __all__ = ["Answer", "Answers", "search"]
 
 @checked
 def search(
-    where: str | Path | Index | CodeBank | AnyModel,
+    where: str | Path | Index | CodeBank | AnyModel | CrossModel,
     query: Any = (),
     *,
     k: int = 10,
     radius: int | None = None,
     words: Sequence[str] = (),
-    model: AnyModel | str | Path | None = None,
+    model: AnyModel | CrossModel | str | Path | None = None,
     data: Data | str | None = None,
     root: Path | str | None = None,
     pictures: bool = False,
@@ -132,7 +132,7 @@ class _Base:
     index: Index
     name: str
     origin: dict[str, Any]
-    model: AnyModel | str | Path | None
+    model: AnyModel | CrossModel | str | Path | None
     data: Data | str | None
     folder: bool = False
     stranger: bool = False
@@ -146,9 +146,10 @@ def _base(where: Any, model: Any, data: Data | str | None) -> _Base:
     if hasattr(where, "within"):
         return _Base(where, "the index", {}, model, data)
     from hamguard.data.opened import Data
+    from hamguard.models.cross_modal import image_side
     from hamguard.models.foreign import check_face
 
-    check_face(where)
+    check_face(image_side(where))
     if model is not None and model is not where:
         raise RequestError("a model is searched with its own codes; leave out `model`, which goes with an index")
     if not isinstance(data, Data):
@@ -180,6 +181,7 @@ def _loaded(base: _Base, asked: _Asked, root: Path | str | None, pictures: bool,
     """The model, checked against the index; and the data."""
     from hamguard.data.opened import Data
     from hamguard.evaluation.model_data import open_for_model
+    from hamguard.models.cross_modal import image_side
     from hamguard.models.foreign import check_face
     from hamguard.models.shipped import is_shipped
     from hamguard.models.store import load_any
@@ -192,8 +194,8 @@ def _loaded(base: _Base, asked: _Asked, root: Path | str | None, pictures: bool,
     if isinstance(named, (str, Path)):
         model, card = load_any(named, context.device)
     else:
-        check_face(named)
-        model, card = named, getattr(named, "card", None)
+        model, card = image_side(named), getattr(named, "card", None)
+        check_face(model)
     of_texts = origin.get("modality") == "text"
     cross = _text_side(named, base.name) if asked.words or of_texts else None
     digest = cross.text.digest if cross and of_texts else model.digest
@@ -231,8 +233,10 @@ def _text_side(named: Any, index: str) -> CrossModel:
     Raises:
         RequestError: the model has none.
     """
-    from hamguard.models.cross_modal import has_texts, load_cross
+    from hamguard.models.cross_modal import CrossModel, has_texts, load_cross
 
+    if isinstance(named, CrossModel):
+        return named.freeze()
     if not isinstance(named, (str, Path)) or not has_texts(named):
         what = named if isinstance(named, (str, Path)) else "a model without a folder"
         raise RequestError(

@@ -115,6 +115,11 @@ class CrossModel(Shown, nn.Module):
         return self.image._repr_html_() if self.card is None else str(self.card._repr_html_())
 
 
+def image_side(model: Any) -> Any:
+    """What turns images into codes: the image side of a model of images and texts, any other model itself."""
+    return model.image if isinstance(model, CrossModel) else model
+
+
 def save_cross(
     model: CrossModel,
     folder: Path | str,

@@ -262,6 +262,8 @@ def rows_of(out: Any, manner: Manner, count: int) -> Tensor:
             raise RequestError(f"{want} as its entry {manner.entry!r}, got {type(out).__name__} without it") from error
     if not isinstance(z, Tensor):
         raise RequestError(f"{want}, got {type(z).__name__} for B = {count}")
+    if z.layout != torch.strided:
+        raise RequestError(f"{want}, got a tensor of layout {z.layout} for B = {count}; return z.to_dense()")
     if not z.is_floating_point():
         raise RequestError(
             f"{want}, got {_kind(z)} for B = {count}; return the numbers before they are made whole, or give codes as files: "
@@ -357,12 +359,18 @@ def check_known(module: nn.Module, name: str) -> None:
     """Check that all weights are there.
 
     Raises:
-        RequestError: a lazy layer was never called, so that its weights would be drawn now, others every time.
+        RequestError: a lazy layer was never called, so that its weights would be drawn now, others every time; or weights have a
+            shape and no numbers.
     """
     lazy = [key for key, value in (*module.named_parameters(), *module.named_buffers()) if is_lazy(value)]
     if lazy:
         raise RequestError(
             f"model {name} has lazy layers without weights ({lazy[0]}); call it on a picture and load its weights first"
+        )
+    empty = [key for key, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]
+    if empty:
+        raise RequestError(
+            f"model {name} has weights without numbers ({empty[0]} is on the device meta); load them first"
         )
 
 

@@ -222,7 +222,7 @@ def checked_statistics(task: Any, returns: str, every: str) -> dict[str, float]:
     task.model.eval()
     logits = task.outputs(every=max(1, task.items // 10_000))
     if not bool(logits.isfinite().all()):
-        raise RunError(f"{returns} NaN or infinite numbers; lower the learning rate (--set lr=...)")
+        raise RunError(f"{returns} NaN or infinite numbers; lower the learning rate (`lr=...`)")
     statistics = code_statistics(logits.cpu())
     if statistics["distinct_codes"] == 1:
         raise CollapseError(f"the codes collapsed: {every} the same code. {advice(task.objective)}")

@@ -196,7 +196,7 @@ def pair_statistics(task: CrossTask) -> dict[str, float]:
     task.model.eval()
     z, t = task.image_outputs().cpu(), task.text_outputs().cpu()
     if not bool(z.isfinite().all() and t.isfinite().all()):
-        raise RunError("the trained networks return NaN or infinite numbers; lower the learning rate (--set lr=...)")
+        raise RunError("the trained networks return NaN or infinite numbers; lower the learning rate (`lr=...`)")
     statistics, words = code_statistics(z), code_statistics(t)
     for side, found in (("picture", statistics), ("text", words)):
         if found["distinct_codes"] == 1:

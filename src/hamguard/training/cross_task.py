@@ -29,7 +29,7 @@ from hamguard.training.loop import Batch
 from hamguard.training.watch import Watch
 
 PASS = 256  # pairs at once where outputs of the whole set are wanted
-ADVICE = "What helps: a lower learning rate (--set lr=...), balanced pairs (--set balance=true), more bits, more epochs"
+ADVICE = "What helps: a lower learning rate (`lr=...`), balanced pairs (`balance=true`), more bits, more epochs"
 
 
 @dataclass(frozen=True)
