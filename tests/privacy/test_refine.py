@@ -120,7 +120,7 @@ def test_fitting_is_that_of_files_up_to_rounding(fit, shape):
 
 
 def test_wrong_words(tmp_path: Path):
-    with pytest.raises(RequestError, match="needs at least one matcher; give --matcher MODEL"):
+    with pytest.raises(RequestError, match="needs at least one matcher; give `matchers=MODEL`"):
         Refine((), 10, 8 / 255)
     with pytest.raises(RequestError, match="refine must be at least 1, got 0"):
         Refine((matcher(),), 0, 8 / 255)

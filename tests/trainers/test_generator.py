@@ -234,7 +234,7 @@ def test_a_generator_of_another_victim_is_measured_as_transfer_only(
     model, dataset, split = place
     other = make_place(seed=5)[0]
     ground = ground_of((other, dataset, split))
-    with pytest.raises(StaleError, match="was trained against victims/a .*give --source-model victims/a"):
+    with pytest.raises(StaleError, match="was trained against victims/a .*give `source_models` victims/a"):
         measure_attack(ground, spec_of(folders["hard"]), context=Context(work=tmp_path))
     found = measure_attack(ground, spec_of(folders["hard"], (Loaded("a", model),)), context=Context(work=tmp_path))
     white = measure_attack(ground_of(place), spec_of(folders["hard"]), context=Context(work=tmp_path))
@@ -258,13 +258,13 @@ def test_generators_that_do_not_belong_here(place: Place, folders: dict[str, Pat
     refused(
         lambda: spec_of(tmp_path / "none"), "no generator at .*train one with hamguard train --method prosgan --victim"
     )
-    refused(lambda: AttackSpec.read("prosgan"), r"prosgan needs a trained generator \(--generator FOLDER\)")
+    refused(lambda: AttackSpec.read("prosgan"), r"prosgan needs a trained generator \(`generator=FOLDER`\)")
     refused(lambda: with_generator(AttackSpec.read("hag"), "g"), "hag takes no generator")
     refused(
-        lambda: spec_of(folders["hard"], eps=8 / 255), "trained for linf 0.0784314, got linf 0.0313725; leave --eps"
+        lambda: spec_of(folders["hard"], eps=8 / 255), "trained for linf 0.0784314, got linf 0.0313725; leave `eps`"
     )
     refused(lambda: spec_of(folders["soft"], eps=0.1), "trained for a soft budget, which has no eps, got linf 0.1")
-    refused(lambda: spec_of(folders["soft"], norm="l2"), "was not trained for l2; leave out --threat")
+    refused(lambda: spec_of(folders["soft"], norm="l2"), "was not trained for l2; leave out `threat`")
     refused(
         lambda: spec_of(folders["soft"]),
         "was trained for pictures of 16x16 .*the data have 24x24",

@@ -49,7 +49,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **rest: P.kwargs) -> R:
-        bound = signature.bind(*args, **rest)
+        try:
+            bound = signature.bind(*args, **rest)
+        except TypeError as error:
+            raise TypeError(f"{function.__name__}() {error}") from None
         for name, value in bound.arguments.items():
             text = signature.parameters[name].annotation
             if isinstance(text, str) and signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:

@@ -34,7 +34,7 @@ class NoGenerator(Carrier):
 
     asked: Threat | None = None
     lacks: ClassVar[str] = (
-        "prosgan needs a trained generator (--generator FOLDER); "
+        "prosgan needs a trained generator (`generator=FOLDER`); "
         "train one with hamguard train --method prosgan --victim MODEL --out FOLDER"
     )
 
@@ -143,7 +143,7 @@ def generated(
     if asked is not None and not _same(asked, threat):
         wanted = f"{asked.norm} {asked.eps:g}"
         have = f"{threat.norm} {threat.eps:g}" if threat else "a soft budget, which has no eps"
-        raise RequestError(f"the generator was trained for {have}, got {wanted}; leave --eps and --threat out")
+        raise RequestError(f"the generator was trained for {have}, got {wanted}; leave `eps` and `threat` out")
     guide = FittedPrototype(prototype, prototype.bits, prototype.classes, 0.0)
     search = GeneratorPass(generator, prototype, digest, victim, training or SupervisedPrototype(), threat is None)
     return replace(attack, guide=guide, search=search, threat=threat or WHOLE)

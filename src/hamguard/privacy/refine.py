@@ -61,7 +61,7 @@ class Refine:
 
     def __post_init__(self) -> None:
         if not self.matchers:
-            raise RequestError("refining needs at least one matcher; give --matcher MODEL")
+            raise RequestError("refining needs at least one matcher; give `matchers=MODEL`")
         check_range("refine", self.steps, 1)
         Linf(self.eps)
         for matcher in self.matchers:

@@ -413,7 +413,7 @@ def test_the_attack_explains_what_it_lacks() -> None:
     nets = Generator(1, (32, 32), 8, torch_generator(0)), PrototypeNet(3, 8, torch_generator(0))
     attack = generated(raw, *nets, Linf(0.1), training=SupervisedPrototype(steps=2))
     assert isinstance(attack.search, GeneratorPass) and attack.prepared(bank) is attack
-    with pytest.raises(RequestError, match="trained for linf 0.1, got linf 0.2; leave --eps and --threat out"):
+    with pytest.raises(RequestError, match="trained for linf 0.1, got linf 0.2; leave `eps` and `threat` out"):
         generated(prosgan(threat=Linf(0.2)), *nets, Linf(0.1))
     with pytest.raises(RequestError, match="trained for a soft budget, which has no eps, got linf 0.2"):
         generated(prosgan(threat=Linf(0.2)), *nets, None)
