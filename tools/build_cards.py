@@ -37,8 +37,7 @@ from hamguard.defenses import cross_modal, task
 from hamguard.defenses.cross_modal import CROSS_DEFENSES, CrossDefenseSettings
 from hamguard.defenses.registry import DEFENSES
 from hamguard.evaluation.attack.spec import FLAGS, describe
-from hamguard.hashing.cross_modal import CrossSettings
-from hamguard.hashing.objective import Objective
+from hamguard.hashing.objective import CrossSettings, Objective
 from hamguard.hashing.registry import CROSS_METHODS, OBJECTIVES
 from hamguard.privacy import ppl, smmd
 from hamguard.trainers.generator import GeneratorSettings

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 from hamguard.core.errors import HamguardError, ImageError, RequestError
 from hamguard.core.html import lines_html
 from hamguard.core.types import Array
-from hamguard.report.page import as_html, picture_uri
-from hamguard.report.table import Table
+from hamguard.report.page import picture_uri
+from hamguard.report.table import Table, as_html
 
 if TYPE_CHECKING:
     from hamguard.data.opened import Data

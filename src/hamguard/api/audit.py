@@ -20,8 +20,7 @@ from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import AnyModel
 from hamguard.report.audit import draw_audit
 from hamguard.report.audit_table import audit_table, check_lines, worst_code
-from hamguard.report.page import as_html
-from hamguard.report.table import Table, note_lines
+from hamguard.report.table import Table, as_html, note_lines
 
 PICTURE = "audit.png"
 

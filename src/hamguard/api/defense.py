@@ -35,9 +35,8 @@ from hamguard.models.trial import notes_of
 from hamguard.report.audit_table import sanity_lines
 from hamguard.report.detection import draw_detection
 from hamguard.report.detection_table import alarm_words, detection_table
-from hamguard.report.page import as_html
 from hamguard.report.purification_table import purification_table
-from hamguard.report.table import Table
+from hamguard.report.table import Table, as_html
 
 PURIFIERS = ("jpeg:75", "resize:0.5", "bits:4")
 """Purifiers that are measured where none is named."""

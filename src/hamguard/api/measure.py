@@ -21,8 +21,7 @@ from hamguard.evaluation.measures.run import check_budget, measure_model, read_o
 from hamguard.evaluation.search.same_queries import listed_models, open_grounds
 from hamguard.models.store import AnyModel
 from hamguard.report.measure_table import Figure, draw_measures, measure_table, rank_table
-from hamguard.report.page import as_html
-from hamguard.report.table import Table
+from hamguard.report.table import Table, as_html
 from hamguard.report.wording import short_names
 
 __all__ = ["MeasureResult", "measure"]

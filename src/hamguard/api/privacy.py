@@ -181,7 +181,7 @@ class FourSearches:
         return f"FourSearches({self.title}: {len(self.cells)} models, {len(self.rows)} rows)"
 
     def _repr_html_(self) -> str:
-        from hamguard.report.page import as_html
+        from hamguard.report.table import as_html
 
         return as_html(self.table())
 

@@ -92,8 +92,8 @@ class Rows(core.Rows):
     def _repr_html_(self) -> str:
         if not self:
             return lines_html(["no rows"])
-        from hamguard.report.page import as_html
         from hamguard.report.room import bounded
+        from hamguard.report.table import as_html
 
         return "".join(as_html(table) for section in bounded(self._made("").sections) for table in section.tables)
 

@@ -80,7 +80,7 @@ class Verified:
         return "\n".join([f"Verified({self.subject}; {len(self.rows)} rows)", *self.words])
 
     def _repr_html_(self) -> str:
-        from hamguard.report.page import as_html
+        from hamguard.report.table import as_html
 
         lines = [*self.words, *(f"Note: {note}" for note in self.notes), LIMIT, *self.problems]
         return "".join([lines_html([self.subject]), *map(as_html, self.tables), lines_html(lines)])

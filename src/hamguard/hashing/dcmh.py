@@ -27,8 +27,8 @@ from pydantic import Field
 from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
-from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood
-from hamguard.hashing.objective import similarity
+from hamguard.hashing.cross_modal import cross_likelihood
+from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.registry import register_cross
 
 

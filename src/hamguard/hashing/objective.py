@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from hamguard.core.asked import Asked
@@ -152,3 +154,43 @@ def pair_weights(similar: Tensor) -> Tensor:
     """Weights with mean one under which similar and dissimilar pairs count alike, `(B, N)`; a missing kind weighs nothing."""
     share = similar.mean().clamp(1 / similar.numel(), 1 - 1 / similar.numel())
     return torch.where(similar > 0, 0.5 / share, 0.5 / (1 - share))
+
+
+class CrossSettings(Settings):
+    """What every cross-modal method has: its vocabulary and its text net."""
+
+    words: int = Field(1000, ge=1, le=100_000, description="most terms of the vocabulary, frequent ones first")
+    least: int = Field(3, ge=1, description="training texts that a term must stand in")
+    ngrams: int = Field(2, ge=1, le=5, description="longest term in words; 2 keeps 'red circle' together")
+    text_net: Literal["mlp", "multi-scale"] = Field("mlp", description="net over the bag of words")
+    text_width: int = Field(1024, ge=1, le=65_536, description="units of its wide layer")
+    features: int = Field(0, ge=0, le=8192, description="units of a feature layer before both heads; 0 for none")
+    text_lr_factor: float = Field(
+        1.0, gt=0, description="learning rate of the text net divided by that of the image net"
+    )
+    without_text: Literal["refuse", "drop"] = Field(
+        "refuse", description="training pictures without any text: an error, or left out"
+    )
+    balance: bool = Field(True, description="similar and dissimilar pairs weigh alike")
+
+    title: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    training: ClassVar[Mapping[str, Any]] = {}  # defaults of the recipe that suit the method
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """`logits = features @ weight.T + bias`; the code is their sign.
+
+    Attributes:
+        weight: `(K, D)` float32.
+        bias: `(K,)` float32.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits `(n, K)` of features `(n, D)`."""
+        return features @ self.weight.T + self.bias

@@ -10,9 +10,7 @@ from hamguard.core.registry import Registry
 if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
     from torch import Tensor
 
-    from hamguard.hashing.cross_modal import CrossSettings
-    from hamguard.hashing.objective import Objective
-    from hamguard.hashing.unsupervised import LinearHead
+    from hamguard.hashing.objective import CrossSettings, LinearHead, Objective
 
 PACKAGE = "hamguard.hashing"
 OBJECTIVES: Registry[type[Objective]] = Registry("hash method", PACKAGE, public="register_objective")

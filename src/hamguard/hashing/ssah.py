@@ -32,8 +32,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood
-from hamguard.hashing.objective import similarity
+from hamguard.hashing.cross_modal import cross_likelihood
+from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.registry import register_cross
 
 

@@ -12,8 +12,6 @@ vector to length one between two shifts, which is no linear head, and trains on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,24 +20,8 @@ from hamguard.core.checks import check_range, check_shape
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Floats
+from hamguard.hashing.objective import LinearHead
 from hamguard.hashing.registry import register_unsupervised
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """`logits = features @ weight.T + bias`; the code is their sign.
-
-    Attributes:
-        weight: `(K, D)` float32.
-        bias: `(K,)` float32.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Logits `(n, K)` of features `(n, D)`."""
-        return features @ self.weight.T + self.bias
 
 
 def _checked(features: Tensor, bits: int) -> Floats:

@@ -13,7 +13,6 @@ from hamguard.core.shown import shown
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from hamguard.report.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -23,9 +22,9 @@ def picture_uri(path: Path | str) -> str:
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def as_html(table: Table) -> str:
-    """A table as HTML with its title above and its notes below; text is text, never markup."""
-    return str(_environment().get_template("alone.html").render(table=table))
+def rendered(template: str, **values: Any) -> str:
+    """A template filled with values, such as a table with its title above and its notes below; text is never markup."""
+    return str(_environment().get_template(template).render(**values))
 
 
 def render_page(template: str, path: Path | str, **values: Any) -> None:
@@ -43,7 +42,7 @@ def render_page(template: str, path: Path | str, **values: Any) -> None:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"a page is written as .html, got {path.name}")
-    write_text(path, _environment().get_template(template).render(**values) + "\n")
+    write_text(path, rendered(template, **values) + "\n")
 
 
 def _environment() -> Environment:

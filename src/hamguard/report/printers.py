@@ -1,21 +1,13 @@
-"""A table as text: on a terminal, in Markdown, as comma-separated values, for LaTeX. For HTML see `page.as_html`."""
+"""A table as text: on a terminal, in Markdown, as comma-separated values, for LaTeX. For HTML see `table.as_html`."""
 
 from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from hamguard.core.shown import shown
+from hamguard.report.table import Cell, Table, print_table
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hamguard.report.table import Cell, Table
-
-WIDTH = 160  # columns of text where the output is no terminal
 ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -27,37 +19,7 @@ ESCAPES = {
 def to_terminal(*tables: Table) -> None:
     """Tables on standard output, each with its title above and its notes below; names are data, not markup."""
     for table in tables:
-        _print(table)
-
-
-def as_text(table: Table) -> str:
-    """A table as lines of plain text, with its title above and its notes below."""
-    from rich.console import Console
-
-    lines = io.StringIO()
-    _print(table, Console(file=lines, width=WIDTH, color_system=None))
-    return "\n".join(line.rstrip() for line in lines.getvalue().splitlines())
-
-
-def _print(table: Table, console: Console | None = None) -> None:
-    from rich.console import Console
-    from rich.table import Table as Rich
-    from rich.text import Text
-
-    made = Rich(header_style="bold", box=None, pad_edge=False)
-    for number, column in enumerate(table.columns):
-        made.add_column(column, justify="left" if number < table.names else "right", overflow="fold")
-    for number, row in enumerate(table.texts):
-        made.add_row(*(Text(shown(text)) for text in row), style="bold" if number == table.strong else None)
-    console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
-    title = f"{table.title}: {table.tag}" if table.tag else table.title
-    if title:
-        console.print(Text(shown(title), style="bold"), soft_wrap=True)
-    for line in table.reading:
-        console.print(Text(shown(line)), soft_wrap=True)
-    console.print(made, soft_wrap=False)
-    for line in table.notes:
-        console.print(Text(shown(line)), soft_wrap=True)
+        print_table(table)
 
 
 def markdown_line(cells: Sequence[str]) -> str:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hamguard.core.errors import RequestError
+from hamguard.core.shown import shown
+from hamguard.report.page import rendered
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 160  # columns of text where the output is no terminal
 
 Figures = tuple[float | None, float | None, float | None]
 """Value, low and high."""
@@ -102,16 +112,48 @@ class Table:
         return {one for row in self.rows for cell in row for one in cell.shown}
 
     def __repr__(self) -> str:
-        from hamguard.report.printers import as_text
-
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        from hamguard.report.page import as_html
-
         return as_html(self)
 
 
 def note_lines(notes: Iterable[str]) -> list[str]:
     """What a reader must know, each once, as lines below a table."""
     return [f"Note: {note}" for note in dict.fromkeys(notes)]
+
+
+def as_text(table: Table) -> str:
+    """A table as lines of plain text, with its title above and its notes below."""
+    from rich.console import Console
+
+    lines = io.StringIO()
+    print_table(table, Console(file=lines, width=WIDTH, color_system=None))
+    return "\n".join(line.rstrip() for line in lines.getvalue().splitlines())
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """A table on a console, standard output where none is given; names are data, not markup."""
+    from rich.console import Console
+    from rich.table import Table as Rich
+    from rich.text import Text
+
+    made = Rich(header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(table.columns):
+        made.add_column(column, justify="left" if number < table.names else "right", overflow="fold")
+    for number, row in enumerate(table.texts):
+        made.add_row(*(Text(shown(text)) for text in row), style="bold" if number == table.strong else None)
+    console = console or (Console() if sys.stdout.isatty() else Console(width=WIDTH))
+    title = f"{table.title}: {table.tag}" if table.tag else table.title
+    if title:
+        console.print(Text(shown(title), style="bold"), soft_wrap=True)
+    for line in table.reading:
+        console.print(Text(shown(line)), soft_wrap=True)
+    console.print(made, soft_wrap=False)
+    for line in table.notes:
+        console.print(Text(shown(line)), soft_wrap=True)
+
+
+def as_html(table: Table) -> str:
+    """A table as HTML with its title above and its notes below; text is text, never markup."""
+    return rendered("alone.html", table=table)

@@ -14,7 +14,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.texts import texts_of
-from hamguard.hashing.cross_modal import CrossSettings
+from hamguard.hashing.objective import CrossSettings
 from hamguard.hashing.registry import CROSS_METHODS
 from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.cross_modal import CrossModel, load_cross, save_cross

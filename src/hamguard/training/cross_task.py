@@ -18,9 +18,9 @@ from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
-from hamguard.hashing.cross_modal import CrossSettings, cross_likelihood
+from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import DCMHSettings, dcmh, update_codes
-from hamguard.hashing.objective import similarity
+from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.ssah import SSAHSettings, discriminate, mislead, ssah
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.ssah_parts import SsahParts
