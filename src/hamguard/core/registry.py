@@ -29,6 +29,7 @@ class Registry(Mapping[str, T], Generic[T]):
         decorator: name of the decorator that files use, or names where there are several, which `known` looks for.
         public: what `hamguard` itself calls the decorator, `register_attack`; `known` looks for it in plugins.
         first: names that lists begin with, because most people take them.
+        named: whether an entry is a class whose attribute `name` is its name.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Registry(Mapping[str, T], Generic[T]):
         decorator: str | tuple[str, ...] = "register",
         public: str = "",
         first: tuple[str, ...] = (),
+        named: bool = False,
     ) -> None:
-        self.kind, self.package, self.first = kind, package, first
+        self.kind, self.package, self.first, self.named = kind, package, first, named
         self.decorator, self.public = decorator, public
         self._entries: dict[str, T] = {}
         self._places: dict[str, object] = {}  # where each was defined
@@ -59,6 +61,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
         def enter(entry: Entered) -> Entered:
             self.enter(name, cast("T", entry), entry, **facts)
+            if self.named:
+                entry.name = name  # type: ignore[attr-defined]
             return entry
 
         return enter

@@ -10,7 +10,7 @@ from hamguard.core.registry import Registry
 if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
     from hamguard.defenses.task import Defense
 
-DEFENSES: Registry[type[Defense]] = Registry("defense", "hamguard.defenses", public="register_defense")
+DEFENSES: Registry[type[Defense]] = Registry("defense", "hamguard.defenses", public="register_defense", named=True)
 
 Kind = TypeVar("Kind", bound="type[Defense]")
 
@@ -21,10 +21,4 @@ def register(name: str) -> Callable[[Kind], Kind]:
     Raises:
         RequestError: the name is taken by another one.
     """
-
-    def enter(kind: Kind) -> Kind:
-        DEFENSES.register(name)(kind)
-        kind.name = name
-        return kind
-
-    return enter
+    return DEFENSES.register(name)

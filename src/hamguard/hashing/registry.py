@@ -13,8 +13,10 @@ if TYPE_CHECKING:  # help texts ask for names, and torch is not theirs to load
     from hamguard.hashing.objective import CrossSettings, LinearHead, Objective
 
 PACKAGE = "hamguard.hashing"
-OBJECTIVES: Registry[type[Objective]] = Registry("hash method", PACKAGE, public="register_objective")
-CROSS_METHODS: Registry[type[CrossSettings]] = Registry("cross-modal method", PACKAGE, decorator="register_cross")
+OBJECTIVES: Registry[type[Objective]] = Registry("hash method", PACKAGE, public="register_objective", named=True)
+CROSS_METHODS: Registry[type[CrossSettings]] = Registry(
+    "cross-modal method", PACKAGE, decorator="register_cross", named=True
+)
 UNSUPERVISED: Registry[Callable[[Tensor, int, int], LinearHead]] = Registry(
     "unsupervised method", PACKAGE, decorator="register_unsupervised", first=("lsh", "itq")
 )
@@ -31,13 +33,7 @@ def register(name: str) -> Callable[[Kind], Kind]:
     Raises:
         RequestError: the name is taken by another one.
     """
-
-    def enter(kind: Kind) -> Kind:
-        OBJECTIVES.register(name)(kind)
-        kind.name = name
-        return kind
-
-    return enter
+    return OBJECTIVES.register(name)
 
 
 def register_cross(name: str) -> Callable[[CrossKind], CrossKind]:
@@ -46,13 +42,7 @@ def register_cross(name: str) -> Callable[[CrossKind], CrossKind]:
     Raises:
         RequestError: the name is taken by another one.
     """
-
-    def enter(kind: CrossKind) -> CrossKind:
-        CROSS_METHODS.register(name)(kind)
-        kind.name = name
-        return kind
-
-    return enter
+    return CROSS_METHODS.register(name)
 
 
 def register_unsupervised(name: str, *, title: str) -> Callable[[Fit], Fit]:

@@ -42,7 +42,7 @@ class ModelsPart(TrainingPart):
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedAttack:
     """An attack of a table, and what the table said of its budget: None takes the method's own."""
 
     eps: float | None
@@ -72,7 +72,7 @@ class AttacksPart(Section):
     generator: TrainingPart | None = Field(None, description="how the generator of prosgan is trained")
     sheet: bool = Field(False, description="draw queries before and after, with their answers")
 
-    def attacks(self, table: str) -> list[Asked]:
+    def attacks(self, table: str) -> list[PlannedAttack]:
         """The attacks of this table, checked.
 
         Raises:
@@ -88,7 +88,7 @@ class AttacksPart(Section):
         for eps, steps in product(self.eps, self.steps):
             radius = None if eps == "own" else eps
             spec = AttackSpec.read(method, eps=radius, steps=steps, **common)
-            found.append(Asked(radius, steps, replace(spec, reference=self.reference)))
+            found.append(PlannedAttack(radius, steps, replace(spec, reference=self.reference)))
         return found
 
 

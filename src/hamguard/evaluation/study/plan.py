@@ -12,7 +12,7 @@ from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.evaluation.study.grid_recipe import Asked, AttacksPart, GridRecipe, ModelsPart, ProtectionsPart
+from hamguard.evaluation.study.grid_recipe import AttacksPart, GridRecipe, ModelsPart, PlannedAttack, ProtectionsPart
 from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.recipe_section import TrainingPart
 from hamguard.trainers.job import DataSection, Job
@@ -280,7 +280,7 @@ def _defenses(recipe: GridRecipe, title: str, table: str, data: str, seed: int) 
     )
 
 
-def _budget(part: AttacksPart, asked: Asked) -> list[str]:
+def _budget(part: AttacksPart, asked: PlannedAttack) -> list[str]:
     """What tells an attack from the others of its table, as parts of its name."""
     words = ["own" if asked.eps is None else f"{asked.eps:.4g}"] if len(part.eps) > 1 else []
     return words + ([str(asked.steps or "default")] if len(part.steps) > 1 else [])
