@@ -98,7 +98,8 @@ def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo]
             "",
         ]
         for preset, values in kind.presets.items():
-            listed = ", ".join(f"{key} = {value}" for key, value in values.items())
+            trained = kind.preset_training.get(preset, {})
+            listed = ", ".join(f"{key} = {value}" for key, value in {**values, **trained}.items())
             lines.append(f"* `{preset}`: {listed}")
     lines += ["", "## Training defaults", "", "What differs from the common recipe:", ""]
     common = Recipe()

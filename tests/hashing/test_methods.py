@@ -59,6 +59,9 @@ def test_facts_of_a_method(method):
         assert field.description, name
     for preset in kind.presets.values():
         kind.settings_type(**preset)
+    assert set(kind.preset_training) <= set(kind.presets)
+    for training in kind.preset_training.values():
+        Recipe(**training)
     with pytest.raises(ValidationError, match="unknown"):
         kind.settings_type(unknown=1)
 

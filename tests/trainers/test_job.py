@@ -30,6 +30,19 @@ def test_hash_methods(method: str) -> None:
         assert own.digest == read_job({}, {"method": method, "preset": preset, "training.epochs": 7}).digest
 
 
+def test_a_published_preset_brings_its_training_even_where_weights_are_given() -> None:
+    given = Job(method="dpsh", preset="prosgan", model=ModelSection(backbone="vgg11", weights="torchvision"))
+    recipe = given.training
+    assert (recipe.epochs, recipe.lr, recipe.optimizer, recipe.batch_size) == (100, 0.05, "sgd", 32)
+    assert (recipe.head_lr_factor, recipe.schedule, recipe.augment) == (1.0, "step", "none")  # not those of fine-tuning
+    assert given.settings["pairs"] == "bank" and given.settings["eta"] == 50.0
+    assert (
+        Job(method="dpsh", preset="code").training == Job(method="dpsh").training
+    )  # its sources train in several ways
+    few = read_job({}, {"method": "dph", "preset": "saat", "training.epochs": 2})
+    assert (few.training.epochs, few.training.lr, few.training.momentum) == (2, 0.01, 0.9)
+
+
 def test_the_rate_and_the_settings_of_a_method_are_its_own() -> None:
     request = Job(method="dpsh")
     assert request.training.lr == 2e-3 and request.settings == OBJECTIVES["dpsh"].settings_type().model_dump()

@@ -1,7 +1,8 @@
 """DPH: deep pairwise hashing with a squared loss.
 
 Paper: victim model of E. Yang, T. Liu, C. Deng, D. Tao, "Adversarial Examples for Hamming Space Search", IEEE Transactions on
-Cybernetics 50(4), 2020. Code: the ports in the code bases of ProS-GAN, THA and SAAT (preset "code").
+Cybernetics 50(4), 2020. Code: the ports in the code bases of ProS-GAN, THA and SAAT (preset "code"); presets "prosgan" and
+"saat" train as these two do, too (`hashing/published.py`).
 
 Deliberate differences:
 
@@ -22,6 +23,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, similarity
+from hamguard.hashing.published import PAIRS, TRAINING
 from hamguard.hashing.registry import register
 
 
@@ -89,8 +91,11 @@ class DPH(Objective):
         "schedule": "one-cycle",
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 0.0}
+        "code": {**PAIRS, "eta": 0.0},
+        "prosgan": {**PAIRS, "eta": 0.0},
+        "saat": {**PAIRS, "eta": 0.0},
     }
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = TRAINING
 
     def __init__(self, settings: DPHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)

@@ -1,7 +1,8 @@
 """DPSH: deep pairwise-supervised hashing.
 
 Paper: W.-J. Li, S. Wang, W.-C. Kang, "Feature Learning Based Deep Supervised Hashing with Pairwise Labels", IJCAI 2016.
-Authors' code: MATLAB (MatConvNet); the ports of ProS-GAN and SAAT are what preset "code" follows.
+Authors' code: MATLAB (MatConvNet); the ports of ProS-GAN and SAAT are what preset "code" follows, and presets "prosgan" and
+"saat" train as they do, too (`hashing/published.py`).
 
 Deliberate differences:
 
@@ -25,6 +26,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, similarity
+from hamguard.hashing.published import PAIRS, TRAINING
 from hamguard.hashing.registry import register
 
 EtaOver = Literal["elements", "pairs"]
@@ -108,8 +110,11 @@ class DPSH(Objective):
             "eta_over": "pairs",
             "relaxation": "linear",
         },
-        "code": {"pairs": "bank", "fill": False, "balance": False, "eta": 50.0, "eta_over": "pairs"},
+        "code": {**PAIRS, "eta": 50.0, "eta_over": "pairs"},
+        "prosgan": {**PAIRS, "eta": 50.0, "eta_over": "pairs"},
+        "saat": {**PAIRS, "eta": 50.0, "eta_over": "pairs"},
     }
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = TRAINING
 
     def __init__(self, settings: DPSHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)

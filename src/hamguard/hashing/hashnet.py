@@ -1,7 +1,9 @@
 """HashNet: deep learning to hash by continuation.
 
 Paper: Z. Cao, M. Long, J. Wang, P. S. Yu, "HashNet: Deep Learning to Hash by Continuation", ICCV 2017.
-Authors' code: thuml/HashNet (PyTorch), preset "code". DeepHash-pytorch's staircase is `continuation="staircase"`.
+Authors' code: thuml/HashNet (PyTorch), preset "code". DeepHash-pytorch's staircase is `continuation="staircase"`. Presets "prosgan"
+and "saat" are the ports of these two code bases with their training (`hashing/published.py`); at rest ProS-GAN's port keeps its
+last beta and SAAT's takes 1, which changes gradients, not codes: ours takes 1.
 
 Deliberate differences:
 
@@ -27,6 +29,7 @@ from hamguard.codes.binary import relax
 from hamguard.core.types import Array
 from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, similarity
+from hamguard.hashing.published import TRAINING
 from hamguard.hashing.registry import register
 
 Continuation = Literal["scaled", "iterations", "staircase", "none"]
@@ -102,7 +105,10 @@ class HashNet(Objective):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"continuation": "iterations"},
         "deephash": {"continuation": "staircase", "slope": 0.1, "pairs": "bank", "fill": False},
+        "prosgan": {"continuation": "iterations", "slope": 0.1, "pairs": "bank", "fill": False},
+        "saat": {"continuation": "iterations", "pairs": "bank", "fill": False},
     }
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = TRAINING
 
     def __init__(self, settings: HashNetSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)

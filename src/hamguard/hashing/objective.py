@@ -52,6 +52,7 @@ class Objective(ABC):
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the training recipe that suit the method: epochs, lr, ...
     # preset name -> settings, "paper" and "code" where they differ
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # preset name -> recipe, where its source says it
 
     def __init__(self, settings: Settings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         self.settings = settings
@@ -177,6 +178,7 @@ class CrossSettings(Settings):
     name: ClassVar[str] = ""
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the recipe that suit the method
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # preset name -> recipe, where its source says it
 
 
 @dataclass(frozen=True)

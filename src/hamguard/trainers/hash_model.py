@@ -80,11 +80,12 @@ class HashModelKind(Kind):
         return () if method in UNSUPERVISED else list(OBJECTIVES[method].presets)
 
     def preset(self, method: str, name: str | None) -> Defaults:
-        """Settings of a published form."""
+        """Settings of a published form, and its recipe where the source says it."""
         if method in UNSUPERVISED and name is not None:
             raise RequestError(f"{method} has no presets, got {name!r}")
         if name is not None and name in self.presets(method):
-            return {"settings": OBJECTIVES[method].presets[name]}
+            kind = OBJECTIVES[method]
+            return {"settings": kind.presets[name], "training": kind.preset_training.get(name, {})}
         if name is not None:
             known = ", ".join(self.presets(method)) or "none"
             near = suggest(str(name), self.presets(method))

@@ -67,9 +67,11 @@ class PairKind(Kind):
         return ("default", *CROSS_METHODS[method].presets)
 
     def preset(self, method: str, name: str | None) -> Defaults:
-        """Settings of a published form."""
-        presets = CROSS_METHODS[method].presets
-        return {"settings": presets[name]} if name is not None and name in presets else super().preset(method, name)
+        """Settings of a published form, and its recipe where the source says it."""
+        kind = CROSS_METHODS[method]
+        if name is None or name not in kind.presets:
+            return super().preset(method, name)
+        return {"settings": kind.presets[name], "training": kind.preset_training.get(name, {})}
 
     def defaults(self, method: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The recipe that suits the method."""

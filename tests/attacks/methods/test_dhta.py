@@ -19,6 +19,9 @@ def test_presets_are_the_published_forms() -> None:
     assert paper == GradientSteps("normalized", 1.0, 2000, alpha="published", keep="last")
     assert code == GradientSteps("raw", 1.0, 2000, alpha="published", keep="last")
     assert dhta(preset="code").guide == AnchorCode(9, replacement=True)
+    saat = dhta(preset="saat")
+    assert saat.search == SignSteps(2000, 1 / 255, alpha="published", keep="last")
+    assert saat.guide == AnchorCode(9, replacement=True)
     assert dhta(n_anchors=5, steps=7).guide == AnchorCode(5) and dhta(steps=7).search == SignSteps(7)
 
 

@@ -27,6 +27,8 @@ def test_a_prepared_attack_is_fitted_once_and_does_the_same() -> None:
 
 def test_presets_are_the_published_forms() -> None:
     assert tha(preset="paper").guide == PUBLISHED and tha().guide == PrototypeCode() and tha().toward
+    assert tha(preset="saat").guide == PUBLISHED
+    assert tha(preset="saat").search == SignSteps(100, 1 / 255, alpha="published", keep="last")
     for preset, keep in (("default", "best"), ("paper", "last")):
         search = tha(preset=preset).search
         assert isinstance(search, SignSteps)

@@ -12,6 +12,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
 from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, read_rows
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
@@ -192,6 +193,17 @@ def test_the_first_metric_decides_comparisons(whole: Whole) -> None:
     (row,) = [row for row in found.rows if (row.metric or "").endswith("-difference")]
     assert row.metric == "precision-difference" and row.at == 5
     assert row.value == pytest.approx((one.value or 0) - (two.value or 0), abs=1e-12)
+
+
+def test_figures_are_counted_as_the_recipe_says(whole: Whole) -> None:
+    _, _, recipe, store = whole
+    text = SHORT.replace("queries = 10", 'queries = 10\nmetrics = ["map@5"]\nties = "stable"\nnorm = "hits"')
+    found, _ = run(write_recipe(recipe.parent, text, "hits"), store)
+    row = found.attacked["dpsh", "pgd"]
+    assert (row.metric, row.at, row.ties) == ("map[ties=stable,norm=hits]", 5, "stable")
+    assert 0 < (row.value or 0) < 1
+    with pytest.raises(RequestError, match="expected ties at 5 with norm 'hits' have no defined value"):
+        run(write_recipe(recipe.parent, text.replace('ties = "stable"\n', ""), "undefined"), store)
 
 
 def random_banks() -> tuple[CodeBank, CodeBank]:

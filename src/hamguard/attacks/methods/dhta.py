@@ -4,7 +4,9 @@ Paper: J. Bai, B. Chen, Y. Li, D. Wu, W. Guo, S.-T. Xia, E.-H. Yang, "Targeted A
 
 `preset="paper"`: 2,000 steps of Euclidean length 1, slope schedule, last iterate. The authors' code clips to 0.032 in normalized
 units, which is about 1.8/255 in pixels; give `threat=Linf(1.8 / 255)` for that. `preset="code"` is ProS-GAN's: the raw gradient,
-8/255, and votes drawn with replacement. The default takes 100 sign steps of 1/255, as THA's and SAAT's ports.
+8/255, and votes drawn with replacement. `preset="saat"` is SAAT's port, with which its Table I was made: 2,000 sign steps of
+1/255 with the slope schedule, last iterate, votes drawn with replacement; its radius is 0.032. The default takes 100 sign steps
+of 1/255 without the schedule and keeps the best.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def dhta(
     *,
     n_anchors: int = 9,
     steps: int | None = None,
-    preset: Literal["default", "paper", "code"] = "default",
+    preset: Literal["default", "paper", "code", "saat"] = "default",
     threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """DHTA: approach the code that nine pictures of the target label vote for.
@@ -34,16 +36,20 @@ def dhta(
     Args:
         n_anchors: pictures that vote.
         steps: number of gradients; 100, or 2,000 for the presets.
-        preset: `default`; `paper`, which leaves the threat to you (the authors' 0.032 is `Linf(1.8 / 255)` in pixels); or `code`.
+        preset: `default`; `paper`, which leaves the threat to you (the authors' 0.032 is `Linf(1.8 / 255)` in pixels); `code`; or
+            `saat`, which does so, too (`Linf(0.032)`).
         threat: the allowed set.
 
     Raises:
         RequestError: unknown preset.
     """
-    check_choice("preset", preset, ("default", "paper", "code"))
-    guide = AnchorCode(n_anchors, replacement=preset == "code")
+    check_choice("preset", preset, ("default", "paper", "code", "saat"))
+    guide = AnchorCode(n_anchors, replacement=preset in ("code", "saat"))
     if preset == "default":
         signs = SignSteps(steps or 100)
+        return Attack(guide, inner_product, signs, threat, toward=True)
+    if preset == "saat":
+        signs = SignSteps(steps or 2000, 1 / 255, alpha="published", keep="last")
         return Attack(guide, inner_product, signs, threat, toward=True)
     rule: Literal["raw", "normalized"] = "normalized" if preset == "paper" else "raw"
     search = GradientSteps(rule, 1.0, steps or 2000, alpha="published", keep="last")
@@ -52,7 +58,10 @@ def dhta(
 
 @register("p2p", direction="toward")
 def p2p(
-    *, steps: int | None = None, preset: Literal["default", "paper", "code"] = "default", threat: Threat = Linf(8 / 255)
+    *,
+    steps: int | None = None,
+    preset: Literal["default", "paper", "code", "saat"] = "default",
+    threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """P2P: approach the code of a single picture of the target label (DHTA with one voter)."""
     return dhta(n_anchors=1, steps=steps, preset=preset, threat=threat)

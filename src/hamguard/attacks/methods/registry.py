@@ -86,7 +86,7 @@ def method_facts(name: str) -> MethodFacts:
 
     >>> facts = method_facts("tha")
     >>> facts.direction, facts.presets, facts.title
-    ('toward', ('default', 'paper'), 'THA: approach the code that a prototype net learned for the target label')
+    ('toward', ('default', 'paper', 'saat'), 'THA: approach the code that a prototype net learned for the target label')
     """
     from hamguard.attacks.generated import NoGenerator
     from hamguard.attacks.search.noise import RandomNoise

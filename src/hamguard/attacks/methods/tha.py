@@ -5,7 +5,8 @@ the prototype code, 100 sign steps of 1/255 from the clean picture, no slope sch
 
 `preset="paper"` trains the prototype as published (30,000 steps, loss joint over the batch) and keeps the last iterate. The
 default trains it in 400 steps with a loss label by label (`guides/prototype.py` has both, and what their codes are worth), and
-keeps the best iterate.
+keeps the best iterate. `preset="saat"` is SAAT's port, with which its Table I was made: the published prototype, and the slope
+schedule in the steps. That port puts a softplus around the prototype's loss, which hardly turns Adam's steps; it is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def tha(
     *,
     steps: int = 100,
     training_steps: int | None = None,
-    preset: Literal["default", "paper"] = "default",
+    preset: Literal["default", "paper", "saat"] = "default",
     threat: Threat = Linf(8 / 255),
 ) -> Attack:
     """THA: approach the code that a prototype net learned for the target label.
@@ -36,16 +37,17 @@ def tha(
 
     Args:
         steps: number of gradients.
-        training_steps: of the prototype net; 400, or 30,000 for the preset.
-        preset: `default` or `paper`.
+        training_steps: of the prototype net; 400, or 30,000 for the presets.
+        preset: `default`, `paper` or `saat`.
         threat: the allowed set.
 
     Raises:
         RequestError: unknown preset.
     """
-    check_choice("preset", preset, ("default", "paper"))
-    guide = PUBLISHED if preset == "paper" else PrototypeCode()
+    check_choice("preset", preset, ("default", "paper", "saat"))
+    guide = PrototypeCode() if preset == "default" else PUBLISHED
     if training_steps is not None:
         guide = replace(guide, steps=training_steps)
-    search = SignSteps(steps, 1 / 255, keep="last" if preset == "paper" else "best")
+    alpha: Literal["constant", "published"] = "published" if preset == "saat" else "constant"
+    search = SignSteps(steps, 1 / 255, alpha=alpha, keep="best" if preset == "default" else "last")
     return Attack(guide, inner_product, search, threat, toward=True)

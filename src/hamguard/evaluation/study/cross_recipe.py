@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.search.score import EXACT, Convention
 from hamguard.evaluation.study.grid_recipe import ComparePart, ProtectionsPart
 from hamguard.evaluation.study.recipe_section import NAME, Eps, Section, TrainingPart
 from hamguard.trainers.job import DataSection
@@ -94,6 +95,8 @@ class CrossRecipe(Section):
     """Whether each model is worked on by a process of its own."""
     metrics: ClassVar[tuple[str, ...]] = ("map",)
     """Of attacks of one modality."""
+    scored: ClassVar[tuple[str, ...]] = metrics
+    convention: ClassVar[Convention] = EXACT
     curves: ClassVar[bool] = False
     audit: ClassVar[None] = None
     protections: ClassVar[dict[str, ProtectionsPart]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -12,8 +13,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from hamguard.attacks.methods.registry import method_facts
 from hamguard.core.errors import RequestError
+from hamguard.core.types import Norm as Denominator
+from hamguard.core.types import Ties
 from hamguard.evaluation.attack.spec import AttackSpec
-from hamguard.evaluation.search.score import parse_metric
+from hamguard.evaluation.search.score import EXACT, Convention, check_defined, parse_metric
 from hamguard.evaluation.study.recipe_section import NAME, Eps, Many, Section, TrainingPart
 from hamguard.trainers.job import DataSection
 
@@ -172,6 +175,8 @@ class GridRecipe(Section):
     metrics: Many[str] = Field(
         ("map",), description="what is measured, as `--metric` takes it; the first decides gains and comparisons"
     )
+    ties: Ties = Field("expected", description="order of equal distances, as `--ties` takes it")
+    norm: Denominator = Field("relevant", description="denominator of map@N, as `--norm` takes it")
     curves: bool = Field(False, description="keep points of the PR and precision@N curves, clean and attacked")
     data: dict[Name, DataSection] = Field(min_length=1)
     models: dict[Name, ModelsPart] = Field(default_factory=dict)
@@ -186,6 +191,16 @@ class GridRecipe(Section):
     def sources(self) -> Mapping[str, DataSection]:
         """Data by name."""
         return self.data
+
+    @property
+    def convention(self) -> Convention:
+        """How figures are counted."""
+        return Convention(self.ties, self.norm)
+
+    @property
+    def scored(self) -> Sequence[Any]:
+        """Everything that decides figures once codes are there; cells are known by it."""
+        return self.metrics if self.convention == EXACT else (*self.metrics, self.ties, self.norm)
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -212,6 +227,7 @@ def check_names(recipe: GridRecipe, path: Path | str) -> None:
         raise RequestError(f"{path}: a grid needs at least one table [models.NAME] or [protections.NAME]")
     for text in recipe.metrics:
         parse_metric(text)
+        check_defined(text, recipe.convention, sys.maxsize)
     named: list[tuple[str, str, str, Sequence[str] | None, Mapping[str, Any]]] = []
     named += [("models", name, "data", part.data, recipe.data) for name, part in recipe.models.items()]
     named += [("attacks", name, "models", part.models, recipe.models) for name, part in recipe.attacks.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row
@@ -94,9 +95,10 @@ def _joint(
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
-            return measure_attack(target, spec, metrics=study.recipe.metrics, context=study.watching()).rows
+            how: dict[str, Any] = {"metrics": study.recipe.metrics, "convention": study.recipe.convention}
+            return measure_attack(target, spec, **how, context=study.watching()).rows
 
-        facts = [facts_of(target, target.name), spec.content, study.recipe.metrics]
+        facts = [facts_of(target, target.name), spec.content, study.recipe.scored]
         rows += study.cells.rows(f"{'+'.join(names)}-to-{target.name}-{attack.name}", facts, work)
     return rows
 

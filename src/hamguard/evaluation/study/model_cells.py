@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from hamguard.attacks.budget import Budget, Threat
 from hamguard.codes.bank import CodeBank
@@ -23,6 +24,7 @@ from hamguard.evaluation.search.model_rows import model_rows
 from hamguard.evaluation.search.score import measure, parse_metric
 from hamguard.evaluation.study.pair_cells import pair_cells
 from hamguard.evaluation.study.plan import AttackCell, ModelCell
+from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.study import Queries, Study, facts_of, generator, hardened, trained
 
 
@@ -57,12 +59,13 @@ def clean_cell(study: Study, ground: Ground) -> list[Row]:
     recipe = study.recipe
 
     def work() -> list[Row]:
-        rows = model_rows(ground, metrics=recipe.metrics, folder=study.folder(ground))
+        how: dict[str, Any] = {"metrics": recipe.metrics, "convention": recipe.convention}
+        rows = model_rows(ground, **how, folder=study.folder(ground))
         if recipe.curves:
             rows += curve_rows(*ground.search(), ground.base)
         return rows
 
-    facts = facts_of(ground, ground.name, recipe.metrics, recipe.curves)
+    facts = facts_of(ground, ground.name, recipe.scored, recipe.curves)
     rows = study.cells.rows(f"{ground.name}-clean", facts, work)
     study.found.clean[ground.name] = rows[0]
     return rows
@@ -73,14 +76,15 @@ def attack_cell(study: Study, ground: Ground, cell: AttackCell, generator: Path 
     recipe, cells = study.recipe, study.cells
     spec, asked = with_generator(cell.spec, str(generator) if generator else None), cell.spec.content
     name = f"{ground.name}-{cell.name}"
-    facts = facts_of(ground, ground.name, asked, generator.name if generator else None, recipe.metrics, recipe.curves)
+    facts = facts_of(ground, ground.name, asked, generator.name if generator else None, recipe.scored, recipe.curves)
     kept, sheet = (cells.path(name, facts, suffix) for suffix in (".npz", ".png"))
     sheet = sheet if cell.sheet and study.drawn else Path()
 
     def work() -> list[Row]:
-        found = measure_attack(ground, spec, metrics=recipe.metrics, context=study.watching())
+        how: dict[str, Any] = {"metrics": recipe.metrics, "convention": recipe.convention}
+        found = measure_attack(ground, spec, **how, context=study.watching())
         if cells.process_group.leads:
-            _keep_values(kept, ground, found, recipe.metrics[0])
+            _keep_values(kept, ground, found, recipe)
             if sheet.name and study.drawn:
                 study.drawn(sheet, ground, found)
         rows: list[Row] = found.rows
@@ -112,9 +116,10 @@ def _judged(found: Measured) -> CodeBank:
     return bank if found.targets is None else replace(bank, labels=found.targets.labels)
 
 
-def _keep_values(path: Path, ground: Ground, found: Measured, metric: str) -> None:
+def _keep_values(path: Path, ground: Ground, found: Measured, recipe: StudyRecipe) -> None:
     bank = _judged(found)
-    score = measure(*parse_metric(metric), bank, ground.database, distance_histograms(bank, ground.database))
+    table = distance_histograms(bank, ground.database)
+    score = measure(*parse_metric(recipe.metrics[0]), bank, ground.database, table, recipe.convention)
     write_npz(path, {"attacked": score.values})
 
 
