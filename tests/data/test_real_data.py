@@ -71,3 +71,12 @@ def test_fashion_mnist(data_root):
 def test_imagenet_sample(data_root):
     dataset, _ = open_source("imagenet", root=data_root)
     assert (len(dataset), dataset.images.size, len(dataset.class_names)) == (1000, (256, 256), 1000)
+
+
+def test_photos(data_root):
+    dataset, split = open_source("caltech98", root=data_root, size=64)
+    assert (len(dataset), len(dataset.class_names), dataset.images.size) == (2352, 98, (64, 64))
+    assert split.counts == {"train": 1176, "validation": 196, "query": 490, "database": 1862}
+    dataset, split = open_source("coco18", root=data_root, size=64)
+    assert split.counts == {"train": 5000, "validation": 500, "query": 1500, "database": 6500}
+    assert check_dataset(dataset, split).chance == pytest.approx(0.438, abs=0.005)

@@ -90,6 +90,36 @@ def test_the_gradient_is_that_of_the_loops_and_goes_to_the_own_net_only() -> Non
         assert float(own.grad[i, k]) == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("first", [0, 2])
+def test_printed_sums_divided_by_the_pairs(first: int) -> None:
+    """Eq. (1) of the image net, term by term over all n items, as far as it depends on a batch of three of them."""
+    n, K, gamma, eta = 7, 4, 1.0, 1.0
+    f, labels, g, _, codes = example(B=n, N=n, K=K)
+    batch = list(range(first, first + 3))
+    slow = 0.0
+    for i, j in itertools.product(batch, range(n)):
+        theta = sum(float(f[i, k]) * float(g[j, k]) for k in range(K)) / 2
+        slow += math.log1p(math.exp(theta)) - (theta if share_a_label(labels[i], labels[j]) else 0.0)
+    slow += gamma * sum((float(codes[i, k]) - float(f[i, k])) ** 2 for i in batch for k in range(K))
+    slow += eta * sum(sum(float(f[i, k]) for i in range(n)) ** 2 for k in range(K))  # ||F^T 1||^2, F has n rows
+    rest = f.sum(0) - f[batch].sum(0)
+    got = dcmh(f[batch], labels[batch], g, labels, codes[batch], gamma=gamma, eta=eta, over="pairs", rest=rest)
+    assert float(got) == pytest.approx(slow / (3 * n), rel=1e-9)
+
+
+def test_the_printed_sums_of_a_whole_pass_are_the_gradient_of_the_objective() -> None:
+    f, labels, g, _, codes = example(B=6, N=6)
+    f.requires_grad_()
+    weights = {"gamma": 1.0, "eta": 1.0}
+    (whole,) = torch.autograd.grad(dcmh(f, labels, g, labels, codes, over="pairs", **weights) * 36, f)
+    for rows in ([0, 1], [2, 3], [4, 5]):
+        own = f[rows].detach().requires_grad_()
+        rest = (f.sum(0) - f[rows].sum(0)).detach()
+        part = dcmh(own, labels[rows], g, labels, codes[rows], over="pairs", rest=rest, **weights) * 12
+        (found,) = torch.autograd.grad(part, own)
+        torch.testing.assert_close(found, whole[rows])
+
+
 @pytest.mark.parametrize("size", [1e2, 1e6, 1e15])
 def test_the_likelihood_never_overflows(size: float) -> None:
     own = torch.full((2, 4), size, requires_grad=True)

@@ -1,12 +1,14 @@
 """DSDH: closed forms, discrete steps against exhaustive search, and the pull of the network toward B."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
 from hamguard.codes.binary import relax, sign
 from hamguard.hashing.dsdh import DSDH, DSDHSettings, classifier_step, cyclic_step, discrete_objective, dsdh
+from tests.hashing import loops
 
 
 def example(n=30, K=6, C=4, seed=0):
@@ -106,3 +108,35 @@ def test_codes_not_set_yet_are_the_own_sign():
         balance=objective.settings.balance, skip_self=True,
     )  # fmt: skip
     torch.testing.assert_close(objective.loss(logits, torch.eye(3), torch.arange(3), 0.0), expected)
+
+
+def test_printed_weights_are_those_of_the_sums():
+    """The network's part of J in the preset, as it is printed, divided by the pairs: a batch of 5 against a bank of 7."""
+    u, labels, other, other_labels = loops.example()
+    codes = sign(u.flip(0))
+    slow = 0.0
+    for i, j in itertools.product(range(5), range(7)):
+        theta = loops.dot(u[i], other[j]) / 2
+        slow += math.log(1 + math.exp(theta)) - (theta if loops.dot(labels[i], other_labels[j]) > 0 else 0.0)
+    slow += 55 * sum((float(codes[i, k]) - float(u[i, k])) ** 2 for i in range(5) for k in range(6))
+    fast = dsdh(u, labels, other, other_labels, codes, eta=55, eta_over="pairs")
+    assert float(fast) == pytest.approx(slow / 35, rel=1e-9)
+
+
+def test_the_paper_preset_learns_from_the_printed_sums():
+    labels = torch.eye(2).repeat(4, 1)
+    objective = DSDH(DSDHSettings(**DSDH.presets["paper"]), bits=3, labels=labels, seed=0)
+    logits = torch.linspace(-1, 1, 6).view(2, 3)
+    objective.state["codes"] = -torch.ones(8, 3)
+    value = objective.loss(logits, labels[:2], torch.arange(2), 0.0)
+    bank = objective.state["memory"]
+    free = dsdh(relax(logits), labels[:2], bank, objective.state["memory_labels"], -torch.ones(2, 3), eta=0)
+    pull = 55 * float((relax(logits) + 1).square().sum()) / (2 * 8)
+    assert float(value - free) == pytest.approx(pull, rel=1e-5)
+
+
+def test_a_setting_at_its_default_leaves_the_hash_of_older_jobs():
+    assert "eta_over" not in DSDHSettings().model_dump()
+    made = DSDHSettings(**DSDH.presets["paper"])
+    assert made.model_dump()["eta_over"] == "pairs"
+    assert DSDHSettings(**made.model_dump()) == made

@@ -84,6 +84,31 @@ def test_each_weight_has_its_own_term() -> None:
         assert float(ssah(*asked(given), **{**none, name: 1.0})) == pytest.approx(value), name
 
 
+def test_printed_weights_are_those_of_the_sums() -> None:
+    """Eq. (7) and (8) of one net over a whole training set, in sums and with the preset's weights, divided by its n^2 pairs."""
+    h, f, logits, labels, guide_h, guide_f = given = example()
+    n, K, F, C = 5, 4, 6, 3
+    made = SSAHSettings(**SSAHSettings.presets["paper"])
+    fake = logits[:, 0]
+    slow = 1.0 * slow_likelihood(h, guide_h, labels, 0.5, False) * n * n
+    slow += 1.0 * slow_likelihood(f, guide_f, labels, 0.5 * K / F, False) * n * n
+    for i, k in itertools.product(range(n), range(K)):
+        value = float(h[i, k])
+        slow += 1e-4 * ((1.0 if value >= 0 else -1.0) - value) ** 2
+    for i, c in itertools.product(range(n), range(C)):
+        slow += 1e-4 * (float(labels[i, c]) - 1 / (1 + math.exp(-float(logits[i, c])))) ** 2
+    slow += 1.0 * sum(-math.log(1 / (1 + math.exp(-z))) for z in fake.tolist())
+    weights, delta = made.weights(items=n, bits=K, labels=C)
+    got = ssah(*asked(given), **weights) + delta * mislead(fake)
+    assert float(got) == pytest.approx(slow / n**2, rel=1e-6)
+
+
+def test_our_own_weights_are_those_of_means() -> None:
+    made = SSAHSettings()
+    weights, delta = made.weights(items=5, bits=4, labels=3)
+    assert (weights, delta) == ({"alpha": 0.1, "gamma": 1.0, "beta": 0.1, "eta": 0.1}, made.delta)
+
+
 def test_the_order_of_a_batch_does_not_matter() -> None:
     given = example()
     order = torch.tensor([3, 0, 4, 1, 2])

@@ -138,6 +138,18 @@ def test_a_step_is_the_equation_against_what_is_remembered(against: str) -> None
     torch.testing.assert_close(task.g, g)
 
 
+def test_printed_sums_count_the_outputs_outside_the_batch() -> None:
+    task = dcmh_task("gamma=0", "eta=1", "balance=false", "over=pairs")
+    task.begin()
+    rows = torch.tensor([4, 1, 7, 30])
+    with torch.no_grad():
+        f = task.f.clone()
+        f[rows] = relax(task.model.image.logits(task.pairs.pictures(rows)))
+    free = dcmh(f[rows], task.labels[rows], task.g, task.labels, task.codes[rows], gamma=0, eta=0)
+    wanted = free + f.sum(0).square().sum() / (4 * TRAIN)  # F^T 1 has all rows
+    torch.testing.assert_close(task.step(batch_of(*rows.tolist())).detach(), wanted)
+
+
 # --- SSAH -------------------------------------------------------------------------------------------------------------
 
 
@@ -176,12 +188,15 @@ def test_learning_rates_of_the_nets() -> None:
         assert {rate[id(p)] for p in net.parameters()} == {wanted[name]}, name
 
 
-def test_a_step_is_the_sum_of_the_equations() -> None:
-    task = ssah_task("delta=0.3", "alpha=0.2", "beta=0.4", "eta=0.5", "gamma=0.9", "cross=0.6")
+@pytest.mark.parametrize("over", ["elements", "pairs"])
+def test_a_step_is_the_sum_of_the_equations(over: str) -> None:
+    task = ssah_task("delta=0.3", "alpha=0.2", "beta=0.4", "eta=0.5", "gamma=0.9", "cross=0.6", f"over={over}")
     rows = torch.arange(BATCH)
     loss = task.step(batch_of(*rows.tolist())).detach()
     parts, model, labels = task.parts, task.model, task.labels[rows]
-    weights: dict[str, Any] = {"alpha": 0.2, "gamma": 0.9, "beta": 0.4, "eta": 0.5, "balance": True}
+    K, C, n = (model.bits, labels.shape[1], TRAIN) if over == "pairs" else (1, 1, 1)
+    delta = 0.3 / n
+    weights: dict[str, Any] = {"alpha": 0.2, "gamma": 0.9, "beta": 0.4 * K / n, "eta": 0.5 * C / n, "balance": True}
     similar = ((labels @ labels.T) > 0).float()
     with torch.no_grad():
         fl, zl, ll = parts.label_net(labels)
@@ -191,8 +206,8 @@ def test_a_step_is_the_sum_of_the_equations() -> None:
         wanted += ssah(hv, fv, parts.image_label(fv), labels, (hl, fl), **weights)
         wanted += ssah(ht, ft, parts.text_label(ft), labels, (hl, fl), **weights)
         wanted += 0.6 * 2 * cross_likelihood(hv, ht, similar, balance=True)  # S is symmetric
-        wanted += discriminate(parts.image_critic(fl), parts.image_critic(fv)) + 0.3 * mislead(parts.image_critic(fv))
-        wanted += discriminate(parts.text_critic(fl), parts.text_critic(ft)) + 0.3 * mislead(parts.text_critic(ft))
+        wanted += discriminate(parts.image_critic(fl), parts.image_critic(fv)) + delta * mislead(parts.image_critic(fv))
+        wanted += discriminate(parts.text_critic(fl), parts.text_critic(ft)) + delta * mislead(parts.text_critic(ft))
     torch.testing.assert_close(loss, wanted)
 
 

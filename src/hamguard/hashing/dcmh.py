@@ -12,8 +12,11 @@ Deliberate differences:
 
 * The nets take turns from batch to batch; the paper's turns are whole passes (preset "paper").
 * The outputs of the fixed side are refreshed by one pass after each epoch; the paper keeps those of the last visit.
-* Terms are means: over pairs, over code elements, over bits of the batch's mean output. The paper adds sums, in which the pairs
-  weigh n times more. Similar and dissimilar pairs weigh alike.
+* Terms are means: over pairs, over code elements, over bits of the batch's mean output, so that weights mean the same for every
+  batch, code length and training set. The paper adds sums, which is `over="pairs"` here (preset "paper"): each sum divided by the
+  number of pairs B n, and F^T 1 over all n items, of which those outside the batch stand as they were seen last. Beside the
+  means, the printed gamma weighs K / n and the printed eta K times as much.
+* Similar and dissimilar pairs weigh alike (not in preset "paper").
 * `u = tanh(z)` in the pairs, so that the pull toward B has the scale of a code; the paper's outputs are linear (preset "paper").
 * Adam with a one-cycle rate instead of SGD from 10^-1.5 to 10^-6 over 500 epochs; a net that learns from scratch instead of CNN-F.
 """
@@ -28,6 +31,7 @@ from torch import Tensor
 
 from hamguard.codes.binary import relax, sign
 from hamguard.hashing.cross_modal import cross_likelihood
+from hamguard.hashing.memory import Over, item_mean
 from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.registry import register_cross
 
@@ -53,9 +57,9 @@ def quantization(codes: Tensor, f: Tensor, g: Tensor) -> Tensor:
 
 def dcmh(
     own: Tensor, labels: Tensor, other: Tensor, other_labels: Tensor, codes: Tensor,
-    *, gamma: float, eta: float, balance: bool = False,
+    *, gamma: float, eta: float, balance: bool = False, over: Over = "elements", rest: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Eq. (1) as one net sees it in its turn, in means.
+    """Eq. (1) as one net sees it in its turn, divided by the number of pairs.
 
     Args:
         own: outputs of the net whose turn it is, `(B, K)`, with gradient.
@@ -66,21 +70,33 @@ def dcmh(
         gamma: weight of the pull toward B.
         eta: weight of the balance of each bit.
         balance: similar and dissimilar pairs weigh alike.
+        over: pull and balance of bits as means over elements, or as printed sums divided by the number of pairs.
+        rest: sum of the own net's outputs over the items outside the batch, `(K,)`: what F^T 1 has besides the batch where sums are
+            printed; None for none.
 
     Returns:
         A scalar.
     """
     similar = similarity(labels, other_labels)  # S, (B, N)
-    pairs = cross_likelihood(own, other, similar, balance=balance)
-    return pairs + gamma * (codes - own).square().mean() + eta * own.mean(0).square().mean()
+    fit = cross_likelihood(own, other, similar, balance=balance)
+    pull = item_mean((codes - own).square(), over=over, pairs=similar.numel())
+    if over == "elements":
+        return fit + gamma * pull + eta * own.mean(0).square().mean()
+    total = own.sum(0) if rest is None else own.sum(0) + rest  # F^T 1, (K,)
+    return fit + gamma * pull + eta * total.square().sum() / similar.numel()
 
 
 @register_cross("dcmh")
 class DCMHSettings(CrossSettings):
     """Hyper-parameters of DCMH."""
 
-    gamma: float = Field(0.1, ge=0, description="weight of the pull toward the pair's code (paper 1, over sums)")
-    eta: float = Field(0.1, ge=0, description="weight of the balance of each bit (paper 1, over sums)")
+    later = ("over",)
+
+    gamma: float = Field(0.1, ge=0, description="weight of the pull toward the pair's code (paper 1, over pairs)")
+    eta: float = Field(0.1, ge=0, description="weight of the balance of each bit (paper 1, over pairs)")
+    over: Over = Field(
+        "elements", description="gamma and eta on means over elements, or on printed sums divided by the pairs"
+    )
     turns: Literal["batch", "pass"] = Field(
         "batch", description="the nets take turns after each batch, or after each pass"
     )
@@ -98,7 +114,7 @@ class DCMHSettings(CrossSettings):
         "augment": "flip",
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"gamma": 1.0, "eta": 1.0, "turns": "pass", "relaxation": "linear", "balance": False,
+        "paper": {"gamma": 1.0, "eta": 1.0, "over": "pairs", "turns": "pass", "relaxation": "linear", "balance": False,
                   "text_width": 8192, "ngrams": 1},
     }  # fmt: skip
 

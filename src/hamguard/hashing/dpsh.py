@@ -24,12 +24,10 @@ from torch.nn.functional import softplus
 
 from hamguard.codes.binary import relax
 from hamguard.core.types import Array
-from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean
+from hamguard.hashing.memory import Over, PairSettings, fill_memory, item_mean, new_memory, opponents, pair_mean
 from hamguard.hashing.objective import Objective, similarity
 from hamguard.hashing.published import PAIRS, TRAINING
 from hamguard.hashing.registry import register
-
-EtaOver = Literal["elements", "pairs"]
 
 
 def pair_likelihood(u: Tensor, other_u: Tensor, similar: Tensor, scale: float = 0.5) -> Tensor:
@@ -48,15 +46,9 @@ def pair_likelihood(u: Tensor, other_u: Tensor, similar: Tensor, scale: float = 
     return softplus(theta) - similar * theta  # eq. (2)
 
 
-def quantization(u: Tensor, *, pairs: int, over: EtaOver) -> Tensor:
-    """Squared distance to the nearest code, a scalar: `(sign(u) - u)^2` is `(1 - |u|)^2`."""
-    squares = (1 - u.abs()).square()
-    return squares.mean() if over == "elements" else squares.sum() / pairs
-
-
 def dpsh(
     u: Tensor, labels: Tensor, other_u: Tensor, other_labels: Tensor,
-    *, eta: float, balance: bool = False, skip_self: bool = False, eta_over: EtaOver = "elements",
+    *, eta: float, balance: bool = False, skip_self: bool = False, eta_over: Over = "elements",
 ) -> Tensor:  # fmt: skip
     """DPSH loss, eq. (4) divided by the number of pairs.
 
@@ -75,7 +67,7 @@ def dpsh(
     """
     similar = similarity(labels, other_labels)  # (B, N)
     fit = pair_mean(pair_likelihood(u, other_u, similar), similar, balance=balance, skip_self=skip_self)
-    return fit + eta * quantization(u, pairs=similar.numel(), over=eta_over)
+    return fit + eta * item_mean((1 - u.abs()).square(), over=eta_over, pairs=similar.numel())  # (sign(u) - u)^2
 
 
 class DPSHSettings(PairSettings):
@@ -84,7 +76,7 @@ class DPSHSettings(PairSettings):
     eta: float = Field(
         0.1, ge=0, description="weight of the quantization term (paper 10 to 100 and ports 50, over pairs)"
     )
-    eta_over: EtaOver = Field("elements", description="mean over code elements, or printed sum divided by the pairs")
+    eta_over: Over = Field("elements", description="mean over code elements, or printed sum divided by the pairs")
     relaxation: Literal["tanh", "linear"] = Field("tanh", description="relaxed code: tanh of the output, or the output")
 
 

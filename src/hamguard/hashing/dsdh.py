@@ -13,6 +13,9 @@ Deliberate differences:
   as the classification term has no gradient to the network either, W and B then have no effect on what is learned.
 * The discrete step needs `eta / mu` small enough: with the published values (1 to 55) it returns `sign(U)` for nearly every
   bit, because the classifier's part of eq. (14) is of the order 1 / C. The default gives both parts a say.
+* In the network's loss `eta` weighs the mean over elements, so that it means the same for every batch, code length and training
+  set; the paper adds sums, which is `eta_over="pairs"` here (preset "paper"): the sum over elements divided by the number of pairs.
+  The discrete steps are those of the sums in either form.
 * Before the first discrete step an item's code is the sign of its own output (the code starts from random codes).
 * Pairs inside the batch, without (i, i), and balanced; `u = tanh(z)` as in the code.
 """
@@ -29,7 +32,16 @@ from torch import Tensor
 from hamguard.codes.binary import relax, sign
 from hamguard.core.types import Array
 from hamguard.hashing.dpsh import pair_likelihood
-from hamguard.hashing.memory import PairSettings, fill_memory, new_memory, opponents, pair_mean, remember
+from hamguard.hashing.memory import (
+    Over,
+    PairSettings,
+    fill_memory,
+    item_mean,
+    new_memory,
+    opponents,
+    pair_mean,
+    remember,
+)
 from hamguard.hashing.objective import Objective, similarity
 from hamguard.hashing.registry import register
 
@@ -73,9 +85,9 @@ def cyclic_step(codes: Tensor, classifier: Tensor, u: Tensor, labels: Tensor, *,
 
 def dsdh(
     u: Tensor, labels: Tensor, other_u: Tensor, other_labels: Tensor, codes: Tensor,
-    *, eta: float, balance: bool = False, skip_self: bool = False,
+    *, eta: float, balance: bool = False, skip_self: bool = False, eta_over: Over = "elements",
 ) -> Tensor:  # fmt: skip
-    """Loss of the network step: mean pair likelihood and `eta mean (B - U)^2`.
+    """Loss of the network step: the pair likelihood and `eta (B - U)^2` of J, divided by the number of pairs.
 
     Args:
         u: relaxed codes of the batch, `(B, K)`.
@@ -86,21 +98,27 @@ def dsdh(
         eta: weight of the pull toward the discrete codes.
         balance: similar and dissimilar pairs count alike.
         skip_self: leave out the diagonal, for a batch compared with itself.
+        eta_over: mean of the pull over elements, or the printed sum divided by the number of pairs.
 
     Returns:
         A scalar.
     """
     similar = similarity(labels, other_labels)  # (B, N)
     fit = pair_mean(pair_likelihood(u, other_u, similar), similar, balance=balance, skip_self=skip_self)
-    return fit + eta * (codes - u).square().mean()
+    return fit + eta * item_mean((codes - u).square(), over=eta_over, pairs=similar.numel())
 
 
 class DSDHSettings(PairSettings):
     """Hyper-parameters of DSDH."""
 
+    later = ("eta_over",)
+
     mu: float = Field(10.0, gt=0, description="weight of the classification term (paper 1, code 0.01)")
     nu: float = Field(0.1, gt=0, description="weight of the classifier's norm (paper 0.1, code 1)")
-    eta: float = Field(0.1, ge=0, description="weight of the pull toward the discrete codes (paper 55, code 0.01)")
+    eta: float = Field(
+        0.1, ge=0, description="weight of the pull toward the discrete codes (paper 55, over pairs; code 0.01)"
+    )
+    eta_over: Over = Field("elements", description="mean over code elements, or printed sum divided by the pairs")
     sweeps: int = Field(3, ge=1, description="discrete sweeps over all bits at the end of an epoch")
 
 
@@ -118,7 +136,15 @@ class DSDH(Objective):
         "schedule": "one-cycle",
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"pairs": "bank", "fill": False, "balance": False, "mu": 1.0, "nu": 0.1, "eta": 55.0},
+        "paper": {
+            "pairs": "bank",
+            "fill": False,
+            "balance": False,
+            "mu": 1.0,
+            "nu": 0.1,
+            "eta": 55.0,
+            "eta_over": "pairs",
+        },
         "code": {"pairs": "bank", "fill": False, "balance": False, "mu": 0.01, "nu": 1.0, "eta": 0.01, "sweeps": 1},
     }
 
@@ -146,7 +172,17 @@ class DSDH(Objective):
             remember(self.state, u, labels, index)  # the discrete steps need U
         codes = self.state["codes"][index.to(self.state["codes"].device)].to(u)
         codes = torch.where(codes == 0, torch.where(u < 0, -1.0, 1.0).to(u), codes)
-        return dsdh(u, labels, other_u, other_labels, codes, eta=s.eta, balance=s.balance, skip_self=s.pairs == "batch")
+        return dsdh(
+            u,
+            labels,
+            other_u,
+            other_labels,
+            codes,
+            eta=s.eta,
+            balance=s.balance,
+            skip_self=s.pairs == "batch",
+            eta_over=s.eta_over,
+        )
 
     def end_epoch(self, epoch: int) -> None:
         """Discrete steps: W in closed form, then B bit by bit."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from hamguard.hashing.objective import Settings, pair_weights
 
 Pairs = Literal["batch", "bank"]
+Over = Literal["elements", "pairs"]
 
 
 class PairSettings(Settings):
@@ -79,6 +80,18 @@ def opponents(
         return u, labels
     remember(state, u, labels, index)
     return state["memory"].to(u.dtype), state["memory_labels"].to(labels.dtype)
+
+
+def item_mean(terms: Tensor, *, over: Over, pairs: int) -> Tensor:
+    """What stands beside a mean over pairs and is counted item by item, such as a quantization error; a scalar.
+
+    Args:
+        terms: one value an element.
+        over: their mean ("elements"), which means the same for every batch, code length and training set; or their sum divided by
+            the number of pairs ("pairs"), which keeps the printed weight of papers that add sums.
+        pairs: pairs that the sum of the others runs over.
+    """
+    return terms.mean() if over == "elements" else terms.sum() / pairs
 
 
 def pair_mean(term: Tensor, similar: Tensor, *, balance: bool, skip_self: bool) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from hamguard.core.asked import Asked
@@ -24,6 +24,15 @@ from hamguard.core.types import Array
 
 class Settings(Asked):
     """Hyper-parameters of a method: frozen, unknown keys are errors."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """Settings younger than trained models: a job has them only where they are not at their default, so that its hash stays."""
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known = type(self).model_fields
+        found: dict[str, Any] = write(self)
+        return {key: found[key] for key in found if key not in self.later or found[key] != known[key].default}
 
 
 class Objective(ABC):

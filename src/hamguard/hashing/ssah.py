@@ -19,7 +19,9 @@ Deliberate differences:
 * The inner product of features is scaled by K / F, so that features and codes saturate alike; unscaled, 512 features drown the
   codes.
 * Image net and text net are compared with each other, too (weight `cross`), as in CMLA's version; 0 leaves that out.
-* Terms are means over pairs and elements; `delta` is small and similar and dissimilar pairs weigh alike.
+* Terms are means over pairs and elements; `delta` is small and similar and dissimilar pairs weigh alike. The paper adds sums, which
+  is `over="pairs"` here (preset "paper"): sums divided by the n^2 pairs of the training set, of which a batch shows B^2. Beside the
+  means, the printed beta then weighs K / n, eta C / n and the adversary 1 / n as much.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hamguard.hashing.cross_modal import cross_likelihood
+from hamguard.hashing.memory import Over
 from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.registry import register_cross
 
@@ -82,15 +85,20 @@ def mislead(from_modality: Tensor) -> Tensor:
 class SSAHSettings(CrossSettings):
     """Hyper-parameters of SSAH."""
 
+    later = ("over",)
+
     text_net: Literal["mlp", "multi-scale"] = Field("multi-scale", description="net over the bag of words")
     features: int = Field(512, ge=2, le=8192, description="units of the feature layers")
     label_width: int = Field(512, ge=1, le=65_536, description="units of the label net's wide layer (paper 4096)")
     alpha: float = Field(0.1, ge=0, description="weight of feature pairs (paper 1)")
     gamma: float = Field(1.0, ge=0, description="weight of code pairs with the label net (paper 1)")
     cross: float = Field(1.0, ge=0, description="weight of code pairs of image and text (0 in the paper)")
-    beta: float = Field(0.1, ge=0, description="weight of the quantization (paper 1e-4, over sums)")
-    eta: float = Field(0.1, ge=0, description="weight of the label error (paper 1e-4, over sums)")
-    delta: float = Field(0.01, ge=0, description="weight of misleading the discriminators (code 1)")
+    beta: float = Field(0.1, ge=0, description="weight of the quantization (paper 1e-4, over pairs)")
+    eta: float = Field(0.1, ge=0, description="weight of the label error (paper 1e-4, over pairs)")
+    delta: float = Field(
+        0.01, ge=0, description="weight of misleading the discriminators (paper 1, over pairs; code 1)"
+    )
+    over: Over = Field("elements", description="beta, eta, delta on means, or on printed sums divided by the pairs")
     label_lr_factor: float = Field(
         1.0, gt=0, description="learning rate of the label net divided by that of the image net"
     )
@@ -105,6 +113,19 @@ class SSAHSettings(CrossSettings):
         "augment": "flip",
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"alpha": 1.0, "beta": 1e-4, "eta": 1e-4, "cross": 0.0, "delta": 1.0, "balance": False,
+        "paper": {"alpha": 1.0, "beta": 1e-4, "eta": 1e-4, "cross": 0.0, "delta": 1.0, "over": "pairs", "balance": False,
                   "label_width": 4096, "text_width": 4096, "ngrams": 1},
     }  # fmt: skip
+
+    def weights(self, *, items: int, bits: int, labels: int) -> tuple[dict[str, float], float]:
+        """Weights of the means in `ssah`, and of the mean in `mislead`.
+
+        Args:
+            items: training pairs n, each of which the printed sums compare with all n.
+            bits: code length K.
+            labels: number of labels C.
+        """
+        beta, eta, delta = self.beta, self.eta, self.delta
+        if self.over == "pairs":  # a sum over n items divided by n^2 pairs is the mean over elements times width / n
+            beta, eta, delta = beta * bits / items, eta * labels / items, delta / items
+        return {"alpha": self.alpha, "gamma": self.gamma, "beta": beta, "eta": eta}, delta

@@ -221,7 +221,8 @@ class DcmhTask(CrossTask):
         if images:
             self.watch.look(z.detach().cpu())
         u = ask.relax(z)  # (B, K)
-        other = batch.index.to(self.device) if ask.against == "batch" else slice(None)
+        own = batch.index.to(self.device)
+        other = own if ask.against == "batch" else slice(None)
         loss = dcmh(
             u,
             self.labels[rows],
@@ -231,8 +232,10 @@ class DcmhTask(CrossTask):
             gamma=ask.gamma,
             eta=ask.eta,
             balance=ask.balance,
+            over=ask.over,
+            rest=memory.sum(0) - memory[own].sum(0),
         )
-        memory[batch.index.to(self.device)] = u.detach()[: len(batch.index)]
+        memory[own] = u.detach()[: len(own)]
         return loss
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
@@ -283,13 +286,8 @@ class SsahTask(CrossTask):
         self.model.train()
         ask, parts = self.settings, self.parts
         labels = self.labels[self.rows_of(batch)]  # (B, C)
-        weights: dict[str, Any] = {
-            "alpha": ask.alpha,
-            "gamma": ask.gamma,
-            "beta": ask.beta,
-            "eta": ask.eta,
-            "balance": ask.balance,
-        }
+        terms, delta = ask.weights(items=self.items, bits=self.model.bits, labels=labels.shape[1])
+        weights: dict[str, Any] = {**terms, "balance": ask.balance}
         fl, zl, ll = parts.label_net(labels)
         fv = self.model.image.features_of(self.pictures_of(batch))  # (B, F)
         ft = self.model.text.encode(self.bags_of(batch))  # (B, F)
@@ -306,7 +304,7 @@ class SsahTask(CrossTask):
                 loss = loss + ask.cross * cross_likelihood(own, other.detach(), similar, balance=ask.balance)
         for critic, f in ((parts.image_critic, fv), (parts.text_critic, ft)):
             loss = loss + discriminate(critic(fl.detach()), critic(f.detach()))  # both discriminators learn
-            loss = loss + ask.delta * mislead(fixed(critic)(f))
+            loss = loss + delta * mislead(fixed(critic)(f))
         return loss
 
 
