@@ -147,6 +147,16 @@ class DSDH(Objective):
         },
         "code": {"pairs": "bank", "fill": False, "balance": False, "mu": 0.01, "nu": 1.0, "eta": 0.01, "sweeps": 1},
     }
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "code": {
+            "epochs": 150,
+            "batch_size": 128,
+            "optimizer": "rmsprop",
+            "lr": 1e-5,
+            "weight_decay": 1e-5,
+            "schedule": "cosine",
+        },
+    }
 
     def __init__(self, settings: DSDHSettings, *, bits: int, labels: Tensor | Array, seed: int) -> None:
         super().__init__(settings, bits=bits, labels=labels, seed=seed)

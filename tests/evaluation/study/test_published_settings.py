@@ -17,7 +17,7 @@ from hamguard.trainers.kind import Kind
 LEFT = {
     "attack:cmla:code", "attack:cmla:paper", "attack:dhta:code", "attack:dhta:paper", "attack:p2p:code", "attack:p2p:paper",
     "attack:nag:paper", "attack:tha:paper",
-    "model:adsh:code", "model:adsh:paper", "model:dpsh:paper", "model:dsdh:code", "model:dsdh:paper", "model:dsh:code",
+    "model:adsh:code", "model:adsh:paper", "model:dpsh:paper", "model:dsh:code",
     "model:dsh:paper", "model:hashnet:deephash", "pair:dcmh:paper", "pair:ssah:paper", "hardened:cgat:paper",
     "generator:prosgan:paper", "protector:ppl:paper", "purifier:comdefend:paper",
     "cmla-attack", "hag-alpha", "hag-bits", "hag-iterations", "hag-transfer",
