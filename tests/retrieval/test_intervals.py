@@ -6,7 +6,7 @@ import pytest
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import numpy_generator
 from hamguard.retrieval import intervals
-from hamguard.retrieval.intervals import bootstrap_interval, paired_difference, ratio_interval
+from hamguard.retrieval.intervals import bootstrap_interval, enough_resamples, paired_difference, ratio_interval
 
 VALUES = np.random.default_rng(0).random(400)
 
@@ -52,8 +52,30 @@ def test_pairs_cancel_what_queries_share():
     assert not paired_difference(VALUES, np.random.default_rng(3).permutation(VALUES), seed=0).differs
 
 
+def test_seeds_are_drawn_before_queries():
+    """Against a literal bootstrap; with queries that agree the interval is that of the seeds alone."""
+    rng = np.random.default_rng(4)
+    values = rng.random((3, 80)) + np.array([[0.0], [0.1], [0.3]])
+    means = [values[rng.integers(0, 3, 3)][:, rng.integers(0, 80, 80)].mean() for _ in range(20000)]
+    assert bootstrap_interval(values, seed=0, resamples=20000) == pytest.approx(
+        tuple(np.quantile(means, [0.025, 0.975])), abs=0.005
+    )
+    flat = np.array([[0.0], [0.1], [0.3]]) * np.ones((1, 50))
+    assert bootstrap_interval(flat, seed=0) == pytest.approx((0, 0.3))
+    assert bootstrap_interval(VALUES[None], seed=1) == bootstrap_interval(VALUES, seed=1)
+    moved = paired_difference(values + 0.05, values, seed=0)
+    assert (moved.low, moved.high, moved.n) == pytest.approx((0.05, 0.05, 80))
+
+
+def test_far_quantiles_have_resamples_beyond_them():
+    for pairs in (1, 6, 64):
+        tail = 0.05 / pairs / 2
+        assert 10 <= round(enough_resamples(1 - 0.05 / pairs) * tail, 6) <= 25
+    assert enough_resamples(0.5) == 1000
+
+
 def test_wrong_requests_are_refused():
-    for values in ([], [[1.0]]):
+    for values in ([], [[[1.0]]]):
         with pytest.raises(RequestError, match=r"values must have shape \(n,\)"):
             bootstrap_interval(np.array(values), seed=0)
     with pytest.raises(RequestError, match="values must be finite, got 2 NaN or infinite values"):
@@ -65,6 +87,12 @@ def test_wrong_requests_are_refused():
         bootstrap_interval(VALUES, seed=0, resamples=0)
     with pytest.raises(RequestError, match="the same queries, got 400 and 399"):
         paired_difference(VALUES, VALUES[1:], seed=0)
+    with pytest.raises(RequestError, match="the same queries, got 400 and 1 x 400"):
+        paired_difference(VALUES, VALUES[None], seed=0)
+    with pytest.raises(RequestError, match=r"top must have shape \(n,\) with"):
+        ratio_interval(VALUES[None], VALUES[None], seed=0)
+    with pytest.raises(RequestError, match="level must be between"):
+        enough_resamples(1)
     with pytest.raises(RequestError, match="second must be finite"):
         paired_difference(VALUES, VALUES * np.nan, seed=0)
 

@@ -135,7 +135,7 @@ def _searches(
     from hamguard.evaluation.study.searches import Searches
 
     bare = Sides(data.dataset, data.dataset.images, data.split, protection, queries)
-    cells = Cells(out / "rows", context.but(tell=lambda line: None))  # bars say what is worked out
+    cells = Cells(out / "rows", context.but(tell=lambda line: None), per_query=False)  # bars say what is worked out
     name = f"{protection.name}-{protection.eps:.4g}"
     return Searches(name, cells, bare, out / "models", context, out / "pictures", keep_models)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.reproduce import run as recipes
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Experiment, Found, Scale
-from hamguard.report.reproduce_table import Line, published_table
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Experiment, Scale
+from hamguard.evaluation.reproduce.figures import Figure
+from hamguard.evaluation.reproduce.found import Found
+from hamguard.report.reproduce_table import Line, Said, published_table
 
 if TYPE_CHECKING:
     from hamguard.report.table import Table
@@ -44,12 +46,13 @@ class Reproduced:
 
     def table(self) -> Table | None:
         """Published figures beside ours; None where the paper has relations alone."""
-        return published_table(_lines(self.judged), self.title) if self.judged.lines else None
+        return published_table(_lines(self.judged), self.title, _whys(self.judged)) if self.judged.lines else None
 
     @property
     def lines(self) -> list[str]:
-        """Each relation that the paper claims, with its verdict, and where all lies."""
-        said = [f"{one.verdict.upper()}: {one.claim} ({one.figures})" for one in self.judged.relations]
+        """Each relation with its verdict, those that are no claims of the paper marked, and where all lies."""
+        marks = {"claim": "", "ours": "ours: ", "contradicted": "not the paper's: "}
+        said = [f"{one.verdict.upper()}: {marks[one.kind]}{one.claim} ({one.figures})" for one in self.judged.relations]
         where = f"{self.folder / 'report.html'}  rows: {self.folder / 'rows.jsonl'}  ({self.seconds:,.0f} s)"
         return [*said, where]
 
@@ -105,7 +108,7 @@ def reproduce(
     done = study(recipes.recipe_of(experiment, chosen), folder, cells=cells, root=root, context=context)
     if done is None:
         return None  # another process speaks
-    judged = experiment.judge(Found(done, done.cells), chosen)
+    judged = experiment.judge(Found(done, done.cells, done.per_query), chosen)
     title = f"{experiment.source}: {experiment.what}"
     _write(folder, title, experiment, chosen, judged, time.monotonic() - begun)
     return Reproduced(title, judged, folder, time.monotonic() - begun)
@@ -123,41 +126,75 @@ def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judge
 
     tables = []
     if judged.lines:
-        tables.append(published_table(_lines(judged), "Published and ours"))
-    tables.append(relation_table([(one.claim, one.verdict, one.figures) for one in judged.relations]))
+        tables.append(published_table(_lines(judged), "Published and ours", _whys(judged)))
+    said = [Said(one.claim, one.verdict, one.figures, one.kind, one.printed) for one in judged.relations]
+    tables.append(relation_table(said))
     words = (
         (f"At small scale: {experiment.small}.",) if scale == "small" else ("Published data, networks and budgets.",)
     )
     report = rows_report(collect([folder]), title)
     front = Section("Published figures beside ours", words, tables)
-    verdicts = [f"{one.claim}: {one.verdict} ({one.figures})." for one in judged.relations]
+    verdicts = [f"{one.claim}: {one.verdict} ({one.figures})." for one in judged.relations if one.kind == "claim"]
     report = replace(report, sections=[front, *report.sections], sentences=verdicts)
     write_rows_page(report, folder / "report.html")
     export_tables(report, folder / "tables")
     values = _values(judged)
     facts = {"experiment": experiment.name, "scale": scale, "version": __version__, "seconds": round(seconds)}
+    facts |= {"why": judged.why, "block_why": dict(judged.block_why)}
     lines_of = [one for one in values if "setting" in one]
     write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})
 
 
 def _lines(judged: Comparison) -> list[Line]:
-    return [Line(one.setting, one.published, one.ours, one.difference, one.digits) for one in judged.lines]
+    """Lines as a report takes them, those of a block together."""
+    blocks = list(dict.fromkeys(line.block for line in judged.lines))
+    lines = sorted(judged.lines, key=lambda line: blocks.index(line.block))
+    return [
+        Line(
+            line.block,
+            line.setting,
+            line.published,
+            line.ours.value if line.ours else None,
+            line.difference,
+            line.ours.ci95 if line.ours else None,
+            _queries(line.ours),
+            line.digits,
+            line.why,
+        )
+        for line in lines
+    ]
+
+
+def _queries(figure: Figure | None) -> str:
+    """Number of queries, and of seeds where there are several."""
+    if figure is None or not figure.n:
+        return ""
+    return f"{figure.n:,} x {len(figure.seeds)} seeds" if len(figure.seeds) > 1 else f"{figure.n:,}"
+
+
+def _whys(judged: Comparison) -> list[str]:
+    """Why ours differs: of all lines, then of each block."""
+    whys = [f"Why ours differ: {judged.why}"] if judged.why else []
+    return whys + [f"{block}: {why}" for block, why in judged.block_why.items()]
 
 
 def _values(judged: Comparison) -> list[dict[str, object]]:
     """Lines and relations as JSON values."""
     found: list[dict[str, object]] = []
     for line in judged.lines:
-        row = line.ours
+        ours = line.ours
         found.append(
             {
                 "setting": line.setting,
                 "published": line.published,
-                "ours": row.value if row else None,
+                "ours": ours.value if ours else None,
                 "difference": line.difference,
-                "ci95": row.ci95 if row else None,
-                "n": row.n if row else None,
+                "ci95": ours.ci95 if ours else None,
+                "n": ours.n if ours else None,
+                "seeds": len(ours.seeds) if ours else None,
+                "digits": line.digits,
+                "block": line.block,
+                "why": line.why,
             }
         )
-    found += [{"claim": one.claim, "verdict": one.verdict, "figures": one.figures} for one in judged.relations]
-    return found
+    return found + [asdict(one) for one in judged.relations]

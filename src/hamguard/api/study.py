@@ -16,6 +16,9 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_bytes
 from hamguard.core.noted import general_notes
 from hamguard.core.rows import Row, write_rows
+from hamguard.core.types import Floats
+from hamguard.evaluation.per_query import Kept
+from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.recipe import StudyRecipe, read_study
 from hamguard.evaluation.study.run import StudyResult, run_study
 from hamguard.report.collect import collect
@@ -40,6 +43,7 @@ class StudyRows(Rows):
         sentences: what came out, in words.
         notes: what a reader must know.
         cells: rows of each attack, by model and attack.
+        kept: folder with the figures of the queries behind the means.
     """
 
     def __init__(
@@ -50,10 +54,11 @@ class StudyRows(Rows):
         sentences: Sequence[str] = (),
         notes: Sequence[str] = (),
         cells: Mapping[tuple[str, str], Sequence[Row]] | None = None,
+        kept: Path | None = None,
     ) -> None:
         self.folder, self.sentences, self.notes = folder, tuple(sentences), tuple(notes)
         self.cells = dict(cells or {})
-        self._tables = list(tables)
+        self._tables, self._kept = list(tables), None if kept is None else Kept(kept)
         super().__init__(rows)
 
     def _some(self, rows: Iterable[Row]) -> Rows:  # type: ignore[override]
@@ -67,6 +72,17 @@ class StudyRows(Rows):
     def tables(self) -> list[Table]:
         """The tables of the study."""
         return self._tables
+
+    def per_query(self, row: Row) -> Floats | None:
+        """What each query had of a row that is a mean over queries, `(Q,)`, NaN where one is not in the mean.
+
+        Args:
+            row: of this study.
+
+        Returns:
+            The values, in the order of the queries; None where a row is no such mean.
+        """
+        return self._kept.of(row) if self._kept else None
 
 
 @checked
@@ -127,7 +143,7 @@ def study(
         )
     finally:
         leave_processes()
-    return _reported(asked, found, folder) if group.leads else None
+    return _reported(asked, found, folder, store) if group.leads else None
 
 
 def _clocked(context: Context) -> Callable[[str], None]:
@@ -140,19 +156,20 @@ def _silent(text: str) -> None:
     """Another process speaks."""
 
 
-def _reported(recipe: StudyRecipe, found: StudyResult, folder: Path) -> StudyRows:
+def _reported(recipe: StudyRecipe, found: StudyResult, folder: Path, store: Path) -> StudyRows:
     """Rows, images, tables and page of a finished study."""
     write_rows(folder / ROWS, found.rows)
+    kept = Cells(store).kept.folder
     if recipe.parallel:
         report = cross_report(found.rows, title=recipe.title, models=list(recipe.models))
         write_cross_page(report, draw_cross(report, found.curves, folder), folder / PAGE)
-        return StudyRows(found.rows, folder, report.tables, report.sentences, report.notes, found.cells)
+        return StudyRows(found.rows, folder, report.tables, report.sentences, report.notes, found.cells, kept)
     _keep_pictures(found.pictures, folder)
     collected = collect([folder])
     write_rows_page(rows_report(collected, recipe.title), folder / PAGE)
     tables = grid_tables(found.rows, found.clean, found.attacked)
     notes = [*collected.remarks, *general_notes(found.rows)]
-    return StudyRows(found.rows, folder, tables, notes=notes, cells=found.cells)
+    return StudyRows(found.rows, folder, tables, notes=notes, cells=found.cells, kept=kept)
 
 
 def _keep_pictures(pictures: Sequence[tuple[str, Path]], folder: Path) -> None:

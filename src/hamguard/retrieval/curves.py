@@ -122,6 +122,7 @@ class RecallCurve:
         n: queries in the mean.
         without_relevant: queries left out because nothing is relevant to them.
         name: ties and interpolation, for a result row.
+        per_query: precision of each query at each level, `(Q, G)`; NaN for those that are left out.
     """
 
     recall: Floats
@@ -129,6 +130,7 @@ class RecallCurve:
     n: int
     without_relevant: int
     name: str
+    per_query: Floats
 
 
 def recall_curve(
@@ -164,12 +166,15 @@ def recall_curve(
     kept = histograms.relevant_count > 0
     if not kept.any():
         raise RequestError("no query has a relevant item, so no recall is defined")
-    precision = np.zeros(len(levels))
-    for total, relevant in zip(histograms.total[kept], histograms.relevant[kept], strict=True):
-        precision += _precision_at_recall(total, relevant, levels, ties, interpolated)
+    precision, per_query = np.zeros(len(levels)), np.full((len(kept), len(levels)), np.nan)
+    for query in np.flatnonzero(kept):
+        per_query[query] = _precision_at_recall(
+            histograms.total[query], histograms.relevant[query], levels, ties, interpolated
+        )
+        precision += per_query[query]
     n = int(np.count_nonzero(kept))
     name = f"recall[ties={ties}{',interpolated' if interpolated else ''}]"
-    return RecallCurve(levels, precision / n, n, len(kept) - n, name)
+    return RecallCurve(levels, precision / n, n, len(kept) - n, name, per_query)
 
 
 def _precision_at_recall(total: Ints, relevant: Ints, levels: Floats, ties: Ties, interpolated: bool) -> Floats:

@@ -1,7 +1,8 @@
-"""Bootstrap intervals over queries, for one method and for the difference of two methods on the same queries."""
+"""Bootstrap intervals over queries, and over seeds and queries: of one method, and of two methods on the same queries."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,13 @@ class Difference:
 
 
 def bootstrap_interval(values: Array, *, seed: int, level: float = 0.95, resamples: int = 1000) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over queries.
+    """Percentile bootstrap interval of the mean over queries, or over seeds and queries.
+
+    A resample of several seeds draws seeds, then queries: the same ones for every seed drawn, because all seeds are asked the same
+    queries, and what is hard for one is hard for all.
 
     Args:
-        values: one value a query, `(n,)`, e.g. `Score.values`.
+        values: one value a query, `(n,)`, e.g. `Score.values`; or one a seed and query, `(S, n)`.
         seed: the interval is a function of the values and this number.
         level: confidence in (0, 1).
         resamples: number of resamples.
@@ -63,8 +67,8 @@ def paired_difference(
     agree.
 
     Args:
-        first: one value a query, `(n,)`.
-        second: the other method's values of the same queries, `(n,)`.
+        first: one value a query, `(n,)`, or one a seed and query, `(S, n)`.
+        second: the other method's values of the same queries (and seeds), of the same shape.
         seed: as in `bootstrap_interval`.
         level: confidence in (0, 1).
         resamples: number of resamples.
@@ -73,10 +77,23 @@ def paired_difference(
         RequestError: as in `bootstrap_interval`, or different numbers of queries.
     """
     a, b = _checked("first", first, level, resamples), _checked("second", second, level, resamples)
-    if len(a) != len(b):
-        raise RequestError(f"paired values need the same queries, got {len(a)} and {len(b)}")
+    if a.shape != b.shape:
+        raise RequestError(f"paired values need the same queries, got {_size(a)} and {_size(b)}")
     low, high = _interval(a - b, seed, level, resamples)
-    return Difference(float((a - b).mean()), low, high, len(a))
+    return Difference(float((a - b).mean()), low, high, a.shape[-1])
+
+
+def enough_resamples(level: float) -> int:
+    """Resamples that a percentile interval needs: 1,000, and so many that about ten of them lie beyond each end.
+
+    >>> enough_resamples(0.95), enough_resamples(1 - 0.05 / 30)
+    (1000, 12000)
+
+    Raises:
+        RequestError: a level outside (0, 1).
+    """
+    _check_level(level)
+    return max(1000, math.ceil(round(20 / (1 - level), 6)))
 
 
 def ratio_interval(
@@ -94,7 +111,7 @@ def ratio_interval(
     Raises:
         RequestError: as in `bootstrap_interval`, different numbers of queries, or a mean of `bottom` that is 0.
     """
-    a, b = _checked("top", top, level, resamples), _checked("bottom", bottom, level, resamples)
+    a, b = (_checked(*one, level, resamples, seeds=False) for one in (("top", top), ("bottom", bottom)))
     if len(a) != len(b):
         raise RequestError(f"paired values need the same queries, got {len(a)} and {len(b)}")
     if b.mean() == 0:
@@ -109,37 +126,52 @@ def ratio_interval(
     return float(low), float(high)
 
 
-def _checked(name: str, values: Array, level: float, resamples: int) -> Floats:
+def _checked(name: str, values: Array, level: float, resamples: int, *, seeds: bool = True) -> Floats:
     kept = np.asarray(values, dtype=np.float64)
-    if kept.ndim != 1 or len(kept) == 0:
-        raise RequestError(f"{name} must have shape (n,) with n at least 1, got {kept.shape}")
+    if kept.ndim not in (1, 1 + seeds) or kept.size == 0:
+        shapes = "(n,) or (seeds, n)" if seeds else "(n,)"
+        raise RequestError(f"{name} must have shape {shapes} with n at least 1, got {kept.shape}")
     if not bool(np.isfinite(kept).all()):
         raise RequestError(
             f"{name} must be finite, got {int(np.count_nonzero(~np.isfinite(kept)))} NaN or infinite values"
         )
-    if not 0 < level < 1:
-        raise RequestError(f"level must be between 0 and 1, both excluded, got {level}; 95% is 0.95")
+    _check_level(level)
     check_range("resamples", resamples, 1)
     return kept
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise RequestError(f"level must be between 0 and 1, both excluded, got {level}; 95% is 0.95")
+
+
+def _size(values: Floats) -> str:
+    return " x ".join(map(str, values.shape))
 
 
 def _interval(values: Floats, seed: int, level: float, resamples: int) -> tuple[float, float]:
     """What `scipy.stats.bootstrap` gives by its method `percentile`, whose import alone takes a second."""
     if np.ptp(values) == 0:  # also a single query: nothing varies
-        return float(values[0]), float(values[0])
-    generator, n = numpy_generator(seed, "bootstrap"), len(values)
+        return float(values.flat[0]), float(values.flat[0])
+    generator, n = numpy_generator(seed, "bootstrap"), values.shape[-1]
     # A resample holds the drawn numbers and the values they point to, 16 bytes a query.
     batch = max(1, BATCH_BYTES // (16 * n))
-    means = np.sort(
-        np.concatenate(
-            [
-                values[generator.integers(0, n, (min(batch, resamples - start), n))].mean(axis=1)
-                for start in range(0, resamples, batch)
-            ]
-        )
-    )
+    counts = [min(batch, resamples - start) for start in range(0, resamples, batch)]
+    means = np.sort(np.concatenate([_resampled(values, count, generator) for count in counts]))
     tail = (1 - level) / 2
     return _quantile(means, tail), _quantile(means, 1 - tail)
+
+
+def _resampled(values: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Means of so many resamples of `(n,)` or `(S, n)`: `(count,)`."""
+    n = values.shape[-1]
+    if len(values) == 1 or values.ndim == 1:
+        found: Floats = values.reshape(n)[generator.integers(0, n, (count, n))].mean(axis=1)
+        return found
+    seeds = len(values)
+    drawn = values[generator.integers(0, seeds, (count, seeds))].mean(axis=1)  # (count, n)
+    means: Floats = np.take_along_axis(drawn, generator.integers(0, n, (count, n)), axis=1).mean(axis=1)
+    return means
 
 
 def _quantile(means: Floats, share: float) -> float:

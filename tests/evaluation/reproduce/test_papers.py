@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Found
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison
+from hamguard.evaluation.reproduce.found import Found
 
 
 def row(value: float, metric: str = "map", method: str | None = None, **more: Any) -> Row:
     attack = None if method is None else {"method": method, **more.pop("facts", {})}
     given = {"value": value, "metric": metric, "attack": attack, "ci95": (value - 0.001, value + 0.001), "n": 5, **more}
     return replace(Row(), **given)
+
+
+def moved(one: Row, value: float, **more: Any) -> Row:
+    return replace(one, value=value, ci95=(value - 0.001, value + 0.001), **more)
 
 
 def verdicts(judged: Comparison) -> list[str]:
@@ -32,7 +37,7 @@ def four(
 
 def test_ppl_table_beside_its_figures() -> None:
     rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *four("A", (0.3, 0.2, 0.2, 0.7))]
-    rows += [replace(one, attack={"method": "noise"}, value=0.75) for one in four("C", (0.8, 0.2, 0.2, 0.3))]
+    rows += [moved(one, 0.75, attack={"method": "noise"}) for one in four("C", (0.8, 0.2, 0.2, 0.3))]
     judged = EXPERIMENTS["ppl-table1"].judge(Found(rows), "small")
     assert len(judged.lines) == 8 and all(line.published is not None for line in judged.lines)
     first = judged.lines[0]
@@ -46,7 +51,7 @@ def test_ppl_figures() -> None:
     mixed = four("0.6 A", (0.78, 0.77, 0.76, 0.75))
     rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *mixed]
     assert verdicts(EXPERIMENTS["ppl-fig5"].judge(Found(rows), "small")) == ["holds"]
-    low = [replace(one, value=0.4) if one.task == "A->A" else one for one in rows]
+    low = [moved(one, 0.4) if one.task == "A->A" else one for one in rows]
     assert verdicts(EXPERIMENTS["ppl-fig5"].judge(Found(low), "small")) == ["does not hold"]
     sweep = [
         replace(one, threat={"eps": eps})
@@ -84,7 +89,9 @@ def test_hag_falls_with_iterations() -> None:
     cells = {("dph-16", f"hag-{steps}"): run(steps, value) for steps, value in ((100, 0.3), (10, 0.6), (1000, 0.2))}
     judged = EXPERIMENTS["hag-iterations"].judge(Found([], cells), "small")
     assert [line.published for line in judged.lines] == [0.928, 0.8969, 0.5535, 0.1611]
-    assert verdicts(judged) == ["holds"] and judged.relations[0].figures == "0.700, 0.600, 0.300, 0.200"
+    assert verdicts(judged) == ["holds"] and judged.relations[0].figures.startswith(
+        "0.700, 0.600, 0.300, 0.200; 3 of 3 steps"
+    )
 
 
 def test_hag_transfer_has_the_printed_figures_of_the_papers_models() -> None:
@@ -109,7 +116,7 @@ def test_saat_defenses_are_compared_under_every_attack() -> None:
     cells |= {("dph+saat", name): run(name, 0.5) for name in names}
     cells |= {("dph+atrdh", name): run(name, 0.4) for name in names}
     judged = EXPERIMENTS["saat-table2"].judge(Found([], cells), "small")
-    assert verdicts(judged) == ["holds", "holds", "does not hold"]  # the same clean MAP
+    assert verdicts(judged) == ["holds", "holds", "within the intervals"]  # the same clean MAP
     lines = {line.setting: line.published for line in judged.lines}
     assert lines["dph, 32 bits, saat, HAG, MAP"] == 0.4376 and lines["dph, 32 bits, none, HAG, MAP"] == 0.2168
 

@@ -15,6 +15,7 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, read_rows
 from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.per_query import VALUES, averaged
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
 from hamguard.evaluation.study import cells as cells_module
 from hamguard.evaluation.study.cells import Cells
@@ -145,6 +146,53 @@ def test_damaged_cells_are_worked_out_again(whole: Whole) -> None:
         "noise-toy-0.2-dpsh-8-C",
     ]
     assert plain(again.rows) == plain(found.rows)
+
+
+PER_QUERY = {"map", "t-map", "rmse", "linf", "bits-moved", "curve-precision", "curve-precision-at-recall", "random_map"}
+"""Some metrics that are means over queries."""
+
+
+def test_the_figures_of_all_queries_are_kept_beside_the_rows(whole: Whole) -> None:
+    found, _, _, store = whole
+    kept = Cells(store).kept
+    means = [row for row in found.rows if row.metric in PER_QUERY]
+    assert {row.metric for row in means} == PER_QUERY and all(VALUES in row.hashes for row in means)
+    for row in found.rows:
+        each = kept.of(row)
+        if VALUES in row.hashes:
+            assert each is not None and row.value == pytest.approx(float(np.nanmean(each)), abs=1e-12)
+            assert row.n in (len(each), np.count_nonzero(np.isfinite(each)))
+        else:  # a ratio, a difference of several runs, a check: no mean over queries
+            assert str(row.metric).endswith(("gain", "transfer", "-difference", "check")), row.metric
+    assert {path.stem for path in kept.folder.iterdir()} >= {row.hashes[VALUES] for row in means}
+
+
+@pytest.mark.parametrize("harm", ["gone", "torn", "another"])
+def test_cells_whose_figures_of_queries_are_not_theirs_are_worked_out_again(whole: Whole, harm: str) -> None:
+    found, _, recipe, store = whole
+    row = found.attacked["dpsh-8", "dhta"]
+    place = Cells(store).kept.path(row.hashes[VALUES])
+    before = place.read_bytes()
+    if harm == "gone":
+        place.unlink()
+    else:
+        place.write_bytes(before[:-3] if harm == "torn" else before[:-8] + bytes(8))
+    again, told = run(recipe, store)
+    assert worked(told) == ["dpsh-8-dhta"]
+    assert plain(again.rows) == plain(found.rows) and place.read_bytes() == before
+
+
+def test_a_cell_without_figures_of_queries_is_no_cell_of_a_study(tmp_path: Path) -> None:
+    """As an older version left them; and the figures are written for whoever asks for them alone."""
+    row = averaged(Row(metric="map"), np.array([0.5, 1.0, np.nan]), seed=0)
+    assert (row.value, row.n, row.hashes) == (0.75, 2, {})
+    Cells(tmp_path, per_query=False).rows("one", 1, lambda: [averaged(Row(), np.array([0.5, 1.0]), seed=0)])
+    assert not (tmp_path / "values").exists()
+    (now,) = Cells(tmp_path).rows("one", 1, lambda: [averaged(Row(), np.array([0.25, np.nan]), seed=0)])
+    each = Cells(tmp_path).kept.of(now)
+    assert now.value == 0.25 and each is not None and np.array_equal(each, [0.25, np.nan], equal_nan=True)
+    (kept,) = Cells(tmp_path, per_query=False).rows("one", 1, lambda: [Row(value=9.0)])
+    assert kept == now
 
 
 def test_another_version_works_cells_out_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,9 @@ from hamguard.evaluation.attack.rows import Sides
 from hamguard.evaluation.attack.run import AttackedSet, Source, run_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, other_modality
+from hamguard.evaluation.per_query import averaged
 from hamguard.evaluation.search.cross_modal import task_row
 from hamguard.evaluation.search.score import EXACT, Convention, measure, parse_metric, score_row
-from hamguard.retrieval.intervals import bootstrap_interval
 
 
 def across_rows(
@@ -115,8 +115,5 @@ def pair_rows(
             rows.append(replace(score_row(score, base, name_at, 0.0, ground.seed, bank.bits), seconds=seconds))
     moved = hamming_pairs(bank.packed, ground.query_of(modality).packed).astype(np.float64)
     for metric, values in (("bits-moved", moved), ("edits" if made.texts else "D", made.distance)):
-        interval = bootstrap_interval(values, seed=ground.seed)
-        rows.append(
-            replace(base, task=modality, metric=metric, value=float(values.mean()), ci95=interval, n=len(values))
-        )
+        rows.append(averaged(replace(base, task=modality, metric=metric), values, seed=ground.seed))
     return rows

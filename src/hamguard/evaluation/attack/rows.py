@@ -19,10 +19,11 @@ from hamguard.codes.binary import hamming_pairs
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats
+from hamguard.evaluation.per_query import averaged
 from hamguard.evaluation.search.copies import found_within
 from hamguard.evaluation.search.score import Convention, measure, parse_metric, random_bank, score_row
 from hamguard.images.distortion import Distortion
-from hamguard.retrieval.intervals import bootstrap_interval, ratio_interval
+from hamguard.retrieval.intervals import ratio_interval
 
 TOP = 10  # an original that is not among so many answers is not found
 
@@ -194,13 +195,10 @@ def _moved(base: Row, sides: Sides, database: CodeBank, distortion: Distortion, 
     rows = []
 
     def row(metric: str, values: Floats, at: int | None = None, note: str = "") -> None:
-        kept = values[np.isfinite(values)]
         task = "attacked->original" if metric == "found" else "query"
-        found = replace(base, task=task, metric=metric, at=at, n=len(kept))
-        if note and len(kept) < len(values):
-            found = replace(found, notes=(*found.notes, f"{metric}: {len(values) - len(kept)} {note}"))
-        if len(kept):
-            found = replace(found, value=float(kept.mean()), ci95=bootstrap_interval(kept, seed=seed))
+        found = averaged(replace(base, task=task, metric=metric, at=at), values, seed=seed)
+        if note and (left := len(values) - int(found.n or 0)):
+            found = replace(found, notes=(*found.notes, f"{metric}: {left} {note}"))
         rows.append(found)
 
     place = {str(item): number for number, item in enumerate(database.ids)}

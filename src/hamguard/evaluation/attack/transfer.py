@@ -22,8 +22,8 @@ from hamguard.evaluation.attack.spec import EPS, AttackSpec, code_digests
 from hamguard.evaluation.attack.targets import PROTOCOLS, choose_targets
 from hamguard.evaluation.attack.transfer_scores import TransferMatrix, transfer_matrix, transfer_rows
 from hamguard.evaluation.ground import Ground
+from hamguard.evaluation.per_query import averaged
 from hamguard.models.trial import ZERO_GRADIENT, notes_of
-from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision, with_labels
 
 TASK = "query->database"
@@ -171,8 +171,7 @@ def _controls(matrix: TransferMatrix, noise: Floats, facts: dict[str, Row], thre
     rows = []
     for name, clean, noisy in zip(matrix.victims, matrix.clean, noise, strict=True):
         for ap, attack, spent in ((clean, None, None), (noisy, named, budget)):
-            ends = bootstrap_interval(ap, seed=seed)
-            row = replace(facts[name], metric=matrix.metric, value=float(ap.mean()), ci95=ends)
+            row = averaged(replace(facts[name], metric=matrix.metric), ap, seed=seed)
             rows.append(replace(row, attack=attack, threat=spent))
     return rows
 

@@ -17,7 +17,8 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats, Ties
 from hamguard.evaluation.measures.rows import noted
-from hamguard.retrieval.intervals import bootstrap_interval, ratio_interval
+from hamguard.evaluation.per_query import averaged
+from hamguard.retrieval.intervals import ratio_interval
 from hamguard.retrieval.metrics import average_precision, metric_name, with_labels
 
 LEAST = 1e-9  # of MAP that the white-box attack must gain; less is rounding
@@ -159,9 +160,7 @@ def transfer_rows(
                 own, attack={**(own.attack or base.attack or {}), "made_on": [source]}, threat=own.threat or base.threat
             )
             got = matrix.attacked[s, v]
-            rows.append(
-                replace(own, metric=matrix.metric, value=float(got.mean()), ci95=bootstrap_interval(got, seed=seed))
-            )
+            rows.append(averaged(replace(own, metric=matrix.metric), got, seed=seed))
             row = replace(own, metric="transfer")
             if not np.isfinite(scores[s, v]):
                 rows.append(noted(row, f"transfer: no attack made on {victim} itself gained anything to compare with"))

@@ -16,9 +16,9 @@ from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.check import Check
 from hamguard.evaluation.audit.plan import LOSSES
 from hamguard.evaluation.audit.worst import Stage, Worst, spent_by
+from hamguard.evaluation.per_query import averaged
 from hamguard.evaluation.search.score import random_bank
 from hamguard.images.distortion import measure_distortion
-from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
 
 
@@ -33,7 +33,7 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     threat = bench.facts
 
     def scored(ap: Floats, row: Row = base, **more: Any) -> Row:
-        return replace(row, value=float(ap.mean()), ci95=bootstrap_interval(ap, seed=seed), n=len(ap), **more)
+        return averaged(replace(row, **more), ap, seed=seed)
 
     rows = [scored(worst.clean)]
     bare = replace(base, model="random codes", method=None, backbone=None, train=None, hashes={})
@@ -114,9 +114,5 @@ def _moved(bench: Bench, worst: Worst, base: Row, seed: int) -> list[Row]:
     }
     rows = []
     for metric, each in values.items():
-        kept = each[np.isfinite(each)]
-        found = replace(base, task="query", metric=metric, ties=None, n=len(kept), value=None, ci95=None)
-        if len(kept):
-            found = replace(found, value=float(kept.mean()), ci95=bootstrap_interval(kept, seed=seed))
-        rows.append(found)
+        rows.append(averaged(replace(base, task="query", metric=metric, ties=None), each, seed=seed))
     return rows

@@ -31,7 +31,7 @@ from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.evaluation.audit.plan import STEPS
 from hamguard.evaluation.defense.evasion import Decoys, evasion
 from hamguard.evaluation.ground import Ground
-from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.evaluation.per_query import averaged
 from hamguard.retrieval.metrics import average_precision
 
 RATE, NEIGHBORS, WEIGHTS = 0.05, 10, (0.1, 1.0)
@@ -295,10 +295,8 @@ def detection_rows(ground: Ground, done: Detection, neighbors: int) -> Rows:
         return replace(row, task="query", metric=name, value=float(hits.mean()), ci95=share_interval(hits), n=len(hits))
 
     def mean(row: Row, ap: Floats) -> Row:
-        found = replace(
-            row, task="query->database", metric=done.metric, ties="expected", value=float(ap.mean()), n=len(ap)
-        )
-        return replace(found, ci95=bootstrap_interval(ap, seed=ground.seed))
+        found = replace(row, task="query->database", metric=done.metric, ties="expected")
+        return averaged(found, ap, seed=ground.seed)
 
     for one in done.judged:
         row = base

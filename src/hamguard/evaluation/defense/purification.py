@@ -25,7 +25,7 @@ from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.audit.plan import STEPS
 from hamguard.evaluation.ground import Ground, Loaded
-from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.evaluation.per_query import averaged
 from hamguard.retrieval.metrics import average_precision
 
 NOT_ADAPTIVE = "not adaptive: made on the plain model, by an attacker who does not know the purifier"
@@ -172,8 +172,7 @@ def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row
     worst = cells[1]
     if each is not None:
         facts = {**(worst.attack or {}), "worst_of": ["made on the plain model", "made through the purifier"]}
-        ends = bootstrap_interval(each, seed=worst.seed or 0)
-        worst = replace(worst, attack=facts, value=float(each.mean()), ci95=ends)
+        worst = averaged(replace(worst, attack=facts), each, seed=worst.seed or 0)
         rows = (*rows, worst)
     assert worst.value is not None
     return Line(

@@ -21,7 +21,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Array, Floats
-from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.evaluation.per_query import averaged
 
 QUANTILES = {"median": 0.5, "p10": 0.1, "p90": 0.9}
 """What is printed of a radius (H.3)."""
@@ -122,14 +122,9 @@ def mean_row(base: Row, metric: str, values: Array, *, seed: int, at: int | None
         seed: of the bootstrap.
         at: cut-off rank, radius in bits or number of bits.
     """
-    values = np.asarray(values, dtype=np.float64)
-    kept = values[np.isfinite(values)]
-    row = replace(base, metric=metric, at=at, n=len(kept))
-    if len(kept) < len(values):
-        row = noted(row, f"{metric}: {len(values) - len(kept)} of {len(values)} pictures have no finite value")
-    if len(kept) == 0:
-        return row
-    return replace(row, value=float(kept.mean()), ci95=bootstrap_interval(kept, seed=seed))
+    row = averaged(replace(base, metric=metric, at=at), values, seed=seed)
+    left = len(values) - int(row.n or 0)
+    return noted(row, f"{metric}: {left} of {len(values)} pictures have no finite value") if left else row
 
 
 def quantile_rows(base: Row, metric: str, values: Array, *, seed: int, at: int | None = None) -> list[Row]:

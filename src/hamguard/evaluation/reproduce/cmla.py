@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
-from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import (
-    Comparison,
-    Found,
-    Line,
-    Relation,
-    Scale,
-    above,
-    experiment,
-    falling,
-    near,
-)
+from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
+from hamguard.evaluation.reproduce.figures import Figure
+from hamguard.evaluation.reproduce.found import Found
 from hamguard.evaluation.reproduce.published import figure, published
+from hamguard.evaluation.reproduce.relations import Relation
 
 PAPER = "Li, Gao, Deng, Xie, Liu: CMLA, NeurIPS 2019"
 SMALL = (
@@ -32,20 +24,20 @@ STAYS = 0.05  # so far may the search within move and still be said to stay
 SIDES = {"image": ("image->text", "I->T"), "text": ("text->image", "T->I")}
 
 
-def _attacked(found: Found, model: str, side: str, steps: int, metric: str = "map", task: str = "") -> Row | None:
+def _attacked(found: Found, model: str, side: str, steps: int, metric: str = "map", task: str = "") -> Figure | None:
     """CMLA in its default form at the smallest radius that was run on this side, the published one."""
     where = task or (SIDES[side][0] if metric == "map" else side)
-    rows = [
-        row
-        for row in found.all(model=model, attack="cmla", metric=metric, task=where, steps=steps, side=side)
-        if not (row.threat or {}).get("one_sided") and not (row.attack or {}).get("made_on")
+    figures = [
+        one
+        for one in found.all(model=model, attack="cmla", metric=metric, task=where, steps=steps, side=side)
+        if not (one.row.threat or {}).get("one_sided") and not (one.row.attack or {}).get("made_on")
     ]
-    return min(rows, key=lambda row: float((row.threat or {})["eps"]), default=None)
+    return min(figures, key=lambda one: float((one.row.threat or {})["eps"]), default=None)
 
 
 def _steps(found: Found, model: str, side: str) -> list[int]:
-    rows = found.all(model=model, attack="cmla", metric="map", side=side)
-    return sorted({int((row.threat or {})["steps"]) for row in rows if not (row.threat or {}).get("one_sided")})
+    threats = [one.row.threat or {} for one in found.all(model=model, attack="cmla", metric="map", side=side)]
+    return sorted({int(threat["steps"]) for threat in threats if not threat.get("one_sided")})
 
 
 @experiment(
@@ -59,14 +51,14 @@ def _steps(found: Found, model: str, side: str) -> list[int]:
 def clean(found: Found, scale: Scale) -> Comparison:
     """Clean MAP: does training on adversaries cost anything?"""
     lines: list[Line] = []
-    pairs: list[tuple[Row | None, Row | None]] = []
+    pairs: list[tuple[Figure | None, Figure | None]] = []
     for model, (task, word) in product(MODELS, SIDES.values()):
         row = found.one(model=model, attack=None, metric="map", task=task)
         printed = figure(SOURCE, "clean MAP", dataset=DATA, method=MODELS[model], bits=32, metric=f"{word} MAP")
         lines.append(Line(f"{MODELS[model]}, {word}, clean MAP", printed, row))
         if model.endswith("-static"):
             pairs.append((row, found.one(model=model.removesuffix("-static"), attack=None, metric="map", task=task)))
-    return Comparison(lines, [above("Static adversarial training raises the clean MAP", pairs)])
+    return Comparison(lines, [found.above("Static adversarial training raises the clean MAP", pairs)])
 
 
 @experiment(
@@ -75,8 +67,8 @@ def clean(found: Found, scale: Scale) -> Comparison:
 def attack(found: Found, scale: Scale) -> Comparison:
     """MAP and distortion D by number of gradients, both directions, plain and hardened models."""
     lines: list[Line] = []
-    broken: list[tuple[Row | None, Row | None]] = []
-    held: list[tuple[Row | None, Row | None]] = []
+    broken: list[tuple[Figure | None, Figure | None]] = []
+    held: list[tuple[Figure | None, Figure | None]] = []
     relations = []
     for model, side in product(MODELS, SIDES):
         task, word = SIDES[side]
@@ -93,7 +85,7 @@ def attack(found: Found, scale: Scale) -> Comparison:
         if model in ("dcmh", "ssah"):
             broken.append((found.one(model=model, attack=None, metric="map", task=task), last))
             distances = [_attacked(found, model, side, count, "D") for count in steps]
-            relations.append(falling(f"{MODELS[model]}, {side}s: D falls with more iterations", distances))
+            relations.append(found.falling(f"{MODELS[model]}, {side}s: D falls with more iterations", distances))
             relations.append(_own_search(found, model, side, steps[-1]))
             both = [count for count in steps if count in _steps(found, f"{model}-static", side)]
             if both:  # the longest that both models were attacked with
@@ -103,9 +95,9 @@ def attack(found: Found, scale: Scale) -> Comparison:
     return Comparison(
         lines,
         [
-            above("CMLA lowers the MAP of the search across modalities", broken),
+            found.above("CMLA lowers the MAP of the search across modalities", broken),
             *relations,
-            above("Static adversarial training raises the MAP under attacks made for it", held),
+            found.above("Static adversarial training raises the MAP under attacks made for it", held),
         ],
     )
 
@@ -113,7 +105,7 @@ def attack(found: Found, scale: Scale) -> Comparison:
 def _own_search(found: Found, model: str, side: str, steps: int) -> Relation:
     attacked = _attacked(found, model, side, steps, task=f"{side}->{side}")
     before = found.one(model=model, attack=None, metric="map", task=f"{side}->{side}")
-    return near(f"{MODELS[model]}, {side}s: search within the own modality stays", [(before, attacked)], STAYS)
+    return found.near(f"{MODELS[model]}, {side}s: search within the own modality stays", [(before, attacked)], STAYS)
 
 
 def _print(model: str, word: str, steps: int, name: str) -> float | None:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import (
-    Comparison,
-    Found,
-    Line,
-    Relation,
-    Scale,
-    above,
-    experiment,
-    falling,
-)
+from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
+from hamguard.evaluation.reproduce.figures import Figure
+from hamguard.evaluation.reproduce.found import Found
 from hamguard.evaluation.reproduce.published import NAMES, figure
+from hamguard.evaluation.reproduce.relations import Relation
 
 PAPER = "Yang, Liu, Deng, Tao: HAG, IEEE TCYB 50(4), 2020"
 SMALL = "product photos at 28 pixels instead of FLICKR-25K (printed figures beside ours), a small net, eps 32/255, 50 queries"
@@ -28,15 +22,21 @@ def _data(row: Row) -> str:
     return NAMES.get(str(row.dataset), DATA).replace("FLICKR-25K", "FLICKR25K")
 
 
-def _series(found: Found, model: str) -> list[tuple[int, Row]]:
-    """Steps and row of every run of HAG on a model; the clean picture is step 0."""
-    rows: dict[int, Row] = {}
-    for (name, _), cell in found.cells.items():
-        one = Found(cell)
-        clean, attacked = one.one(attack=None, metric="map"), one.one(attack="hag", metric="map")
+def _series(found: Found, model: str) -> list[tuple[int, Figure]]:
+    """Steps and figure of every run of HAG on a model; the clean picture is step 0."""
+    figures: dict[int, Figure] = {}
+    for name, attack in found.cells:
+        cell = found.of(name, attack)
+        clean, attacked = cell.one(attack=None, metric="map"), cell.one(attack="hag", metric="map")
         if name == model and clean and attacked:
-            rows |= {0: clean, int((attacked.threat or {})["steps"]): attacked}
-    return sorted(rows.items())
+            figures |= {0: clean, int((attacked.row.threat or {})["steps"]): attacked}
+    return sorted(figures.items())
+
+
+def _line(model: str, steps: int, one: Figure) -> Line:
+    bits, method = one.row.bits, f"HAG {steps} iterations"
+    printed = figure(SOURCE, "MAP by iteration", dataset=_data(one.row), method=method, bits=bits)
+    return Line(f"{model}, {bits} bits, {steps:,} iterations, MAP", printed, one)
 
 
 @experiment(
@@ -52,13 +52,9 @@ def iterations(found: Found, scale: Scale) -> Comparison:
     relations: list[Relation] = []
     for model in found.models:
         series = _series(found, model)
-        for steps, row in series:
-            printed = figure(
-                SOURCE, "MAP by iteration", dataset=_data(row), method=f"HAG {steps} iterations", bits=row.bits
-            )
-            lines.append(Line(f"{model}, {row.bits} bits, {steps:,} iterations, MAP", printed, row))
+        lines += [_line(model, steps, one) for steps, one in series]
         relations.append(
-            falling(f"{model}: MAP falls with the number of iterations", [row for _, row in series], slack=0.02)
+            found.falling(f"{model}: MAP falls with the number of iterations", [one for _, one in series], slack=0.02)
         )
     return Comparison(lines, relations)
 
@@ -69,18 +65,14 @@ def iterations(found: Found, scale: Scale) -> Comparison:
 def bits(found: Found, scale: Scale) -> Comparison:
     """The same over code lengths: longer codes do not resist."""
     lines: list[Line] = []
-    drops: list[tuple[Row | None, Row | None]] = []
+    drops: list[tuple[Figure | None, Figure | None]] = []
     for model in found.models:
         series = _series(found, model)
         if len(series) < 2:
             continue
-        for steps, row in series:
-            printed = figure(
-                SOURCE, "MAP by iteration", dataset=_data(row), method=f"HAG {steps} iterations", bits=row.bits
-            )
-            lines.append(Line(f"{model}, {row.bits} bits, {steps:,} iterations, MAP", printed, row))
+        lines += [_line(model, steps, one) for steps, one in series]
         drops.append((series[0][1], series[-1][1]))
-    return Comparison(lines, [above("HAG lowers the MAP at every code length", drops)])
+    return Comparison(lines, [found.above("HAG lowers the MAP at every code length", drops)])
 
 
 @experiment(
@@ -93,16 +85,15 @@ def bits(found: Found, scale: Scale) -> Comparison:
 def alpha(found: Found, scale: Scale) -> Comparison:
     """HAG against HAG*, the same without the slope schedule."""
     lines: list[Line] = []
-    pairs: list[tuple[Row | None, Row | None]] = []
+    pairs: list[tuple[Figure | None, Figure | None]] = []
     for model in found.models:
         with_it, without = (found.of(model, name).one(attack="hag", metric="map") for name in ("hag", "plain"))
-        for row, name in ((with_it, "HAG"), (without, "HAG* (no alpha schedule)")):
-            printed = (
-                figure(SOURCE, "activation ablation", dataset=_data(row), method=name, bits=row.bits) if row else None
-            )
-            lines.append(Line(f"{model}, {name}, MAP", printed, row))
+        row = found.first(model)
+        for one, name in ((with_it, "HAG"), (without, "HAG* (no alpha schedule)")):
+            printed = figure(SOURCE, "activation ablation", dataset=_data(row), method=name, bits=row.bits)
+            lines.append(Line(f"{model}, {name}, MAP", printed, one))
         pairs.append((without, with_it))
-    return Comparison(lines, [above("The slope schedule lowers the MAP further", pairs)])
+    return Comparison(lines, [found.above("The slope schedule lowers the MAP further", pairs)])
 
 
 @experiment(
@@ -115,32 +106,37 @@ def alpha(found: Found, scale: Scale) -> Comparison:
 def transfer(found: Found, scale: Scale) -> Comparison:
     """Pictures made on one model, or on several together, asked of all."""
     lines: list[Line] = []
-    clean = {row.model: row for row in found.all(attack=None, metric="map") if row.model != "random codes"}
-    made: dict[tuple[tuple[str, ...], str], Row] = {}
-    for row in found.all(attack="hag", metric="map"):
-        sources = (row.attack or {}).get("made_on")
+    plain = found.all(attack=None, metric="map")
+    clean = {str(one.row.model): one for one in plain if one.row.model != "random codes"}
+    made: dict[tuple[tuple[str, ...], str], Figure] = {}
+    for one in found.all(attack="hag", metric="map"):
+        sources = (one.row.attack or {}).get("made_on")
         if sources:
-            made[tuple(sources), str(row.model)] = row
-    for model, row in clean.items():
-        lines.append(Line(f"clean, asked of {model}, MAP", _printed((), model), row))
-    for (sources, model), row in made.items():
-        lines.append(Line(f"made on {' + '.join(sources)}, asked of {model}, MAP", _printed(sources, model), row))
-    singles = {key: row for key, row in made.items() if len(key[0]) == 1}
-    joint = {key: row for key, row in made.items() if len(key[0]) > 1}
-    own = [(row, singles.get(((model,), model))) for (sources, model), row in singles.items() if sources[0] != model]
-    falls = [(clean.get(model), row) for (sources, model), row in singles.items() if sources[0] != model]
+            made[tuple(sources), str(one.row.model)] = one
+    for model, one in clean.items():
+        lines.append(Line(f"clean, asked of {model}, MAP", _printed((), model), one))
+    for (sources, model), one in made.items():
+        lines.append(Line(f"made on {' + '.join(sources)}, asked of {model}, MAP", _printed(sources, model), one))
+    singles = {key: one for key, one in made.items() if len(key[0]) == 1}
+    joint = {key: one for key, one in made.items() if len(key[0]) > 1}
+    own = [
+        (one, singles[(model,), model])
+        for (sources, model), one in singles.items()
+        if sources[0] != model and ((model,), model) in singles
+    ]
+    falls = [(clean.get(model), one) for (sources, model), one in singles.items() if sources[0] != model]
     unseen = [
-        (singles.get(((source,), model)), row)
-        for (sources, model), row in joint.items()
+        (singles.get(((source,), model)), one)
+        for (sources, model), one in joint.items()
         if model not in sources
         for source in sources
     ]
     return Comparison(
         lines,
         [
-            above("Pictures made on another model lower the MAP, too", falls),
-            above("A model suffers most from pictures that were made on it", own),
-            above("Joint perturbations transfer better than single ones to models that took no part", unseen),
+            found.above("Pictures made on another model lower the MAP, too", falls),
+            found.above("A model suffers most from pictures that were made on it", own),
+            found.above("Joint perturbations transfer better than single ones to models that took no part", unseen),
         ],
     )
 

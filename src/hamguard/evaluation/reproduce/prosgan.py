@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import product
 
-from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import (
-    CURVES,
-    Comparison,
-    Found,
-    Line,
-    Relation,
-    Scale,
-    above,
-    experiment,
-    falling,
-    near,
-)
+from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
+from hamguard.evaluation.reproduce.figures import Figure
+from hamguard.evaluation.reproduce.found import CURVES, Found
 from hamguard.evaluation.reproduce.published import NAMES, figure
+from hamguard.evaluation.reproduce.relations import Relation
 
 PAPER = "Wang, Zhang, Wu, Shen, Lu: ProS-GAN, CVPR 2021"
 SMALL = (
@@ -42,7 +32,7 @@ def _data(found: Found, model: str) -> str:
     return NAMES.get(str(found.first(model).dataset), DATA)
 
 
-def _t(found: Found, model: str, attack: str, method: str | None) -> Row | None:
+def _t(found: Found, model: str, attack: str, method: str | None) -> Figure | None:
     """A t-MAP of one attack's cell: `method` is the attack, `noise`, `ideal-code`, or None for the clean picture."""
     return found.of(model, attack).one(attack=method, metric="t-map")
 
@@ -83,18 +73,18 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
 def _targeted(found: Found) -> list[Relation]:
     models = found.models
 
-    def pairs(one: tuple[str, str], other: tuple[str, str]) -> list[tuple[Row | None, Row | None]]:
+    def pairs(one: tuple[str, str], other: tuple[str, str]) -> list[tuple[Figure | None, Figure | None]]:
         return [(_t(found, model, *one), _t(found, model, *other)) for model in models]
 
     return [
-        near(
+        found.near(
             "Noise changes the t-MAP of the clean picture by almost nothing",
             [(_t(found, model, "dhta", None), _t(found, model, "dhta", "noise")) for model in models],
             NOISE,
         ),
-        above("DHTA reaches more than P2P", pairs(("dhta", "dhta"), ("p2p", "p2p"))),
-        above("ProS-GAN reaches more than DHTA", pairs(("prosgan", "prosgan"), ("dhta", "dhta"))),
-        above(
+        found.above("DHTA reaches more than P2P", pairs(("dhta", "dhta"), ("p2p", "p2p"))),
+        found.above("ProS-GAN reaches more than DHTA", pairs(("prosgan", "prosgan"), ("dhta", "dhta"))),
+        found.above(
             "The prototype code is a better guide than the anchor code",
             pairs(("prosgan", "ideal-code"), ("dhta", "ideal-code")),
         ),
@@ -104,11 +94,12 @@ def _targeted(found: Found) -> list[Relation]:
 
 def _budget(found: Found, models: Sequence[str]) -> Relation:
     """Ours: the two do not move pixels alike, so that their order says little."""
-    claim = "Ours: at the printed settings ProS-GAN moves pictures no further than DHTA does (RMSE)"
-    return above(claim, [(_rmse(found, model, "dhta"), _rmse(found, model, "prosgan")) for model in models])
+    claim = "At the printed settings ProS-GAN moves pictures no further than DHTA does (RMSE)"
+    pairs = [(_rmse(found, model, "dhta"), _rmse(found, model, "prosgan")) for model in models]
+    return found.above(claim, pairs, ours=True)
 
 
-def _rmse(found: Found, model: str, attack: str) -> Row | None:
+def _rmse(found: Found, model: str, attack: str) -> Figure | None:
     return found.of(model, attack).one(attack=attack, metric="rmse")
 
 
@@ -152,30 +143,30 @@ def table2(found: Found, scale: Scale) -> Comparison:
         "dhta": "DHTA (2000 iter)",
         "prosgan": "ProS-GAN (1 iter)",
     }
-    seconds: dict[str, Row] = {}
+    seconds: dict[str, Figure | None] = {}
     for model, (attack, name) in product(found.models, names.items()):
         cell = found.of(model, attack)
         scored, moved = cell.one(attack=attack, metric="t-map"), cell.one(attack=attack, metric="rmse")
         for metric, row, factor in (("t-MAP", scored, 1.0), ("perceptibility", moved, 100.0)):
             printed = figure(SOURCE, "Table 2", dataset=_data(found, model), method=name, metric=metric)
-            ours = replace(row, value=float(row.value or 0) * factor, ci95=None) if row and factor != 1 else row
+            ours = row.scaled(factor) if row and factor != 1 else row
             what = "t-MAP" if metric == "t-MAP" else "RMSE x 100"
             lines.append(Line(f"{model}, {name}, {what}", printed, ours))
-        if scored and scored.seconds and scored.n:
-            seconds[attack] = replace(scored, value=scored.seconds / scored.n, ci95=None)
+        if scored and scored.per_query_seconds:
+            seconds[attack] = scored.per_query_seconds
             printed = figure(SOURCE, "Table 2", dataset=_data(found, model), method=name, metric="seconds")
             lines.append(Line(f"{model}, {name}, seconds a picture", printed, seconds[attack], 4))
 
-    def reached(attack: str, metric: str = "t-map") -> Row | None:
+    def reached(attack: str, metric: str = "t-map") -> Figure | None:
         return next((found.of(model, attack).one(attack=attack, metric=metric) for model in found.models), None)
 
     fast = [(seconds.get(slow), seconds.get("prosgan")) for slow in ("ifgsm", "dhta")]
     small = [(reached(other, "rmse"), reached("dhta", "rmse")) for other in ("ifgsm", "prosgan")]
     relations = [
-        above("ProS-GAN takes less time a picture than the iterative attacks", fast),
-        above("100 sign steps reach more than one step", [(reached("ifgsm"), reached("fgsm"))]),
-        above("100 sign steps reach at least what 2,000 raw steps reach", [(reached("ifgsm"), reached("dhta"))]),
-        above("2,000 raw steps change pictures less than sign steps and than ProS-GAN (RMSE)", small),
+        found.above("ProS-GAN takes less time a picture than the iterative attacks", fast),
+        found.above("100 sign steps reach more than one step", [(reached("ifgsm"), reached("fgsm"))]),
+        found.above("100 sign steps reach at least what 2,000 raw steps reach", [(reached("ifgsm"), reached("dhta"))]),
+        found.above("2,000 raw steps change pictures less than sign steps and than ProS-GAN (RMSE)", small),
     ]
     return Comparison(lines, relations)
 
@@ -190,9 +181,10 @@ def table2(found: Found, scale: Scale) -> Comparison:
 def table3(found: Found, scale: Scale) -> Comparison:
     """Pictures made on one model, asked of others; at small scale the networks differ from the printed ones."""
     lines: list[Line] = []
-    across: dict[str, list[Row]] = {"dhta": [], "prosgan": []}
-    pairs: list[tuple[Row | None, Row | None]] = []
-    for row in found.all(metric="t-map"):
+    across: dict[str, list[Figure]] = {"dhta": [], "prosgan": []}
+    pairs: list[tuple[Figure | None, Figure | None]] = []
+    for one in found.all(metric="t-map"):
+        row = one.row
         made = (row.attack or {}).get("made_on")
         method = (row.attack or {}).get("method")
         if not made or method not in across:
@@ -200,20 +192,20 @@ def table3(found: Found, scale: Scale) -> Comparison:
         name = "ProS-GAN" if method == "prosgan" else "DHTA"
         printed = None
         if scale == "paper":
-            source, target = (_printed(str(one)) for one in (made[0], row.model))
+            source, target = (_printed(str(name)) for name in (made[0], row.model))
             printed = figure(
                 SOURCE, "Table 3", method=f"{name}: crafted on {source}", network=f"evaluated on DPSH/{target}"
             )
-        lines.append(Line(f"{name}, made on {made[0]}, asked of {row.model}, t-MAP", printed, row))
+        lines.append(Line(f"{name}, made on {made[0]}, asked of {row.model}, t-MAP", printed, one))
         if made[0] != row.model:
-            across[str(method)].append(row)
+            across[str(method)].append(one)
             if method == "prosgan":
-                pairs.append((row, found.one(metric="t-map", attack="dhta", made_on=made, model=row.model)))
-    clean = {row.model: row for row in found.all(metric="t-map", attack=None)}
-    gains = [(row, clean.get(row.model)) for row in across["prosgan"]]
+                pairs.append((one, found.one(metric="t-map", attack="dhta", made_on=made, model=row.model)))
+    clean = {one.row.model: one for one in found.all(metric="t-map", attack=None)}
+    gains = [(one, clean.get(one.row.model)) for one in across["prosgan"]]
     relations = [
-        above("ProS-GAN's pictures reach other models, too (above the clean picture)", gains),
-        above("ProS-GAN transfers better than DHTA", pairs),
+        found.above("ProS-GAN's pictures reach other models, too (above the clean picture)", gains),
+        found.above("ProS-GAN transfers better than DHTA", pairs),
     ]
     return Comparison(lines, relations)
 
@@ -234,7 +226,10 @@ def _printed(model: str) -> str:
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
     lines = []
-    better: dict[tuple[str, str], list[tuple[Row | None, Row | None]]] = {("prosgan", "dhta"): [], ("dhta", "p2p"): []}
+    better: dict[tuple[str, str], list[tuple[Figure | None, Figure | None]]] = {
+        ("prosgan", "dhta"): [],
+        ("dhta", "p2p"): [],
+    }
     for model in found.models:
         means = {attack: found.curves(model, attack, attack) for attack in ("p2p", "dhta", "prosgan")}
         for attack, curves in means.items():
@@ -247,8 +242,8 @@ def fig2(found: Found, scale: Scale) -> Comparison:
     return Comparison(
         lines,
         [
-            above("ProS-GAN's curves lie above DHTA's", better["prosgan", "dhta"]),
-            above("DHTA's curves lie above P2P's", better["dhta", "p2p"]),
+            found.above("ProS-GAN's curves lie above DHTA's", better["prosgan", "dhta"]),
+            found.above("DHTA's curves lie above P2P's", better["dhta", "p2p"]),
         ],
     )
 
@@ -265,7 +260,7 @@ def fig3(found: Found, scale: Scale) -> Comparison:
     """Answers to a query before and after: a sheet on the page."""
     pairs = [(_t(found, model, "prosgan", "prosgan"), _t(found, model, "prosgan", None)) for model in found.models]
     return Comparison(
-        [], [above("The attacked query finds pictures of the target label (sheet on the page; t-MAP)", pairs)]
+        [], [found.above("The attacked query finds pictures of the target label (sheet on the page; t-MAP)", pairs)]
     )
 
 
@@ -289,20 +284,26 @@ def fig4(found: Found, scale: Scale) -> Comparison:
                 Line(f"{model}, {attack}, RMSE", None, found.of(model, attack).one(attack="prosgan", metric="rmse"))
             )
 
-    def pairs(one: str, other: str) -> list[tuple[Row | None, Row | None]]:
+    def pairs(one: str, other: str) -> list[tuple[Figure | None, Figure | None]]:
         return [(_t(found, model, one, "prosgan"), _t(found, model, other, "prosgan")) for model in models]
 
     weights = [name for name in ("weight25", "prosgan", "weight100", "weight200") if name in attacks]
     relations = [
-        above("Without the distance to the prototype code (GAN) the attack reaches less", pairs("prosgan", "gan")),
-        above("Without classes in the discriminator (ProS-GAN-1) it reaches less", pairs("prosgan", "prosgan1")),
+        found.above(
+            "Without the distance to the prototype code (GAN) the attack reaches less", pairs("prosgan", "gan")
+        ),
+        found.above("Without classes in the discriminator (ProS-GAN-1) it reaches less", pairs("prosgan", "prosgan1")),
     ]
     for model in models:
         tmaps = [_t(found, model, name, "prosgan") for name in weights]
         moved = [found.of(model, name).one(attack="prosgan", metric="rmse") for name in weights]
         if len([row for row in tmaps if row]) > 1:
-            relations.append(falling(f"{model}: a larger reconstruction weight lowers the t-MAP", tmaps, slack=0.01))
             relations.append(
-                falling(f"{model}: a larger reconstruction weight lowers the perturbation (RMSE)", moved, slack=0.001)
+                found.falling(f"{model}: a larger reconstruction weight lowers the t-MAP", tmaps, slack=0.01)
+            )
+            relations.append(
+                found.falling(
+                    f"{model}: a larger reconstruction weight lowers the perturbation (RMSE)", moved, slack=0.001
+                )
             )
     return Comparison(lines, relations)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import CURVES, Comparison, Found, Line, Scale, above, experiment
+from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
+from hamguard.evaluation.reproduce.figures import Figure
+from hamguard.evaluation.reproduce.found import CURVES, Found
 from hamguard.evaluation.reproduce.published import NAMES, figure
 
 PAPER = "Yuan, Zhang, Wang, Wu: SAAT, IEEE TIFS 2023"
@@ -24,13 +25,13 @@ def _data(found: Found, model: str) -> str:
     return NAMES.get(str(found.first(model).dataset), DATA)
 
 
-def _figure(found: Found, model: str, attack: str, metric: str) -> Row | None:
+def _figure(found: Found, model: str, attack: str, metric: str) -> Figure | None:
     """At 5,000 as printed where that was measured, else over the full ranking."""
     want = {"attack": METHOD.get(attack, attack), "metric": metric}
     return found.of(model, attack).one(**want, at=5000) or found.of(model, attack).one(**want)
 
 
-def _clean(found: Found, model: str) -> Row | None:
+def _clean(found: Found, model: str) -> Figure | None:
     cell = found.of(model, "hag")
     return cell.one(attack=None, metric="map", at=5000) or cell.one(attack=None, metric="map")
 
@@ -44,7 +45,7 @@ def table1(found: Found, scale: Scale) -> Comparison:
     models = found.models
     for model in models:
         clean = _clean(found, model)
-        bits = clean.bits if clean else 0
+        bits = clean.row.bits if clean else 0
         for metric, table, row_of in (("map", AWAY, "MAP@5000"), ("t-map", TOWARD, "t-MAP@5000")):
             if metric == "map":
                 printed = figure(
@@ -70,8 +71,8 @@ def table1(found: Found, scale: Scale) -> Comparison:
     return Comparison(
         lines,
         [
-            above("SAAT's attack leaves less MAP than HAG and SDHA", lower),
-            above("SAAT's attack reaches more t-MAP than P2P, DHTA, ProS-GAN and THA", higher),
+            found.above("SAAT's attack leaves less MAP than HAG and SDHA", lower),
+            found.above("SAAT's attack reaches more t-MAP than P2P, DHTA, ProS-GAN and THA", higher),
         ],
     )
 
@@ -88,13 +89,13 @@ def table2(found: Found, scale: Scale) -> Comparison:
     lines: list[Line] = []
     plain = [model for model in found.models if "+" not in model]
     kinds = {"saat": "SAAT adversarial training", "atrdh": "ATRDH adversarial training"}
-    stronger: list[tuple[Row | None, Row | None]] = []
-    gained: list[tuple[Row | None, Row | None]] = []
-    clean: list[tuple[Row | None, Row | None]] = []
+    stronger: list[tuple[Figure | None, Figure | None]] = []
+    gained: list[tuple[Figure | None, Figure | None]] = []
+    clean: list[tuple[Figure | None, Figure | None]] = []
     for model, kind in product(plain, ("none", "control", *kinds)):
         title = model if kind == "none" else f"{model}+{kind}"
         own = _clean(found, title)
-        bits = own.bits if own else 0
+        bits = own.row.bits if own else 0
         printed = _printed(_data(found, model), kinds.get(kind), "Original", bits)
         lines.append(Line(f"{model}, {bits} bits, {kind}, clean MAP", printed, own))
         for attack, name in AWAY.items():
@@ -116,9 +117,9 @@ def table2(found: Found, scale: Scale) -> Comparison:
     return Comparison(
         lines,
         [
-            above("Adversarial training raises the MAP under every attack", gained),
-            above("SAAT's training holds more than ATRDH's under every attack", stronger),
-            above("SAAT's training keeps more clean MAP than ATRDH's", clean),
+            found.above("Adversarial training raises the MAP under every attack", gained),
+            found.above("SAAT's training holds more than ATRDH's under every attack", stronger),
+            found.above("SAAT's training keeps more clean MAP than ATRDH's", clean),
         ],
     )
 
@@ -139,11 +140,11 @@ def _printed(data: str, train: str | None, name: str, bits: int | None) -> float
 def curves(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under attack: the plots are on the page, their means here."""
     lines: list[Line] = []
-    pairs: list[tuple[Row | None, Row | None]] = []
+    pairs: list[tuple[Figure | None, Figure | None]] = []
     for model in found.models:
         means = {attack: found.curves(model, attack, attack) for attack in AWAY}
         for attack, own in means.items():
             lines += [Line(f"{model}, {AWAY[attack]}, mean of {what}", None, row) for what, row in own.items()]
         for other in ("hag", "sdha"):
             pairs += [(means[other].get(what), means["mainstay"].get(what)) for what in CURVES.values()]
-    return Comparison(lines, [above("The curves under SAAT's attack lie below those under HAG and SDHA", pairs)])
+    return Comparison(lines, [found.above("The curves under SAAT's attack lie below those under HAG and SDHA", pairs)])

@@ -20,10 +20,10 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.split import Part
 from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.per_query import averaged
 from hamguard.images.named_views import parse_view
 from hamguard.models.encode import codes_of
 from hamguard.models.store import AnyModel
-from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.rank import rank_items, ranks_of
 from hamguard.training.encode import encode
 
@@ -146,20 +146,17 @@ def search_copies(
         found[part.start : part.stop] = ranks_of(dist, at).in_top(top)
         if progress:
             progress(part.stop / len(rows), f"{view}: {part.stop:,} of {len(rows):,}")
-    row_out = replace(
+    row = replace(
         facts,
         bits=bank.bits,
         task=f"{view} copy->original",
         metric="found",
         at=top,
         ties="expected",
-        value=float(found.mean()),
-        ci95=bootstrap_interval(found, seed=seed),
-        n=len(rows),
         seconds=round(time.perf_counter() - started, 3),
         notes=(*facts.notes, f"{view}: {moved.mean():.1f} of {bank.bits} bits move on average"),
     )
-    return CopySearch(row_out, codes, found, moved)
+    return CopySearch(averaged(row, found, seed=seed), codes, found, moved)
 
 
 def found_within(query: CodeBank, database: CodeBank, place: Array, top: int) -> Floats:

@@ -10,9 +10,9 @@ from hamguard.codes.binary import hamming_pairs
 from hamguard.core.rows import Row
 from hamguard.core.types import Modality
 from hamguard.evaluation.ground import SEARCHES, Ground, modalities_of
+from hamguard.evaluation.per_query import averaged
 from hamguard.evaluation.search.curves import Curve, measure_curves
 from hamguard.evaluation.search.score import EXACT, Convention, score_rows
-from hamguard.retrieval.intervals import bootstrap_interval
 
 
 def task_row(ground: Ground, task: str) -> Row:
@@ -58,8 +58,8 @@ def agreement_row(ground: Ground) -> Row:
     """Share of bits in which the codes of a picture and of its text agree; 0.5 for sides that know nothing of each other."""
     apart = hamming_pairs(ground.query.packed, ground.text_query.packed)
     values = 1 - apart / ground.model.bits
-    base = replace(task_row(ground, "image->text"), task="pairs", metric="agreement", n=len(values))
-    return replace(base, value=float(values.mean()), ci95=bootstrap_interval(values, seed=ground.seed))
+    base = replace(task_row(ground, "image->text"), task="pairs", metric="agreement")
+    return averaged(base, values, seed=ground.seed)
 
 
 def cross_curves(

@@ -10,8 +10,10 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Ints
+from hamguard.evaluation.per_query import with_values
 from hamguard.evaluation.search.score import random_bank, sides_table
 from hamguard.retrieval.curves import precision_curve, radius_curve, recall_curve
+from hamguard.retrieval.metrics import hits_within
 
 Curve = tuple[Array, Array]
 
@@ -76,24 +78,18 @@ def curve_rows(query: CodeBank, database: CodeBank, base: Row) -> list[Row]:
     line = recall_curve(table)
     levels = np.interp(np.array(LEVELS) / 100, line.recall, line.precision)
     most = min(1000, len(database))
-    numbers = np.unique(np.geomspace(1, most, 20).round().astype(np.int64))
-    found = [("curve-precision-at-recall", at, value) for at, value in zip(LEVELS, levels, strict=True)]
-    found += [
-        ("curve-precision", int(at), value)
-        for at, value in zip(numbers, precision_curve(table, numbers.tolist()), strict=True)
+    numbers = np.unique(np.geomspace(1, most, 20).round().astype(np.int64)).tolist()
+    found = [
+        ("curve-precision-at-recall", at, value, line.per_query[:, at - 1])  # levels are whole percents
+        for at, value in zip(LEVELS, levels, strict=True)
     ]
+    found += [
+        ("curve-precision", at, value, hits_within(table, at, "expected") / at)
+        for at, value in zip(numbers, precision_curve(table, numbers), strict=True)
+    ]
+    common = replace(base, ci95=None, n=len(query), bits=query.bits, ties="expected", seconds=None)
+    common = replace(common, task=base.task or "query->database")
     return [
-        replace(
-            base,
-            metric=metric,
-            at=at,
-            value=float(value),
-            ci95=None,
-            n=len(query),
-            bits=query.bits,
-            ties="expected",
-            task=base.task or "query->database",
-            seconds=None,
-        )
-        for metric, at, value in found
+        with_values(replace(common, metric=metric, at=at, value=float(value)), each)
+        for metric, at, value, each in found
     ]

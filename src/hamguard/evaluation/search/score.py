@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack
 from hamguard.codes.histograms import DistanceHistograms, distance_histograms, leave_out
@@ -14,8 +16,8 @@ from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row
 from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Ints, Norm, Ties
+from hamguard.evaluation.per_query import averaged
 from hamguard.retrieval.curves import radius_precision, radius_recall
-from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import Empty, Score, mean_average_precision, precision_at, recall_at
 from hamguard.retrieval.ndcg import ndcg_at
 from hamguard.retrieval.score import score_of
@@ -205,16 +207,14 @@ def score_row(score: Score, base: Row, name_at: tuple[str, int | None], seconds:
     if score.n < len(score.per_query):
         notes.append(f"{len(score.per_query) - score.n} queries without a hit are left out of the mean (empty=skip)")
     options = "" if name_at[0] == "ndcg-shared" else score.name.partition("[")[2]  # its name says the gain already
-    return replace(
+    row = replace(
         base,
         bits=bits,
         task=base.task or "query->database",
         metric=name_at[0] + (f"[{options}" if options else ""),
         at=score.at,
         ties=score.ties,
-        value=score.value,
-        ci95=bootstrap_interval(score.values, seed=seed),
-        n=score.n,
         seconds=round(seconds, 4),
         notes=tuple(dict.fromkeys(notes)),
     )
+    return averaged(row, np.where(score.kept, score.per_query, np.nan), seed=seed)

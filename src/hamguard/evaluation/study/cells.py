@@ -15,6 +15,7 @@ from hamguard.core.digests import digest_file, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.rows import Row, read_rows, read_sealed_rows, write_rows
+from hamguard.evaluation.per_query import VALUES, Kept, keeping
 from hamguard.training.distributed import wait
 
 
@@ -26,11 +27,18 @@ class Cells:
         folder: where they lie.
         context: its `tell` is told which cell begins, and which was found finished; its processes work on the same cells together.
         parent: process that wants the results; where it is gone, nothing more is begun. 0 for this one.
+        per_query: keep the figure of every query beside the rows, too.
     """
 
     folder: Path
     context: Context = field(default_factory=Context)
     parent: int = 0
+    per_query: bool = True
+
+    @property
+    def kept(self) -> Kept:
+        """Figures of the queries behind the means of all rows."""
+        return Kept(self.folder / "values")
 
     @property
     def process_group(self) -> ProcessGroup:
@@ -76,25 +84,33 @@ class Cells:
     def rows(
         self, name: str, facts: Any, work: Callable[[], Sequence[Row]], *, beside: Sequence[Path] = ()
     ) -> list[Row]:
-        """Rows of a cell: read where they lie, else worked out and kept.
+        """Rows of a cell, and the figures of their queries: read where they lie, else worked out and kept.
 
         Args:
             name: what people call it.
             facts: everything that decides the result, as JSON.
             work: makes the rows, and what lies beside them.
-            beside: files that belong to the cell; where one is gone or changed, it is worked out again.
+            beside: files that belong to the cell; where one is gone or changed, it is worked out again, as where figures of queries
+                are.
         """
         self.check()
         path = self.path(name, facts)
-        found = _kept(path, beside)
+        found = _kept(path, beside, self.kept if self.per_query else None)
         wait(self.process_group)  # nobody writes before everybody has looked
         if found is not None:
             self.tell(f"{name}: kept")
             return found
         self.tell(name)
-        rows = list(work())
+        if self.per_query:
+            with keeping() as values:
+                rows = list(work())
+        else:
+            rows, values = list(work()), {}
         if self.process_group.leads:
-            write_rows(path, rows, seal={"cell": path.name, "beside": {one.name: _mark(one) for one in beside}})
+            named = {row.hashes.get(VALUES) for row in rows}
+            self.kept.write({digest: each for digest, each in values.items() if digest in named})
+            seal = {"cell": path.name, "beside": {one.name: _mark(one) for one in beside}}
+            write_rows(path, rows, seal={**seal, **({VALUES: True} if self.per_query else {})})
         wait(self.process_group)
         return read_rows(path)  # what a second run would see
 
@@ -119,12 +135,17 @@ class Cells:
         return found
 
 
-def _kept(path: Path, beside: Sequence[Path]) -> list[Row] | None:
-    """Rows of a finished cell; None where there are none, or they or what lies beside them are not what was written."""
+def _kept(path: Path, beside: Sequence[Path], values: Kept | None) -> list[Row] | None:
+    """Rows of a finished cell; None where there are none, or they or what lies beside them are not what was written.
+
+    A cell that was written without the figures of its queries is none where `values` are asked for.
+    """
     try:
         rows, facts = read_sealed_rows(path)
         told = facts.get("beside")
         if facts.get("cell") != path.name or not isinstance(told, dict) or set(told) != {one.name for one in beside}:
+            return None
+        if values is not None and not (facts.get(VALUES) and values.has(rows)):
             return None
         whole = all(told[one.name][0] == one.stat().st_size and told[one.name] == _mark(one) for one in beside)
     except (RequestError, OSError, TypeError, IndexError):

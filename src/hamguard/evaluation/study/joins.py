@@ -13,6 +13,7 @@ from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground
+from hamguard.evaluation.per_query import without_values
 from hamguard.evaluation.protection.four_searches import Party, Sides
 from hamguard.evaluation.protection.protections import Protection, by_noise, by_protector
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
@@ -160,7 +161,7 @@ def _difference(study: Study, first: tuple[str, str], second: tuple[str, str], s
     gap = paired_difference(one.attacked, other.attacked, seed=seed)
     versus = second[1] if first[0] == second[0] else second[0]
     return replace(
-        one.row,
+        without_values(one.row),
         attack={**(one.row.attack or {}), "versus": versus},
         metric=f"{one.row.metric}-difference",
         value=gap.value,
