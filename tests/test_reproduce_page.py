@@ -5,34 +5,125 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import build_reproduce  # noqa: E402
+import record_reproduce  # noqa: E402
 
+from hamguard.core.errors import RequestError  # noqa: E402
+from hamguard.core.rows import Row, read_rows, write_rows  # noqa: E402
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS  # noqa: E402
 
 
 def test_the_page_is_that_of_the_records() -> None:
     written = (ROOT / build_reproduce.PAGE).read_text(encoding="utf-8")
     assert written == build_reproduce.page(), "run: uv run python tools/build_reproduce.py"
-    assert set(build_reproduce.recorded()) <= set(EXPERIMENTS)
+    found = build_reproduce.recorded()
+    assert set(found) <= set(EXPERIMENTS)
+    assert all(one.name.startswith(name) for name, several in found.items() for one in several)
+
+
+LINE = {"setting": "a figure", "published": 0.5, "ours": 0.625, "difference": 0.125, "ci95": [0.6, 0.65], "n": 9}
+SAID = {"claim": "a over b", "verdict": "does not hold", "figures": "0.100 < 0.200", "kind": "claim", "printed": ""}
+
+
+def kept(
+    root: Path, name: str, experiment: str, lines: list[dict[str, Any]], relations: list[dict[str, Any]], **more: Any
+) -> None:
+    folder = root / build_reproduce.RECORDED
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"experiment": experiment, "scale": "small", "seconds": 1, "lines": lines, "relations": relations, **more}
+    (folder / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def test_a_changed_record_changes_the_page(tmp_path: Path) -> None:
-    folder = tmp_path / build_reproduce.RECORDED
-    folder.mkdir(parents=True)
-    line = {"setting": "a figure", "published": 0.5, "ours": 0.625, "difference": 0.125, "ci95": [0.6, 0.65], "n": 9}
-    said = {"claim": "a over b", "verdict": "does not hold", "figures": "0.1 <= 0.2"}
-    record = {"experiment": "ppl-table1", "lines": [line], "relations": [said]}
-    (folder / "ppl-table1.json").write_text(json.dumps(record), encoding="utf-8")
+    kept(tmp_path, "ppl-table1", "ppl-table1", [LINE], [SAID])
     text = build_reproduce.page(tmp_path)
     assert "| a figure | 0.500 | 0.625 | +0.125 | 0.600 to 0.650 |" in text
-    assert "* **does not hold**: a over b (0.1 <= 0.2)." in text and "| 0 of 1 |" in text
+    assert "* **does not hold**: a over b (0.100 < 0.200)." in text
+    assert "**0 hold, 0 are within the intervals, 1 do not hold, 0 cannot be tested.**" in text
+    assert "| PPL | 1 | 0 | 0 | 1 | 0 |" in text and "before intervals" not in text
+
+
+def test_claims_are_counted_and_what_is_none_is_not(tmp_path: Path) -> None:
+    verdicts = ("holds", "within the intervals", "not testable", "holds")
+    relations = [{**SAID, "claim": f"claim {place}", "verdict": verdict} for place, verdict in enumerate(verdicts)]
+    relations += [{**SAID, "claim": "our question", "kind": "ours"}]
+    relations += [{**SAID, "claim": "not theirs", "kind": "contradicted", "printed": "in 8 of 12 cells not"}]
+    kept(tmp_path, "hag-alpha", "hag-alpha", [], relations)
+    kept(tmp_path, "hag-alpha-paper", "hag-alpha", [], relations[:1], scale="paper")
+    (tmp_path / build_reproduce.RECORDED / "hag-alpha.jsonl").write_text("")
+    text = build_reproduce.page(tmp_path)
+    assert "| HAG | 5 | 3 | 1 | 0 | 1 |" in text and "| all | 5 | 3 | 1 | 0 | 1 |" in text
+    assert (
+        "| claim 0 | holds | [hag-alpha](#hag-alpha), small scale | [rows](../results/reproduce/hag-alpha.jsonl) |"
+        in text
+    )
+    assert "[hag-alpha](#hag-alpha), paper scale | [rows](../results/reproduce/hag-alpha-paper.json) |" in text
+    assert "### hag-alpha, paper scale" in text and "## hag-alpha\n" in text
+    assert "* **does not hold**: *we ask*: our question" in text
+    assert "*not the paper's*: not theirs (0.100 < 0.200). Printed: in 8 of 12 cells not." in text
+
+
+def test_blocks_and_reasons_stand_on_the_page(tmp_path: Path) -> None:
+    lines = [
+        {**LINE, "block": "published rule", "seeds": 3},
+        {**LINE, "block": "no overlap", "why": "fewer pictures", "digits": 2},
+    ]
+    kept(tmp_path, "saat-table1-part", "saat-table1", lines, [], why="A small net.", part="a third",
+         block_why={"no overlap": "Targets share no label."})  # fmt: skip
+    text = build_reproduce.page(tmp_path)
+    assert "Why ours differ: A small net." in text and "**Published rule.**\n" in text
+    assert "**No overlap.** Targets share no label." in text
+    assert "| a figure | 0.500 | 0.625 (3 seeds) | +0.125 | 0.600 to 0.650 |" in text
+    assert "| a figure | 0.50 | 0.62 | +0.12 | 0.60 to 0.65 | fewer pictures |" in text
+    assert "small scale, a third" in text
+
+
+def test_older_records_can_still_be_read_and_say_so(tmp_path: Path) -> None:
+    old = [{"claim": "Ours: it does", "verdict": "holds", "figures": "0.2 > 0.1"}]
+    old += [{"claim": "dph: falls", "verdict": "not testable at this scale", "figures": "no figures"}]
+    kept(tmp_path, "hag-bits", "hag-bits", [LINE], old)
+    text = build_reproduce.page(tmp_path)
+    assert (
+        "* **holds**: *we ask*: it does (0.2 > 0.1)." in text and "* **not testable**: dph: falls (no figures)." in text
+    )
+    assert "Recorded before verdicts took intervals into account" in text and "| HAG | 1 | 0 | 0 | 0 | 1 |" in text
+
+
+def run_folder(folder: Path, **more: Any) -> Path:
+    folder.mkdir()
+    content = {"experiment": "hag-bits", "scale": "paper", "lines": [], "relations": [], **more}
+    (folder / "comparison.json").write_text(json.dumps(content), encoding="utf-8")
+    write_rows(folder / "rows.jsonl", [Row(value=1.0, hashes={"values": "abc", "model": "def"})])
+    return folder
+
+
+def test_a_run_is_recorded_with_its_rows(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run")
+    assert record_reproduce.record(run, root=tmp_path) == "hag-bits-paper"
+    assert record_reproduce.record(run, "hag-bits-32", "32 bits", root=tmp_path) == "hag-bits-32"
+    folder = tmp_path / record_reproduce.RECORDED
+    assert read_rows(folder / "hag-bits-32.jsonl")[0].hashes == {
+        "model": "def"
+    }  # values of single queries stay with the run
+    found = build_reproduce.recorded(tmp_path)["hag-bits"]
+    assert [(one.name, one.heading, one.rows) for one in found] == [
+        ("hag-bits-32", "paper scale, 32 bits", True), ("hag-bits-paper", "paper scale", True)
+    ]  # fmt: skip
+    with pytest.raises(RequestError, match="called after it"):
+        record_reproduce.record(run, "bits", root=tmp_path)
+    with pytest.raises(RequestError, match="no experiment"):
+        record_reproduce.record(run_folder(tmp_path / "other", experiment="hag-alfa"), root=tmp_path)
 
 
 def test_the_recorded_times_are_within_the_stated_ones() -> None:
-    found = build_reproduce.recorded()
-    for name, record in found.items():
-        stated = EXPERIMENTS[name].minutes * 60
-        assert record["seconds"] <= stated, f"{name} took {record['seconds']} s, stated are {stated} s"
+    """On two cores; where a machine was shared, the seconds of its cores say what was spent."""
+    every = [one for several in build_reproduce.recorded().values() for one in several]
+    for one in (one for one in every if one.scale == "small" and "core_seconds" in one.content):
+        stated, spent = EXPERIMENTS[one.experiment].minutes * 60, one.content["core_seconds"] / 2
+        assert spent <= stated, f"{one.name} took {spent:.0f} s on two cores, stated are {stated} s"

@@ -6,6 +6,9 @@ uv run python tools/build_reproduce.py
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,44 @@ from hamguard.report.table import Table
 
 ROOT = Path(__file__).parent.parent
 PAGE, RECORDED = Path("docs/reproduce.md"), Path("results/reproduce")
-MOST = 24  # lines of a comparison that the page shows; the record has all
+MOST = 24  # lines of a block that the page shows; the record has all
+VERDICTS = ("holds", "within the intervals", "does not hold", "not testable")
+SCALES = {"small": "small scale", "paper": "paper scale"}
 
 INTRO = """# Published tables, run again
 
-`hamguard reproduce NAME` runs a published experiment and prints its figures beside ours, with difference and interval, and for each
-relation that the paper claims whether it holds here. Every experiment has two recipes:
+Five papers say what attacks on learned hash codes, and defenses of them, achieve. This page runs their tables and figures again
+with the implementations of this project, and says of each claim whether it holds here.
 
-* `--scale small` (the default) ends within the stated minutes on two cores. Its data, networks and budgets are not the published
-  ones, so differences in figures say little; what it tests are the relations.
-* `--scale paper` has the published data, networks and budgets. It needs the data (`hamguard data list` says which files go where)
-  and a GPU. It has not been run by the project: the figures below are all of the small scale.
+* [What came of it](#what-came-of-it): all claims with their verdicts, each with a link to its figures and rows.
+* [How verdicts come about](#how-verdicts-come-about), and how to [run an experiment](#run-one-yourself).
+* Then every experiment: published figures beside ours, with difference, interval, and the reason where one differs.
+"""
+
+METHOD = """## How verdicts come about
+
+A claim speaks of one or several pairs of figures, such as the clean and the attacked MAP at every code length. Both figures of
+a pair are means over the same queries, so they are compared query by query: a paired bootstrap gives the interval of their
+difference. Where a recipe has several seeds, a resample draws seeds first, then queries. Intervals are joint over all pairs of
+a claim (95% for all of them together, after Bonferroni).
+
+| verdict | when |
+|---|---|
+| **holds** | every pair stands in the printed order, beyond its interval |
+| **within the intervals** | no pair contradicts the claim, but at least one difference may be chance |
+| **does not hold** | at least one pair stands the other way, beyond its interval |
+| **not testable** | a figure is missing, or a person must look |
+
+* That two figures are *alike* holds where the whole interval of their difference lies within what is stated, and does not hold
+  where it lies outside.
+* A claim on a defense has a control, the same network trained on without adversaries. It holds only where the defended figure
+  is beyond the undefended one and beyond the control.
+* Seconds have no queries: one must be twice the other.
+* *We ask* marks a question of this project, and *not the paper's* a sentence that is ascribed to a paper and that its own
+  printed cells contradict. Neither counts as a claim.
+"""
+
+USE = """## Run one yourself
 
 ```sh
 hamguard reproduce --list
@@ -34,71 +64,214 @@ hamguard reproduce ppl-table1
 hamguard reproduce prosgan-table1 --scale paper --show-recipe
 ```
 
-Rows, both figures as CSV and LaTeX, and one page with everything lie in `runs/NAME-SCALE`. A run that was stopped goes on with the
-same command; experiments share trained models and finished attacks in `runs/cells`.
+`--scale small`, the default, ends within the stated minutes on two cores. Its data, networks and budgets are not the published
+ones, so that a difference in figures says little; what it tests are the claims. `--scale paper` has the published data,
+networks and budgets; it needs the data (`hamguard data list` says which files go where) and mostly a GPU. Sections below say
+which scale was recorded.
 
-A relation *holds* where every pair of figures that it speaks of stands in the published order; *within the intervals* says that the
-two intervals overlap, so that the order may be chance. *Not testable* stands where a figure is missing or a person must look.
+Rows, both figures as CSV and LaTeX, and one page with everything lie in `runs/NAME-SCALE`. A run that was stopped goes on with
+the same command; experiments share trained models and finished attacks in `runs/cells`.
 """
 
 AFTER = """## What this does not show
 
-* One seed an experiment. At small scale the queries are few, and the intervals say how much that leaves open.
-* A relation that fails here may hold on the published data, and the reverse.
+* At small scale the queries are few, and the intervals say how much that leaves open. Few seeds say little of training: an
+  interval over three seeds is too narrow rather than too wide.
+* A claim that fails here may hold on the published data, and the reverse.
 * HAG and CMLA are specified by slides and code: budgets and cut-offs that these do not name are ours, and stand in the recipes.
 """
 
 
-def recorded(root: Path = ROOT) -> dict[str, dict[str, Any]]:
-    """Recorded comparisons by experiment."""
-    found = {}
+@dataclass(frozen=True)
+class Recording:
+    """A run that is kept.
+
+    Attributes:
+        name: of its files.
+        experiment: what was run.
+        content: of the comparison.
+        rows: whether its rows are kept, too.
+    """
+
+    name: str
+    experiment: str
+    content: dict[str, Any]
+    rows: bool
+
+    @property
+    def scale(self) -> str:
+        """`small` or `paper`."""
+        return str(self.content.get("scale", "small"))
+
+    @property
+    def heading(self) -> str:
+        """Scale and part, in words."""
+        part = self.content.get("part")
+        return SCALES[self.scale] + (f", {part}" if part else "")
+
+    @property
+    def place(self) -> str:
+        """Link to the rows, or to the comparison where there are none."""
+        return f"[rows](../{RECORDED}/{self.name}.json{'l' if self.rows else ''})"
+
+    @property
+    def old(self) -> bool:
+        """Whether its verdicts were given before intervals decided."""
+        return any("kind" not in relation for relation in self.content["relations"])
+
+    @property
+    def relations(self) -> list[dict[str, Any]]:
+        """Relations in the words of today."""
+        return [_as_today(one) for one in self.content["relations"]]
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        """Relations that are claims of the paper."""
+        return [one for one in self.relations if one["kind"] == "claim"]
+
+
+def _as_today(relation: dict[str, Any]) -> dict[str, Any]:
+    """A relation of an older record, which did not say whose it is and gave a verdict without intervals."""
+    claim = str(relation["claim"])
+    kind = relation.get("kind") or ("ours" if claim.startswith("Ours: ") else "claim")
+    verdict = str(relation["verdict"]).removesuffix(" at this scale")
+    return {"printed": "", **relation, "claim": claim.removeprefix("Ours: "), "kind": kind, "verdict": verdict}
+
+
+def recorded(root: Path = ROOT) -> dict[str, list[Recording]]:
+    """Recordings by experiment, small scale first."""
+    found: dict[str, list[Recording]] = {}
     for path in sorted((root / RECORDED).glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        found[str(content["experiment"])] = content
-    return found
+        one = Recording(path.stem, str(content["experiment"]), content, path.with_suffix(".jsonl").is_file())
+        found.setdefault(one.experiment, []).append(one)
+    return {name: sorted(several, key=lambda one: (one.scale != "small", one.name)) for name, several in found.items()}
 
 
-def table(known: dict[str, Experiment], found: dict[str, dict[str, Any]]) -> list[str]:
-    """All experiments: what they are, how long the small form takes, how many relations hold."""
+def paper(experiment: Experiment) -> str:
+    """Short name of a paper: `HAG` of `Authors: HAG, journal`."""
+    return experiment.source.partition(": ")[2].partition(",")[0] or experiment.source
+
+
+def summary(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> Iterator[str]:
+    """How many claims hold, by paper and in all; then every claim with its verdict."""
+    judged = [(paper(known[name]), name, one) for name in known for one in found.get(name, [])]
+    counts = {title: Counter[str]() for title, *_ in judged}
+    for title, _, one in judged:
+        counts[title].update(claim["verdict"] for claim in one.claims)
+    whole = sum(counts.values(), Counter[str]())
+    hold, within, fail, open_ = (whole[verdict] for verdict in VERDICTS)
+    yield "## What came of it"
+    yield ""
+    yield (
+        f"Claims of the papers: **{hold} hold, {within} are within the intervals, {fail} do not hold, {open_} cannot be tested.** "
+        "A claim that was judged at two scales counts for both."
+    )
+    yield ""
+    columns = ("paper", "claims", "hold", "within the intervals", "do not hold", "cannot be tested")
+    lines = [
+        [title, str(sum(own.values())), *(str(own[verdict]) for verdict in VERDICTS)] for title, own in counts.items()
+    ]
+    yield from as_markdown(
+        Table.of("", columns, [*lines, ["all", str(sum(whole.values())), *(str(whole[v]) for v in VERDICTS)]])
+    )
+    yield ""
+    if old := [f"`{one.name}`" for *_, one in judged if one.old]:
+        yield from (f"Recorded before intervals decided, so that *holds* says less: {', '.join(old)}.", "")
+    for title in counts:
+        own = [(name, one) for short, name, one in judged if short == title]
+        rows = [
+            [claim["claim"], claim["verdict"], f"[{name}](#{name}), {one.heading}", one.place]
+            for name, one in own
+            for claim in one.claims
+        ]
+        if rows:
+            yield from (
+                f"### Claims of {title}",
+                "",
+                *as_markdown(Table.of("", ("claim", "verdict", "experiment", "rows"), rows)),
+                "",
+            )
+    missing = [f"`{name}`" for name in known if name not in found]
+    if missing:
+        yield from (f"Not recorded yet: {', '.join(missing)}.", "")
+
+
+def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator[str]:
+    """Figures and relations of one experiment, recording by recording."""
+    yield from (f"## {experiment.name}", "", f"**{experiment.what}.** {experiment.source}.", "")
+    for one in recordings:
+        if len(recordings) > 1 or one.scale != "small":
+            yield from (f"### {experiment.name}, {one.heading}", "")
+        if one.scale == "small":
+            yield from (f"Small scale: {experiment.small}.", "")
+        if one.old:
+            yield from (
+                "Recorded before verdicts took intervals into account: the order of the figures alone decided.",
+                "",
+            )
+        yield from (_relation(relation) for relation in one.relations)
+        yield ""
+        if why := one.content.get("why"):
+            yield from (f"Why ours differ: {why}", "")
+        yield from _tables(one)
+        yield from (
+            f"All figures: [comparison](../{RECORDED}/{one.name}.json){', ' + one.place if one.rows else ''}.",
+            "",
+        )
+
+
+def _relation(relation: dict[str, Any]) -> str:
+    who = {"claim": "", "ours": "*we ask*: ", "contradicted": "*not the paper's*: "}[relation["kind"]]
+    printed = f" Printed: {relation['printed']}." if relation["printed"] else ""
+    return f"* **{relation['verdict']}**: {who}{relation['claim']} ({relation['figures']}).{printed}"
+
+
+def _tables(recording: Recording) -> Iterator[str]:
+    """The lines block by block."""
+    known = [line for line in recording.content["lines"] if line["ours"] is not None]
+    reasons = recording.content.get("block_why") or {}
+    for block in dict.fromkeys(line.get("block", "") for line in known):
+        own = [line for line in known if line.get("block", "") == block]
+        if block:
+            yield from (f"**{block[0].upper()}{block[1:]}.** {reasons.get(block, '')}".rstrip(), "")
+        whys = any(line.get("why") for line in own)
+        columns = ("setting", "published", "ours", "difference", "95% interval", *(["why it differs"] if whys else []))
+        yield from as_markdown(Table.of("", columns, [_cells(line, whys) for line in own[:MOST]]))
+        yield ""
+        if len(own) > MOST:
+            yield from (f"{len(own) - MOST} further lines stand in the comparison.", "")
+
+
+def _cells(line: dict[str, Any], whys: bool) -> list[str]:
+    places = line.get("digits", 3)
+
+    def text(value: float | None, sign: str = "") -> str:
+        return "" if value is None else format(value, f"{sign}.{places}f")
+
+    span = f"{line['ci95'][0]:.{places}f} to {line['ci95'][1]:.{places}f}" if line["ci95"] else ""
+    ours = text(line["ours"]) + (f" ({line['seeds']} seeds)" if (line.get("seeds") or 1) > 1 else "")
+    cells = [line["setting"], text(line["published"]), ours, text(line["difference"], "+"), span]
+    return [*cells, *([line.get("why") or ""] if whys else [])]
+
+
+def listed(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> Iterator[str]:
+    """All experiments: what they are and how long the small form takes."""
+    yield from ("## Experiments", "")
     lines = []
     for name, one in known.items():
-        judged = found.get(name, {}).get("relations")
-        held = "not recorded" if judged is None else f"{sum(r['verdict'] == 'holds' for r in judged)} of {len(judged)}"
-        lines.append([f"`{name}`", f"{one.source}: {one.what}", str(one.minutes), held])
-    return as_markdown(Table.of("", ("experiment", "what", "minutes, small", "relations that hold"), lines))
-
-
-def section(experiment: Experiment, found: dict[str, Any]) -> list[str]:
-    """Figures and relations of one experiment."""
-    lines = [
-        f"## {experiment.name}: {experiment.what}",
-        "",
-        f"{experiment.source}. Small scale: {experiment.small}.",
-        "",
-    ]
-    for one in found["relations"]:
-        lines.append(f"* **{one['verdict']}**: {one['claim']} ({one['figures']}).")
-    known = [line for line in found["lines"] if line["ours"] is not None]
-    if known:
-        columns = ("setting", "published", "ours", "difference", "95% interval")
-        lines += ["", *as_markdown(Table.of("", columns, map(_cells, known[:MOST])))]
-    if len(known) > MOST:
-        lines += ["", f"{len(known) - MOST} further lines stand in `results/reproduce/{experiment.name}.json`."]
-    return [*lines, ""]
-
-
-def _cells(line: dict[str, Any]) -> list[str]:
-    def text(value: float | None, form: str = ".3f") -> str:
-        return "" if value is None else format(value, form)
-
-    span = f"{line['ci95'][0]:.3f} to {line['ci95'][1]:.3f}" if line["ci95"] else ""
-    return [line["setting"], text(line["published"]), text(line["ours"]), text(line["difference"], "+.3f"), span]
+        own = found.get(name, [])
+        title = f"[{name}](#{name})" if own else f"`{name}`"
+        scales = ", ".join(recording.heading for recording in own) or "not recorded"
+        lines.append([title, f"{paper(one)}: {one.what}", str(one.minutes), scales])
+    yield from as_markdown(Table.of("", ("experiment", "what", "minutes, small", "recorded"), lines))
+    yield ""
 
 
 def page(root: Path = ROOT) -> str:
     """The whole page."""
-    known, found = EXPERIMENTS, recorded(root)
-    lines = [INTRO, *table(known, found), ""]
+    known, found = dict(EXPERIMENTS), recorded(root)
+    lines = [INTRO, *summary(known, found), METHOD, USE, *listed(known, found)]
     for name, one in known.items():
         if name in found:
             lines += section(one, found[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -100,7 +101,7 @@ def reproduce(
     folder = Path("runs") / f"{name}-{scale}" if out is None else Path(out)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; a folder is needed to write to")
-    begun = time.monotonic()
+    begun, spent = time.monotonic(), _core_seconds()
     if chosen == "small" and context is not None:
         context.tell(
             f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores."
@@ -110,14 +111,23 @@ def reproduce(
         return None  # another process speaks
     judged = experiment.judge(Found(done, done.cells, done.per_query), chosen)
     title = f"{experiment.source}: {experiment.what}"
-    _write(folder, title, experiment, chosen, judged, time.monotonic() - begun)
-    return Reproduced(title, judged, folder, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    _write(folder, title, experiment, chosen, judged, seconds, _core_seconds() - spent)
+    return Reproduced(title, judged, folder, seconds)
 
 
-def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison, seconds: float) -> None:
+def _core_seconds() -> float:
+    """Seconds of work of this process and of those that it began and that ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def _write(
+    folder: Path, title: str, experiment: Experiment, scale: Scale, judged: Comparison, seconds: float, cores: float
+) -> None:
     """The page with both figures in front, and all tables as CSV and LaTeX."""
     from hamguard import __version__
-    from hamguard.core.files import write_json
+    from hamguard.core.files import read_json, write_json
     from hamguard.report.cells import Section
     from hamguard.report.collect import collect
     from hamguard.report.export import export_tables
@@ -140,6 +150,13 @@ def _write(folder: Path, title: str, experiment: Experiment, scale: Scale, judge
     export_tables(report, folder / "tables")
     values = _values(judged)
     facts = {"experiment": experiment.name, "scale": scale, "version": __version__, "seconds": round(seconds)}
+    try:  # a run that went on adds to what was spent before
+        before = read_json(folder / "comparison.json", "comparison")
+    except RequestError:
+        before = {}
+    if (before.get("experiment"), before.get("scale")) == (experiment.name, scale):
+        cores += float(before.get("core_seconds") or 0)
+    facts["core_seconds"] = round(cores)
     facts |= {"why": judged.why, "block_why": dict(judged.block_why)}
     lines_of = [one for one in values if "setting" in one]
     write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})

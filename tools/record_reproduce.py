@@ -1,0 +1,72 @@
+"""Record runs of `hamguard reproduce`: the comparison of each as `results/reproduce/NAME.json`, its rows as `NAME.jsonl`.
+
+    uv run python tools/record_reproduce.py runs/hag-alpha-small [...]
+    uv run python tools/record_reproduce.py runs/fashion --as ppl-table1-fashion --part "the Fashion-MNIST third"
+
+NAME is that of the experiment, with `-paper` at paper scale; an experiment may be recorded several times under other names, which
+begin with its own. Values of single queries stay in the run's cells. Then: `uv run python tools/build_reproduce.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hamguard.core.errors import RequestError
+from hamguard.core.files import read_json, write_json
+from hamguard.core.rows import read_rows, write_rows
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
+
+ROOT = Path(__file__).parent.parent
+RECORDED = Path("results/reproduce")
+
+
+def record(run: Path, name: str = "", part: str = "", root: Path = ROOT) -> str:
+    """Copy a run into the repository.
+
+    Args:
+        run: folder that `hamguard reproduce` wrote.
+        name: of the recording; that of the experiment where not given.
+        part: which part of the experiment it is, in words; all of it where not given.
+        root: of the repository.
+
+    Returns:
+        Name of the recording.
+
+    Raises:
+        RequestError: no run of a known experiment, or a name that does not begin with it.
+    """
+    comparison: dict[str, Any] = read_json(run / "comparison.json", "comparison")
+    experiment, scale = str(comparison["experiment"]), comparison["scale"]
+    if experiment not in EXPERIMENTS:
+        raise RequestError(f"{run} is of {experiment}, which is no experiment")
+    name = name or (experiment if scale == "small" else f"{experiment}-{scale}")
+    if not name.startswith(experiment):
+        raise RequestError(f"a recording of {experiment} is called after it, e.g. {experiment}-part, got {name}")
+    rows = [
+        replace(row, hashes={k: v for k, v in row.hashes.items() if k != "values"})
+        for row in read_rows(run / "rows.jsonl")
+    ]
+    folder = root / RECORDED
+    write_rows(folder / f"{name}.jsonl", rows)
+    write_json(folder / f"{name}.json", {**comparison, **({"part": part} if part else {})})
+    return name
+
+
+def main() -> None:
+    """Record the runs of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders that `hamguard reproduce` wrote")
+    parser.add_argument("--as", dest="name", default="", help="name of the recording, for one run")
+    parser.add_argument("--part", default="", help="which part of the experiment it is, in words")
+    asked = parser.parse_args()
+    if len(asked.runs) > 1 and (asked.name or asked.part):
+        parser.error("--as and --part go with one run")
+    for run in asked.runs:
+        print(record(run, asked.name, asked.part))  # noqa: T201 - a script
+
+
+if __name__ == "__main__":
+    main()
