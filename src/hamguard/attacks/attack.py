@@ -29,7 +29,7 @@ from hamguard.attacks.types import (
     Victim,
 )
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import sign
+from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Modality
@@ -37,8 +37,8 @@ from hamguard.models.foreign import check_face
 from hamguard.models.reader import Reader
 
 
-def clean_code(model: Victim, x: Tensor) -> Tensor:
-    """The own codes of pictures (or bags of words) to attack, `(B, K)` in {-1, +1}, after a check of both.
+def clean_logits(model: Victim, x: Tensor) -> Tensor:
+    """What a model says of pictures (or bags of words) to attack, `(B, K)` real numbers, after a check of both.
 
     Raises:
         RequestError: pictures of another shape or outside [0, 1], a model without `logits`, or one that does not return `(B, K)`.
@@ -49,7 +49,12 @@ def clean_code(model: Victim, x: Tensor) -> Tensor:
         z = model.logits(x)
     if z.ndim != 2 or len(z) != len(x):
         raise RequestError(f"the attacked model must return ({len(x)}, K) numbers, got {tuple(z.shape)}")
-    return sign(z)
+    return z
+
+
+def clean_code(model: Victim, x: Tensor) -> Tensor:
+    """The own codes of pictures (or bags of words) to attack, `(B, K)` in {-1, +1}; errors as in `clean_logits`."""
+    return sign(clean_logits(model, x))
 
 
 def check_pictures(x: Tensor) -> None:
@@ -86,6 +91,20 @@ def bags_of(model: Victim, texts: Sequence[str]) -> Tensor:
 def guide_for(loss: Loss, guide: Guide) -> Guide:
     """A guide as a loss takes it: a set of codes becomes its vote, unless the loss says by `takes_sets` that it scores sets."""
     return guide if isinstance(guide, Tensor) or getattr(loss, "takes_sets", False) else guide.vote
+
+
+def outputs_for(loss: Loss, guide: GuideMaker[Any], logits: Tensor | None, relaxed: bool) -> Tensor | None:
+    """Clean outputs at slope 1, `(B, K)`, for a loss that leaves them rather than their signs; None for any other.
+
+    Args:
+        loss: says by `takes_outputs` that it does.
+        guide: only the own code has outputs; a code of another kind is one of signs.
+        logits: what the model says of the clean pictures, `(B, K)`; None where nobody asked it.
+        relaxed: whether the loss is given tanh codes.
+    """
+    if logits is None or not (getattr(loss, "takes_outputs", False) and isinstance(guide, OwnCode)):
+        return None
+    return relax(logits) if relaxed else logits
 
 
 def with_direction(guide: GuideMaker[G], toward: bool) -> GuideMaker[G]:
@@ -253,13 +272,16 @@ class Attack(Generic[G]):
             carrier.check(x, labels)
         numbers = range(len(x)) if index is None else index
         own = None if carrier is None else carrier.own_code(model, x)  # (B, K)
-        own = clean_code(model, x) if own is None else own
+        z: Tensor | None = None
+        if own is None:
+            z = clean_logits(model, x)  # (B, K)
+            own = sign(z)
         target = guide_for(self.loss, self.guide(own, labels, bank, numbers, seed))
         problem = Problem(
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm,
-            fidelity_growth=self.fidelity_growth, marks=tuple(marks), own=own, labels=labels,
-            texts=texts,
+            fidelity_growth=self.fidelity_growth, marks=tuple(marks), own=own, labels=labels, texts=texts,
+            outputs=outputs_for(self.loss, self.guide, z, self.relaxation == "tanh"),
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code, or the pass of a generator
         return problem

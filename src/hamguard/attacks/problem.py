@@ -6,7 +6,7 @@ summed over pictures, so that no picture's step depends on its neighbors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,6 +44,7 @@ class Problem:
         own: clean codes, `(B, K)` in {-1, +1}; None where nobody asked for them.
         labels: labels of the pictures (away) or target labels (toward), `(B, C)`; None where there are none.
         texts: the texts whose bags of words `x` are; empty for pictures and for bags without texts.
+        outputs: clean outputs, `(B, K)`, for a loss that leaves them; None for any other.
         kept: what it looked like after so many, `(B, C, H, W)` each.
         spent_at: what was spent until then.
         edited: the texts after edits of words, left by a search that makes them.
@@ -66,6 +67,7 @@ class Problem:
     own: Tensor | None = None
     labels: Tensor | None = None
     texts: tuple[str, ...] = ()
+    outputs: Tensor | None = None
     kept: dict[int, Tensor] = field(default_factory=dict)
     spent_at: dict[int, Spent] = field(default_factory=dict)
     edited: EditedTexts | None = None
@@ -78,6 +80,14 @@ class Problem:
     def guides(self, rows: Tensor) -> Guide:
         """The guides of some pictures."""
         return self.target[rows] if isinstance(self.target, Tensor) else self.target.select(rows)
+
+    def scored(self, u: Tensor, rows: Tensor) -> Tensor:
+        """The loss of relaxed codes (or logits) of some pictures, `(b,)`."""
+        guides = self.guides(rows)
+        if self.outputs is None:
+            return self.loss(u, guides, self.direction)
+        loss: Callable[..., Tensor] = self.loss  # says by `takes_outputs` that it has a fourth argument
+        return loss(u, guides, self.direction, self.outputs[rows])
 
     def gradient(
         self, x_adv: Tensor, rows: Tensor, alpha: float, views: Sequence[View] = PLAIN, step: int = 0
@@ -102,7 +112,6 @@ class Problem:
         x_adv = x_adv.detach().requires_grad_()
         places = rows.cpu()
         index = [] if views == PLAIN else [int(self.index[place]) for place in places.tolist()]
-        guides = self.guides(rows)
         total, wrong = x_adv.new_zeros(len(rows)), None
         with torch.enable_grad():
             for number, view in enumerate(views):
@@ -110,7 +119,7 @@ class Problem:
                 seen = x_adv if plain else view(x_adv, index, step, derive_seed(self.seed, "view", number))
                 z = with_gradient(self._logits(seen), "the attacked model")
                 u = relax(z, alpha) if self.relaxed else z
-                total = total + view.weight * self.loss(u, guides, self.direction)  # (b,)
+                total = total + view.weight * self.scored(u, rows)  # (b,)
                 if plain:
                     wrong = self.wrong(z.detach(), rows)
             if self.fidelity:

@@ -40,7 +40,9 @@ G_co = TypeVar("G_co", bound=Guide, covariant=True, default=Any)
 Loss: TypeAlias = Callable[[Tensor, G, int], Tensor]
 """Relaxed codes or logits `(B, K)`, guides, and the direction (+1 toward, -1 away) to `(B,)`, which the attacker lowers.
 
-One that reads `Codes` says so by the attribute `takes_sets = True`; any other is given their vote.
+One that reads `Codes` says so by the attribute `takes_sets = True`; any other is given their vote. One that leaves the clean
+outputs themselves where the guide is the own code says so by `takes_outputs = True`, and is then given them, `(B, K)`, as a fourth
+argument (HAG).
 """
 
 

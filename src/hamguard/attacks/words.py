@@ -132,8 +132,8 @@ class WordEdits(Carrier):
                     continue
                 found = reader.bag([draft.text for draft in tried])  # (c, V)
                 with torch.no_grad():
-                    mine = problem.guides(rows[place : place + 1])
-                    scores = problem.loss(relax(reader.logits(found)), mine, problem.direction)  # (c,)
+                    mine = rows[place : place + 1]  # one guide for all candidates of a text
+                    scores = problem.scored(relax(reader.logits(found)), mine)  # (c,)
                 spent.forwards[row] += len(tried)
                 best = int(scores.argmin())
                 if float(scores[best]) < float(loss[place]):

@@ -47,6 +47,7 @@ checks = false
 [transfer]
 attacks = ["mainstay"]
 joint = [["dpsh-8", "dpsh-12"]]
+combine = ["sum", "sum-project"]
 [protections.noise]
 eps = 0.2
 [protections.noise.parties]

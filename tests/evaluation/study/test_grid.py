@@ -98,6 +98,14 @@ def test_a_second_run_works_nothing_out_again(whole: Whole) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
 
 
+def test_a_sum_of_perturbations_leaves_the_ball_and_its_projection_does_not(whole: Whole) -> None:
+    found, *_ = whole
+    joint = [row for row in found.rows if (row.attack or {}).get("made_on") == list(PLAIN) and row.metric == "linf"]
+    assert len(joint) == 2 * len(PLAIN)
+    far = {str((row.attack or {})["combine"]): row.value or 0.0 for row in joint}
+    assert far["sum-project"] <= 0.2 + 1e-6 < far["sum"] <= 0.4 + 1e-6
+
+
 def test_a_changed_key_works_out_only_what_depends_on_it(whole: Whole) -> None:
     found, _, recipe, store = whole
     other = changed(recipe, ("[attacks.mainstay]\neps = 0.2\nsteps = 2", "[attacks.mainstay]\neps = 0.2\nsteps = 1"))
@@ -105,7 +113,7 @@ def test_a_changed_key_works_out_only_what_depends_on_it(whole: Whole) -> None:
     assert worked(told) == [
         *(f"{model}-mainstay" for start in PLAIN for model in (start, f"{start}+saat")),
         "transfer-toy-mainstay",
-        *(f"dpsh-8+dpsh-12-to-{model}-mainstay" for model in PLAIN),
+        *(f"dpsh-8+dpsh-12-{how}-to-{model}-mainstay" for how in ("sum", "sum-project") for model in PLAIN),
     ]
     assert again.attacked["dpsh-8", "pgd-0.2"] == found.attacked["dpsh-8", "pgd-0.2"]
     assert again.attacked["dpsh-8", "mainstay"].threat != found.attacked["dpsh-8", "mainstay"].threat

@@ -4,13 +4,15 @@ Paper: J. Bai, B. Chen, Y. Li, D. Wu, W. Guo, S.-T. Xia, E.-H. Yang, "Targeted A
 
 `preset="paper"`: 2,000 steps of Euclidean length 1, slope schedule, last iterate. The authors' code clips to 0.032 in normalized
 units, which is about 1.8/255 in pixels; give `threat=Linf(1.8 / 255)` for that. `preset="code"` is ProS-GAN's: the raw gradient,
-8/255, and votes drawn with replacement. `preset="saat"` is SAAT's port, with which its Table I was made: 2,000 sign steps of
-1/255 with the slope schedule, last iterate, votes drawn with replacement; its radius is 0.032. The default takes 100 sign steps
-of 1/255 without the schedule and keeps the best.
+8/255, and votes drawn with replacement; its step of 1 is on the mean over a batch of 32 (`dhta.py`), which is 1/32 on our sum over
+pictures. `preset="saat"` is SAAT's port, with which its Table I was made: 2,000 sign steps of 1/255 with the slope schedule, last
+iterate, votes drawn with replacement; its radius is 0.032. The default takes 100 sign steps of 1/255 without the schedule and
+keeps the best.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from hamguard.attacks.attack import Attack
@@ -21,6 +23,8 @@ from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
+
+CODE_BATCH = 32  # ProS-GAN's dhta.py: the step of 1 is on the mean over so many pictures
 
 
 @register("dhta", direction="toward")
@@ -51,8 +55,9 @@ def dhta(
     if preset == "saat":
         signs = SignSteps(steps or 2000, 1 / 255, alpha="published", keep="last")
         return Attack(guide, inner_product, signs, threat, toward=True)
-    rule: Literal["raw", "normalized"] = "normalized" if preset == "paper" else "raw"
-    search = GradientSteps(rule, 1.0, steps or 2000, alpha="published", keep="last")
+    search = GradientSteps("normalized", 1.0, steps or 2000, alpha="published", keep="last")
+    if preset == "code":
+        search = replace(search, rule="raw", rate=1.0 / CODE_BATCH)
     return Attack(guide, inner_product, search, threat, toward=True)
 
 

@@ -2,8 +2,9 @@
 
 Paper: E. Yang, T. Liu, C. Deng, D. Tao, "Adversarial Examples for Hamming Space Search", IEEE TCYB 50(4), 2020.
 
-`preset="paper"`: 2,000 raw gradient steps with the slope schedule, last iterate (slides; step rule after THA's port).
-`preset="code"`: SAAT's port, SGD with rate 100 and momentum 0.9 and its balance term. The default keeps the loss and takes
+`preset="paper"`: 2,000 raw gradient steps with the slope schedule, last iterate (slides; step rule after THA's port, rate 1).
+`preset="code"`: SAAT's port, SGD with rate 100 and momentum 0.9 and its balance term. Both ports take the mean over a batch of 32
+pictures, so that their rates are divided by 32 on our sum over pictures. The default keeps the loss and takes
 sign steps, which reach the same in a twentieth of the gradients; it starts at random, because at the clean picture the own code
 has no informative gradient.
 """
@@ -19,6 +20,8 @@ from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, Threat
 from hamguard.core.checks import check_choice
+
+PORTS_BATCH = 32  # both ports' rates are on the mean over so many pictures (SAAT's later files have 128)
 
 
 @register("hag", direction="away")
@@ -45,10 +48,10 @@ def hag(
     check_choice("preset", preset, ("default", "paper", "code"))
     slope: Literal["published", "constant"] = "published" if schedule else "constant"
     if preset == "paper":
-        search = GradientSteps("raw", 1.0, steps or 2000, alpha=slope, keep="last")
+        search = GradientSteps("raw", 1.0 / PORTS_BATCH, steps or 2000, alpha=slope, keep="last")
         return Attack(loss=HagLoss(t), search=search, threat=threat)
     if preset == "code":
-        search = GradientSteps("sgd", 100.0, steps or 2000, momentum=0.9, alpha=slope, keep="last")
+        search = GradientSteps("sgd", 100.0 / PORTS_BATCH, steps or 2000, momentum=0.9, alpha=slope, keep="last")
         return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)
     signs = SignSteps(steps or 100, alpha=slope, random_start=True)
     return Attack(loss=HagLoss(t), search=signs, threat=threat)

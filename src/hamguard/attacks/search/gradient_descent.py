@@ -3,8 +3,9 @@
 DHTA (ECCV 2020): steps of Euclidean length 1, 2,000 of them, slope schedule. ProS-GAN's DHTA and THA's HAG: the raw gradient.
 SAAT's HAG: SGD, rate 100, momentum 0.9. SAAT's SDHA: Adam, rate 0.01, 1,500 steps.
 
-Deliberate differences: the loss is a sum over pictures, so a raw step does not depend on the batch size; the rate of a
-published batch-mean form must be divided by its batch size to compare. Adam and SGD keep their state per value, as the code.
+Deliberate differences: the loss is a sum over pictures, so a raw step does not depend on the batch size. A published form has a
+mean over its batch: methods give `raw` and `sgd` its rate divided by its batch size, and each says which that is. Normalized steps
+and Adam do not see the factor. Adam and SGD keep their state per value, as the code.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from hamguard.attacks.attack import Attack, clean_code, guide_for
+from hamguard.attacks.attack import Attack, clean_logits, guide_for, outputs_for
 from hamguard.attacks.guides.vote import class_numbers
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.alpha import slope
 from hamguard.attacks.threat import Threat
 from hamguard.attacks.types import Carrier, Guide, Images, SearchProblem, Victim
 from hamguard.codes.bank import CodeBank
+from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
@@ -92,14 +93,18 @@ class UniversalSteps(Carrier):
             drawn = torch.randperm(total, generator=torch_generator(seed, "universal", step))[: self.batch_size]
             numbers = [int(i) for i in drawn]
             x = images[drawn.to(images.device)] if isinstance(images, Tensor) else images(numbers)
-            own = clean_code(model, x)
+            z = clean_logits(model, x)  # (b, K)
+            own = sign(z)
             if attack.toward and not isinstance(attack.guide, OneGuide):
                 one = OneGuide(attack.guide(own[:1], goal, bank, [0], seed), attack.guide.name)
                 attack = replace(attack, guide=one)
             own_labels = goal if attack.toward or labels is None else labels[drawn.to(labels.device)]
             guide = guide_for(attack.loss, attack.guide(own, own_labels, bank, numbers, seed))
             direction, relaxed = 1 if attack.toward else -1, attack.relaxation == "tanh"
-            problem = Problem(model, x, guide, direction, attack.loss, attack.threat, numbers, seed, relaxed=relaxed)
+            outputs = outputs_for(attack.loss, attack.guide, z, relaxed)
+            problem = Problem(
+                model, x, guide, direction, attack.loss, attack.threat, numbers, seed, relaxed=relaxed, outputs=outputs
+            )
             if step == 0:  # at zero the own code has no informative gradient
                 gray = torch.full_like(x[:1], 0.5)
                 delta, memory = 2 * (half.start(gray, [0], seed) - gray), torch.zeros_like(gray)  # (1, C, H, W)

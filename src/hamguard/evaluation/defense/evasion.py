@@ -118,12 +118,12 @@ class EvadingProblem(Problem):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient `(b, C, H, W)`, loss `(b,)` and what is left to do `(b,)` of the 8-bit pictures next to `x_adv`."""
         at = self.threat.on_grid(x_adv.detach(), self.x[rows]).requires_grad_()
-        guides, scale = self.guides(rows), LEVEL / max(self.detector.level, 1e-6)
+        scale = LEVEL / max(self.detector.level, 1e-6)
         with torch.enable_grad():
             z, z_denoised = (
                 with_gradient(self._logits(one), "the attacked model") for one in (at, denoise(at))
             )  # (b, K) each
-            first, second = (self.loss(relax(scale * one, alpha), guides, self.direction) for one in (z, z_denoised))
+            first, second = (self.scored(relax(scale * one, alpha), rows) for one in (z, z_denoised))
             total = (first + second) / 2 + self.weight * self.excess(z, z_denoised, rows, scale * max(alpha, 1.0))
             found = pixel_gradient(total.sum(), at, "the attacked model")
         if not bool(found.sum().isfinite()):

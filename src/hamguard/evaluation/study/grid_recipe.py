@@ -122,8 +122,8 @@ class TransferPart(Section):
 
     attacks: Many[str] = Field(description="names of attack tables")
     joint: tuple[tuple[str, ...], ...] = Field((), description="lists of models that pictures are made on together")
-    combine: Literal["joint", "sum", "sum-project", "mean"] = Field(
-        "sum-project", description="how they are joined: `joint`, `sum`, `sum-project` or `mean`"
+    combine: Many[Literal["joint", "sum", "sum-project", "mean"]] = Field(
+        ("sum-project",), description="how they are joined, one or several of `joint`, `sum`, `sum-project`, `mean`"
     )
 
 

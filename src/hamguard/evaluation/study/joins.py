@@ -11,13 +11,14 @@ from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import Combine
 from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.per_query import without_values
 from hamguard.evaluation.protection.four_searches import Party, Sides
 from hamguard.evaluation.protection.protections import Protection, by_noise, by_protector
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.evaluation.study.grid_recipe import GridRecipe, ProtectionsPart, TransferPart
+from hamguard.evaluation.study.grid_recipe import GridRecipe, ProtectionsPart
 from hamguard.evaluation.study.pair_cells import transferred
 from hamguard.evaluation.study.plan import AttackCell, ModelCell, pairs, parties, protector_request
 from hamguard.evaluation.study.searches import Searches
@@ -61,7 +62,7 @@ def _transfer(study: Study, recipe: GridRecipe, grounds: Sequence[tuple[ModelCel
                 rows += _matrix(study, f"transfer-{data}-{attack.name}", seed, same, attack)
             for names in part.joint:
                 if set(names) <= {cell.name for cell, _ in same}:
-                    rows += _joint(study, part, names, same, attack)
+                    rows += [row for how in part.combine for row in _joint(study, how, names, same, attack)]
     return rows
 
 
@@ -88,19 +89,19 @@ def _matrix(
 
 
 def _joint(
-    study: Study, part: TransferPart, names: Sequence[str], same: Sequence[tuple[ModelCell, Ground]], attack: AttackCell
+    study: Study, how: Combine, names: Sequence[str], same: Sequence[tuple[ModelCell, Ground]], attack: AttackCell
 ) -> list[Row]:
     known = {cell.name: ground for cell, ground in same}
-    spec = replace(attack.spec, sources=tuple(known[name].loaded for name in names), combine=part.combine)
+    spec = replace(attack.spec, sources=tuple(known[name].loaded for name in names), combine=how)
     rows: list[Row] = []
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
-            how: dict[str, Any] = {"metrics": study.recipe.metrics, "convention": study.recipe.convention}
-            return measure_attack(target, spec, **how, context=study.watching()).rows
+            scored: dict[str, Any] = {"metrics": study.recipe.metrics, "convention": study.recipe.convention}
+            return measure_attack(target, spec, **scored, context=study.watching()).rows
 
         facts = [facts_of(target, target.name), spec.content, study.recipe.scored]
-        rows += study.cells.rows(f"{'+'.join(names)}-to-{target.name}-{attack.name}", facts, work)
+        rows += study.cells.rows(f"{'+'.join(names)}-{how}-to-{target.name}-{attack.name}", facts, work)
     return rows
 
 
