@@ -23,7 +23,7 @@ from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.threat import L2, Linf, Threat, parse_eps
+from hamguard.attacks.threat import L1, L2, Linf, Threat, parse_eps
 from hamguard.attacks.types import GuideMaker
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.errors import RequestError, RunError
@@ -252,7 +252,7 @@ def test_a_set_of_codes_goes_to_a_loss_of_single_codes_as_its_vote() -> None:
 def test_projection_is_the_nearest_point_and_idempotent() -> None:
     x = torch.rand(4, 3, 5, 5, generator=torch_generator(2))
     far = x + 3 * torch.randn(4, 3, 5, 5, generator=torch_generator(3))
-    for threat in (Linf(0.1), L2(0.7)):
+    for threat in (Linf(0.1), L2(0.7), L1(4.0)):
         once = threat.project(far, x)
         assert torch.allclose(threat.project(once, x), once, atol=1e-6)
         assert float(threat.length(once - x).max()) <= threat.eps + 1e-6

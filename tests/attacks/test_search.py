@@ -18,7 +18,7 @@ from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.problem import Problem
 from hamguard.attacks.search.adaptive import AdaptiveSteps, checkpoints
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.threat import L2, Linf, Threat
+from hamguard.attacks.threat import L1, L2, Linf, Threat
 from hamguard.codes.binary import relax
 from hamguard.core.errors import RequestError
 from tests.attacks.test_laws import world
@@ -59,7 +59,7 @@ class Camera:
 
 
 @pytest.mark.parametrize("search", SEARCHES, ids=repr)
-@pytest.mark.parametrize("threat", [Linf(0.1), L2(1.5)], ids=repr)
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(1.5), L1(9.0)], ids=repr)
 def test_searches_stay_in_the_ball_whatever_the_batch(search: Search, threat: Threat) -> None:
     problem = problem_of(threat)
     whole = search(problem)

@@ -14,7 +14,7 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import method_facts
-from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.attacks.threat import Linf, Norm, parse_eps
 from hamguard.core.checks import check_choice, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -314,7 +314,7 @@ def read_attacks(
     methods: Sequence[str],
     *,
     eps: Sequence[str] = (),
-    norm: Literal["linf", "l2"] = "linf",
+    norm: Norm = "linf",
     steps: int | None = None,
     restarts: int | None = None,
     preset: str = "default",

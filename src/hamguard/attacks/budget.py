@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
 
-from hamguard.attacks.threat import L2, Linf, Threat
+from hamguard.attacks.threat import L1, L2, Linf, Threat
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
 
-__all__ = ["L2", "Budget", "Linf", "Threat"]
+__all__ = ["L1", "L2", "Budget", "Linf", "Threat"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Budget:
     """A threat and what may be spent inside it; None takes what the method has of its own.
 
     Attributes:
-        threat: the allowed set, `Linf(8 / 255)` or `L2(0.5)`.
+        threat: the allowed set, `Linf(8 / 255)`, `L2(0.5)` or `L1(10)`.
         steps: number of gradients of each start, at least 1.
         restarts: independent starts, at least 1.
         queries: answers of a search about one picture, at least 1.

@@ -348,7 +348,8 @@ def _coins(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
 
 def _mean_size(x: Tensor, threat: Threat) -> float:
     """Size of each value of a perturbation that uses the whole ball evenly."""
-    return threat.eps if threat.norm == "linf" else threat.eps / math.sqrt(max(x.numel(), TINY))
+    values = max(x.numel(), TINY)
+    return {"linf": threat.eps, "l2": threat.eps / math.sqrt(values), "l1": threat.eps / values}[threat.norm]
 
 
 def _allowed(x_adv: Tensor, x: Tensor, threat: Threat) -> Tensor:

@@ -17,8 +17,11 @@ from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
+NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 TINY = 1e-12
+SPARSE = 0.01
+"""Share of values that an `l1` step moves, those of largest gradient: SLIDE's 99th percentile (Tramer, Boneh, NeurIPS 2019)."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Threat:
     """What an attacker may do to a picture.
 
     Attributes:
-        norm: `linf`, each value moves by at most eps; `l2`, the whole picture by at most eps in Euclidean length.
-        eps: radius in pixel units, in (0, 1] for `linf`, above 0 for `l2`.
+        norm: `linf`, each value moves by at most eps; `l2`, the whole picture by at most eps in Euclidean length; `l1`, all values
+            together by at most eps.
+        eps: radius in pixel units, in (0, 1] for `linf`, above 0 for `l2` and `l1`.
         one_sided: values may only grow, by at most eps (`linf`), as in CMLA's code.
     """
 
@@ -36,14 +40,14 @@ class Threat:
     one_sided: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("norm", self.norm, ("linf", "l2"))
+        check_choice("norm", self.norm, NORMS)
         if self.norm == "linf" and not 0 < self.eps <= 1:
             hint = f"; did you mean {self.eps:g} / 255?" if self.eps > 1 else ""
             raise RequestError(f"eps must be in (0, 1], got {self.eps:g}{hint}")
         if not 0 < self.eps < float("inf"):
             raise RequestError(f"eps must be above 0, got {self.eps:g}")
         if self.one_sided and self.norm != "linf":
-            raise RequestError("a one-sided threat is a linf threat, got l2")
+            raise RequestError(f"a one-sided threat is a linf threat, got {self.norm}")
 
     @property
     def low(self) -> float:
@@ -53,8 +57,11 @@ class Threat:
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The nearest picture inside the ball around `x` and inside [0, 1], `(B, C, H, W)`.
 
-        For `l2` the ball comes first and [0, 1] second: clipping moves every value toward `x`, so it leaves no ball.
+        For `l2` the ball comes first and [0, 1] second: clipping moves every value toward `x`, so it leaves no ball. For `l1`
+        that would waste length on values that [0, 1] cuts off, so both are met at once, see `shrink_l1`.
         """
+        if self.norm == "l1":
+            return (x + shrink_l1(x_adv - x, x, self.eps)).clamp(0, 1)
         delta = x_adv - x
         if self.norm == "linf":
             delta = delta.clamp(self.low, self.eps)
@@ -65,14 +72,30 @@ class Threat:
     def length(self, delta: Tensor) -> Tensor:
         """Norm of each perturbation, `(B, 1, 1, 1)`."""
         flat = delta.flatten(1)
-        order = float("inf") if self.norm == "linf" else 2.0
+        order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[self.norm]
         found: Tensor = torch.linalg.vector_norm(flat, order, dim=1)
         return found.view(-1, 1, 1, 1)
 
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """Direction of one step of unit size: the sign for `linf`, the normalized gradient for `l2`."""
+    def steepest(self, gradient: Tensor, at: Tensor | None = None) -> Tensor:
+        """Direction of one step of unit size, taken against it: the sign for `linf`, the normalized gradient for `l2`.
+
+        For `l1` a step of unit length along one value alone is the steepest; as one value soon stands at 0 or 1, the length is
+        shared by the `SPARSE` values of largest gradient that can still move.
+
+        Args:
+            gradient: `(B, C, H, W)`.
+            at: where the step begins, in [0, 1]; None where every value can move.
+        """
         if self.norm == "linf":
             return gradient.sign()
+        if self.norm == "l1":
+            size = gradient.abs()
+            if at is not None:
+                size = size.masked_fill(torch.where(gradient > 0, at <= 0, at >= 1), 0.0)
+            flat = size.flatten(1)  # (B, D)
+            least = flat.topk(max(1, round(SPARSE * flat.shape[1]))).values[:, -1:]
+            chosen = (flat >= least.clamp(min=TINY)).to(gradient)
+            return gradient.sign() * (chosen / chosen.sum(1, keepdim=True).clamp(min=1.0)).view_as(gradient)
         length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         return gradient / length.clamp(min=TINY).view(-1, 1, 1, 1)
 
@@ -89,7 +112,7 @@ class Threat:
             [torch.rand(x.shape[1:], generator=torch_generator(seed, "start", turn, int(i))) for i in index]
         ).to(x)  # (B, C, H, W)
         delta = noise * self.eps if self.one_sided else (2 * noise - 1) * self.eps
-        if self.norm == "l2":  # a direction and a radius
+        if self.norm != "linf":  # a direction and a radius
             delta = delta / self.length(delta).clamp(min=TINY) * self.eps * noise.flatten(1)[:, :1].view(-1, 1, 1, 1)
         return self.project(x + delta, x)
 
@@ -129,6 +152,48 @@ def L2(eps: float) -> Threat:  # noqa: N802
     return Threat("l2", eps)
 
 
+def L1(eps: float) -> Threat:  # noqa: N802
+    """All values of the picture together move by at most `eps`.
+
+    Raises:
+        RequestError: `eps` is not above 0.
+    """
+    return Threat("l1", eps)
+
+
+def shrink_l1(delta: Tensor, x: Tensor, eps: float) -> Tensor:
+    """The nearest change of length at most `eps` in L1 that keeps `x + delta` in [0, 1], exactly.
+
+    The nearest point has `|d_i| = min(max(|delta_i| - t, 0), u_i)` with `u_i` the room of value i in its direction and one t >= 0
+    for all (F. Croce, M. Hein, "Mind the box", ICML 2021). Its length falls in t along straight lines, which begin at
+    `|delta_i| - u_i` and end at `|delta_i|`; the 2D ends are sorted, and t lies on the line that crosses eps.
+
+    Args:
+        delta: changes, `(B, ...)`.
+        x: clean pictures in [0, 1], `(B, ...)`.
+        eps: L1 radius.
+
+    Returns:
+        `(B, ...)`.
+    """
+    flat = delta.flatten(1).double()  # (B, D)
+    size, clean = flat.abs(), x.flatten(1).double()
+    room = torch.minimum(size, torch.where(flat > 0, 1 - clean, clean).clamp(min=0))  # u, (B, D)
+    ends, order = torch.cat([size - room, size], 1).sort(1)  # (B, 2D)
+    slopes = (
+        torch.cat([torch.ones_like(size), -torch.ones_like(size)], 1).gather(1, order).cumsum(1)
+    )  # values on their way down
+    falls = slopes[:, :-1] * ends.diff(dim=1)  # (B, 2D - 1)
+    whole = room.sum(1, keepdim=True)  # length at t = 0, (B, 1)
+    lengths = whole - torch.cat([torch.zeros_like(whole), falls.cumsum(1)], 1)  # at the ends, (B, 2D), falling
+    at = (lengths > eps).sum(1, keepdim=True).sub(1).clamp(min=0)  # the last end above eps, (B, 1)
+    over = lengths.gather(1, at) - eps
+    t = ends.gather(1, at) + over / slopes.gather(1, at).clamp(min=1.0)
+    t = torch.where(whole > eps, t, torch.zeros_like(t))
+    moved = torch.minimum((size - t).clamp(min=0), room)
+    return (flat.sign() * moved).view_as(delta).to(delta)
+
+
 def parse_eps(text: str) -> float:
     """`8/255` or `0.03` as a number.
 
@@ -149,7 +214,7 @@ def parse_eps(text: str) -> float:
 
 
 def parse_threat(norm: str, eps: str) -> Threat:
-    """The threat of two words of a command line.
+    """The threat of two words of a command line; what takes a budget knows `linf` and `l2`, attacks know `l1`, too.
 
     Raises:
         RequestError: an unknown norm, or a radius that is no number or out of range.

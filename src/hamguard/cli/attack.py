@@ -74,7 +74,7 @@ def attack(
     model: ModelArgument = None,
     method: MethodOption = None,
     eps: EpsOption = None,
-    threat: opt.Threat = "linf",
+    threat: opt.AttackThreat = "linf",
     steps: opt.OwnSteps = None,
     restarts: RestartsOption = None,
     preset: PresetOption = "default",
@@ -158,7 +158,7 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
     """
     from hamguard.api.attack import read_attacks, read_text_attack
 
-    check_choice("threat", of_images["norm"], ("linf", "l2"))
+    check_choice("threat", of_images["norm"], ("linf", "l2", "l1"))
     check_choice("side", side, ("image", "text", "words"))
     if side == "image":
         asked = read_attacks(methods, **plan, **of_images)
@@ -166,7 +166,10 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
             raise RequestError(f"--save-images and --sheet take one method and one eps, got {len(asked)} attacks")
         return asked
     given = files | {f"--{name}": of_images[name] for name in ("targets", "guide", "generator", "restarts")}
-    given |= {"--threat l2": of_images["norm"] == "l2", "--reference": of_images["reference"] == "database"}
+    given |= {
+        f"--threat {of_images['norm']}": of_images["norm"] != "linf",
+        "--reference": of_images["reference"] == "database",
+    }
     if refused := [flag for flag, value in given.items() if value]:
         raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")
     return read_text_attack(methods, side, words=words, **plan)

@@ -42,7 +42,7 @@ def transfer(
     method: MethodOption = None,
     targets: opt.Targets = None,
     eps: opt.Eps = "8/255",
-    threat: opt.Threat = "linf",
+    threat: opt.AttackThreat = "linf",
     steps: opt.OwnSteps = None,
     guide: GuideOption = None,
     generator: GeneratorOption = None,
@@ -77,7 +77,7 @@ def transfer(
     from hamguard.api.attack import read_attacks
     from hamguard.api.transfer import transfer as run
 
-    check_choice("threat", threat, ("linf", "l2"))
+    check_choice("threat", threat, ("linf", "l2", "l1"))
     check_suffix("--picture", picture)
     everyone = [*models, *(target or ())]
     if len(everyone) < 2:

@@ -198,7 +198,7 @@ def eps_words(threat: Mapping[str, Any] | None) -> str:
     ('Linf 8/255', 'L2 0.5', 'no budget')
     """
     text = eps_text(threat)
-    return text[0].upper() + text[1:] if text.startswith(("linf", "l2")) else text
+    return text[0].upper() + text[1:] if text.startswith(("linf", "l2", "l1")) else text
 
 
 def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any] | None = None) -> None:

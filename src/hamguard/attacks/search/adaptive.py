@@ -159,5 +159,5 @@ class AdaptiveSteps:
                 at[back], memory[back] = pace.x[back], pace.gradient[back]
             # 4. the step
             size = (1 - step / self.steps) * pace.size[live].view(-1, 1, 1, 1)
-            at[live] = threat.project(at[live] - size * threat.steepest(memory[live]), x[live])
+            at[live] = threat.project(at[live] - size * threat.steepest(memory[live], at[live]), x[live])
         best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too

@@ -109,9 +109,9 @@ class SignSteps:
                 gradient = memory[live] = self.momentum * memory[live] + gradient / mean_size(gradient)
             # 4. the step
             if whole and len(live) == len(x):
-                at = threat.project(at - size * threat.steepest(gradient), x)
+                at = threat.project(at - size * threat.steepest(gradient, at), x)
             else:
-                at[live] = threat.project(at[live] - size * threat.steepest(gradient), x[live])
+                at[live] = threat.project(at[live] - size * threat.steepest(gradient, at[live]), x[live])
         best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too
 
     def _size(self, step: int, eps: float) -> float:

@@ -39,8 +39,8 @@ def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> 
         raise RequestError(attack.search.lacks)
     generator, prototype, card = load_generator(folder)
     threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
-    if attack.search.asked is None and norm == "l2" and (threat is None or threat.norm != "l2"):
-        raise RequestError(f"{folder} was not trained for l2; leave out `threat`")
+    if attack.search.asked is None and norm != "linf" and (threat is None or threat.norm != norm):
+        raise RequestError(f"{folder} was not trained for {norm}; leave out `threat`")
     training = from_card(
         GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}
     )

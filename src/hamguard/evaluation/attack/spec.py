@@ -16,7 +16,7 @@ from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.search.noise import RandomNoise
-from hamguard.attacks.threat import Threat
+from hamguard.attacks.threat import Norm, Threat
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError
@@ -86,7 +86,7 @@ class AttackSpec:
         method: str,
         *,
         eps: float | None = None,
-        norm: Literal["linf", "l2"] = "linf",
+        norm: Norm = "linf",
         steps: int | None = None,
         restarts: int | None = None,
         preset: str = "default",
@@ -99,7 +99,7 @@ class AttackSpec:
         Args:
             method: name of the method.
             eps: radius in pixel units; None takes a generator's own, the method's own (10/255 of cmla), or 8/255.
-            norm: `linf` or `l2`.
+            norm: `linf`, `l2` or `l1`.
             steps: number of gradients; None takes the method's own.
             restarts: independent starts; None takes the method's own.
             preset: `default`, or a published form.
@@ -240,7 +240,7 @@ def checked_marks(search: Any, marks: Sequence[int]) -> tuple[int, ...]:
     return tuple(mark for mark in marks if mark < steps)
 
 
-def _threat(method: str, eps: float | None, norm: Literal["linf", "l2"]) -> Threat:
+def _threat(method: str, eps: float | None, norm: Norm) -> Threat:
     """The allowed set; where no eps was asked for, the method's own, else 8/255."""
     if eps is not None:
         return Threat(norm, eps)

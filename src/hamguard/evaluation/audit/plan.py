@@ -11,7 +11,7 @@ from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.losses.registry import loss_named
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.threat import Threat
-from hamguard.core.checks import check_range
+from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
 
 STEPS, QUERIES = 30, 300
@@ -94,7 +94,7 @@ class AuditPlan:
         endpoint: the search that is asked, `package.module:factory`; empty for the model's own.
 
     Raises:
-        RequestError: a sample below 2, or a budget that names starts.
+        RequestError: a sample below 2, a budget that names starts, or one of another norm than `linf` and `l2`.
     """
 
     budget: Budget = BUDGET
@@ -108,6 +108,7 @@ class AuditPlan:
 
     def __post_init__(self) -> None:
         check_range("sample", self.sample, 2)
+        check_choice("norm of an audit", self.budget.threat.norm, ("linf", "l2"))
         if self.budget.restarts is not None:
             raise RequestError(f"an audit chooses its starts itself, got a budget of {self.budget.restarts} restarts")
         object.__setattr__(self, "budget", self.budget.filled(steps=STEPS, queries=QUERIES))
