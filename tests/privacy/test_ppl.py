@@ -197,6 +197,59 @@ def test_a_frozen_surrogate_stays_and_gives_the_generator_the_same_gradient() ->
         assert torch.allclose(a, b, atol=1e-5 * float(b.abs().max()) + 1e-6, rtol=1e-3)
 
 
+def batch_norm_game(backbone: str, side: int, rules: Rules, **more: object) -> Game:
+    x = torch.rand(32, 3, side, side, generator=torch_generator(3, "pictures"))
+    kinds = torch.nn.functional.one_hot(torch.arange(32) % 4).float()
+
+    def pictures(numbers: Sequence[int]) -> Tensor:
+        return x[torch.tensor(list(numbers))]
+
+    net = HashModel(backbone, 8, channels=3, size=(side, side), generator=torch_generator(1))
+    protector = Protector(3, "small", 0.3, torch_generator(2))
+    return Game(
+        protector, [net.eval()], Material(pictures, kinds, 32),
+        rules=rules, warmup=Warmup(0), rate=1e-4, surrogate_rate=1e-3, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_fresh_surrogate_with_batch_norm_has_many_codes_in_the_game_and_its_statistics_move() -> None:
+    """In evaluation mode its statistics never saw a picture: 1 or 2 codes for 32 pictures, and nothing moves them."""
+    codes, moved = {}, {}
+    for statistics in ("batch", "kept"):
+        game = batch_norm_game("resnet50", 32, Rules(balance=False), statistics=statistics)
+        net = game.surrogates[0]
+        before = {name: value.clone() for name, value in net.named_buffers() if "running" in name}
+        with torch.no_grad():
+            game.step(Batch(torch.arange(32), torch_generator(0)))
+            x, _ = game._batch(torch.arange(32), torch_generator(0))
+            signs = game.both(0, x, game.protector(x))[0] >= 0
+        codes[statistics] = len({tuple(one) for one in signs.tolist()})
+        moved[statistics] = [not torch.equal(value, dict(net.named_buffers())[name]) for name, value in before.items()]
+    assert codes["batch"] >= 10 and codes["kept"] <= 2
+    assert all(moved["batch"]) and len(moved["batch"]) == 106 and not any(moved["kept"])
+
+
+@pytest.mark.parametrize("kind", ["one-step", "two-step"])
+def test_players_with_batch_norm_get_the_gradient_of_the_joint_batch(kind: str) -> None:
+    rules = Rules(1.0, 2.0, 0.5, 1.5, lam=0.7, game=kind)  # type: ignore[arg-type]
+    game = batch_norm_game("conv8", 16, rules)
+    net, protector, batch = game.surrogates[0], game.protector, Batch(torch.arange(12), torch_generator(0))
+    game.own = None  # the surrogate's own step is another test's
+    game.step(batch).backward()  # type: ignore[no-untyped-call]
+    players = [(protector, -0.7)] + [(net, 1.0)] * (kind == "one-step")
+    found = [[p.grad.clone() for p in part.parameters() if p.grad is not None] for part, _ in players]
+    x, similar = game._batch(batch.index, batch.generator)
+    for (part, sign), mine in zip(players, found, strict=True):
+        for p in (*protector.parameters(), *net.parameters()):
+            p.grad = None
+        hx, hz = relax(net.logits(torch.cat([x, protector(x)]))).chunk(2)
+        (rules.affinity_loss(hz, similar) + sign * rules.privacy_loss(hx, hz, similar)).backward()  # type: ignore[no-untyped-call]
+        wanted = [p.grad for p in part.parameters() if p.grad is not None]
+        assert len(mine) == len(wanted) > 0
+        for a, b in zip(mine, wanted, strict=True):
+            assert torch.allclose(a, b, atol=1e-4 * float(b.abs().max()) + 1e-6, rtol=1e-2)
+
+
 def test_two_steps_move_the_surrogate_by_the_privacy_loss_alone() -> None:
     rules = Rules(game="two-step")
     game = make_game(rules)

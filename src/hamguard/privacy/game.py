@@ -2,8 +2,14 @@
 
 `ppl.py` has the objective; here stand pictures, networks, optimizers and what a resumed run needs.
 
-Deliberate difference from Algorithm 1 where `game="two-step"`: the surrogate moves before the generator on each batch, not after
-it, so that the loop's own step is the generator's; the moves alternate all the same.
+Deliberate differences:
+
+* Where `game="two-step"`, the surrogate moves before the generator on each batch, not after it as in Algorithm 1, so that the
+  loop's own step is the generator's; the moves alternate all the same.
+* How batch norm stands in the game is not printed. A surrogate that plays is in training mode, as a network that learns is, and
+  clean and protected pictures go through it together, `F([x; z])`: both domains are normalized alike, by the statistics of the
+  joint batch, through which `h(x)` then depends on z, too. Were each normalized by its own, batch norm would take away a part
+  of the domain gap that the losses measure. A frozen or finished surrogate keeps its statistics (`statistics="kept"`): these are what searches with it will use.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -124,6 +130,8 @@ class Game:
         surrogate_rate: that of the surrogates.
         part: learn from random parts of this side of the pictures; 0 for whole pictures.
         jpeg: in half of the steps surrogates see protected pictures through a JPEG file, straight through for the gradient.
+        statistics: of the surrogates' batch norms in the game: those of the joint `batch` of clean and protected pictures, or those
+            `kept` from warm-up or from before.
         fresh: the surrogates start from nothing; else they are finished models, whose outputs are scaled before tanh.
 
     Raises:
@@ -142,6 +150,7 @@ class Game:
         surrogate_rate: float,
         part: int = 0,
         jpeg: bool = False,
+        statistics: Literal["batch", "kept"] = "batch",
         fresh: bool = True,
     ) -> None:
         if not surrogates:
@@ -151,6 +160,8 @@ class Game:
         self.rules, self.warmup = rules, warmup
         self.rate, self.surrogate_rate, self.part, self.fresh = rate, surrogate_rate, part, fresh
         self.jpeg = jpeg
+        self.statistics = statistics
+        self._joint = [statistics == "batch" and _has_batch_norm(net) for net in self.surrogates]
         self.device = next(protector.parameters()).device
         playing = [p for net in self.surrogates for p in net.parameters()]
         for p in playing:
@@ -210,6 +221,13 @@ class Game:
         net = self.surrogates[number]
         return relax(net.logits(x if x.shape[2:] == torch.Size(net.size) else resize(x, net.size)), self.scales[number])
 
+    def both(self, number: int, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Relaxed codes of clean and protected pictures, `(m, K)` each; together where batch norm looks at the batch."""
+        if not self._joint[number]:
+            return self.codes(number, x), self.codes(number, z)
+        hx, hz = self.codes(number, torch.cat([x, z])).chunk(2)
+        return hx, hz
+
     def select(self, epoch: int) -> Tensor | None:
         """All items."""
         return None
@@ -235,7 +253,7 @@ class Game:
         x, similar = self._batch(batch.index, batch.generator)
         self.protector.train()
         for net in self.surrogates:
-            net.eval()  # batch norm keeps the statistics of clean pictures
+            net.train(self.statistics == "batch")
         if self.own is not None:
             self._move_surrogates(x, similar)
         z = self.protector(x)  # (m, C, H, W)
@@ -250,9 +268,12 @@ class Game:
 
     def _one_step(self, number: int, x: Tensor, z: Tensor, similar: Tensor) -> Tensor:
         """`J' = Jo(F(z)) + Jp(F(x), F(Re(z)))`, eq. (14)."""
-        hx = self.codes(number, x)  # (m, K)
-        hz = self.codes(number, z)  # (m, K), the gradient goes on to G as it is
-        turned = self.codes(number, reverse_gradient(z, self.rules.lam))  # (m, K), turned around before G
+        hx, hz = self.both(number, x, z)  # (m, K) each, the gradient goes on to G as it is
+        turned_z = reverse_gradient(z, self.rules.lam)
+        if self._joint[number]:
+            hx, turned = self.both(number, x, turned_z)
+        else:
+            turned = self.codes(number, turned_z)  # (m, K), turned around before G
         keep = self.rules.affinity_loss(hz, similar)
         part = self.rules.privacy_loss(hx, turned, similar)
         self._look(hx, hz, keep, part)
@@ -260,11 +281,9 @@ class Game:
 
     def _against(self, number: int, x: Tensor, z: Tensor, similar: Tensor) -> Tensor:
         """`Jo - lambda Jp` for the generator alone, eq. (12); the surrogate gets no gradient."""
-        with torch.no_grad():
-            hx = self.codes(number, x)  # (m, K)
         for p in self._playing:
             p.requires_grad_(False)
-        hz = self.codes(number, z)  # (m, K)
+        hx, hz = self.both(number, x, z)  # (m, K) each
         for p in self._playing:
             p.requires_grad_(self.rules.game != "frozen")
         keep = self.rules.affinity_loss(hz, similar)
@@ -279,7 +298,7 @@ class Game:
             z = self.protector(x)
         loss = x.new_zeros(())
         for number in range(len(self.surrogates)):
-            hx, hz = self.codes(number, x), self.codes(number, z)
+            hx, hz = self.both(number, x, z)
             loss = loss + self.rules.privacy_loss(hx, hz, similar)
         self.own.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -319,6 +338,10 @@ class Game:
         if self.own is not None:
             self.own.load_state_dict(state["own"])
         self._sums, self.scales = state["sums"].clone(), [float(scale) for scale in state["scales"]]
+
+
+def _has_batch_norm(net: torch.nn.Module) -> bool:
+    return any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in net.modules())
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -66,6 +66,11 @@ class ProtectorSettings(Asked):
     warmup: int = Field(400, ge=0, description="steps in which the surrogate learns the clean pairs before the game")
     warmup_rate: float = Field(2e-3, gt=0, description="learning rate in them")
     surrogate_rate: float = Field(3e-5, gt=0, description="learning rate of the surrogate in the game")
+    statistics: Literal["auto", "batch", "kept"] = Field(
+        "auto",
+        description="of the surrogate's batch norms in the game: of the joint batch of clean and protected pictures, or kept; "
+        "auto: kept where it is frozen or given",
+    )
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -226,5 +231,6 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
         surrogate_rate=ask.surrogate_rate,
         part=ask.part,
         jpeg=ask.jpeg,
+        statistics=("batch" if fresh and ask.game != "frozen" else "kept") if ask.statistics == "auto" else ask.statistics,
         fresh=fresh,
     )
