@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -41,6 +42,33 @@ def test_any_sides_and_channels_inside_the_bound(H: int, W: int, made: int, seen
     assert float(noise.abs().max()) <= 1
     assert float((z - x).abs().max()) <= eps + 1e-6
     assert float(z.min()) >= 0 and float(z.max()) <= 1
+
+
+@pytest.mark.parametrize(("norm", "order"), [("l2", 2.0), ("l1", 1.0)])
+@pytest.mark.parametrize("eps", [0.5, 6.0, 1e4])
+def test_other_norms_scale_the_noise_into_their_ball(norm: Literal["l2", "l1"], order: float, eps: float) -> None:
+    """Eq. (2) with p = 2 and 1: the direction of the noise stays; noise that lies inside is left as it is."""
+    net = Protector(1, "small", eps, torch_generator(7), norm)
+    x = 0.3 + 0.4 * torch.rand(3, 1, 32, 32, generator=torch_generator(8))
+    noise = net.eval().noise(x).detach()
+    change = net(x, eps).detach() - x
+    length = torch.linalg.vector_norm(noise.flatten(1), order, dim=1)
+    assert bool((torch.linalg.vector_norm(change.flatten(1), order, dim=1) <= eps * (1 + 1e-5)).all())
+    scale = (eps / length).clamp(max=1).view(-1, 1, 1, 1)
+    assert torch.allclose(change, (x + noise * scale).clamp(0, 1) - x, atol=1e-6)
+    net(x).sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+def test_a_protector_of_another_norm_is_saved_with_it(tmp_path: Path) -> None:
+    net = Protector(1, "small", 6.0, norm="l2")
+    save_protector(net, tmp_path / "p", side=28)
+    loaded, card = load_protector(tmp_path / "p")
+    assert (loaded.norm, loaded.eps, card.norm, card.summary["eps"]) == ("l2", 6.0, "l2", "l2 6")
+    with pytest.raises(RequestError, match="unknown norm 'l3'"):
+        Protector(1, norm="l3")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match=r"eps must be in \(0, 1\], got 6; did you mean 6 / 255"):
+        Protector(1, eps=6.0)
 
 
 def test_a_part_with_its_surroundings_gives_the_whole_pass() -> None:

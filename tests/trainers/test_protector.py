@@ -20,17 +20,23 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.rows import Rows
 from hamguard.core.seeds import torch_generator
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.evaluation.protection import four_searches
 from hamguard.evaluation.protection.four_searches import SEARCHES, Party, Sides, needed, run_cell
 from hamguard.evaluation.protection.protections import by_attack, by_noise, by_protector, mixed, protected_pictures
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
+from hamguard.evaluation.reproduce.run import recipe_of
 from hamguard.evaluation.study.cells import Cells
+from hamguard.evaluation.study.plan import protector_request
+from hamguard.evaluation.study.recipe import read_study
 from hamguard.evaluation.study.searches import Searches
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector
 from hamguard.trainers.job import Job
 from hamguard.trainers.kind import Start
+from hamguard.trainers.protector import new_game
 from hamguard.trainers.words import read_job
 from tests.trainers.runs import train
 from tests.trainers.test_generator import Killed, make_place
@@ -74,6 +80,38 @@ def test_resume_is_exact_wherever_it_stopped(place: tuple[Dataset, Split], tmp_p
     again = train(ask(f"game={game}"), *place, whole)
     assert not again.fresh
     assert again.card.history[-1]["moved_bits"] >= 0
+
+
+def test_the_published_form_goes_over_all_batches_in_each_of_its_iterations() -> None:
+    """Algorithm 1: t outer iterations, each over all n / m batches; with t batches in all, the generator hardly begins."""
+    job = words({"data.source": "fashion-mnist", "preset": "paper"})
+    assert (job.training.epochs, job.training.batch_size) == (1000, 512)
+    assert job.parsed.warmup == 0 and not job.parsed.balance and job.parsed.normalize == "sum"
+    recipe = read_study(recipe_of(EXPERIMENTS["ppl-table1"], "paper"))
+    for name, epochs, batch in (("cifar10", 500, 32), ("imagenet", 500, 32), ("fashion", 1000, 512)):
+        part = recipe.protections[f"ppl-{name}"]
+        asked = protector_request(part, recipe.sources[part.data[0]], part.eps[0], 0).training
+        assert (asked.epochs, asked.batch_size) == (epochs, batch)
+
+
+def test_bounds_of_other_norms_reach_pictures_and_rows(place: tuple[Dataset, Split], tmp_path: Path) -> None:
+    dataset, _ = place
+    net = train(ask("norm=l2", **{"settings.eps": "2.5"}), *place, tmp_path / "p").model
+    protection = by_protector(net)
+    assert (protection.norm, protection.eps, protection.facts["norm"]) == ("l2", 2.5, "l2")
+    rows = np.arange(8)
+    protected = protected_pictures(dataset.images, rows, protection).batch(rows)
+    length = torch.linalg.vector_norm((protected - dataset.images.batch(rows)).flatten(1), dim=1)
+    assert float(length.max()) <= 2.5 + 1e-5 and float(length.min()) > 0.5
+    with pytest.raises(RequestError, match="did you mean 2.5/255"):
+        ask(**{"settings.eps": "2.5"})
+
+
+def test_a_surrogate_that_plays_learns_its_statistics(place: tuple[Dataset, Split]) -> None:
+    data = Data(*place)
+    for sets, given, wanted in (((), [], "batch"), (("game=frozen",), [], "kept"), ((), [make_place()[0]], "kept")):
+        assert new_game(ask(*sets), given, data).statistics == wanted
+    assert new_game(ask("statistics=kept"), [], data).statistics == "kept"
 
 
 def test_another_run_is_not_trained_over(place: tuple[Dataset, Split], tmp_path: Path) -> None:

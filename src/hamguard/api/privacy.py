@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
-from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.attacks.threat import Linf, Threat, parse_eps
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 
@@ -205,17 +205,18 @@ def _protection(
 
     for text in views:
         parse_view(text)
-    if eps is not None:
-        Linf(eps)
     if name == "noise" or name.startswith("attack:"):
         if eps is None:
             raise RequestError(f"{name.partition(':')[0]} needs eps, e.g. 8/255")
+        Linf(eps)
         if name == "noise":
             return replace(by_noise(eps, context.seed), views=views), {}
         model, card = load_any(name.removeprefix("attack:"), context.device)
         facts = card.data if card else {}
         return replace(by_attack(model, eps, steps, context.seed), views=views), facts
     net, known = load_protector(name)
+    if eps is not None:
+        Threat(net.norm, eps)
     return replace(by_protector(net.to(context.device), eps), views=views), known.data
 
 

@@ -193,6 +193,10 @@ def protect(
     bound = _checked(eps, metadata, scale, refine, matchers)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), load_protector(protector)
+    if net.norm != "linf":
+        raise RequestError(
+            f"protect bounds every value of a picture; {protector} is bounded in {net.norm}: see `privacy`"
+        )
     net.to(context.device)
     models = tuple(matcher_of(one, context.device) for one in matchers)
     settings = Settings(

@@ -3,7 +3,10 @@
 Paper: P.-F. Zhang, Z. Huang, X.-S. Xu, "Proactive Privacy-preserving Learning for Retrieval", AAAI 2021: an encoder of four
 convolutions (64-128-256-512 for CIFAR-10 and ImageNet, 16-32-64-128 for Fashion-MNIST) and a mirrored decoder. Kernels, strides
 and normalization are not printed; those of the code of its cross-modal successor are used: 4x4, stride 2, batch norm, ReLU, and
-tanh at the end. How the bound is kept is not printed either: `z = clip(x + eps * tanh(...))` cannot leave it.
+tanh at the end. How the bound `||G(x)||_p <= eps`, p in {1, 2, inf}, eq. (2), is kept is not printed either. Here for p = inf
+`z = clip(x + eps * tanh(...))`, which cannot leave it; for p = 1 and 2 the noise `n = tanh(...)` is scaled into the ball,
+`z = clip(x + n * min(1, eps / ||n||_p))`. For p = 2 that is the projection; for p = 1 the projection would cut the noise down to
+few values, where scaling keeps its pattern and its gradient everywhere.
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -12,7 +15,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +25,8 @@ from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
+
+Norm = Literal["linf", "l2", "l1"]
 
 WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "large": (64, 128, 256, 512)}
 """Both published widths."""
@@ -36,25 +41,34 @@ class Protector(Shown, nn.Module):
     Args:
         channels: channels of the pictures that it learns from, 1 or 3.
         width: `small` (16-32-64-128) or `large` (64-128-256-512).
-        eps: no value of a picture moves by more, in pixel units, in (0, 1].
+        eps: bound of the change of a picture, in pixel units; for `linf`, where no value moves by more, in (0, 1].
         generator: source of the initial weights.
+        norm: of the bound: p = inf, 2 or 1 of eq. (2).
 
     Raises:
-        RequestError: unknown width, or `eps` outside (0, 1].
+        RequestError: unknown width or norm, or `eps` out of range.
     """
 
     card: Any = None
     """The card of a protector that was trained; None for one that was built."""
 
     def __init__(
-        self, channels: int, width: str = "small", eps: float = 8 / 255, generator: torch.Generator | None = None
+        self,
+        channels: int,
+        width: str = "small",
+        eps: float = 8 / 255,
+        generator: torch.Generator | None = None,
+        norm: Norm = "linf",
     ) -> None:
         super().__init__()
         check_choice("width", width, WIDTHS)
-        if not 0 < eps <= 1:
+        check_choice("norm", norm, get_args(Norm))
+        if norm == "linf" and not 0 < eps <= 1:
             hint = f"; did you mean {eps:g} / 255?" if eps > 1 else ""
             raise RequestError(f"eps must be in (0, 1], got {eps:g}{hint}")
-        self.channels, self.width, self.eps = channels, width, eps
+        if not 0 < eps < float("inf"):
+            raise RequestError(f"eps must be above 0, got {eps:g}")
+        self.channels, self.width, self.eps, self.norm = channels, width, eps, norm
         widths = WIDTHS[width]
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
@@ -89,14 +103,25 @@ class Protector(Shown, nn.Module):
     def summary(self) -> dict[str, Any]:
         """What tells it from others: that of its card where it has one."""
         return (
-            {"width": self.width, "channels": self.channels, "eps": f"{self.eps:.4g}"}
+            {"width": self.width, "channels": self.channels, "eps": f"{self.eps:.4g}", "norm": self.norm}
             if self.card is None
             else dict(self.card.summary)
         )
 
     def forward(self, x: Tensor, eps: float | None = None) -> Tensor:
-        """Protected pictures `z = clip(x + eps G(x))`, `(B, C, H, W)` in [0, 1]; a clipped value keeps its gradient."""
-        moved = x + (self.eps if eps is None else eps) * self.noise(x)
+        """Protected pictures `z = clip(x + change)`, eq. (2), `(B, C, H, W)` in [0, 1]; a clipped value keeps its gradient.
+
+        Args:
+            x: pictures, `(B, C, H, W)` in [0, 1].
+            eps: another bound than its own.
+        """
+        bound, noise = self.eps if eps is None else eps, self.noise(x)
+        if self.norm == "linf":
+            moved = x + bound * noise
+        else:
+            order = 2.0 if self.norm == "l2" else 1.0
+            length: Tensor = torch.linalg.vector_norm(noise.flatten(1), order, dim=1)  # (B,)
+            moved = x + noise * (bound / length.clamp(min=bound)).view(-1, 1, 1, 1)
         return moved + (moved.clamp(0, 1) - moved).detach()  # straight through: saturated pixels go on learning
 
     @property

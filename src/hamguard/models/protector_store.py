@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hamguard import __version__
 from hamguard.core.checks import suggest
@@ -13,7 +13,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
-from hamguard.models.protector import Protector
+from hamguard.models.protector import Norm, Protector
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 
 WEIGHTS, CARD = "protector.safetensors", "protector.json"
@@ -28,6 +28,7 @@ class ProtectorCard(Shown, BaseModel):
         channels: of the pictures that it learned from.
         width: small or large.
         eps: bound that it learned under, in pixel units.
+        norm: of the bound.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.
@@ -46,7 +47,8 @@ class ProtectorCard(Shown, BaseModel):
     format: Literal[1, 2] = FORMAT
     channels: Literal[1, 3]
     width: Literal["small", "large"]
-    eps: float = Field(gt=0, le=1)
+    eps: float = Field(gt=0)
+    norm: Norm = "linf"
     side: int = Field(ge=1, le=4096)
     surrogates: list[str] = []
     surrogate_names: list[str] = []
@@ -59,11 +61,17 @@ class ProtectorCard(Shown, BaseModel):
     notes: list[str] = []
     version: str = __version__
 
+    @model_validator(mode="after")
+    def _bounded(self) -> ProtectorCard:
+        if self.norm == "linf" and self.eps > 1:
+            raise ValueError(f"eps must be in (0, 1], got {self.eps:g}")
+        return self
+
     @property
     def summary(self) -> dict[str, Any]:
         """What tells it from others."""
         return {
-            "eps": f"{self.eps:.4g}",
+            "eps": f"{self.eps:.4g}" if self.norm == "linf" else f"{self.norm} {self.eps:.4g}",
             "width": self.width,
             "channels": self.channels,
             "learned against": ", ".join(self.surrogate_names),
@@ -85,7 +93,8 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
         RunError: the folder cannot be written.
     """
     folder = Path(folder)
-    card = ProtectorCard(channels=net.channels, width=net.width, eps=net.eps, weights_hash=net.digest, **facts)
+    own = {"channels": net.channels, "width": net.width, "eps": net.eps, "norm": net.norm, "weights_hash": net.digest}
+    card = ProtectorCard(**own, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
 
@@ -108,7 +117,7 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
     state = read_safetensors(folder / WEIGHTS)
-    net = with_weights(lambda: Protector(card.channels, card.width, card.eps), state, folder)
+    net = with_weights(lambda: Protector(card.channels, card.width, card.eps, norm=card.norm), state, folder)
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card
 

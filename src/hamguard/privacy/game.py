@@ -9,7 +9,8 @@ Deliberate differences:
 * How batch norm stands in the game is not printed. A surrogate that plays is in training mode, as a network that learns is, and
   clean and protected pictures go through it together, `F([x; z])`: both domains are normalized alike, by the statistics of the
   joint batch, through which `h(x)` then depends on z, too. Were each normalized by its own, batch norm would take away a part
-  of the domain gap that the losses measure. A frozen or finished surrogate keeps its statistics (`statistics="kept"`): these are what searches with it will use.
+  of the domain gap that the losses measure. A frozen or finished surrogate keeps its statistics (`statistics="kept"`): these are
+  what searches with it will use.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def four_rows(
             attack=attack,
             task=f"{query}->{database}",
             seed=party.request.seed,
-            threat={"norm": "linf", "eps": round(protection.eps, 6)},
+            threat={"norm": protection.norm, "eps": round(protection.eps, 6)},
         )
         rows += score_rows(*pair, metrics=["map"], facts=facts, seed=context.seed, reference=False)
         if learned is not None and database == "C":  # once for each kind of query

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.methods.iterative import mifgsm
-from hamguard.attacks.threat import Linf
+from hamguard.attacks.threat import Linf, Norm, Threat
 from hamguard.attacks.types import Victim
 from hamguard.core.archives import map_array, seal_array
 from hamguard.core.context import Context
@@ -46,6 +46,7 @@ class Protection:
         make: from pictures `(B, C, H, W)` in [0, 1] and their numbers `(B,)` to protected ones, not rounded yet.
         views: what happens to protected pictures on their way, see `images.named_views`.
         slow: whether it is worth keeping what it made.
+        norm: of the bound.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Protection:
     make: Callable[[Tensor, Ints], Tensor] = field(repr=False)
     views: tuple[str, ...] = ()
     slow: bool = False
+    norm: Norm = "linf"
 
     @property
     def digest(self) -> str:
@@ -65,12 +67,13 @@ def by_protector(net: Protector, eps: float | None = None) -> Protection:
     """Protection by a trained generator, at its own eps or another one."""
     bound = net.eps if eps is None else eps
     facts = {"method": "ppl", "eps": round(bound, 6), "protector": net.digest}
+    facts |= {} if net.norm == "linf" else {"norm": net.norm}
 
     def make(x: Tensor, numbers: Ints) -> Tensor:
         made: Tensor = net(x, bound)
         return made
 
-    return Protection("ppl", bound, facts, make)
+    return Protection("ppl", bound, facts, make, norm=net.norm)
 
 
 def by_noise(eps: float, seed: int) -> Protection:
@@ -119,7 +122,8 @@ def protected_pictures(
         RunError: the protection gives NaN.
     """
     changes = [parse_view(text) for text in protection.views]
-    threat, digest = Linf(protection.eps), f"{images.digest[:16]}-{protection.digest}-{digest_json(rows.tolist())[:16]}"
+    threat = Threat(protection.norm, protection.eps)
+    digest = f"{images.digest[:16]}-{protection.digest}-{digest_json(rows.tolist())[:16]}"
     kept = keep / f"{digest}.npy" if keep and (protection.slow or changes) else None
     if kept and (found := map_array(kept)) and found[0].shape == images.array.shape:
         return ImageStore(found[0], known_digest=digest)

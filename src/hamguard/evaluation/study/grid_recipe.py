@@ -142,7 +142,9 @@ class ProtectionsPart(TrainingPart):
     method: Literal["ppl", "noise"] | None = Field(
         None, description="`ppl` or `noise`; the name of the table where not given"
     )
-    eps: Many[Eps] = Field(description="radius in pixel units")
+    eps: Many[Annotated[float, Field(gt=0)]] = Field(
+        description='radius in pixel units; of another norm where `set` says so: `set = { norm = "l2" }`'
+    )
     made_on: str | None = Field(None, description="data that the protector learns from; those it protects by default")
     data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
     sheet: bool = Field(False, description="draw pictures before and after")
