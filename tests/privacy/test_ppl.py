@@ -197,7 +197,7 @@ def test_a_frozen_surrogate_stays_and_gives_the_generator_the_same_gradient() ->
         assert torch.allclose(a, b, atol=1e-5 * float(b.abs().max()) + 1e-6, rtol=1e-3)
 
 
-def batch_norm_game(backbone: str, side: int, rules: Rules, **more: object) -> Game:
+def batch_norm_game(backbone: str, side: int, rules: Rules) -> Game:
     x = torch.rand(32, 3, side, side, generator=torch_generator(3, "pictures"))
     kinds = torch.nn.functional.one_hot(torch.arange(32) % 4).float()
 
@@ -208,7 +208,7 @@ def batch_norm_game(backbone: str, side: int, rules: Rules, **more: object) -> G
     protector = Protector(3, "small", 0.3, torch_generator(2))
     return Game(
         protector, [net.eval()], Material(pictures, kinds, 32),
-        rules=rules, warmup=Warmup(0), rate=1e-4, surrogate_rate=1e-3, **more,  # type: ignore[arg-type]
+        rules=rules, warmup=Warmup(0), rate=1e-4, surrogate_rate=1e-3,
     )  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def test_a_fresh_surrogate_with_batch_norm_has_many_codes_in_the_game_and_its_st
     """In evaluation mode its statistics never saw a picture: 1 or 2 codes for 32 pictures, and nothing moves them."""
     codes, moved = {}, {}
     for statistics in ("batch", "kept"):
-        game = batch_norm_game("resnet50", 32, Rules(balance=False), statistics=statistics)
+        game = batch_norm_game("resnet50", 32, Rules(balance=False, statistics=statistics))  # type: ignore[arg-type]
         net = game.surrogates[0]
         before = {name: value.clone() for name, value in net.named_buffers() if "running" in name}
         with torch.no_grad():

@@ -110,8 +110,8 @@ def test_bounds_of_other_norms_reach_pictures_and_rows(place: tuple[Dataset, Spl
 def test_a_surrogate_that_plays_learns_its_statistics(place: tuple[Dataset, Split]) -> None:
     data = Data(*place)
     for sets, given, wanted in (((), [], "batch"), (("game=frozen",), [], "kept"), ((), [make_place()[0]], "kept")):
-        assert new_game(ask(*sets), given, data).statistics == wanted
-    assert new_game(ask("statistics=kept"), [], data).statistics == "kept"
+        assert new_game(ask(*sets), given, data).rules.statistics == wanted
+    assert new_game(ask("statistics=kept"), [], data).rules.statistics == "kept"
 
 
 def test_another_run_is_not_trained_over(place: tuple[Dataset, Split], tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from hamguard.core.rows import levels_text
 if TYPE_CHECKING:
     from hamguard.core.context import Context
     from hamguard.images.folder import LeftOut
+    from hamguard.models.protector import Protector
+    from hamguard.models.protector_store import ProtectorCard
     from hamguard.models.store import AnyModel
     from hamguard.privacy.manifest import Entry, Manifest, Settings
 
@@ -182,7 +184,6 @@ def protect(
         RunError: the copies cannot be written.
     """
     from hamguard.core.files import sweep
-    from hamguard.models.protector_store import load_protector
     from hamguard.privacy.folder_run import FolderRun
     from hamguard.privacy.manifest import Manifest, Named, Settings
     from hamguard.privacy.matchers import matcher_of
@@ -192,11 +193,7 @@ def protect(
     source, out = Path(source), Path(out)
     bound = _checked(eps, metadata, scale, refine, matchers)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
-    context, (net, card) = running(context), load_protector(protector)
-    if net.norm != "linf":
-        raise RequestError(
-            f"protect bounds every value of a picture; {protector} is bounded in {net.norm}: see `privacy`"
-        )
+    context, (net, card) = running(context), _opened(protector)
     net.to(context.device)
     models = tuple(matcher_of(one, context.device) for one in matchers)
     settings = Settings(
@@ -225,6 +222,18 @@ def protect(
     facts = _facts(manifest, list(names), left, before, time.monotonic() - started)
     entries, shipped = tuple(manifest.summary(list(names))), protector == SHIPPED and not refine
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), shipped)
+
+
+def _opened(protector: Path | str) -> tuple[Protector, ProtectorCard]:
+    """A protector that bounds every value, as pictures of any size need."""
+    from hamguard.models.protector_store import load_protector
+
+    net, card = load_protector(protector)
+    if net.norm != "linf":
+        raise RequestError(
+            f"protect bounds every value of a picture; {protector} is bounded in {net.norm}, which `privacy` measures"
+        )
+    return net, card
 
 
 def _checked(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -131,8 +131,6 @@ class Game:
         surrogate_rate: that of the surrogates.
         part: learn from random parts of this side of the pictures; 0 for whole pictures.
         jpeg: in half of the steps surrogates see protected pictures through a JPEG file, straight through for the gradient.
-        statistics: of the surrogates' batch norms in the game: those of the joint `batch` of clean and protected pictures, or those
-            `kept` from warm-up or from before.
         fresh: the surrogates start from nothing; else they are finished models, whose outputs are scaled before tanh.
 
     Raises:
@@ -151,7 +149,6 @@ class Game:
         surrogate_rate: float,
         part: int = 0,
         jpeg: bool = False,
-        statistics: Literal["batch", "kept"] = "batch",
         fresh: bool = True,
     ) -> None:
         if not surrogates:
@@ -161,8 +158,7 @@ class Game:
         self.rules, self.warmup = rules, warmup
         self.rate, self.surrogate_rate, self.part, self.fresh = rate, surrogate_rate, part, fresh
         self.jpeg = jpeg
-        self.statistics = statistics
-        self._joint = [statistics == "batch" and _has_batch_norm(net) for net in self.surrogates]
+        self._joint = [rules.statistics == "batch" and _has_batch_norm(net) for net in self.surrogates]
         self.device = next(protector.parameters()).device
         playing = [p for net in self.surrogates for p in net.parameters()]
         for p in playing:
@@ -254,7 +250,7 @@ class Game:
         x, similar = self._batch(batch.index, batch.generator)
         self.protector.train()
         for net in self.surrogates:
-            net.train(self.statistics == "batch")
+            net.train(self.rules.statistics == "batch")
         if self.own is not None:
             self._move_surrogates(x, similar)
         z = self.protector(x)  # (m, C, H, W)

@@ -95,6 +95,8 @@ class Rules:
         normalize: the printed `sum`, or `mean`.
         balance: similar and dissimilar pairs weigh alike.
         game: `one-step` (eq. 14), `two-step` (Algorithm 1) or `frozen` (the surrogate does not play).
+        statistics: of the surrogates' batch norms in the game: those of the joint `batch` of clean and protected pictures, or those
+            `kept` from warm-up or from before, see `game.py`.
 
     Raises:
         RequestError: an unknown word, or a negative weight.
@@ -108,10 +110,12 @@ class Rules:
     normalize: Normalize = "sum"
     balance: bool = True
     game: Literal["one-step", "two-step", "frozen"] = "one-step"
+    statistics: Literal["batch", "kept"] = "batch"
 
     def __post_init__(self) -> None:
         check_choice("normalize", self.normalize, ("mean", "sum"))
         check_choice("game", self.game, ("one-step", "two-step", "frozen"))
+        check_choice("statistics", self.statistics, ("batch", "kept"))
         for name in ("alpha", "beta", "gamma", "affinity", "lam"):
             check_range(name, getattr(self, name), 0.0)
 

@@ -83,12 +83,13 @@ class ProtectorSettings(Asked):
             raise ValueError(f"eps must be in (0, 1]; did you mean {value:g}/255?")
         return value
 
-    @property
-    def rules(self) -> Rules:
-        """The rules of the game."""
+    def rules(self, *, fresh: bool) -> Rules:
+        """The rules of the game against surrogates that are made for it (`fresh`), or given."""
+        plays = fresh and self.game != "frozen"
         return Rules(
-            self.alpha, self.beta, self.gamma, self.affinity, self.lam, self.normalize, self.balance, self.game
-        )
+            self.alpha, self.beta, self.gamma, self.affinity, self.lam, self.normalize, self.balance, self.game,
+            ("batch" if plays else "kept") if self.statistics == "auto" else self.statistics,
+        )  # fmt: skip
 
 
 PRESETS: dict[str, Defaults] = {
@@ -229,14 +230,11 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
         protector,
         surrogates,
         Material(pictures, labels, len(learned)),
-        rules=ask.rules,
+        rules=ask.rules(fresh=fresh),
         warmup=warmup,
         rate=job.training.lr,
         surrogate_rate=ask.surrogate_rate,
         part=ask.part,
         jpeg=ask.jpeg,
-        statistics=("batch" if fresh and ask.game != "frozen" else "kept")
-        if ask.statistics == "auto"
-        else ask.statistics,
         fresh=fresh,
     )
