@@ -5,7 +5,8 @@ papers). Adversaries approach the prototype code of a random label, which is CgA
 worst. Deliberate differences: those of `task`; targets are drawn from the label vectors of the training pictures, not of the
 database; the bank is refreshed from a pass in evaluation mode before the attack; the recipe, Adam with rate 1e-3 and a cosine
 instead of 1e-4 with steps over 100 epochs; the prototype net has rate 1e-3 instead of 1e-4, because runs are short, and its
-loss is joint over the batch as published. SAAT's port weighs the adversarial loss with 2 instead of 1.
+loss is joint over the batch as published; the model's Adam has the usual betas, not (0.5, 0.999). SAAT's port weighs the
+adversarial loss with 2 instead of 1.
 """
 
 from __future__ import annotations

@@ -106,21 +106,6 @@ def test_hag_transfer_has_the_printed_figures_of_the_papers_models() -> None:
     assert verdicts(judged) == ["holds", "holds", "holds"]
 
 
-def test_saat_defenses_are_compared_under_every_attack() -> None:
-    def run(attack: str, value: float) -> list[Row]:
-        own = {"bits": 32, "dataset": "fashion-products"}
-        return [row(0.7, **own), row(value, method=attack, **own)]
-
-    names = ("hag", "sdha", "mainstay")
-    cells = {("dph", name): run(name, 0.2) for name in names}
-    cells |= {("dph+saat", name): run(name, 0.5) for name in names}
-    cells |= {("dph+atrdh", name): run(name, 0.4) for name in names}
-    judged = EXPERIMENTS["saat-table2"].judge(Found([], cells), "small")
-    assert verdicts(judged) == ["holds", "holds", "within the intervals"]  # the same clean MAP
-    lines = {line.setting: line.published for line in judged.lines}
-    assert lines["dph, 32 bits, saat, HAG, MAP"] == 0.4376 and lines["dph, 32 bits, none, HAG, MAP"] == 0.2168
-
-
 def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
     def attacked(steps: int, value: float, metric: str, task: str, eps: float = 0.04, **more: Any) -> Row:
         return row(value, metric, "cmla", model="dcmh", task=task, facts={"side": "image"},
@@ -140,10 +125,3 @@ def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
     assert said["CMLA lowers the MAP of the search across modalities"] == "holds"
     assert said["DCMH, images: D falls with more iterations"] == "holds"
     assert said["DCMH, images: search within the own modality stays"] == "does not hold"
-
-
-def test_saat_is_compared_at_5000_where_that_was_measured() -> None:
-    rows = [row(0.7), row(0.9, at=5000), row(0.2, method="hag"), row(0.3, method="hag", at=5000)]
-    judged = EXPERIMENTS["saat-table1"].judge(Found([], {("dph", "hag"): rows}), "paper")
-    values = {line.setting.rpartition("bits, ")[2]: line.ours and line.ours.value for line in judged.lines}
-    assert values["clean MAP"] == 0.9 and values["HAG, MAP"] == 0.3
