@@ -204,22 +204,22 @@ def word_lines() -> list[str]:
 
 def generator_lines(name: str) -> list[str]:
     """Settings of a generator's training under each default, and the two commands."""
-    soft, hard, paper = (
+    forms = [
         read_job({}, {"data.source": "digits", "preset": preset}, sets, kind="generator")
-        for preset, sets in (("default", []), ("default", ["budget=hard"]), ("paper", []))
-    )
+        for preset, sets in (("default", []), ("default", ["budget=hard"]), ("paper", []), ("code", []))
+    ]
     lines = [
         "",
         "## Settings of the generator",
         "",
-        "| setting | soft | hard | paper | meaning |",
-        "|---|---|---|---|---|",
+        "| setting | soft | hard | paper | code | meaning |",
+        "|---|---|---|---|---|---|",
     ]
     for key, field in GeneratorSettings.model_fields.items():
-        values = " | ".join(cell(shown(one.settings[key])) for one in (soft, hard, paper))
+        values = " | ".join(cell(shown(one.settings[key])) for one in forms)
         lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
     for key in ("epochs", "batch_size", "lr", "schedule"):
-        values = " | ".join(cell(getattr(one.training, key)) for one in (soft, hard, paper))
+        values = " | ".join(cell(getattr(one.training, key)) for one in forms)
         lines.append(f"| `{key}` | {values} | of the training recipe |")
     train = f"hamguard train --method {name} --victim models/digits --out generators/digits"
     attack = f"hamguard attack models/digits --method {name} --generator generators/digits"

@@ -2,8 +2,9 @@
 
 Paper: X. Wang, Z. Zhang, B. Wu, F. Shen, G. Lu, "Prototype-supervised Adversarial Network for Targeted Attack of Deep Hashing",
 CVPR 2021; weights and normalization after the authors' code: `L_G = 5 (1 - mean h_t f(x')) + w MSE(x', x) + MSE(D(x'), [y_t, 0])`
-with squared errors averaged over elements of pictures in [-1, 1], which is four times that in [0, 1]; least squares instead of the
-paper's sigmoid; the discriminator moves every third step, before the generator, on the same batch.
+with squared errors averaged over elements of pictures in [-1, 1], which is four times that in [0, 1]; the discriminator moves every
+third step, before the generator, on the same batch. Its squared errors, eq. (10) and (13), are taken of plain scores, as in the
+code; `scores="sigmoid"` puts the sigmoid of the text (section 3.4) before them.
 
 Two ablations of the paper are settings: `hamming=0` is its "GAN", `discriminator="real"` its "ProS-GAN-1".
 
@@ -70,6 +71,7 @@ class GameRules:
         rounding: the hash model sees pictures rounded to 8 bits, straight through for the gradient; hard budget only.
         widen: a hard budget's eps begins this many times larger and falls geometrically, over the first 60% of the run.
         overlap: a picture's target may share a label with it, as published.
+        scores: how the discriminator ends: `linear`, as in the authors' code, or `sigmoid`, as printed.
 
     Raises:
         RequestError: an unknown word, or a negative weight.
@@ -86,9 +88,11 @@ class GameRules:
     rounding: bool = False
     widen: float = 1.0
     overlap: bool = True
+    scores: Literal["linear", "sigmoid"] = "linear"
 
     def __post_init__(self) -> None:
         check_choice("discriminator", self.discriminator, ("classes", "real", "none"))
+        check_choice("scores", self.scores, ("linear", "sigmoid"))
         check_choice("budget", self.budget, ("soft", "hard"))
         for name in ("hamming", "reconstruction", "adversarial", "margin"):
             check_range(name, getattr(self, name), 0.0)
@@ -318,7 +322,8 @@ def new_nets(
     if rules.discriminator == "none":
         return generator, None
     outputs = classes + 1 if rules.discriminator == "classes" else 1
-    return generator, Discriminator(channels, size, outputs, width, torch_generator(seed, "discriminator", "weights"))
+    drawn = torch_generator(seed, "discriminator", "weights")
+    return generator, Discriminator(channels, size, outputs, width, drawn, sigmoid=rules.scores == "sigmoid")
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -151,7 +151,7 @@ class Generator(Shown, nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures to C class scores and one for being made (or to that one alone), without a sigmoid as in the authors' code.
+    """Pictures to C class scores and one for being made (or to that one alone).
 
     Args:
         channels: channels of the pictures.
@@ -159,16 +159,25 @@ class Discriminator(nn.Module):
         outputs: number of scores, C + 1, or 1 for ProS-GAN-1.
         width: channels of the first convolution.
         generator: source of the initial weights.
+        sigmoid: end in a sigmoid, as printed (section 3.4); without in the authors' code.
 
     Raises:
         RequestError: `width` is no multiple of 8.
     """
 
     def __init__(
-        self, channels: int, size: tuple[int, int], outputs: int, width: int, generator: torch.Generator
+        self,
+        channels: int,
+        size: tuple[int, int],
+        outputs: int,
+        width: int,
+        generator: torch.Generator,
+        *,
+        sigmoid: bool = False,
     ) -> None:
         super().__init__()
         check_width(width)
+        self.sigmoid = sigmoid
         side = 2**HALVINGS
         widths = [channels, *(width << step for step in range(HALVINGS))]
         with torch.random.fork_rng(devices=[]):
@@ -181,9 +190,9 @@ class Discriminator(nn.Module):
             self.last = nn.Conv2d(widths[-1], outputs, kernel, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores `(B, outputs)` of pictures `(B, C, H, W)` in [-1, 1]."""
+        """Scores `(B, outputs)` of pictures `(B, C, H, W)` in [-1, 1]; with a sigmoid they lie in (0, 1)."""
         scores: Tensor = self.last(self.body(pad_to(x, 2**HALVINGS)))  # (B, outputs, 1, 1)
-        return scores.flatten(1)
+        return (scores.sigmoid() if self.sigmoid else scores).flatten(1)
 
 
 def check_width(width: int) -> None:

@@ -45,6 +45,9 @@ class GeneratorSettings(Asked):
     discriminator: Literal["classes", "real", "none"] = Field(
         "classes", description="what it tells: classes and real, real alone (ProS-GAN-1), or none at all"
     )
+    scores: Literal["linear", "sigmoid"] = Field(
+        "linear", description="how the discriminator ends: linear as in the authors' code, sigmoid as printed"
+    )
     margin: float = Field(0.0, ge=0, description="above 0: mean relu(margin - h z) instead of 1 - mean h tanh z")
     rounding: bool = Field(False, description="train on pictures rounded to 8 bits, hard budget only")
     widen: float = Field(1.0, ge=1, description="hard budget: eps begins this many times larger")
@@ -86,6 +89,7 @@ class GeneratorSettings(Asked):
             self.rounding,
             self.widen,
             overlap=self.targets == "distinct",
+            scores=self.scores,
         )
 
     @property
@@ -108,7 +112,7 @@ HARD: Defaults = {
     "settings": {"discriminator": "none", "rounding": True, "widen": 8.0},
     "training": {"epochs": 16, "batch_size": 24, "lr": 1e-3, "schedule": "half-linear"},
 }
-PAPER: Defaults = {
+CODE: Defaults = {
     "settings": {
         "width": 64,
         "targets": "distinct",
@@ -120,7 +124,10 @@ PAPER: Defaults = {
     },
     "training": {"epochs": 100, "batch_size": 24, "lr": 1e-4, "schedule": "half-linear"},
 }
-"""Defaults under each preset: `default` with a soft or a hard budget, and `paper`, numbers of the authors' code."""
+PAPER: Defaults = {**CODE, "settings": {**CODE["settings"], "scores": "sigmoid"}}
+PUBLISHED = {"paper": PAPER, "code": CODE}
+"""Published forms: the authors' code, and the same with the discriminator of the text; what the text leaves out is of the code.
+SOFT and HARD are ours."""
 
 
 @KINDS.register("generator")
@@ -145,18 +152,18 @@ class GeneratorKind(Kind):
         return GeneratorSettings
 
     def presets(self, method: str) -> Sequence[str]:
-        """Ours, for a soft and a hard budget, and the authors' code."""
-        return ("default", "paper")
+        """Ours, for a soft and a hard budget, and the published forms."""
+        return ("default", *PUBLISHED)
 
     def preset(self, method: str, name: str | None) -> Defaults:
-        """Numbers of the authors' code."""
-        return PAPER if name == "paper" else super().preset(method, name)
+        """A published form."""
+        return PUBLISHED[name] if name in PUBLISHED else super().preset(method, name)
 
     def defaults(self, method: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Of a soft or a hard budget; a published form has its own."""
         settings = given.get("settings", {})
         budget = settings.get("budget") if isinstance(settings, Mapping) else getattr(settings, "budget", None)
-        return {} if given.get("preset") == "paper" else HARD if budget == "hard" else SOFT
+        return {} if given.get("preset") in PUBLISHED else HARD if budget == "hard" else SOFT
 
     def check(self, job: Job) -> None:
         """The ball, and that nothing contradicts."""

@@ -217,10 +217,16 @@ def test_the_losses_of_the_game() -> None:
     assert float(hamming_loss(z, code, 1.5)) == pytest.approx((0 + 2.0) / 2)
 
 
-@pytest.mark.parametrize("kind", ["classes", "real", "none"])
-def test_one_step_is_the_published_one(kind: str) -> None:
-    """PROSGAN_STEP written out: D first, on the same batch, then the loss of G, from the same weights and draws."""
-    task, twin = game(discriminator=kind), game(discriminator=kind)
+@pytest.mark.parametrize(
+    ("kind", "scores"),
+    [("classes", "linear"), ("classes", "sigmoid"), ("real", "linear"), ("real", "sigmoid"), ("none", "linear")],
+)
+def test_one_step_is_the_published_one(kind: str, scores: str) -> None:
+    """PROSGAN_STEP written out: D first, on the same batch, then the loss of G, from the same weights and draws.
+
+    With and without the sigmoid of section 3.4, which is written out beside a discriminator that has none.
+    """
+    task, twin = game(discriminator=kind, scores=scores), game(discriminator=kind)
     optimizer = torch.optim.Adam(task.parameter_groups(), lr=2e-3)
     numbers = [3, 7, 10, 11]
     loss = task.step(Drawn(numbers))
@@ -234,9 +240,14 @@ def test_one_step_is_the_published_one(kind: str) -> None:
     h = torch.sign(torch.tanh(twin.prototype.code_head(r)))
     x_f = twin.generator(2 * x - 1, r.detach())  # in [-1, 1]
     want = 5 * (1 - (h * torch.tanh(model.logits((x_f + 1) / 2))).mean()) + 50 * ((x_f - (2 * x - 1)) ** 2).mean()
-    D = twin.discriminator
-    if D is not None:
-        own = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    plain = twin.discriminator
+
+    def D(x: torch.Tensor) -> torch.Tensor:
+        assert plain is not None
+        return 1 / (1 + torch.exp(-plain(x))) if scores == "sigmoid" else plain(x)
+
+    if plain is not None:
+        own = torch.optim.Adam(plain.parameters(), lr=1e-3, betas=(0.5, 0.999))
         zero, one = torch.zeros(4, 1), torch.ones(4, 1)
         part = slice(0, None) if kind == "classes" else slice(3, None)
         real, fake = torch.cat([y, zero], 1)[:, part], torch.cat([y_t, one], 1)[:, part]
@@ -250,8 +261,8 @@ def test_one_step_is_the_published_one(kind: str) -> None:
         assert a.grad is not None and b.grad is not None
         assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-4 * float(b.grad.abs().max())), name
     assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)
-    if D is not None and task.discriminator is not None:
-        for (name, a), b in zip(task.discriminator.named_parameters(), D.parameters(), strict=True):
+    if plain is not None and task.discriminator is not None:
+        for (name, a), b in zip(task.discriminator.named_parameters(), plain.parameters(), strict=True):
             moved = (
                 a - b
             ).abs() > 1e-4  # Adam's first step is a sign, which rounding may flip where the slope is nothing

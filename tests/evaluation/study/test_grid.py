@@ -336,6 +336,14 @@ def test_each_model_has_its_own_generator(whole: Whole) -> None:
     assert all(row.metric == "t-map" for row in found.attacked.values()) and len(found.attacked) == 2
     again, told = run(path, store)
     assert worked(told) == [] and [row.json() for row in again.rows] == [row.json() for row in found.rows]
+    beside = path.with_name("beside.toml")
+    beside.write_text(path.read_text().partition("[transfer]")[0] + "[attacks.dhta]\nsteps = 2\nrmse_of = 'prosgan'\n")
+    found, told = run(beside, store)
+    assert worked(told) == [f"{model}-dhta" for model in PLAIN], "the generators are there already"
+    row = found.attacked[PLAIN[0], "dhta"]
+    assert any(note.startswith("eps ") and "as the generator does" in note for note in row.notes)
+    _, told = run(beside, store)
+    assert worked(told) == []
     other = changed(path, ("prototype_steps = 3", "prototype_steps = 4"), name="steps")
     _, told = run(other, store)
     assert worked(told)[-1] == "transfer-toy-prosgan" and len([text for text in told if "training" in text]) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from hamguard.attacks.threat import Threat
 from hamguard.core.errors import RequestError
-from hamguard.evaluation.study.plan import StudyPlan, expand, hardening, parties
+from hamguard.evaluation.study.plan import StudyPlan, expand, generator_request, hardening, parties
 from hamguard.evaluation.study.recipe import read_study
 from hamguard.trainers.words import read_job
 
@@ -16,10 +16,14 @@ ROOT = Path(__file__).parents[3]
 HEAD = 'study = "grid"\n[data.digits]\n'
 
 
-def plan(tmp_path: Path, text: str) -> StudyPlan:
+def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "grid.toml"
     path.write_text(text)
-    return expand(read_study(path))
+    return path
+
+
+def plan(tmp_path: Path, text: str) -> StudyPlan:
+    return expand(read_study(written(tmp_path, text)))
 
 
 def test_a_list_is_spelled_out_and_one_value_is_not(tmp_path: Path) -> None:
@@ -111,3 +115,37 @@ def test_what_set_holds_is_taken_as_it_is(tmp_path: Path) -> None:
         plan(tmp_path, text)
     (cell,) = plan(tmp_path, text.replace(", bogus = 1", "")).models
     assert cell.request == read_job({}, {"data.source": "digits"}, ["lr=0.25", "augment=flip"], kind="model")
+
+
+GENERATOR = """
+[attacks.prosgan]
+eps = "own"
+generator = { set = { reconstruction = 50 }, on = { other = { reconstruction = 100 } } }
+"""
+
+
+def test_a_generator_may_be_trained_otherwise_on_one_data_set(tmp_path: Path) -> None:
+    text = HEAD + "[data.other]\nsource = 'scenes'\n[models.csq]\n" + GENERATOR
+    recipe = read_study(written(tmp_path, text))
+    part = recipe.attacks["prosgan"].generator
+    weights = {name: generator_request(part, name, recipe.data[name], 0).parsed.reconstruction for name in recipe.data}
+    assert weights == {"digits": 50, "other": 100}
+    with pytest.raises(RequestError, match=r"attacks\.prosgan\.generator\.on names 'others', which no table is called"):
+        plan(tmp_path, text.replace("other =", "others ="))
+    with pytest.raises(RequestError, match=r"table attacks\.prosgan\.generator: unknown key reconstructio"):
+        plan(tmp_path, text.replace("{ reconstruction = 100", "{ reconstructio = 100"))
+
+
+def test_an_attack_may_take_its_radius_from_a_generator(tmp_path: Path) -> None:
+    """It trains no generator of its own, and is compared with that one although neither has a radius before the run."""
+    text = HEAD + "[models.csq]\n[attacks.prosgan]\neps = 'own'\ngenerator = {}\n[attacks.dhta]\n"
+    found = plan(tmp_path, text + "rmse_of = 'prosgan'\n[compare]\nattacks = [['prosgan', 'dhta']]\n")
+    first, second = found.attacks
+    assert first.generator == second.generator and not first.equal_rmse and second.equal_rmse and second.eps is None
+    for more, said in (
+        ("rmse_of = 'dhta'\n", r"attacks\.dhta\.rmse_of names 'dhta', which no table is called; there are: prosgan"),
+        ("rmse_of = 'prosgan'\neps = 0.1\n", "rmse_of finds eps, and takes the generator of another table"),
+        ("rmse_of = 'prosgan'\n[models.dpsh]\n[transfer]\nattacks = 'dhta'\n", "transfer cannot take dhta: its eps is"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            plan(tmp_path, text + more)

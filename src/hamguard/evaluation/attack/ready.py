@@ -84,6 +84,8 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
         bank = ground.codes_of_part("query", of)
     elif of.model is ground.model and spec.reference == "train":
         bank = ground.reference
+    elif of.model is ground.model and ground.cross is None:
+        bank = ground.database  # encoded already
     else:
         bank = ground.codes_of_part(spec.reference, of)
     bank = bank.swapped() if modality == "text" and isinstance(bank, PairBank) else bank

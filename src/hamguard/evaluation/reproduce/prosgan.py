@@ -63,7 +63,13 @@ def _methods(found: Found, table: str, network: Callable[[str], str]) -> Compari
             )
             lines.append(Line(f"{model}, {bits} bits, {name}, t-MAP", printed, _t(found, model, attack, method)))
         printed = figure(
-            SOURCE, table, dataset=DATA, method="Original", bits=bits, metric="MAP", network=network(model)
+            SOURCE,
+            table,
+            dataset=_data(found, model),
+            method="Original",
+            bits=bits,
+            metric="MAP",
+            network=network(model),
         )
         clean = found.of(model, "dhta").one(attack=None, metric="map")
         lines.append(Line(f"{model}, {bits} bits, clean MAP", printed, clean))
@@ -143,7 +149,7 @@ def table2(found: Found, scale: Scale) -> Comparison:
         "dhta": "DHTA (2000 iter)",
         "prosgan": "ProS-GAN (1 iter)",
     }
-    seconds: dict[str, Figure | None] = {}
+    seconds: dict[tuple[str, str], Figure | None] = {}
     for model, (attack, name) in product(found.models, names.items()):
         cell = found.of(model, attack)
         scored, moved = cell.one(attack=attack, metric="t-map"), cell.one(attack=attack, metric="rmse")
@@ -153,19 +159,29 @@ def table2(found: Found, scale: Scale) -> Comparison:
             what = "t-MAP" if metric == "t-MAP" else "RMSE x 100"
             lines.append(Line(f"{model}, {name}, {what}", printed, ours))
         if scored and scored.per_query_seconds:
-            seconds[attack] = scored.per_query_seconds
+            seconds[model, attack] = scored.per_query_seconds
             printed = figure(SOURCE, "Table 2", dataset=_data(found, model), method=name, metric="seconds")
-            lines.append(Line(f"{model}, {name}, seconds a picture", printed, seconds[attack], 4))
+            lines.append(Line(f"{model}, {name}, seconds a picture", printed, seconds[model, attack], 4))
 
-    def reached(attack: str, metric: str = "t-map") -> Figure | None:
-        return next((found.of(model, attack).one(attack=attack, metric=metric) for model in found.models), None)
+    def pairs(one: str, other: str, metric: str) -> list[tuple[Figure | None, Figure | None]]:
+        """The two attacks on every model."""
+        return [
+            (
+                found.of(model, one).one(attack=one, metric=metric),
+                found.of(model, other).one(attack=other, metric=metric),
+            )
+            for model in found.models
+        ]
 
-    fast = [(seconds.get(slow), seconds.get("prosgan")) for slow in ("ifgsm", "dhta")]
-    small = [(reached(other, "rmse"), reached("dhta", "rmse")) for other in ("ifgsm", "prosgan")]
+    fast = [
+        (seconds.get((model, slow)), seconds.get((model, "prosgan")))
+        for model, slow in product(found.models, ("ifgsm", "dhta"))
+    ]
+    small = [*pairs("ifgsm", "dhta", "rmse"), *pairs("prosgan", "dhta", "rmse")]
     relations = [
         found.above("ProS-GAN takes less time a picture than the iterative attacks", fast),
-        found.above("100 sign steps reach more than one step", [(reached("ifgsm"), reached("fgsm"))]),
-        found.above("100 sign steps reach at least what 2,000 raw steps reach", [(reached("ifgsm"), reached("dhta"))]),
+        found.above("100 sign steps reach more than one step", pairs("ifgsm", "fgsm", "t-map")),
+        found.above("100 sign steps reach at least what 2,000 raw steps reach", pairs("ifgsm", "dhta", "t-map")),
         found.above("2,000 raw steps change pictures less than sign steps and than ProS-GAN (RMSE)", small),
     ]
     return Comparison(lines, relations)

@@ -53,6 +53,18 @@ class PlannedAttack:
     spec: AttackSpec
 
 
+class GeneratorPart(TrainingPart):
+    """How the generator of an attack is trained; `set` takes every further setting of its method."""
+
+    on: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="further settings on one data set, by the name of its table"
+    )
+
+    def at(self, data: str) -> TrainingPart:
+        """How it is trained on a data set, by the name of its table."""
+        return self.model_copy(update={"set": {**self.set, **self.on.get(data, {})}})
+
+
 class AttacksPart(Section):
     """Attacks, one for each combination of the lists, on every model."""
 
@@ -72,8 +84,17 @@ class AttacksPart(Section):
     set: dict[str, Any] = Field(default_factory=dict, description="further options, as `--set` takes them")
     models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
     defended: bool = Field(True, description="also on hardened models")
-    generator: TrainingPart | None = Field(None, description="how the generator of prosgan is trained")
+    generator: GeneratorPart | None = Field(None, description="how the generator of prosgan is trained")
+    rmse_of: str | None = Field(
+        None, description="table of a generator; eps is where the RMSE on training pictures is that of its pictures"
+    )
     sheet: bool = Field(False, description="draw queries before and after, with their answers")
+
+    @model_validator(mode="after")
+    def _one_radius(self) -> Self:
+        if self.rmse_of and self.model_fields_set & {"eps", "generator"}:
+            raise ValueError("rmse_of finds eps, and takes the generator of another table; leave out eps and generator")
+        return self
 
     def attacks(self, table: str) -> list[PlannedAttack]:
         """The attacks of this table, checked.
@@ -89,7 +110,7 @@ class AttacksPart(Section):
         common |= {"guide": self.guide, "targets": self.targets, "options": self.set}
         found = []
         for eps, steps in product(self.eps, self.steps):
-            radius = None if eps == "own" else eps
+            radius = None if eps == "own" or self.rmse_of else eps
             spec = AttackSpec.read(method, eps=radius, steps=steps, **common)
             found.append(PlannedAttack(radius, steps, replace(spec, reference=self.reference)))
         return found
@@ -214,7 +235,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "transfer": TransferPart,
     "protections": ProtectionsPart,
     "compare": ComparePart,
-    "attacks.generator": TrainingPart,
+    "attacks.generator": GeneratorPart,
     "protections.parties": PartiesPart,
 }
 
@@ -240,9 +261,18 @@ def check_names(recipe: GridRecipe, path: Path | str) -> None:
         for name, part in recipe.protections.items()
         if part.made_on
     ]
+    named += [
+        ("attacks", name, "generator.on", tuple(part.generator.on), recipe.data)
+        for name, part in recipe.attacks.items()
+        if part.generator
+    ]
     named += [("compare", "attacks", "", pair, recipe.attacks) for pair in recipe.compare.attacks]
     if recipe.transfer:
         named += [("transfer", "attacks", "", recipe.transfer.attacks, recipe.attacks)]
+    made = {name: part for name, part in recipe.attacks.items() if part.generator}
+    named += [
+        ("attacks", name, "rmse_of", (part.rmse_of,), made) for name, part in recipe.attacks.items() if part.rmse_of
+    ]
     for table, name, key, words, known in named:
         for word in words or ():
             if word not in known:

@@ -13,6 +13,7 @@ from hamguard.codes.histograms import distance_histograms
 from hamguard.core.archives import read_npz
 from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
+from hamguard.evaluation.attack.equal_rmse import with_equal_rmse
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
@@ -74,20 +75,23 @@ def clean_cell(study: Study, ground: Ground) -> list[Row]:
 def attack_cell(study: Study, ground: Ground, cell: AttackCell, generator: Path | None = None) -> list[Row]:
     """Rows of one attack on one model; the main figure of every query is kept beside them for comparisons."""
     recipe, cells = study.recipe, study.cells
-    spec, asked = with_generator(cell.spec, str(generator) if generator else None), cell.spec.content
+    folder = str(generator) if generator else ""
+    spec = cell.spec if cell.equal_rmse else with_generator(cell.spec, folder or None)
     name = f"{ground.name}-{cell.name}"
-    facts = facts_of(ground, ground.name, asked, generator.name if generator else None, recipe.scored, recipe.curves)
+    asked = [cell.spec.content, generator.name if generator else None]
+    facts = facts_of(ground, ground.name, *asked, recipe.scored, recipe.curves)
     kept, sheet = (cells.path(name, facts, suffix) for suffix in (".npz", ".png"))
     sheet = sheet if cell.sheet and study.drawn else Path()
 
     def work() -> list[Row]:
         how: dict[str, Any] = {"metrics": recipe.metrics, "convention": recipe.convention}
-        found = measure_attack(ground, spec, **how, context=study.watching())
+        now, note = with_equal_rmse(ground, spec, folder) if cell.equal_rmse else (spec, "")
+        found = measure_attack(ground, now, **how, context=study.watching())
         if cells.process_group.leads:
             _keep_values(kept, ground, found, recipe)
             if sheet.name and study.drawn:
                 study.drawn(sheet, ground, found)
-        rows: list[Row] = found.rows
+        rows: list[Row] = [replace(row, notes=(*row.notes, note)) for row in found.rows] if note else found.rows
         if recipe.curves:
             rows = [*rows, *curve_rows(_judged(found), ground.database, _main(rows, spec))]
         return rows

@@ -12,7 +12,14 @@ from hamguard.core.errors import RequestError
 from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.evaluation.study.grid_recipe import AttacksPart, GridRecipe, ModelsPart, PlannedAttack, ProtectionsPart
+from hamguard.evaluation.study.grid_recipe import (
+    AttacksPart,
+    GeneratorPart,
+    GridRecipe,
+    ModelsPart,
+    PlannedAttack,
+    ProtectionsPart,
+)
 from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.recipe_section import TrainingPart
 from hamguard.trainers.job import DataSection, Job
@@ -69,6 +76,7 @@ class AttackCell:
         models: tables of the models that it is for; None for all.
         defended: also on hardened models.
         generator: how the generator is trained that it needs; None where it needs none.
+        equal_rmse: its radius is where its RMSE is that of the generator, which it does not need itself.
         sheet: draw queries before and after.
     """
 
@@ -79,7 +87,8 @@ class AttackCell:
     norm: str = "linf"
     models: tuple[str, ...] | None = None
     defended: bool = True
-    generator: TrainingPart | None = None
+    generator: GeneratorPart | None = None
+    equal_rmse: bool = False
     sheet: bool = False
 
     def meets(self, cell: ModelCell, *, hardened: bool) -> bool:
@@ -147,7 +156,8 @@ def _grid(recipe: GridRecipe) -> StudyPlan:
             part.norm,
             part.models,
             part.defended,
-            part.generator,
+            recipe.attacks[part.rmse_of].generator if part.rmse_of else part.generator,
+            bool(part.rmse_of),
             part.sheet,
         )
         for name, part in recipe.attacks.items()
@@ -155,8 +165,8 @@ def _grid(recipe: GridRecipe) -> StudyPlan:
     ]
     first = next(iter(recipe.data))
     for name, part in recipe.attacks.items():
-        if part.generator:
-            _at(f"attacks.{name}.generator", generator_request, part.generator, recipe.data[first], 0)
+        for where, source in recipe.data.items() if part.generator else ():
+            _at(f"attacks.{name}.generator", generator_request, part.generator, where, source, 0)
     for name in recipe.defenses:
         _at(f"defenses.{name}", hardening, recipe, name, first, 0)
     for name, guard in recipe.protections.items():
@@ -197,6 +207,9 @@ def _check_joins(recipe: GridRecipe, plan: StudyPlan) -> None:
             raise RequestError(
                 "transfer needs at least two models on the same data, or lists of models in transfer.joint"
             )
+        for table in part.attacks:
+            if recipe.attacks[table].rmse_of:
+                raise RequestError(f"transfer cannot take {table}: its eps is found on the model that it is scored on")
         known = [cell.name for cell in plan.models]
         for names in part.joint:
             if len(names) < 2:
@@ -338,13 +351,14 @@ def pair_hardening(recipe: CrossRecipe, kind: CrossDefense) -> Job:
     return _job("hardened-pair", flags, part.set)
 
 
-def generator_request(part: TrainingPart, data: DataSection, seed: int) -> Job:
-    """The request of a generator.
+def generator_request(part: GeneratorPart, name: str, data: DataSection, seed: int) -> Job:
+    """The request of a generator on the data of a table, by its name.
 
     Raises:
         RequestError: an unknown setting.
     """
-    return _job("generator", {**_flags(part, data, seed), "preset": part.preset}, part.set)
+    there = part.at(name)
+    return _job("generator", {**_flags(there, data, seed), "preset": there.preset}, there.set)
 
 
 def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed: int) -> Job:

@@ -1,0 +1,90 @@
+"""ProS-GAN's judge on planted rows of three data sets, and what its recipes ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hamguard.attacks.search.gradient_descent import GradientSteps
+from hamguard.core.rows import Row
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found
+from hamguard.evaluation.reproduce.run import recipe_of
+from hamguard.evaluation.study.grid_recipe import GridRecipe
+from hamguard.evaluation.study.plan import expand, generator_request
+from hamguard.evaluation.study.recipe import read_study
+
+EXPERIMENTS_HERE = [name for name in EXPERIMENTS if name.startswith("prosgan")]
+THREE = {"dpsh-flickr25k": "flickr25k", "dpsh-nus-wide": "nus-wide", "dpsh-mscoco": "mscoco"}
+Cells = dict[tuple[str, str], list[Row]]
+
+
+def row(value: float, metric: str, method: str | None, **more: Any) -> Row:
+    attack = None if method is None else {"method": method}
+    given = {"value": value, "metric": metric, "attack": attack, "ci95": (value - 0.001, value + 0.001), "n": 50}
+    return replace(Row(), **{"bits": 32, **given, **more})
+
+
+def cell(model: str, method: str, value: float, *, rmse: float, seconds: float = 1.0) -> list[Row]:
+    own = {"model": model, "dataset": THREE[model], "seconds": seconds}
+    return [
+        row(0.7, "map", None, **own), row(0.5, "t-map", None, **own), row(0.5, "t-map", "noise", **own),
+        row(0.9, "t-map", "ideal-code", **own), row(value, "t-map", method, **own), row(rmse, "rmse", method, **own),
+    ]  # fmt: skip
+
+
+def three(values: dict[str, tuple[float, float, float]], last: dict[str, tuple[float, float, float]]) -> Cells:
+    """Cells of three data sets: t-MAP, RMSE and seconds of each attack; those of the last set are given apart."""
+    cells: Cells = {}
+    for model in THREE:
+        for attack, (value, rmse, seconds) in (last if model == "dpsh-mscoco" else values).items():
+            cells[model, attack] = cell(model, attack, value, rmse=rmse, seconds=seconds)
+    return cells
+
+
+GOOD = {
+    "fgsm": (0.6, 0.03, 1.0), "ifgsm": (0.8, 0.025, 20.0), "dhta": (0.75, 0.008, 400.0), "prosgan": (0.85, 0.02, 0.1),
+}  # fmt: skip
+
+
+def test_clean_map_stands_beside_that_of_its_own_data() -> None:
+    cells = three(GOOD, GOOD)
+    judged = EXPERIMENTS["prosgan-table1"].judge(Found([], cells), "paper")
+    printed = {line.setting: line.published for line in judged.lines if line.setting.endswith("clean MAP")}
+    assert list(printed.values()) == [0.8075, 0.7133, 0.6263]  # Table 1, 32 bits: FLICKR, NUS-WIDE, COCO
+
+
+def test_every_data_set_is_judged() -> None:
+    """The last of three breaks each relation of Table 2: none may still be said to hold."""
+    judged = EXPERIMENTS["prosgan-table2"].judge(Found([], three(GOOD, GOOD)), "paper")
+    assert [one.verdict for one in judged.relations] == ["holds"] * 4
+    broken = {
+        "fgsm": (0.8, 0.001, 1.0), "ifgsm": (0.7, 0.001, 20.0), "dhta": (0.75, 0.008, 400.0),
+        "prosgan": (0.85, 0.002, 900.0),
+    }  # fmt: skip
+    judged = EXPERIMENTS["prosgan-table2"].judge(Found([], three(GOOD, broken)), "paper")
+    assert [one.verdict for one in judged.relations] == ["does not hold"] * 4
+    first = replace(judged.lines[2])
+    assert first.setting == "dpsh-flickr25k, DHTA+FGSM (1 iter), seconds a picture" and first.published == 0.013
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS_HERE)
+def test_the_published_form_takes_raw_steps_as_its_header_says(name: str) -> None:
+    path = recipe_of(EXPERIMENTS[name], "paper")
+    if "2,000 raw steps" not in path.read_text("utf-8"):
+        pytest.skip("says nothing of steps")
+    searches = [cell.spec.attack.search for cell in expand(read_study(path)).attacks if cell.table in ("p2p", "dhta")]
+    for search in searches:
+        assert isinstance(search, GradientSteps) and (search.rule, search.steps) == ("raw", 2000)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS_HERE)
+def test_the_reconstruction_weighs_as_printed_on_each_data_set(name: str) -> None:
+    recipe = read_study(recipe_of(EXPERIMENTS[name], "paper"))
+    assert isinstance(recipe, GridRecipe)
+    part = recipe.attacks["prosgan"].generator
+    assert part is not None
+    for data in recipe.data:
+        settings = generator_request(part, data, recipe.data[data], 0).parsed
+        assert settings.reconstruction == (100 if data == "flickr25k" else 50), data
