@@ -3,7 +3,8 @@
 A place is a preset, `KIND:METHOD:PRESET` (`model:dph:saat`, `attack:sdha:code`), or a table of a recipe, `RECIPE:PATH`
 (`saat-table1:models.dph`, `saat-*:attacks.hag`), where names may have `*`. A table of models, attacks, defenses or protections is
 spelled out as a study would, so that what its preset says is found, too; what is no part of that is looked for in the table
-itself (`bits`, `targets`), and without a path in the recipe (`metrics`).
+itself (`bits`, `targets`), and without a path in the recipe (`metrics`). A generator is one for each data set
+(`prosgan-table1:attacks.prosgan.generator`), or that of one of them (`...generator.flickr25k`).
 """
 
 from __future__ import annotations
@@ -112,8 +113,10 @@ def _cells(recipe: StudyRecipe, plan: StudyPlan, table: str) -> list[Any]:
         return []
     data = next(iter(recipe.data.values()))
     if kind == "attacks" and name in recipe.attacks:
-        generator = recipe.attacks[name].generator
-        return [generator_request(generator, data, 0)] if generator and inner == "generator" else []
+        generator, (kind, _, on) = recipe.attacks[name].generator, inner.partition(".")
+        if generator is None or kind != "generator":
+            return []
+        return [generator_request(generator, where, one, 0) for where, one in recipe.data.items() if on in ("", where)]
     if kind == "protections" and name in recipe.protections:
         part = recipe.protections[name]
         if inner == "parties":
