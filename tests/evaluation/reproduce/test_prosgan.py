@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.core.rows import Row
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Found
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
 from hamguard.evaluation.reproduce.run import recipe_of
 from hamguard.evaluation.study.grid_recipe import GridRecipe
 from hamguard.evaluation.study.plan import expand, generator_request
 from hamguard.evaluation.study.recipe import read_study
+from tests.evaluation.reproduce.planted import found, planted
 
 EXPERIMENTS_HERE = [name for name in EXPERIMENTS if name.startswith("prosgan")]
 THREE = {"dpsh-flickr25k": "flickr25k", "dpsh-nus-wide": "nus-wide", "dpsh-mscoco": "mscoco"}
 Cells = dict[tuple[str, str], list[Row]]
 
 
-def row(value: float, metric: str, method: str | None, **more: Any) -> Row:
-    attack = None if method is None else {"method": method}
-    given = {"value": value, "metric": metric, "attack": attack, "ci95": (value - 0.001, value + 0.001), "n": 50}
-    return replace(Row(), **{"bits": 32, **given, **more})
-
-
 def cell(model: str, method: str, value: float, *, rmse: float, seconds: float = 1.0) -> list[Row]:
-    own = {"model": model, "dataset": THREE[model], "seconds": seconds}
+    own = {"model": model, "dataset": THREE[model], "seconds": seconds, "bits": 32}
     return [
-        row(0.7, "map", None, **own), row(0.5, "t-map", None, **own), row(0.5, "t-map", "noise", **own),
-        row(0.9, "t-map", "ideal-code", **own), row(value, "t-map", method, **own), row(rmse, "rmse", method, **own),
+        planted(0.7, "map", None, **own), planted(0.5, "t-map", None, **own), planted(0.5, "t-map", "noise", **own),
+        planted(0.9, "t-map", "ideal-code", **own), planted(value, "t-map", method, **own),
+        planted(rmse, "rmse", method, **own),
     ]  # fmt: skip
 
 
@@ -50,22 +43,22 @@ GOOD = {
 
 def test_clean_map_stands_beside_that_of_its_own_data() -> None:
     cells = three(GOOD, GOOD)
-    judged = EXPERIMENTS["prosgan-table1"].judge(Found([], cells), "paper")
+    judged = EXPERIMENTS["prosgan-table1"].judge(found([], cells), "paper")
     printed = {line.setting: line.published for line in judged.lines if line.setting.endswith("clean MAP")}
     assert list(printed.values()) == [0.8075, 0.7133, 0.6263]  # Table 1, 32 bits: FLICKR, NUS-WIDE, COCO
 
 
 def test_every_data_set_is_judged() -> None:
     """The last of three breaks each relation of Table 2: none may still be said to hold."""
-    judged = EXPERIMENTS["prosgan-table2"].judge(Found([], three(GOOD, GOOD)), "paper")
+    judged = EXPERIMENTS["prosgan-table2"].judge(found([], three(GOOD, GOOD)), "paper")
     assert [one.verdict for one in judged.relations] == ["holds"] * 4
     broken = {
         "fgsm": (0.8, 0.001, 1.0), "ifgsm": (0.7, 0.001, 20.0), "dhta": (0.75, 0.008, 400.0),
         "prosgan": (0.85, 0.002, 900.0),
     }  # fmt: skip
-    judged = EXPERIMENTS["prosgan-table2"].judge(Found([], three(GOOD, broken)), "paper")
+    judged = EXPERIMENTS["prosgan-table2"].judge(found([], three(GOOD, broken)), "paper")
     assert [one.verdict for one in judged.relations] == ["does not hold"] * 4
-    first = replace(judged.lines[2])
+    first = judged.lines[2]
     assert first.setting == "dpsh-flickr25k, DHTA+FGSM (1 iter), seconds a picture" and first.published == 0.013
 
 

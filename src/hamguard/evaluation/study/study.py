@@ -127,7 +127,7 @@ class Study:
         return self._opened[name]
 
     def place(self, kind: str, name: str, facts: Any) -> Path:
-        """Folder of something trained: its table's name for people, the hash of all facts for us, so that recipes share it."""
+        """Folder of something trained: what it is for people, the hash of all facts for us, so that recipes share it."""
         return self.store / kind / f"{name}-{digest_json([facts, self.context.process_group.size])}"
 
     def folder(self, ground: Ground) -> Path | None:
@@ -202,7 +202,8 @@ def trained(study: Study, cell: ModelCell) -> Ground:
     if cell.request is None:
         return study.ground(cell.name, cell, folder=cell.load)
     data = study.data(cell.data)
-    folder = study.place("models", cell.table, [cell.request.digest, data.split.digest])
+    name = f"{cell.request.method}-{cell.request.model.bits}"
+    folder = study.place("models", name, [cell.request.digest, data.split.digest])
     run_job(cell.request, data, folder, context=study.cells.watching(f"{cell.name}: training"))
     return study.ground(cell.name, cell, folder=folder)
 
@@ -230,7 +231,7 @@ def generator(study: Study, ground: Ground, cell: ModelCell, attack: AttackCell)
     if attack.generator is None:
         return None
     request = generator_request(attack.generator, cell.data, study.recipe.sources[cell.data], cell.seed)
-    folder = study.place("generators", f"{cell.table}-generator", [request.digest, ground.model.digest])
+    folder = study.place("generators", "prosgan", [request.digest, ground.model.digest])
     title = f"{ground.name}: training the generator of {attack.table}"
     if study.context.process_group.leads:
         victim = Start(ground.name, ground.model, ground.card)
