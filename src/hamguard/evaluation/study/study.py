@@ -202,8 +202,7 @@ def trained(study: Study, cell: ModelCell) -> Ground:
     if cell.request is None:
         return study.ground(cell.name, cell, folder=cell.load)
     data = study.data(cell.data)
-    name = f"{cell.request.method}-{cell.request.model.bits}"
-    folder = study.place("models", name, [cell.request.digest, data.split.digest])
+    folder = study.place("models", cell.request.method, [cell.request.digest, data.split.digest])
     run_job(cell.request, data, folder, context=study.cells.watching(f"{cell.name}: training"))
     return study.ground(cell.name, cell, folder=folder)
 
