@@ -47,6 +47,38 @@ def test_ppl_table_beside_its_figures() -> None:
     assert verdicts(EXPERIMENTS["ppl-table1"].judge(Found(broken), "small"))[0] == "does not hold"
 
 
+def test_ppl_judges_every_data_set_of_its_table() -> None:
+    """What breaks on the second or third data set is said; only the first one was looked at."""
+    rows = []
+    for data, clean in (("fashion-mnist", 0.8), ("cifar10", 0.25), ("imagenet-13", 0.8)):
+        rows += four("C", (clean, 0.3, 0.3, 0.3), dataset=data) + four("A", (0.3, 0.2, 0.2, 0.7), dataset=data)
+    judged = EXPERIMENTS["ppl-table1"].judge(Found(rows), "paper")
+    assert len(judged.lines) == 24 and all(line.published is not None for line in judged.lines)
+    claims = {one.claim: one.verdict for one in judged.relations}
+    clean = "Models trained on clean pictures fail on all searches with protected ones"
+    assert [claims[f"{clean}: {data}"] for data in ("Fashion-MNIST", "CIFAR-10", "imagenet-13")] == [
+        "holds", "does not hold", "holds",
+    ]  # fmt: skip
+    assert len(claims) == 9
+
+
+def test_ppl_shows_adsh_with_both_kinds_of_database_codes() -> None:
+    rows = [*four("C", (0.8, 0.2, 0.3, 0.25), "adsh"), *four("A", (0.3, 0.25, 0.2, 0.7), "adsh")]
+    clean, hidden = rows[0], rows[4]
+    rows += [moved(clean, 0.9, task="C->learned"), moved(clean, 0.31, task="A->learned")]
+    rows += [moved(hidden, 0.28, task="C->learned"), moved(hidden, 0.88, task="A->learned")]
+    judged = EXPERIMENTS["ppl-table1-fashion"].judge(Found(rows), "paper")
+    lines = [
+        (line.setting.partition("trained on ")[2], line.ours) for line in judged.lines if "own codes" in line.block
+    ]
+    own = [(where, figure.value) for where, figure in lines if figure]
+    assert own == [("C, C->C", 0.9), ("C, A->C", 0.31), ("A, C->A", 0.28), ("A, A->A", 0.88)]
+    assert len(judged.lines) == 12 and all(line.published is not None for line in judged.lines)
+    assert "0.05 of ours: 1 (10 of 12" in judged.why and "; 3 (10 of 12" in judged.why
+    assert [one.kind for one in judged.relations] == ["claim", "claim", "claim", "ours"]
+    assert set(verdicts(judged)) == {"holds"}
+
+
 def test_ppl_figures() -> None:
     mixed = four("0.6 A", (0.78, 0.77, 0.76, 0.75))
     rows = [*four("C", (0.8, 0.2, 0.2, 0.3)), *mixed]

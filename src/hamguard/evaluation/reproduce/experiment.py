@@ -71,6 +71,7 @@ class Experiment:
         minutes: what the small form takes on two cores, measured.
         judge: puts rows beside the printed figures.
         recipe: name of its recipe files; that of another experiment where they share one.
+        scales: those that it has a recipe of; `minutes` are those of the first.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Experiment:
     minutes: int
     judge: Callable[[Found, Scale], Comparison]
     recipe: str = ""
+    scales: tuple[Scale, ...] = ("small", "paper")
 
 
 Judge = TypeVar("Judge", bound="Callable[[Found, Scale], Comparison]")
@@ -87,7 +89,14 @@ EXPERIMENTS: Registry[Experiment] = Registry("experiment", "hamguard.evaluation.
 
 
 def experiment(
-    name: str, *, paper: str, what: str, small: str, minutes: int, recipe: str = ""
+    name: str,
+    *,
+    paper: str,
+    what: str,
+    small: str,
+    minutes: int,
+    recipe: str = "",
+    scales: tuple[Scale, ...] = ("small", "paper"),
 ) -> Callable[[Judge], Judge]:
     """Decorator of the function that puts rows beside printed figures: enter its experiment; arguments as its attributes.
 
@@ -96,7 +105,7 @@ def experiment(
     """
 
     def enter(judge: Judge) -> Judge:
-        EXPERIMENTS.enter(name, Experiment(name, paper, what, small, minutes, judge, recipe), judge)
+        EXPERIMENTS.enter(name, Experiment(name, paper, what, small, minutes, judge, recipe, scales), judge)
         return judge
 
     return enter

@@ -17,6 +17,8 @@ def recipe_of(experiment: Experiment, scale: Scale) -> Path:
     Raises:
         RequestError: the experiment has no such form.
     """
+    if scale not in experiment.scales:
+        raise RequestError(f"{experiment.name} has no recipe at scale {scale}, only at {', '.join(experiment.scales)}")
     path = Path(str(files("hamguard") / "recipes" / scale / f"{experiment.recipe or experiment.name}.toml"))
     if not path.is_file():
         raise RequestError(f"{experiment.name} has no recipe at scale {scale}")
