@@ -149,8 +149,11 @@ def attack_card(name: str) -> str:
         return "\n".join([*lines, *word_lines(), *cite_lines(f"attack:{name}")])
     targets = " --targets no-overlap" if facts.direction == "either" else ""
     targets = " --targets label:3" if name == "universal" else targets
-    lines += ["", "```bash", f"hamguard attack models/digits --method {name} --eps 0.2"]
-    lines += [f"hamguard attack models/digits --method {name} --eps 0.2{targets}"] if targets else []
+    own = facts.options["threat"].default
+    eps = "" if isinstance(own, Threat) and own.norm != "linf" else " --eps 0.2"
+    guided = " --guide mainstay" if targets and eps == "" else ""  # their own guide leads nowhere
+    lines += ["", "```bash", f"hamguard attack models/digits --method {name}{eps}"]
+    lines += [f"hamguard attack models/digits --method {name}{eps}{guided}{targets}"] if targets else []
     parts = [f"search:{part}" for part in ("nesterov", "Diverse", "translation") if name == "mifgsm"]
     return "\n".join([*lines, "```", "", *cite_lines(f"attack:{name}", *parts)])
 

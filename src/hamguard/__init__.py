@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "L0",
     "L1",
     "L2",
     "Attack",
@@ -100,7 +101,7 @@ if TYPE_CHECKING:
     from hamguard.attacks.guides.registry import register_guide
     from hamguard.attacks.losses.registry import register_loss
     from hamguard.attacks.methods.registry import register as register_attack
-    from hamguard.attacks.threat import L1, L2, Linf, Threat
+    from hamguard.attacks.threat import L0, L1, L2, Linf, Threat
     from hamguard.codes.bank import CodeBank
     from hamguard.core.context import Context
     from hamguard.core.errors import HamguardError
@@ -128,6 +129,7 @@ _PLACES = {
     "ForeignModel": "models.foreign:ForeignModel",
     "HamguardError": "core.errors:HamguardError",
     "HashModel": "models.hash_model:HashModel",
+    "L0": "attacks.threat:L0",
     "L1": "attacks.threat:L1",
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",

@@ -6,6 +6,7 @@ The names come from the registries, so that a method or guide is covered by bein
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.threat import L1, L2, Linf, Threat, parse_eps
+from hamguard.attacks.threat import L0, L1, L2, NORMS, Linf, Threat, parse_eps
 from hamguard.attacks.types import GuideMaker
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.core.errors import RequestError, RunError
@@ -86,8 +87,9 @@ def run(name: str, threat: Threat, part: slice = slice(None), seed: int = 0, **m
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=5, deadline=None)
-@given(eps=st.floats(0.5 / 255, 0.6), norm=st.sampled_from(["linf", "l2"]))
+@given(eps=st.floats(0.5 / 255, 0.6), norm=st.sampled_from(NORMS))
 def test_attacks_stay_in_their_ball_on_the_grid(name: str, eps: float, norm: str) -> None:
+    eps = max(eps, 1 / 256) if norm == "l0" else eps  # a pixel at least
     threat = Threat(norm, eps)  # type: ignore[arg-type]
     x = world()[1]
     x_adv = run(name, threat)
@@ -252,12 +254,46 @@ def test_a_set_of_codes_goes_to_a_loss_of_single_codes_as_its_vote() -> None:
 def test_projection_is_the_nearest_point_and_idempotent() -> None:
     x = torch.rand(4, 3, 5, 5, generator=torch_generator(2))
     far = x + 3 * torch.randn(4, 3, 5, 5, generator=torch_generator(3))
-    for threat in (Linf(0.1), L2(0.7), L1(4.0)):
+    for threat in (Linf(0.1), L2(0.7), L1(4.0), L0(0.2)):
         once = threat.project(far, x)
         assert torch.allclose(threat.project(once, x), once, atol=1e-6)
         assert float(threat.length(once - x).max()) <= threat.eps + 1e-6
     inside = (x + 0.01).clamp(0, 1)
     assert torch.allclose(Linf(0.1).project(inside, x), inside, atol=1e-7)
+
+
+def test_a_threat_of_few_pixels_keeps_those_that_would_be_farthest() -> None:
+    x = torch.rand(5, 3, 2, 2, generator=torch_generator(2))
+    far = x + torch.randn(5, 3, 2, 2, generator=torch_generator(3))
+    for count in (1, 2, 3, 4):
+        threat = L0(count / 4)
+        assert threat.pixels(x) == count
+        found = threat.project(far, x)
+        ways = []  # every choice of pixels, by hand
+        for chosen in itertools.combinations(range(4), count):
+            mask = torch.zeros(4, dtype=torch.bool)
+            mask[list(chosen)] = True
+            ways.append(torch.where(mask.view(2, 2), far.clamp(0, 1), x))
+        apart = torch.stack([(far - one).square().flatten(1).sum(1) for one in ways])  # (ways, B)
+        assert torch.allclose((far - found).square().flatten(1).sum(1), apart.min(0).values, atol=1e-6)
+        assert torch.allclose(threat.length(found - x).flatten(), torch.full((5,), count / 4))
+        start = threat.start(x, range(5), 1)
+        assert bool((threat.length(start - x) <= count / 4).all()) and not torch.equal(
+            start, threat.start(x, range(5), 2)
+        )
+    bags = torch.rand(3, 10, generator=torch_generator(4))
+    assert bool((L0(0.2).project(bags + 0.3, bags) != bags).sum(1).le(2).all()), "words of a bag"
+
+
+def test_a_share_of_pixels_is_explained() -> None:
+    with pytest.raises(
+        RequestError, match=r"eps of l0 is a share of the pixels in \(0, 1\], got 20; did you mean 20 / \(h"
+    ):
+        L0(20)
+    with pytest.raises(RequestError, match="eps 0.001 of 256 pixels is less than one; give 1/256 or more"):
+        ATTACKS["jsma"](threat=L0(0.001))(*world()[:2])
+    assert (L0(0.2).reach, Linf(0.2).reach, L0(0.2).times(9).eps, Linf(0.2).times(9).eps) == (1.0, 0.2, 1.0, 1.0)
+    assert L2(0.2).times(9).eps == pytest.approx(1.8)
 
 
 @settings(max_examples=40, deadline=None)

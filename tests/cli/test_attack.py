@@ -52,6 +52,27 @@ def test_rows_of_an_attack(shell: Shell, world: World, tmp_path: Path) -> None:
     assert 0 < metrics["linf"] <= 0.2 + 1e-6 and metrics["rmse"] <= metrics["linf"]
 
 
+def test_budgets_of_pixels_and_of_length_are_told(shell: Shell, world: World) -> None:
+    words = ("attack", world.model, "--data", world.data, "--queries", "12", "--eps", "0.04", "--method")
+    jsma = shell.done(*words, "jsma", "--json").rows
+    found = {row["metric"]: row for row in jsma if (row["attack"] or {}).get("method") == "jsma"}
+    assert found["map"]["threat"] == {"norm": "l0", "eps": 0.04, "steps": 100, "restarts": 1, "grid": "8 bit"}
+    assert 0 < found["pixels"]["value"] <= 10 and found["changed"]["value"] == pytest.approx(
+        found["pixels"]["value"] / 256
+    )
+    noise = next(row for row in jsma if (row["attack"] or {}).get("method") == "noise")
+    assert noise["threat"]["norm"] == "l0" and found["map"]["value"] < noise["value"]
+    table = shell.done(*words, "jsma").out
+    assert "l0 4% of the pixels" in table and "pixels" in table
+    cw = shell.done(*words[:-3], "--steps", "40", "--method", "cw", "--json").rows
+    found = {row["metric"]: row for row in cw if (row["attack"] or {}).get("method") == "cw"}
+    assert found["map"]["threat"]["norm"] == "l2" and found["map"]["threat"]["eps"] == 5.0
+    assert found["reached"]["value"] > 0 and found["reached"]["at"] == 6 and found["l2"]["value"] < 5
+    assert found["l2-reached"]["n"] == round(found["reached"]["value"] * 12)
+    table = shell.done(*words[:-3], "--steps", "40", "--method", "cw").out
+    assert "of the pictures have at most 6 bits left wrong, with a mean L2 of" in table
+
+
 def test_saved_pictures_are_the_scored_ones(shell: Shell, world: World, tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     words = ("attack", world.model, "--method", "center", "--steps", "10", *SMALL, "--save-images", out, "--json")
@@ -203,6 +224,14 @@ def test_help_names_every_method() -> None:
         (("--method", "hag", "--set", "t=much"), "option t of hag: "),
         (("--method", "hag", "--set", "t"), "--set must be KEY=VALUE, got 't'"),
         (("--method", "dhta", "--targets", "label:9"), "unknown label '9'"),
+        (("--method", "hag", "--threat", "l3"), "unknown threat 'l3'; allowed: linf, l2, l1, l0"),
+        (
+            ("--method", "jsma", "--eps", "20"),
+            "eps of l0 is a share of the pixels in (0, 1], got 20; did you mean 20 / (h",
+        ),
+        (("--method", "jsma", "--eps", "0.001"), "eps 0.001 of 256 pixels is less than one; give 1/256 or more"),
+        (("--method", "cw", "--eps", "0"), "eps must be above 0, got 0"),
+        (("--method", "cw", "--set", "left=-1"), "left must be at least 0"),
         (("--method", "dhta", "--targets", "nothing.json"), "no target list at nothing.json"),
         (("--method", "dhta", "--targets", "nooverlap"), "did you mean no-overlap?"),
         (("--method", "hag", "--method", "pgd", "--sheet", "a.png"), "take one method and one eps, got 2 attacks"),

@@ -14,7 +14,7 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import method_facts
-from hamguard.attacks.threat import Linf, Norm, parse_eps
+from hamguard.attacks.threat import Linf, parse_eps, parse_norm
 from hamguard.core.checks import check_choice, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -314,7 +314,7 @@ def read_attacks(
     methods: Sequence[str],
     *,
     eps: Sequence[str] = (),
-    norm: Norm = "linf",
+    norm: str | None = None,
     steps: int | None = None,
     restarts: int | None = None,
     preset: str = "default",
@@ -334,6 +334,7 @@ def read_attacks(
     needing = [name for name in methods if method_facts(name).needs_generator]
     if generator and not needing:
         raise RequestError(f"`generator` belongs to prosgan, got `methods` {', '.join(methods)}")
+    norm = None if norm is None else parse_norm(norm)
     words: dict[str, Any] = {"norm": norm, "steps": steps, "restarts": restarts, "preset": preset, "guide": guide}
     words |= {"targets": targets, "options": options}
     found = []

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from hamguard.attacks.losses.hag import HagLoss
     from hamguard.attacks.losses.inner import cosine, inner_product, logarithm, margin
     from hamguard.attacks.losses.mainstay import MainstayLoss
+    from hamguard.attacks.losses.reach import ReachLoss
     from hamguard.attacks.methods.adaptive import adaptive
     from hamguard.attacks.methods.cmla import cmla, cmla_text, cmla_words
+    from hamguard.attacks.methods.cw import cw
     from hamguard.attacks.methods.dhta import dhta, p2p
     from hamguard.attacks.methods.hag import hag
     from hamguard.attacks.methods.iterative import fgsm, ifgsm, mifgsm, pgd
+    from hamguard.attacks.methods.jsma import jsma
     from hamguard.attacks.methods.mainstay import center, mainstay
     from hamguard.attacks.methods.nag import nag
     from hamguard.attacks.methods.noise import noise
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from hamguard.attacks.methods.tha import tha
     from hamguard.attacks.methods.universal import universal
     from hamguard.attacks.search.adaptive import AdaptiveSteps
+    from hamguard.attacks.search.few_pixels import FewPixels
     from hamguard.attacks.search.gradient_descent import GradientSteps
+    from hamguard.attacks.search.least_change import LeastChange
     from hamguard.attacks.search.noise import RandomNoise
     from hamguard.attacks.search.signs import SignSteps
 
@@ -41,13 +46,16 @@ __all__ = [
     "AdaptiveSteps",
     "AnchorCode",
     "Attack",
+    "FewPixels",
     "GradientSteps",
     "HagLoss",
+    "LeastChange",
     "MainstayLoss",
     "OptimalCode",
     "OwnCode",
     "PrototypeCode",
     "RandomNoise",
+    "ReachLoss",
     "RelevantSet",
     "SignSteps",
     "SignedMean",
@@ -57,11 +65,13 @@ __all__ = [
     "cmla_text",
     "cmla_words",
     "cosine",
+    "cw",
     "dhta",
     "fgsm",
     "hag",
     "ifgsm",
     "inner_product",
+    "jsma",
     "logarithm",
     "mainstay",
     "margin",
@@ -86,11 +96,14 @@ _FILES = {
     "losses.hag": ("HagLoss",),
     "losses.inner": ("cosine", "inner_product", "logarithm", "margin"),
     "losses.mainstay": ("MainstayLoss",),
+    "losses.reach": ("ReachLoss",),
     "methods.adaptive": ("adaptive",),
     "methods.cmla": ("cmla", "cmla_text", "cmla_words"),
+    "methods.cw": ("cw",),
     "methods.dhta": ("dhta", "p2p"),
     "methods.hag": ("hag",),
     "methods.iterative": ("fgsm", "ifgsm", "mifgsm", "pgd"),
+    "methods.jsma": ("jsma",),
     "methods.mainstay": ("center", "mainstay"),
     "methods.nag": ("nag",),
     "methods.noise": ("noise",),
@@ -99,7 +112,9 @@ _FILES = {
     "methods.tha": ("tha",),
     "methods.universal": ("universal",),
     "search.adaptive": ("AdaptiveSteps",),
+    "search.few_pixels": ("FewPixels",),
     "search.gradient_descent": ("GradientSteps",),
+    "search.least_change": ("LeastChange",),
     "search.noise": ("RandomNoise",),
     "search.signs": ("SignSteps",),
 }

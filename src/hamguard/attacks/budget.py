@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
 
-from hamguard.attacks.threat import L1, L2, Linf, Threat
+from hamguard.attacks.threat import L0, L1, L2, Linf, Threat
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
 
-__all__ = ["L1", "L2", "Budget", "Linf", "Threat"]
+__all__ = ["L0", "L1", "L2", "Budget", "Linf", "Threat"]
 
 
 @dataclass(frozen=True)

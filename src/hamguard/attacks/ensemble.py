@@ -180,8 +180,7 @@ def combine(x: Tensor, found: Sequence[Tensor], threat: Threat, how: How) -> Ten
         raise RequestError(f"to combine are attacked pictures of shape {tuple(x.shape)}, got {shapes}")
     delta = torch.stack([one - x for one in found]).sum(0)  # (B, C, H, W)
     if how == "sum":  # the ball of the sum, so that rounding does not leave it either
-        eps = threat.eps * len(found)
-        threat = replace(threat, eps=min(eps, 1.0) if threat.norm == "linf" else eps)
+        threat = threat.times(len(found))
     if how == "mean":
         delta = delta / len(found)
     return threat.on_grid(threat.project(x + delta, x), x)

@@ -25,7 +25,10 @@ MethodOption = Annotated[
 ]
 EpsOption = Annotated[
     list[str] | None,
-    typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1]; may be repeated. Default: 8/255."),
+    typer.Option(
+        "--eps",
+        help="How far pixels may move, in pixel units of [0, 1]; for l0 which share of them; may be repeated. Default: 8/255.",
+    ),
 ]
 RestartsOption = Annotated[int | None, typer.Option("--restarts", min=1, help="Independent starts; the best is kept.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="default, paper or code: the published forms.")]
@@ -74,7 +77,7 @@ def attack(
     model: ModelArgument = None,
     method: MethodOption = None,
     eps: EpsOption = None,
-    threat: opt.AttackThreat = "linf",
+    threat: opt.AttackThreat = None,
     steps: opt.OwnSteps = None,
     restarts: RestartsOption = None,
     preset: PresetOption = "default",
@@ -158,7 +161,6 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
     """
     from hamguard.api.attack import read_attacks, read_text_attack
 
-    check_choice("threat", of_images["norm"], ("linf", "l2", "l1"))
     check_choice("side", side, ("image", "text", "words"))
     if side == "image":
         asked = read_attacks(methods, **plan, **of_images)
@@ -167,7 +169,7 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
         return asked
     given = files | {f"--{name}": of_images[name] for name in ("targets", "guide", "generator", "restarts")}
     given |= {
-        f"--threat {of_images['norm']}": of_images["norm"] != "linf",
+        f"--threat {of_images['norm']}": of_images["norm"] not in (None, "linf"),
         "--reference": of_images["reference"] == "database",
     }
     if refused := [flag for flag, value in given.items() if value]:

@@ -29,7 +29,13 @@ Queries = Annotated[int | None, typer.Option("--queries", min=1, help="Use the f
 
 Eps = Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")]
 Threat = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")]
-AttackThreat = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf, l2 or l1.")]
+AttackThreat = Annotated[
+    str | None,
+    typer.Option(
+        "--threat",
+        help="Norm of the budget: linf, l2, l1, or l0, for which eps is a share of the pixels. Default: the method's own.",
+    ),
+]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack.")]
 OwnSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Gradients a picture; the method's own.")]
 MethodSets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the method.")]

@@ -9,7 +9,6 @@ import typer
 
 from hamguard.cli import options as opt
 from hamguard.cli.common import Words, check_suffix, context_of, key_values, print_measured
-from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 
 ModelsArgument = Annotated[
@@ -42,7 +41,7 @@ def transfer(
     method: MethodOption = None,
     targets: opt.Targets = None,
     eps: opt.Eps = "8/255",
-    threat: opt.AttackThreat = "linf",
+    threat: opt.AttackThreat = None,
     steps: opt.OwnSteps = None,
     guide: GuideOption = None,
     generator: GeneratorOption = None,
@@ -77,7 +76,6 @@ def transfer(
     from hamguard.api.attack import read_attacks
     from hamguard.api.transfer import transfer as run
 
-    check_choice("threat", threat, ("linf", "l2", "l1"))
     check_suffix("--picture", picture)
     everyone = [*models, *(target or ())]
     if len(everyone) < 2:

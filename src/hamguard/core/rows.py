@@ -165,19 +165,18 @@ def levels_text(eps: float, form: str = "g") -> str:
 def size_text(norm: str, eps: float) -> str:
     """A radius without its norm.
 
-    >>> size_text("linf", 8 / 255), size_text("l2", 0.5)
-    ('8/255', '0.5')
+    >>> size_text("linf", 8 / 255), size_text("l2", 0.5), size_text("l0", 0.05)
+    ('8/255', '0.5', '5% of the pixels')
     """
-    return levels_text(eps, ".3g") if norm == "linf" else f"{eps:.3g}"
+    share = f"{100 * eps:.3g}% of the pixels"
+    return share if norm == "l0" else levels_text(eps, ".3g") if norm == "linf" else f"{eps:.3g}"
 
 
 def eps_text(threat: Mapping[str, Any] | None) -> str:
     """A radius as people write it on a command line.
 
-    >>> eps_text({"norm": "linf", "eps": 8 / 255}), eps_text({"norm": "l2", "eps": 0.5}), eps_text(None)
-    ('linf 8/255', 'l2 0.5', 'no budget')
-    >>> eps_text({"norm": "linf", "eps": 0.12549}), eps_text({"norm": "linf", "eps": 0.0314})
-    ('linf 32/255', 'linf 0.0314')
+    >>> eps_text({"norm": "linf", "eps": 0.12549}), eps_text({"norm": "l2", "eps": 0.5}), eps_text({"norm": "l0", "eps": 0.1})
+    ('linf 32/255', 'l2 0.5', 'l0 10% of the pixels')
     """
     if not threat:
         return "no budget"
@@ -188,7 +187,8 @@ def eps_text(threat: Mapping[str, Any] | None) -> str:
         return f"at most {eps:g} word edits"
     levels = round(eps * 255)
     whole = norm == "linf" and levels > 0 and abs(eps * 255 - levels) < 2e-4  # rows round eps to six digits
-    return f"{norm} {levels}/255" if whole else f"{norm} {eps:g}"
+    size = f"{levels}/255" if whole else size_text(norm, eps) if norm == "l0" else f"{eps:g}"
+    return f"{norm} {size}"
 
 
 def eps_words(threat: Mapping[str, Any] | None) -> str:
@@ -198,7 +198,7 @@ def eps_words(threat: Mapping[str, Any] | None) -> str:
     ('Linf 8/255', 'L2 0.5', 'no budget')
     """
     text = eps_text(threat)
-    return text[0].upper() + text[1:] if text.startswith(("linf", "l2", "l1")) else text
+    return text[0].upper() + text[1:] if text.startswith(("linf", "l2", "l1", "l0")) else text
 
 
 def write_rows(path: Path | str, rows: Iterable[Row], *, seal: Mapping[str, Any] | None = None) -> None:

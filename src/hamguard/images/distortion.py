@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hamguard.core.errors import RequestError
-from hamguard.core.types import Bytes, Floats
+from hamguard.core.types import Array, Bytes, Floats
 from hamguard.images.quantize import from_bytes
 
 CHUNK = 64
@@ -32,6 +32,7 @@ class Distortion:
         linf: largest change of a value.
         l2: Euclidean length of the change.
         changed: share of values that differ.
+        pixels: number of pixels that differ in any channel.
         psnr: in decibels; infinite where nothing changed.
         ssim: structural similarity; NaN for pictures below 11 pixels.
     """
@@ -40,6 +41,7 @@ class Distortion:
     linf: Floats
     l2: Floats
     changed: Floats
+    pixels: Floats
     psnr: Floats
     ssim: Floats
 
@@ -66,6 +68,7 @@ def measure_distortion(clean: Bytes, attacked: Bytes) -> Distortion:
         linf=np.abs(delta).max(1),
         l2=np.sqrt((delta**2).sum(1)),
         changed=(flat != 0).mean(1),
+        pixels=_pixels(clean, attacked).sum((1, 2)).astype(np.float64),
         psnr=psnr,
         ssim=ssim,
     )
@@ -80,11 +83,12 @@ def _in_strips(clean: Bytes, attacked: Bytes) -> Distortion:
     """One large picture, `(H, W)` or `(H, W, 3)`; the same figures as at once, up to rounding."""
     H, W = clean.shape[:2]
     rows = max(1, LARGE // W)
-    squares, largest, moved = 0, 0, 0
+    squares, largest, moved, pixels = 0, 0, 0, 0
     for start in range(0, H, rows):
         delta = attacked[start : start + rows].astype(np.int64) - clean[start : start + rows]
         squares += int((delta**2).sum())
         largest, moved = max(largest, int(np.abs(delta).max())), moved + int(np.count_nonzero(delta))
+        pixels += int(_pixels(clean[None, start : start + rows], attacked[None, start : start + rows]).sum())
     alike = 0.0
     for start in range(0, H if min(H, W) >= SMALLEST else 0, rows):
         stop, first = min(start + rows, H), max(0, start - REACH)
@@ -96,9 +100,16 @@ def _in_strips(clean: Bytes, attacked: Bytes) -> Distortion:
         linf=np.array([largest / 255]),
         l2=np.array([squares**0.5 / 255]),
         changed=np.array([moved / clean.size]),
+        pixels=np.array([float(pixels)]),
         psnr=np.array([-10 * log10(mse) if mse else np.inf]),
         ssim=np.array([alike / clean.size if min(H, W) >= SMALLEST else np.nan]),
     )
+
+
+def _pixels(clean: Bytes, attacked: Bytes) -> Array:
+    """Which pixels differ, `(n, H, W)` bool."""
+    differs: Array = np.not_equal(clean, attacked)
+    return differs if differs.ndim == 3 else np.asarray(differs.any(3))
 
 
 def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:

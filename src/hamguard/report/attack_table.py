@@ -20,7 +20,9 @@ COLUMNS = (
     "seconds",
 )
 BLOCKS = {"free": "label-free attacks", "aware": "attacks that use labels of the query or of its target"}
-GUIDED = ("fgsm", "ifgsm", "pgd", "mifgsm", "adaptive", "universal")
+GUIDED = ("fgsm", "ifgsm", "pgd", "mifgsm", "adaptive", "universal", "jsma", "cw")
+SIZES = {"L2": ("l2", ".2f"), "pixels": ("pixels", ".1f")}
+"""Columns more, where the budget is not `linf`: what is small there."""
 
 
 def attack_tables(groups: Sequence[Sequence[Row]], name: str = "") -> list[Table]:
@@ -96,19 +98,21 @@ def _block(members: Sequence[Rows], name: str, size: str, toward: bool, labels: 
     first = members[0]
     plain = first.where(attack=None)
     scores = _scores(plain, toward)
-    lines = _controls(first, scores, toward)
+    sizes = () if (first[-1].threat or {}).get("norm") == "linf" else tuple(SIZES)
+    lines = _controls(first, scores, toward, sizes)
     for rows in members:
-        lines.append(_line(attack_name(rows[-1]), rows.where(attack=rows[-1].attack), scores))
+        lines.append(_line(attack_name(rows[-1]), rows.where(attack=rows[-1].attack), scores, sizes))
         for row in _scored(rows.where(attack="ideal-code"), scores[:1]):
             guide = (row.attack or {})["guide"]
             what = f"  {guide} code itself" if toward else f"  opposite of the {guide} code"
-            lines.append(_line(what, rows.where(attack=row.attack), scores))
+            lines.append(_line(what, rows.where(attack=row.attack), scores, sizes))
     found = [
         f"{attack_name(row)}: the original is among the first {row.at} answers for {row.value:.1%} of the pictures"
         for rows in members
         for row in rows.where(metric="found")
         if row.value is not None
     ]
+    found += [sentence for rows in members if (sentence := _reached(rows))]
     kept = plain.first("map") if toward else None
     if kept is not None and kept.value is not None:
         found.append(f"MAP of the clean pictures under their own labels: {kept.value:.4f}")
@@ -116,7 +120,17 @@ def _block(members: Sequence[Rows], name: str, size: str, toward: bool, labels: 
     at = f" ({first[-1].dataset}, {max(row.n or 0 for row in first):,} queries)"
     title = f"{name}{at}: {BLOCKS[labels]}, {aim}, {size}, 8-bit pictures"
     heads = [_head(*score) for score in scores] or ["score"]
-    return Table.of(title, ("attack", heads[0], COLUMNS[0], *heads[1:], *COLUMNS[1:]), lines, notes=[*found, *notes])
+    columns = ("attack", heads[0], COLUMNS[0], *heads[1:], *COLUMNS[1:5], *sizes, *COLUMNS[5:])
+    return Table.of(title, columns, lines, notes=[*found, *notes])
+
+
+def _reached(rows: Rows) -> str:
+    """How many pictures of an attack with a goal reached it, and with which change; empty for any other."""
+    share, length = rows.first("reached"), rows.first("l2-reached")
+    if share is None or share.value is None or length is None:
+        return ""
+    size = "" if length.value is None else f", with a mean L2 of {length.value:.2f}"
+    return f"{attack_name(rows[-1])}: {share.value:.1%} of the pictures have at most {share.at} bits left wrong{size}"
 
 
 def _scores(plain: Rows, toward: bool) -> list[Score]:
@@ -137,21 +151,21 @@ def _scored(rows: Rows, scores: Sequence[Score]) -> Rows:
     return Rows(row for row in rows if (row.metric, row.at) in scores)
 
 
-def _controls(rows: Rows, scores: Sequence[Score], toward: bool) -> list[list[str]]:
+def _controls(rows: Rows, scores: Sequence[Score], toward: bool, sizes: Sequence[str]) -> list[list[str]]:
     """Lines of the clean picture, of random codes and of noise."""
     if not scores:
         return []
     plain = rows.where(attack=None)
     clean = "original (clean picture, target labels)" if toward else "clean"
-    lines = [_line(clean, _scored(plain, scores), scores)]
+    lines = [_line(clean, _scored(plain, scores), scores, sizes)]
     floors = Rows(
         replace(row, metric=(row.metric or "").removeprefix("random_")) for row in plain if row.model == "random codes"
     )
     if _scored(floors, scores[:1]):
-        lines.append(_line("random codes", _scored(floors, scores), scores))
+        lines.append(_line("random codes", _scored(floors, scores), scores, sizes))
     noise = Rows(row for row in rows.where(attack="noise") if row.threat)
     if noise and rows[-1].attack != noise[0].attack:
-        lines.append(_line("noise", noise, scores))
+        lines.append(_line("noise", noise, scores, sizes))
     return lines
 
 
@@ -170,7 +184,7 @@ def attack_name(row: Row) -> str:
     return ", ".join(words)
 
 
-def _line(what: str, rows: Rows, scores: Sequence[Score]) -> list[str]:
+def _line(what: str, rows: Rows, scores: Sequence[Score], sizes: Sequence[str] = ()) -> list[str]:
     found = [_scored(rows, [score]).first() for score in scores]
     score = found[0] if found else None
 
@@ -195,6 +209,7 @@ def _line(what: str, rows: Rows, scores: Sequence[Score]) -> list[str]:
         value("bits-moved", ".1f"),
         value("rmse", ".2f", 100),
         value("linf", ".1f", 255),
+        *(value(*SIZES[name]) for name in sizes),
         value("ssim", ".3f"),
         value("psnr", ".1f"),
         spent,

@@ -101,7 +101,7 @@ def attacks(pool: Pool, shown: set[int]) -> Section:
     return Section("Attacks", ATTACK_WORDS, tables([*drafts, *beside.values()]))
 
 
-ATTACKED = (*SCORES, *SHORT, "rmse", "l2", "changed", "psnr", "edits", "D")
+ATTACKED = (*SCORES, *SHORT, "rmse", "l2", "changed", "pixels", "reached", "l2-reached", "psnr", "edits", "D")
 ATTACK_WORDS = (
     "Scored on pictures as 8-bit files hold them, codes computed again. Noise has the same budget. The ideal code is the code "
     "that the attack follows, scored without a picture; gain is the share of the way to it.",

@@ -14,7 +14,8 @@ FACTORS = {"linf": 255.0, "rmse": 100.0, "changed": 100.0}
 HEADS = {
     "map": "MAP", "t-map": "t-MAP", "random_map": "random codes", "random_t-map": "random codes", "gain": "gain", "t-gain": "gain",
     "bits-moved": "bits moved", "linf": "Linf/255", "rmse": "RMSE x100", "l2": "L2", "ssim": "SSIM", "psnr": "PSNR dB",
-    "changed": "% changed", "core-seconds": "core seconds", "core-seconds-a-picture": "core seconds a picture",
+    "changed": "% changed", "pixels": "pixels changed", "reached": "goal reached", "l2-reached": "L2 where reached",
+    "core-seconds": "core seconds", "core-seconds-a-picture": "core seconds a picture",
 }  # fmt: skip
 DIGITS = {
     "linf": 1,
@@ -22,6 +23,8 @@ DIGITS = {
     "l2": 2,
     "psnr": 1,
     "changed": 1,
+    "pixels": 1,
+    "l2-reached": 2,
     "bits-moved": 1,
     "core-seconds": 1,
     "D": 4,

@@ -33,7 +33,7 @@ def _attack(search: SignSteps, guide: GuideMaker, loss: str, toward: bool, threa
 def fgsm(*, guide: GuideMaker = OWN, loss: str = "inner", toward: bool = False, threat: Threat = BALL) -> Attack:
     """FGSM: one step of full size; away from the own code it starts at random, where the gradient says something."""
     alone = isinstance(guide, OwnCode)
-    return _attack(SignSteps(1, threat.eps, random_start=alone, keep="last"), guide, loss, toward, threat)
+    return _attack(SignSteps(1, threat.reach, random_start=alone, keep="last"), guide, loss, toward, threat)
 
 
 @register("ifgsm")
@@ -85,7 +85,7 @@ def mifgsm(
     Raises:
         RequestError: unknown loss, a probability outside [0, 1], or a kernel of even size.
     """
-    size = min(2 * threat.eps, max(threat.eps / 2, 1 / 255))
+    size = min(2 * threat.reach, max(threat.reach / 2, 1 / 255))
     search = SignSteps(
         steps,
         size,

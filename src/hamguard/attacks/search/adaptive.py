@@ -133,7 +133,7 @@ class AdaptiveSteps:
     def _search(self, problem: SearchProblem, best: Best, live: Tensor, turn: int) -> None:
         x, threat, marks = problem.x, problem.threat, checkpoints(self.steps)
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
-        memory, pace, before = torch.zeros_like(x), Pace(at, START * threat.eps), slope("rising", 0, self.steps)
+        memory, pace, before = torch.zeros_like(x), Pace(at, START * threat.reach), slope("rising", 0, self.steps)
         for step in range(self.steps):
             alpha = slope("rising", step, self.steps)
             # 1. the gradient, and what the model makes of this point

@@ -68,11 +68,11 @@ class SignSteps:
         check_choice("keep", self.keep, ("best", "last"))
         check_views(self.views, self.translation)
 
-    def size(self, eps: float) -> float:
-        """Step size at a radius."""
+    def size(self, reach: float) -> float:
+        """Step size where a value can move so far."""
         if self.step_size is not None:
             return self.step_size
-        return eps if self.steps == 1 else max(1 / 255, 2.5 * eps / self.steps)
+        return reach if self.steps == 1 else max(1 / 255, 2.5 * reach / self.steps)
 
     def __call__(self, problem: SearchProblem) -> Tensor:
         """Attacked pictures, `(B, C, H, W)`, inside the threat."""
@@ -87,7 +87,7 @@ class SignSteps:
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
         memory = torch.zeros_like(x)
         for step in range(self.steps):
-            size = self._size(step, threat.eps)
+            size = self._size(step, threat.reach)
             # 1. where the gradient is taken: here, or ahead along the momentum
             whole = len(live) == len(x)  # then nothing need be gathered
             here, clean = (at, x) if whole else (at[live], x[live])
@@ -114,9 +114,9 @@ class SignSteps:
                 at[live] = threat.project(at[live] - size * threat.steepest(gradient, at[live]), x[live])
         best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too
 
-    def _size(self, step: int, eps: float) -> float:
+    def _size(self, step: int, reach: float) -> float:
         factor = 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-        return factor * self.size(eps)
+        return factor * self.size(reach)
 
 
 def mean_size(gradient: Tensor) -> Tensor:

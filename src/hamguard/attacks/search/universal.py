@@ -112,7 +112,7 @@ class UniversalSteps(Carrier):
             rows = torch.arange(len(x), device=x.device)
             gradient = problem.gradient(at, rows, slope(self.alpha, step, self.steps))[0].mean(0, keepdim=True)
             memory = self.momentum * memory + gradient / gradient.abs().mean().clamp(min=1e-30)
-            length = attack.threat.eps / 4 if self.step_size is None else self.step_size
+            length = attack.threat.reach / 4 if self.step_size is None else self.step_size
             factor = 0.5 * (1 + math.cos(math.pi * step / self.steps))
             delta = _inside(delta - factor * length * attack.threat.steepest(memory), half)
             forwards, backwards = forwards + 2 * len(x), backwards + len(x)  # own codes and gradients

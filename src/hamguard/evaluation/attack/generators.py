@@ -18,13 +18,13 @@ from hamguard.models.store import AnyModel
 from hamguard.trainers.generator import GeneratorSettings
 
 
-def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> AttackSpec:
+def with_generator(spec: AttackSpec, folder: str | None, norm: str | None = None) -> AttackSpec:
     """The attack with a trained generator, where it needs one; any other as it is.
 
     Args:
         spec: the attack.
         folder: of the generator.
-        norm: that was asked for without a radius.
+        norm: that was asked for without a radius; None where none was.
 
     Raises:
         RequestError: no generator, a damaged one, one for another threat, or a generator for a method that takes none.
@@ -39,7 +39,7 @@ def with_generator(spec: AttackSpec, folder: str | None, norm: str = "linf") -> 
         raise RequestError(attack.search.lacks)
     generator, prototype, card = load_generator(folder)
     threat = Threat(card.norm or "linf", card.eps) if card.budget == "hard" and card.eps else None
-    if attack.search.asked is None and norm != "linf" and (threat is None or threat.norm != norm):
+    if attack.search.asked is None and norm not in (None, "linf") and (threat is None or threat.norm != norm):
         raise RequestError(f"{folder} was not trained for {norm}; leave out `threat`")
     training = from_card(
         GeneratorSettings, {key: card.settings[key] for key in card.settings if key.startswith("prototype")}

@@ -158,6 +158,7 @@ def _facts(ground: Ground, ready: Ready, made: AttackedSet, ball: Threat) -> Fac
         noise=ball,
         guide_seconds=ready.guide_seconds,
         control=spec.is_noise,
+        left=spec.left(ground.query.bits),
         notes=_standing(made),
     )
 
@@ -177,6 +178,7 @@ def _write_facts(
             "row": int(ground.rows[i]), "labels": words(ground.query.labels[i]),
             "target": words(targets.labels[i]) if targets else None, "bits_moved": int(moved[i]),
             "linf": round(float(distortion.linf[i]), 6), "rmse": round(float(distortion.rmse[i]), 6),
+            "l2": round(float(distortion.l2[i]), 6), "pixels": int(distortion.pixels[i]),
             "forwards": int(made.forwards[i]), "backwards": int(made.backwards[i]),
             **({"flat": int(made.flat[i])} if len(made.flat) else {}),
         }

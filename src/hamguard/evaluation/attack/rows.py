@@ -58,6 +58,7 @@ class Facts:
         backwards: mean backward passes a picture, rounded up.
         noise: the ball of the noise beside it; None for that of the attack.
         control: the attack is noise itself, which has no guide and needs no control.
+        left: bits that may be left wrong where the attack has succeeded; None where it goes on as long as it may.
         guide_seconds: time that the guide took to make its codes for all queries, its training included.
         notes: what a reader must know of the attacked pictures alone.
     """
@@ -70,6 +71,7 @@ class Facts:
     backwards: int
     noise: Threat | None = None
     control: bool = False
+    left: int | None = None
     guide_seconds: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -99,7 +101,8 @@ def attack_rows(
 
     Returns:
         Clean, random codes, noise, ideal code, attacked, gain (the retrieval rows only where there are labels), then bits
-        moved and distortion of the attacked pictures.
+        moved and distortion of the attacked pictures; the number of pixels that moved only where the threat is not `linf`, and
+        the share that reached its goal, with their L2, only where the attack has one.
     """
     rows: list[Row] = []
     named = _named(facts, sides)
@@ -114,7 +117,7 @@ def attack_rows(
             rows += _scores({"clean": named["clean"]}, sides, database, None, metrics, convention, seed)
             rows += _scores(named, sides, database, targets, metrics, convention, seed)
             rows += _scores({"attacked": named["attacked"]}, sides, database, None, metrics[:1], convention, seed)
-    return rows + _moved(named["attacked"], sides, main, distortion, seed)
+    return rows + _moved(named["attacked"], sides, main, distortion, seed, facts.left)
 
 
 def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
@@ -190,7 +193,9 @@ def _gain(base: Row, first: dict[str, Floats], like: Row, seed: int) -> Row:
     return replace(row, value=float(got.mean() / could.mean()), ci95=ratio_interval(got, could, seed=seed))
 
 
-def _moved(base: Row, sides: Sides, database: CodeBank, distortion: Distortion, seed: int) -> list[Row]:
+def _moved(
+    base: Row, sides: Sides, database: CodeBank, distortion: Distortion, seed: int, left: int | None
+) -> list[Row]:
     """How far codes and pixels moved; and where the originals are searched, whether they are still found."""
     rows = []
 
@@ -210,6 +215,12 @@ def _moved(base: Row, sides: Sides, database: CodeBank, distortion: Distortion, 
     row("linf", distortion.linf)
     row("l2", distortion.l2)
     row("changed", distortion.changed)
+    if (base.threat or {}).get("norm") != "linf":
+        row("pixels", distortion.pixels)
+    if left is not None:
+        reached = hamming_pairs(sides.attacked.packed, sides.ideal.packed) <= left
+        row("reached", reached.astype(np.float64), at=left)
+        row("l2-reached", np.where(reached, distortion.l2, np.nan), at=left)
     row("ssim", distortion.ssim, note="of the pictures are smaller than its window")
     row("psnr", distortion.psnr, note="of the pictures did not change and have no ratio")
     return rows

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.generated import GeneratorPass, NoGenerator
 from hamguard.attacks.guides.registry import guide_named
+from hamguard.attacks.losses.reach import ReachLoss
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.gradient_descent import GradientSteps
 from hamguard.attacks.search.noise import RandomNoise
@@ -20,7 +21,7 @@ from hamguard.attacks.threat import Norm, Threat
 from hamguard.core.checks import check_choice, suggest
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import levels_text
+from hamguard.core.rows import size_text
 from hamguard.core.types import Modality
 from hamguard.evaluation.ground import Loaded
 from hamguard.models.trial import NO_GRADIENT, gradient_kind
@@ -86,7 +87,7 @@ class AttackSpec:
         method: str,
         *,
         eps: float | None = None,
-        norm: Norm = "linf",
+        norm: Norm | None = None,
         steps: int | None = None,
         restarts: int | None = None,
         preset: str = "default",
@@ -99,7 +100,7 @@ class AttackSpec:
         Args:
             method: name of the method.
             eps: radius in pixel units; None takes a generator's own, the method's own (10/255 of cmla), or 8/255.
-            norm: `linf`, `l2` or `l1`.
+            norm: `linf`, `l2`, `l1` or `l0`; None takes the method's own (`l0` of jsma, `l2` of cw), or `linf`.
             steps: number of gradients; None takes the method's own.
             restarts: independent starts; None takes the method's own.
             preset: `default`, or a published form.
@@ -146,7 +147,7 @@ class AttackSpec:
     @property
     def steps(self) -> int:
         """Number of gradients; 0 where it has none, or edits words."""
-        return int(getattr(self.attack.search, "steps", 0))
+        return int(getattr(self.attack.search, "steps", 0) or 0)
 
     @property
     def rule(self) -> str | None:
@@ -157,6 +158,11 @@ class AttackSpec:
     def aware(self) -> bool:
         """Whether the guide looks at labels."""
         return bool(self.attack.guide.needs_labels)
+
+    def left(self, bits: int) -> int | None:
+        """Bits of a code that may be left wrong where the attack counts as successful; None where it goes on as long as it may."""
+        loss = self.attack.loss
+        return loss.allowed(bits, 1 if self.toward else -1) if isinstance(loss, ReachLoss) else None
 
     @property
     def is_noise(self) -> bool:
@@ -172,7 +178,7 @@ class AttackSpec:
     def title(self) -> str:
         """Name and radius, for progress bars."""
         ball = self.threat
-        return self.name if ball is None or self.generator else f"{self.name} at {levels_text(ball.eps)}"
+        return self.name if ball is None or self.generator else f"{self.name} at {size_text(ball.norm, ball.eps)}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -229,7 +235,7 @@ def checked_marks(search: Any, marks: Sequence[int]) -> tuple[int, ...]:
     Raises:
         RequestError: a mark beyond the steps, or before their end where the search's steps depend on their number.
     """
-    steps = int(getattr(search, "steps", 0))
+    steps = int(getattr(search, "steps", 0) or 0)
     if not marks:
         return ()
     if any(not 1 <= mark <= steps for mark in marks):
@@ -240,13 +246,14 @@ def checked_marks(search: Any, marks: Sequence[int]) -> tuple[int, ...]:
     return tuple(mark for mark in marks if mark < steps)
 
 
-def _threat(method: str, eps: float | None, norm: Norm) -> Threat:
-    """The allowed set; where no eps was asked for, the method's own, else 8/255."""
-    if eps is not None:
-        return Threat(norm, eps)
+def _threat(method: str, eps: float | None, norm: Norm | None) -> Threat:
+    """The allowed set; where no eps or norm was asked for, the method's own, else 8/255 and `linf`."""
     parameter = method_facts(method).options.get("threat")
     own = parameter.default if parameter else None
-    return own if isinstance(own, Threat) and own.norm == norm else Threat(norm, EPS)
+    if not isinstance(own, Threat):
+        own = Threat("linf", EPS)
+    norm = norm or own.norm
+    return Threat(norm, eps) if eps is not None else own if own.norm == norm else Threat(norm, EPS)
 
 
 def check_gradients(name: str, models: Sequence[object]) -> None:

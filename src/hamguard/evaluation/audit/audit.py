@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hamguard.attacks.threat import check_ball
 from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array, digest_file, digest_json
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
@@ -82,13 +83,14 @@ def run_audit(ground: Ground, plan: AuditPlan, *, sources: Sequence[AnyModel] = 
         out: write rows, facts and the worst pictures here, and keep unfinished work here.
 
     Raises:
-        RequestError: no labels, a model without a gradient, a source of another picture size, an unknown check, or an `out`
-            that holds other things.
+        RequestError: no labels, a model without a gradient, a budget that is no ball, a source of another picture size, an
+            unknown check, or an `out` that holds other things.
         StaleError: `out` holds another audit.
         RunError: NaN gradients, a search that fails for good, or a full disk.
         StoppedError: a person stopped the audit; what was finished stays.
     """
     names = check_names(plan.checks)
+    check_ball(plan.budget.threat, "an audit")
     if not ground.labeled:
         raise RequestError(
             f"an audit needs labels, and {ground.dataset.name} has none; label-free: hamguard attack --method hag"

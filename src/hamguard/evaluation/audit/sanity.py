@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from hamguard.attacks.budget import Budget
+from hamguard.attacks.threat import check_ball
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
@@ -59,11 +60,12 @@ def run_sanity(ground: Ground, budget: Budget, *, sample: int = SAMPLE, start: A
         start: the model before the defense, for pictures made on it; without, a substitute is trained that imitates the codes.
 
     Raises:
-        RequestError: no labels, so nothing can be scored, or a model without a gradient.
+        RequestError: no labels, so nothing can be scored, a model without a gradient, or a budget that is no ball.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
     check_range("sample", sample, 2)
+    check_ball(budget.threat, "sanity")
     if not ground.labeled:
         raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
     check_gradients("adaptive", [ground.model, *([start] if start else [])])

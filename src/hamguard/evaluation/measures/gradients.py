@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from hamguard.attacks.threat import TINY, Norm, Threat
+from hamguard.attacks.threat import BALLS, TINY, Norm, Threat
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError, RunError
 
@@ -33,7 +33,7 @@ def dual_norm(gradient: Tensor, norm: Norm) -> Tensor:
     Raises:
         RequestError: another norm.
     """
-    check_choice("norm", norm, ("linf", "l2"))
+    check_choice("norm", norm, BALLS)
     found: Tensor = torch.linalg.vector_norm(gradient.flatten(1), 1.0 if norm == "linf" else 2.0, dim=1)
     return found
 

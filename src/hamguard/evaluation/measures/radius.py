@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.attack import clean_code
-from hamguard.attacks.threat import Norm, Threat
+from hamguard.attacks.threat import BALLS, Norm, Threat
 from hamguard.attacks.types import Victim
 from hamguard.codes.binary import sign
 from hamguard.core.checks import check_choice, check_range
@@ -88,7 +88,7 @@ def flip_radius(model: Victim, x: Tensor, *, norm: Norm = "linf", steps: int = S
     """
     started = time.perf_counter()
     picture_numbers(None, len(x))
-    check_choice("norm", norm, ("linf", "l2"))
+    check_choice("norm", norm, BALLS)
     check_range("steps", steps, 1)
     ratios, reached, passes = [], [], np.zeros(2)
     for part in blocks(len(x), x, 4):  # the Jacobian is several times the size of the activations

@@ -70,7 +70,9 @@ class AttacksPart(Section):
 
     method: str | None = Field(None, description="attack; the name of the table where not given")
     eps: Many[Eps | Literal["own"]] = Field((8 / 255,), description="radius in pixel units; `own`: the method's own")
-    norm: Norm = Field("linf", description="norm of the radius, `linf` or `l2`")
+    norm: Literal["linf", "l2", "l0"] | None = Field(
+        None, description="norm of the radius, `linf`, `l2` or `l0`; the method's own where not given"
+    )
     steps: Many[Annotated[int, Field(ge=1)] | None] = Field(
         (None,), description="gradients; the method's own where not given"
     )

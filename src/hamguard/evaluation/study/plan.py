@@ -84,7 +84,7 @@ class AttackCell:
     table: str
     spec: AttackSpec
     eps: float | None = None
-    norm: str = "linf"
+    norm: str | None = None
     models: tuple[str, ...] | None = None
     defended: bool = True
     generator: GeneratorPart | None = None
@@ -184,9 +184,13 @@ def pairs(attacks: Sequence[AttackCell], first: str, second: str) -> list[tuple[
         (one, other)
         for one in attacks
         for other in attacks
-        if (one.table, other.table) == (first, second)
-        and (one.eps, one.norm, one.spec.toward) == (other.eps, other.norm, other.spec.toward)
+        if (one.table, other.table) == (first, second) and _of_one_budget(one, other)
     ]
+
+
+def _of_one_budget(one: AttackCell, other: AttackCell) -> bool:
+    norms = [cell.norm or (cell.spec.threat.norm if cell.spec.threat else "linf") for cell in (one, other)]
+    return norms[0] == norms[1] and (one.eps, one.spec.toward) == (other.eps, other.spec.toward)
 
 
 def _check_names(plan: StudyPlan) -> None:
