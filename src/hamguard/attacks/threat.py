@@ -34,7 +34,7 @@ class Threat:
 
     Attributes:
         norm: `linf`, each value moves by at most eps; `l2`, the whole picture by at most eps in Euclidean length; `l1`, all values
-            together by at most eps; `l0`, at most a share eps of the pixels moves, each as far as it likes, all its channels together.
+            together by at most eps; `l0`, at most a share eps of the pixels moves, each as far as it likes with all its channels.
         eps: radius in pixel units, in (0, 1] for `linf`, above 0 for `l2` and `l1`; for `l0` a share of the pixels in (0, 1].
         one_sided: values may only grow, by at most eps (`linf`), as in CMLA's code.
     """

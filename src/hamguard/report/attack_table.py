@@ -22,7 +22,7 @@ COLUMNS = (
 BLOCKS = {"free": "label-free attacks", "aware": "attacks that use labels of the query or of its target"}
 GUIDED = ("fgsm", "ifgsm", "pgd", "mifgsm", "adaptive", "universal", "jsma", "cw")
 SIZES = {"L2": ("l2", ".2f"), "pixels": ("pixels", ".1f")}
-"""Columns more, where the budget is not `linf`: what is small there."""
+"""Columns more, where the budget is `l0` or `l2`: what is small there."""
 
 
 def attack_tables(groups: Sequence[Sequence[Row]], name: str = "") -> list[Table]:
@@ -98,7 +98,7 @@ def _block(members: Sequence[Rows], name: str, size: str, toward: bool, labels: 
     first = members[0]
     plain = first.where(attack=None)
     scores = _scores(plain, toward)
-    sizes = () if (first[-1].threat or {}).get("norm") == "linf" else tuple(SIZES)
+    sizes = tuple(SIZES) if (first[-1].threat or {}).get("norm") in ("l0", "l2") else ()
     lines = _controls(first, scores, toward, sizes)
     for rows in members:
         lines.append(_line(attack_name(rows[-1]), rows.where(attack=rows[-1].attack), scores, sizes))

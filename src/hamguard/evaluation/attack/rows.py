@@ -101,7 +101,7 @@ def attack_rows(
 
     Returns:
         Clean, random codes, noise, ideal code, attacked, gain (the retrieval rows only where there are labels), then bits
-        moved and distortion of the attacked pictures; the number of pixels that moved only where the threat is not `linf`, and
+        moved and distortion of the attacked pictures; the number of pixels that moved only where the threat is `l0` or `l2`, and
         the share that reached its goal, with their L2, only where the attack has one.
     """
     rows: list[Row] = []
@@ -215,7 +215,7 @@ def _moved(
     row("linf", distortion.linf)
     row("l2", distortion.l2)
     row("changed", distortion.changed)
-    if (base.threat or {}).get("norm") != "linf":
+    if (base.threat or {}).get("norm") in ("l0", "l2"):
         row("pixels", distortion.pixels)
     if left is not None:
         reached = hamming_pairs(sides.attacked.packed, sides.ideal.packed) <= left
