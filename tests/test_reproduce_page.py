@@ -54,17 +54,17 @@ def test_claims_are_counted_and_what_is_none_is_not(tmp_path: Path) -> None:
     relations = [{**SAID, "claim": f"claim {place}", "verdict": verdict} for place, verdict in enumerate(verdicts)]
     relations += [{**SAID, "claim": "our question", "kind": "ours"}]
     relations += [{**SAID, "claim": "not theirs", "kind": "contradicted", "printed": "in 8 of 12 cells not"}]
-    kept(tmp_path, "hag-alpha", "hag-alpha", [], relations)
-    kept(tmp_path, "hag-alpha-paper", "hag-alpha", [], relations[:1], scale="paper")
-    (tmp_path / build_reproduce.RECORDED / "hag-alpha.jsonl").write_text("")
+    kept(tmp_path, "hag-ablation", "hag-ablation", [], relations)
+    kept(tmp_path, "hag-ablation-paper", "hag-ablation", [], relations[:1], scale="paper")
+    (tmp_path / build_reproduce.RECORDED / "hag-ablation.jsonl").write_text("")
     text = build_reproduce.page(tmp_path)
     assert "| HAG | 5 | 3 | 1 | 0 | 1 |" in text and "| all | 5 | 3 | 1 | 0 | 1 |" in text
     assert (
-        "| claim 0 | holds | [hag-alpha](#hag-alpha), small scale | [rows](../results/reproduce/hag-alpha.jsonl) |"
+        "| claim 0 | holds | [hag-ablation](#hag-ablation), small scale | [rows](../results/reproduce/hag-ablation.jsonl) |"
         in text
     )
-    assert "[hag-alpha](#hag-alpha), paper scale | [rows](../results/reproduce/hag-alpha-paper.json) |" in text
-    assert "### hag-alpha, paper scale" in text and "## hag-alpha\n" in text
+    assert "[hag-ablation](#hag-ablation), paper scale | [rows](../results/reproduce/hag-ablation-paper.json) |" in text
+    assert "### hag-ablation, paper scale" in text and "## hag-ablation\n" in text
     assert "* **does not hold**: *we ask*: our question" in text
     assert "*not the paper's*: not theirs (0.100 < 0.200). Printed: in 8 of 12 cells not." in text
 
@@ -119,6 +119,15 @@ def test_a_run_is_recorded_with_its_rows(tmp_path: Path) -> None:
         record_reproduce.record(run, "bits", root=tmp_path)
     with pytest.raises(RequestError, match="no experiment"):
         record_reproduce.record(run_folder(tmp_path / "other", experiment="hag-alfa"), root=tmp_path)
+
+
+def test_a_sheet_is_kept_and_shown(tmp_path: Path) -> None:
+    run, sheet = run_folder(tmp_path / "run"), tmp_path / "cell.png"
+    sheet.write_bytes(b"picture")
+    record_reproduce.record(run, root=tmp_path, pictures={"before and after": sheet})
+    assert (tmp_path / record_reproduce.PICTURES / "hag-bits-paper-1.png").read_bytes() == b"picture"
+    text = build_reproduce.page(tmp_path)
+    assert "![before and after](images/reproduce/hag-bits-paper-1.png)\n\nbefore and after.\n" in text
 
 
 def test_the_recorded_times_are_within_the_stated_ones() -> None:

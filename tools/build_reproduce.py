@@ -214,6 +214,8 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
         yield ""
         if why := one.content.get("why"):
             yield from (f"Why ours differ: {why}", "")
+        for caption, file in (one.content.get("pictures") or {}).items():
+            yield from (f"![{caption}](images/reproduce/{file})", "", f"{caption}.", "")
         yield from _tables(one)
         yield from (
             f"All figures: [comparison](../{RECORDED}/{one.name}.json){', ' + one.place if one.rows else ''}.",

@@ -69,6 +69,6 @@ def test_the_list_and_a_recipe_to_copy(shell: Shell) -> None:
 
 def test_data_that_are_not_here_are_named(shell: Shell, tmp_path: Path) -> None:
     line = shell.fails(
-        2, "reproduce", "hag-alpha", "--scale", "paper", "--out", tmp_path / "x", "--data-root", tmp_path
+        2, "reproduce", "hag-examples", "--scale", "paper", "--out", tmp_path / "x", "--data-root", tmp_path
     )
     assert "flickr25k" in line

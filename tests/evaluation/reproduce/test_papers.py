@@ -114,30 +114,6 @@ def test_prosgan_table_names_what_is_printed() -> None:
     assert verdicts(judged) == ["holds", "holds", "holds", "holds", "does not hold"]  # its RMSE is above DHTA's
 
 
-def test_hag_falls_with_iterations() -> None:
-    def run(steps: int, value: float) -> list[Row]:
-        return [row(0.7, bits=16), row(value, method="hag", bits=16, threat={"steps": steps})]
-
-    cells = {("dph-16", f"hag-{steps}"): run(steps, value) for steps, value in ((100, 0.3), (10, 0.6), (1000, 0.2))}
-    judged = EXPERIMENTS["hag-iterations"].judge(Found([], cells), "small")
-    assert [line.published for line in judged.lines] == [0.928, 0.8969, 0.5535, 0.1611]
-    assert verdicts(judged) == ["holds"] and judged.relations[0].figures.startswith(
-        "0.700, 0.600, 0.300, 0.200; 3 of 3 steps"
-    )
-
-
-def test_hag_transfer_has_the_printed_figures_of_the_papers_models() -> None:
-    rows = [row(0.7, model=name) for name in ("vgg16-32", "hashnet-32")]
-    for made, model, value in (
-        (["vgg16-32"], "vgg16-32", 0.1), (["vgg16-32"], "hashnet-32", 0.6), (["vgg16-64"], "hashnet-32", 0.65),
-        (["vgg16-32", "vgg16-64"], "hashnet-32", 0.5), (["vgg16-64"], "vgg16-32", 0.3),
-    ):  # fmt: skip
-        rows.append(row(value, method="hag", model=model, facts={"made_on": made}))
-    judged = EXPERIMENTS["hag-transfer"].judge(Found(rows), "paper")
-    assert all(line.published is not None for line in judged.lines)
-    assert verdicts(judged) == ["holds", "holds", "holds"]
-
-
 def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
     def attacked(steps: int, value: float, metric: str, task: str, eps: float = 0.04, **more: Any) -> Row:
         return row(value, metric, "cmla", model="dcmh", task=task, facts={"side": "image"},

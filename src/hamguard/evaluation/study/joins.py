@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from hamguard.core.digests import digest_json
 from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack.generators import with_generator
@@ -93,15 +95,20 @@ def _joint(
 ) -> list[Row]:
     known = {cell.name: ground for cell, ground in same}
     spec = replace(attack.spec, sources=tuple(known[name].loaded for name in names), combine=how)
+    folder = study.store / "work" / f"joint-{digest_json([[known[name].model.digest for name in names], spec.content])}"
+    alone = study.cells.process_group.size == 1  # else every process would write the same files
     rows: list[Row] = []
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
             scored: dict[str, Any] = {"metrics": study.recipe.metrics, "convention": study.recipe.convention}
-            return measure_attack(target, spec, **scored, context=study.watching()).rows
+            # the first target's images are written, and the others read them
+            scored |= {"save_images": folder if alone else None, "context": study.watching()}
+            return measure_attack(target, spec, **scored).rows
 
         facts = [facts_of(target, target.name), spec.content, study.recipe.scored]
         rows += study.cells.rows(f"{'+'.join(names)}-{how}-to-{target.name}-{attack.name}", facts, work)
+    shutil.rmtree(folder, ignore_errors=True)
     return rows
 
 
