@@ -51,6 +51,7 @@ def test_from_recipe_to_page(shell: Shell, tiny: Path, tmp_path: Path) -> None:
 
 def test_wrong_words_cost_no_work(shell: Shell, tmp_path: Path) -> None:
     assert "did you mean ppl-table1?" in shell.fails(2, "reproduce", "ppl-tabel1")
+    assert "did you mean ppl-table1?" in shell.fails(2, "reproduce", "PPL-TABLE1")
     assert "unknown scale 'huge'; allowed: small, paper" in shell.fails(2, "reproduce", "ppl-table1", "--scale", "huge")
     assert "--list" in shell.fails(2, "reproduce")
     blocked = tmp_path / "file"
@@ -65,6 +66,8 @@ def test_the_list_and_a_recipe_to_copy(shell: Shell) -> None:
     assert all(one["minutes"] > 0 and one["small"] for one in listed)
     text = shell.done("reproduce", "prosgan-table1", "--scale", "paper", "--show-recipe").out
     assert 'source = "nus-wide"' in text and 'backbone = "vgg11"' in text
+    (shown,) = shell.done("reproduce", "prosgan-table1", "--scale", "paper", "--show-recipe", "--json").rows
+    assert shown == {"name": "prosgan-table1", "scale": "paper", "recipe": text}
 
 
 def test_data_that_are_not_here_are_named(shell: Shell, tmp_path: Path) -> None:

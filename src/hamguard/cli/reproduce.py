@@ -64,7 +64,11 @@ def reproduce(
     if name is None:
         raise RequestError("give the NAME of an experiment; `hamguard reproduce --list` lists them")
     if show_recipe:
-        typer.echo(recipe_text(name, scale), nl=False)
+        text = recipe_text(name, scale)
+        if as_json:
+            print_json([{"name": name, "scale": scale, "recipe": text}])
+        else:
+            typer.echo(text, nl=False)
         return
     context = context_of(device, quiet=as_json)
     done = run(name, scale=scale, out=out, cells=cells, root=data_root, context=context)

@@ -26,7 +26,10 @@ def received(value: Any) -> str:
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
     """Return `"; did you mean X?"` for the nearest allowed word, or an empty string."""
-    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    words = list(allowed)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) or [
+        one for one in words if one.lower() == word.lower()
+    ]
     return f"; did you mean {near[0]}?" if near else ""
 
 

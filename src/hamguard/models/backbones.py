@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.files import open_ordinary
 from hamguard.models.registry import BACKBONES, TORCHVISION
@@ -64,6 +65,17 @@ def build_backbone(
             net = nn.Sequential(net, nn.Linear(inside, units), nn.Tanh()).eval()
     found = _inputs(weights, "head") or count_features(net, name, wanted, size)
     return net.train(), found
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a name that no network has, where nothing is built yet; timm's own names are known to timm alone.
+
+    Raises:
+        RequestError: unknown name; the message has the nearest.
+    """
+    base, _ = _neck(name)
+    if not base.startswith("timm:"):
+        check_choice("backbone", base, BACKBONES)
 
 
 def _neck(name: str) -> tuple[str, int]:

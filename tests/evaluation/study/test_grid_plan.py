@@ -149,3 +149,25 @@ def test_an_attack_may_take_its_radius_from_a_generator(tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=said):
             plan(tmp_path, text + more)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[models.csq]\nbackbone = ["conv8", "vgg12"]\n',
+            r"table models\.csq: unknown backbone 'vgg12'; .*did you mean vgg1",
+        ),
+        (
+            '[protections.noise]\neps = 0.1\n[protections.noise.parties]\nmethod = "csq"\nbackbone = "resnet-18"\n',
+            r"table protections\.noise\.parties: unknown backbone .*did you mean resnet18\?",
+        ),
+        (
+            '[protections.noise]\neps = 0.1\nepochs = 3\nset = { width = 4 }\n[protections.noise.parties]\nmethod = "csq"\n',
+            r"table protections\.noise: noise is not trained; leave out epochs, set",
+        ),
+    ],
+)
+def test_what_a_later_cell_would_stumble_over_is_found_first(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        plan(tmp_path, HEAD + text)

@@ -22,6 +22,7 @@ from hamguard.evaluation.study.grid_recipe import (
 )
 from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.recipe_section import TrainingPart
+from hamguard.models.backbones import check_backbone
 from hamguard.trainers.job import DataSection, Job
 from hamguard.trainers.words import read_job
 
@@ -172,6 +173,8 @@ def _grid(recipe: GridRecipe) -> StudyPlan:
     for name, guard in recipe.protections.items():
         if (guard.method or name) == "ppl":
             _at(f"protections.{name}", protector_request, guard, recipe.data[first], guard.eps[0], 0)
+        elif strange := sorted(guard.model_fields_set & {"made_on", *TrainingPart.model_fields}):
+            raise RequestError(f"table protections.{name}: noise is not trained; leave out {', '.join(strange)}")
         _at(f"protections.{name}.parties", parties, guard, recipe.data[first], 0)
     plan = StudyPlan(tuple(models), tuple(attacks))
     _check_joins(recipe, plan)
@@ -242,7 +245,10 @@ def _at(table: str, work: Any, *words: Any) -> Any:
 
 def _job(kind: str, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Job:
     """The training that a table asks for; values of `set` are what the recipe file holds."""
-    return read_job({}, flags, settings, kind=kind)
+    job = read_job({}, flags, settings, kind=kind)
+    if job.model and job.model.backbone:
+        check_backbone(job.model.backbone)
+    return job
 
 
 def _flags(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
