@@ -276,10 +276,9 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
         words += [str(bits)] if len(part.bits) > 1 else []
         words += [f"seed{seed}"] if several else []
         title = "-".join(words)
+        guards = _defenses(recipe, title, name, where, seed)
         if part.load:
-            cells.append(
-                ModelCell(title, name, where, seed, None, part.load, _defenses(recipe, title, name, where, seed))
-            )
+            cells.append(ModelCell(title, name, where, seed, None, part.load, guards))
             continue
         flags = {
             **_flags(part, recipe.data[where], seed),
@@ -290,7 +289,7 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
             "preset": part.preset,
         }
         request = _at(f"models.{name}", _job, "model", flags, part.set)
-        cells.append(ModelCell(title, name, where, seed, request, defenses=_defenses(recipe, title, name, where, seed)))
+        cells.append(ModelCell(title, name, where, seed, request, defenses=guards))
     return cells
 
 
