@@ -10,7 +10,20 @@ TRADEOFF = "trade-off over the weight of the intra term"
 """Of a cross-modal study: not of its main tables."""
 PAIRED = "difference of the means over the same queries, interval of the paired bootstrap"
 """Of a comparison query by query."""
+SOFT_NOISE = "noise: uniform with the RMSE of the attacked pictures, because their budget is soft"
+"""Of noise beside an attack without a ball: its radius is measured, and another with every model."""
+_EQUAL = " is where this attack moves "
 _MATCHER, _AUDIT, _MODELS, _VERDICT = "matcher: ", "audit: ", "spearman-models: ", "This search"
+
+
+def equal_rmse_note(eps: float, reached: float, wanted: float, count: int) -> str:
+    """How the radius of an attack was found that moves images as far as a generator does, on `count` training images."""
+    return f"eps {eps:.4f}{_EQUAL}{count} training pictures by an RMSE of {reached:.4f}, as the generator does ({wanted:.4f})"
+
+
+def has_measured_radius(row: Row) -> bool:
+    """Whether the radius of a row was measured on its model, so that it is another one with every seed."""
+    return any(note == SOFT_NOISE or _EQUAL in note for note in row.notes)
 
 
 def is_tradeoff(row: Row) -> bool:

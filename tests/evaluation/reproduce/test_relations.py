@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import RequestError
+from hamguard.core.noted import equal_rmse_note
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Line, experiment
@@ -210,6 +211,17 @@ def test_seeds_of_a_study_are_one_figure() -> None:
     assert again.value == figure.value and Line("x", 0.2, figure).difference == pytest.approx(0.1)
     assert figure.scaled(100).value == pytest.approx(30) and figure.scaled(2).values is not None
     assert np.allclose(figure.scaled(2).values, 2 * figure.values)  # type: ignore[operator, arg-type]
+
+
+def test_a_radius_that_was_measured_is_another_with_every_seed() -> None:
+    rows = [
+        planted(0.5, method="dhta", seed=seed, threat={"norm": "linf", "eps": eps}, facts={"values": {"eps": eps}},
+                notes=(equal_rmse_note(eps, 0.02, 0.02, 100),))
+        for seed, eps in ((0, 0.11), (1, 0.14))
+    ]  # fmt: skip
+    (figure,) = found(rows).all(attack="dhta")
+    assert figure.seeds == (0, 1)
+    assert len(found([replace(row, notes=()) for row in rows]).all(attack="dhta")) == 2  # two radii that were asked for
 
 
 def test_one_seed_is_its_row_and_two_rows_that_differ_stay_two() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
-from hamguard.core.archives import read_npz
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, read_rows
+from hamguard.core.types import Floats
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.per_query import VALUES, averaged
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
@@ -142,8 +142,9 @@ def test_damaged_cells_are_worked_out_again(whole: Whole) -> None:
         path for path in store.glob("dpsh-8-mainstay-*.jsonl") if '"steps": 2' in path.read_text()
     ]  # fmt: skip
     cell.write_bytes(cell.read_bytes()[:-9])
-    next(store.glob("dpsh-12-dhta-*.npz")).write_bytes(b"PK\x03\x04 torn")
-    next(store.glob("dpsh-12-pgd-0.2-*.npz")).unlink()
+    (cell,) = store.glob("dpsh-12-dhta-*.jsonl")
+    cell.write_bytes(b"PK\x03\x04 torn")
+    next(store.glob("dpsh-12-pgd-0.2-*.jsonl")).unlink()
     next(store.glob("noise-toy-0.2-dpsh-8-C-*.jsonl")).unlink()
     again, told = run(recipe, store)
     assert worked(told) == [
@@ -214,10 +215,10 @@ def test_another_version_works_cells_out_anew(tmp_path: Path, monkeypatch: pytes
 def test_differences_are_those_of_the_rows(whole: Whole) -> None:
     found, _, _, store = whole
 
-    def values(cell: str) -> np.ndarray:
-        paths = [path for path in store.glob(f"{cell}-*.npz") if '"steps": 2' in path.with_suffix(".jsonl").read_text()]
-        assert len(paths) == 1
-        return read_npz(paths[0], "figures")["attacked"]
+    def values(model: str, attack: str) -> Floats:
+        each = Cells(store).kept.of(found.attacked[model, attack])
+        assert each is not None
+        return each
 
     pairs = [
         (("dpsh-8", "pgd-0.2"), ("dpsh-8", "mainstay")),
@@ -232,7 +233,7 @@ def test_differences_are_those_of_the_rows(whole: Whole) -> None:
         ]  # fmt: skip
         assert one.value is not None and other.value is not None
         assert row.value == pytest.approx(one.value - other.value, abs=1e-12)
-        gap = paired_difference(values("-".join(first)), values("-".join(second)), seed=0)
+        gap = paired_difference(values(*first), values(*second), seed=0)
         assert (row.value, row.ci95, row.n) == (gap.value, (gap.low, gap.high), 10)
         assert row.seconds is None and row.forwards is None and "paired bootstrap" in row.notes[-1]
 
@@ -302,7 +303,8 @@ def test_curves_and_figures_toward_a_target_are_of_the_target_labels(whole: Whol
     own = precision_curve(distance_histograms(made.sides.attacked, ground.database), numbers)
     assert [row.value for row in rows] == pytest.approx(want.tolist(), abs=1e-12)
     assert np.abs(want - own).max() > 0.05
-    kept = read_npz(next(store.glob("dpsh-8-dhta-*.npz")), "figures")["attacked"]
+    kept = Cells(store).kept.of(found.attacked["dpsh-8", "dhta"])
+    assert kept is not None
     np.testing.assert_allclose(kept, average_precision(toward, ground.database), rtol=0, atol=1e-12)
     assert found.attacked["dpsh-8", "dhta"].metric == "t-map"
     assert found.attacked["dpsh-8", "dhta"].value == pytest.approx(float(kept.mean()))

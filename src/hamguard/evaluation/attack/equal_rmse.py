@@ -17,6 +17,7 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
+from hamguard.core.noted import equal_rmse_note
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import PROTOCOLS, draw_targets
@@ -58,11 +59,7 @@ def with_equal_rmse(ground: Ground, spec: AttackSpec, folder: str) -> tuple[Atta
         if abs(reached - want) <= NEAR * want or eps == 1.0:
             break
         eps = float(min(1.0, max(1 / 255, eps * min(2.0, want / max(reached, 1e-9)))))
-    note = (
-        f"eps {attack.threat.eps:.4f} is where this attack moves {len(x)} training pictures by an RMSE of {reached:.4f}, "
-        f"as the generator does ({want:.4f})"
-    )
-    return replace(spec, attack=attack), note
+    return replace(spec, attack=attack), equal_rmse_note(attack.threat.eps, reached, want, len(x))
 
 
 def _training(ground: Ground, rule: str, bank: CodeBank) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs
 from hamguard.codes.histograms import distance_histograms
+from hamguard.core.noted import SOFT_NOISE
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats
 from hamguard.evaluation.per_query import averaged
@@ -126,7 +127,7 @@ def _named(facts: Facts, sides: Sides) -> dict[str, Row]:
     notes = facts.base.notes
     if threat["eps"] is None and facts.noise is not None:
         threat |= {"norm": facts.noise.norm, "eps": facts.noise.eps}
-        notes = (*notes, "noise: uniform with the RMSE of the attacked pictures, because their budget is soft")
+        notes = (*notes, SOFT_NOISE)
     ideal = {"method": "ideal-code", **{key: facts.attack[key] for key in ("toward", "labels", "guide", "targets")}}
     noise = {"method": "noise", "preset": "default", "toward": False, "labels": "free", "guide": None}
     bare = replace(facts.base, model="random codes", method=None, backbone=None, train=None, hashes={})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hamguard.core.noted import is_tradeoff
+from hamguard.core.noted import has_measured_radius, is_tradeoff
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.retrieval.intervals import bootstrap_interval
@@ -118,9 +118,12 @@ def figures_of(rows: Iterable[Row], values: Values = none_kept) -> list[Figure]:
         if row.value is None:
             continue
         key, number = _key(row), 0
-        while any(one.seed == row.seed for one in groups.get(f"{key} {number}", ())):
+        while same := next((one for one in groups.get(f"{key} {number}", ()) if one.seed == row.seed), None):
+            if (same.value, same.ci95) == (row.value, row.ci95):
+                break  # measured twice
             number += 1  # two of one seed that differ in nothing that is looked at are two figures
-        groups.setdefault(f"{key} {number}", []).append(row)
+        if same is None:
+            groups.setdefault(f"{key} {number}", []).append(row)
     return [figure_of(group, values) for group in groups.values()]
 
 
@@ -148,6 +151,8 @@ def mean_of(figures: Sequence[Figure]) -> Figure:
 def _key(row: Row) -> str:
     """What two rows of different seeds share."""
     facts = {name: _plain(getattr(row, name), row.seed) for name in Row.__slots__ if name not in _OF_ONE_RUN}
+    if has_measured_radius(row):
+        facts |= {"threat": "measured", "attack": (row.attack or {}).get("method")}
     return repr((facts, is_tradeoff(row)))
 
 

@@ -143,7 +143,11 @@ def _kept(path: Path, beside: Sequence[Path], values: Kept | None) -> list[Row] 
     try:
         rows, facts = read_sealed_rows(path)
         told = facts.get("beside")
-        if facts.get("cell") != path.name or not isinstance(told, dict) or set(told) != {one.name for one in beside}:
+        if (
+            facts.get("cell") != path.name
+            or not isinstance(told, dict)
+            or not {one.name for one in beside} <= set(told)
+        ):
             return None
         if values is not None and not (facts.get(VALUES) and values.has(rows)):
             return None

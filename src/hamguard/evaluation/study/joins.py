@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from hamguard.core.digests import digest_json
 from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row
@@ -166,7 +168,10 @@ def _difference(study: Study, first: tuple[str, str], second: tuple[str, str], s
     one, other = study.found.queries.get(first), study.found.queries.get(second)
     if one is None or other is None or one.row.metric != other.row.metric:
         return None
-    gap = paired_difference(one.attacked, other.attacked, seed=seed)
+    if one.attacked is None or other.attacked is None:
+        return None
+    both = np.isfinite(one.attacked) & np.isfinite(other.attacked)
+    gap = paired_difference(one.attacked[both], other.attacked[both], seed=seed)
     versus = second[1] if first[0] == second[0] else second[0]
     return replace(
         without_values(one.row),

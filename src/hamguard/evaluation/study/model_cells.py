@@ -9,9 +9,6 @@ from typing import Any
 
 from hamguard.attacks.budget import Budget, Threat
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.histograms import distance_histograms
-from hamguard.core.archives import read_npz
-from hamguard.core.files import write_npz
 from hamguard.core.rows import Row
 from hamguard.evaluation.attack.equal_rmse import with_equal_rmse
 from hamguard.evaluation.attack.generators import with_generator
@@ -22,10 +19,8 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.search.curves import curve_rows
 from hamguard.evaluation.search.model_rows import model_rows
-from hamguard.evaluation.search.score import measure, parse_metric
 from hamguard.evaluation.study.pair_cells import pair_cells
 from hamguard.evaluation.study.plan import AttackCell, ModelCell
-from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.study import Queries, Study, facts_of, generator, hardened, trained
 
 
@@ -73,33 +68,30 @@ def clean_cell(study: Study, ground: Ground) -> list[Row]:
 
 
 def attack_cell(study: Study, ground: Ground, cell: AttackCell, generator: Path | None = None) -> list[Row]:
-    """Rows of one attack on one model; the main figure of every query is kept beside them for comparisons."""
+    """Rows of one attack on one model, and the main figure of every query for comparisons."""
     recipe, cells = study.recipe, study.cells
     folder = str(generator) if generator else ""
     spec = cell.spec if cell.equal_rmse else with_generator(cell.spec, folder or None)
     name = f"{ground.name}-{cell.name}"
     asked = [cell.spec.content, generator.name if generator else None]
     facts = facts_of(ground, ground.name, *asked, recipe.scored, recipe.curves)
-    kept, sheet = (cells.path(name, facts, suffix) for suffix in (".npz", ".png"))
-    sheet = sheet if cell.sheet and study.drawn else Path()
+    sheet = cells.path(name, facts, ".png") if cell.sheet and study.drawn else None
 
     def work() -> list[Row]:
         how: dict[str, Any] = {"metrics": recipe.metrics, "convention": recipe.convention}
         now, note = with_equal_rmse(ground, spec, folder) if cell.equal_rmse else (spec, "")
         found = measure_attack(ground, now, **how, context=study.watching())
-        if cells.process_group.leads:
-            _keep_values(kept, ground, found, recipe)
-            if sheet.name and study.drawn:
-                study.drawn(sheet, ground, found)
+        if cells.process_group.leads and sheet and study.drawn:
+            study.drawn(sheet, ground, found)
         rows: list[Row] = [replace(row, notes=(*row.notes, note)) for row in found.rows] if note else found.rows
         if recipe.curves:
             rows = [*rows, *curve_rows(_judged(found), ground.database, _main(rows, spec))]
         return rows
 
-    rows = cells.rows(name, facts, work, beside=[kept, *([sheet] if sheet.name else [])])
-    values = read_npz(kept, "figures of queries", sealed=True)["attacked"]
-    study.found.queries[ground.name, cell.name] = Queries(_main(rows, spec), rows, values)
-    if sheet.name:
+    rows = cells.rows(name, facts, work, beside=[sheet] if sheet else [])
+    main = _main(rows, spec)
+    study.found.queries[ground.name, cell.name] = Queries(main, rows, cells.kept.of(main))
+    if sheet:
         caption = f"{ground.name} under {cell.name}: queries before and after, with their answers"
         study.found.pictures.append((caption, sheet))
     return rows
@@ -118,13 +110,6 @@ def _judged(found: Measured) -> CodeBank:
     """Codes of the attacked queries with the labels that count: those of the targets where there are any."""
     bank = found.sides.attacked
     return bank if found.targets is None else replace(bank, labels=found.targets.labels)
-
-
-def _keep_values(path: Path, ground: Ground, found: Measured, recipe: StudyRecipe) -> None:
-    bank = _judged(found)
-    table = distance_histograms(bank, ground.database)
-    score = measure(*parse_metric(recipe.metrics[0]), bank, ground.database, table, recipe.convention)
-    write_npz(path, {"attacked": score.values})
 
 
 def audit_cell(study: Study, ground: Ground) -> list[Row]:

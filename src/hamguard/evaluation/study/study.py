@@ -43,12 +43,12 @@ class Queries:
     Attributes:
         row: its main row: the first metric, under the target labels where it approaches a target.
         rows: all its rows.
-        attacked: the same figure of each attacked query, `(Q,)`.
+        attacked: the same figure of each attacked query, `(Q,)`, NaN where one is not in the mean; None where the row is no mean.
     """
 
     row: Row
     rows: list[Row]
-    attacked: Floats
+    attacked: Floats | None
 
 
 @dataclass(frozen=True)
