@@ -22,6 +22,7 @@ from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.recipe import read_study
 from hamguard.evaluation.study.run import StudyResult
 from hamguard.evaluation.study.study import Study, trained
+from hamguard.models.store import load_any
 from hamguard.retrieval.curves import precision_curve, recall_curve
 from hamguard.retrieval.intervals import paired_difference
 from hamguard.retrieval.metrics import average_precision
@@ -122,7 +123,8 @@ def test_a_changed_key_works_out_only_what_depends_on_it(whole: Whole) -> None:
 def test_grids_share_cells(whole: Whole, tmp_path: Path) -> None:
     """Another grid over a model of the same name and request; the second is loaded from the folder of the first."""
     found, _, recipe, store = whole
-    folder = next((store / "models").glob("dpsh-8-*"))
+    plain_ones = [path for path in (store / "models").glob("dpsh-*") if "+" not in path.name]
+    folder = next(path for path in plain_ones if load_any(path)[0].bits == 8)
     trained = '[models.dpsh]\nbits = 8\nbackbone = "conv2"\nepochs = 2\nbatch_size = 16'
     assert trained in SHORT
     text = SHORT.replace(trained, '[models.dpsh-8]\nload = "{load}"')
