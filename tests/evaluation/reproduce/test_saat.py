@@ -10,7 +10,7 @@ import pytest
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison
 from hamguard.evaluation.reproduce.published import published
-from hamguard.evaluation.reproduce.saat import HITS
+from hamguard.evaluation.reproduce.saat import HALF, HITS
 from tests.evaluation.reproduce.planted import found, planted
 
 OWN: Mapping[str, Any] = {"bits": 32, "dataset": "fashion-products"}
@@ -78,23 +78,30 @@ def test_the_other_orders_of_the_attacks_are_in_every_printed_cell() -> None:
         assert all(value < toward[key] for key, value in printed("Table I", name, "t-MAP@5000").items())
 
 
-def test_attacks_with_their_authors_rules_stand_in_a_block_of_their_own() -> None:
+def test_attacks_of_half_the_radius_stand_in_a_block_of_their_own() -> None:
     away = {"hag": 0.4, "sdha": 0.3, "mainstay": 0.2}
     toward = {"p2p": 0.2, "dhta": 0.3, "prosgan": 0.5, "tha": 0.3, "saat": 0.4}
     cells = {("dph", name): cell(name, value) for name, value in away.items()}
     for name, value in toward.items():
         method = "mainstay" if name == "saat" else name
         cells["dph", name] = [planted(0.1, "t-map", **OWN), planted(value, "t-map", method, **OWN)]
-    cells["dph", "hag-published"] = cell("hag", 0.15)
+    cells |= {("dph", f"{name}-half"): cell(name, value) for name, value in zip(away, (0.4, 0.5, 0.45), strict=True)}
     judged = EXPERIMENTS["saat-table1"].judge(found([], cells), "small")
-    blocks = {line.setting: line.block for line in judged.lines if line.setting.endswith("HAG, MAP")}
-    assert list(blocks.values()) == ["authors' step rules"]  # the last of two lines of one name
+    half = {line.setting: line.published for line in judged.lines if line.block == HALF}
+    assert list(half.values()) == [None] * 3 and len(judged.lines) == 12
     verdicts = said(judged)
     assert verdicts["SAAT's attack leaves less MAP than HAG"] == ("holds", "claim")
     assert verdicts["SAAT's attack reaches more t-MAP than THA"] == ("holds", "claim")
     assert verdicts["SAAT's attack reaches more t-MAP than ProS-GAN"] == ("does not hold", "contradicted")
-    ours = "SAAT's attack leaves less MAP than HAG with its authors' step rule, which takes more gradients"
-    assert verdicts[ours] == ("does not hold", "ours")
+    assert verdicts["SAAT's attack leaves less MAP than HAG at half the radius"] == ("does not hold", "ours")
+    assert verdicts["SAAT's attack leaves less MAP than SDHA at half the radius"] == ("holds", "ours")
+
+
+def test_the_reason_names_floor_and_chance() -> None:
+    rows = [*cell("mainstay", 0.2), planted(0.17, method="ideal-code", **OWN), planted(0.28, "random_map", **OWN)]
+    judged = EXPERIMENTS["saat-table1"].judge(found([], {("dph", "mainstay"): rows}), "small")
+    assert "random codes reach a MAP of 0.28," in judged.why and judged.why.endswith("has a MAP of 0.17")
+    assert not EXPERIMENTS["saat-table1"].judge(found([], {("dph", "mainstay"): rows}), "paper").why
 
 
 def test_figures_are_those_at_5000_over_the_hits_where_that_was_measured() -> None:

@@ -15,16 +15,21 @@ from hamguard.trainers.job import KINDS
 from hamguard.trainers.kind import Kind
 
 OTHERS = {
-    "attack:nag:paper", "model:dpsh:paper", "model:dsh:code", "model:dsh:paper", "model:hashnet:deephash", "hardened:cgat:paper",
+    "attack:cw:code",
+    "attack:jsma:paper",
+    "attack:nag:paper",
+    "hardened:cgat:paper",
+    "model:dpsh:paper",
+    "model:dsh:code",
+    "model:dsh:paper",
+    "model:hashnet:deephash",
     "purifier:comdefend:paper",
-}  # fmt: skip
+}
 """Presets after papers that are none of the five, and that no paper recipe takes."""
 
 LEFT = {
     "attack:cmla:code",
     "attack:cmla:paper",
-    "attack:dhta:paper",
-    "attack:p2p:paper",
     "model:adsh:code",
     "model:adsh:paper",
     "pair:dcmh:paper",
