@@ -9,6 +9,7 @@ from hamguard.attacks.attack import Attack
 from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.hag import HagLoss
 from hamguard.codes.binary import relax
+from hamguard.core.errors import RequestError
 from tests.attacks.published import OUT
 from tests.attacks.test_laws import world
 
@@ -43,6 +44,10 @@ def test_an_attack_gives_it_the_clean_outputs_at_slope_one_and_others_their_code
     voted = Attack(SignedMean(), HagLoss()).problem(model, x, labels, bank)
     assert torch.allclose(voted.gradient(at[rows], rows, 0.3)[1], HagLoss()(u, voted.target[rows], -1))
     assert Attack().problem(model, x).outputs is None
+    signed = Attack(loss=HagLoss(leaves="signs")).problem(model, x)
+    assert torch.allclose(signed.gradient(at[rows], rows, 0.3)[1], HagLoss()(u, model.code(x)[rows], -1))
+    with pytest.raises(RequestError, match="what HAG leaves"):
+        HagLoss(leaves="code")  # type: ignore[arg-type]
 
 
 def test_without_kept_bits_is_zero_and_flat() -> None:

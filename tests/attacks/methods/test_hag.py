@@ -29,7 +29,8 @@ def test_it_needs_neither_labels_nor_codes() -> None:
 
 
 def test_presets_are_the_published_forms() -> None:
-    assert hag().search == SignSteps(100, alpha="published", random_start=True) and hag().loss == HagLoss(0.5)
+    assert hag().search == SignSteps(100, alpha="published", random_start=True)
+    assert hag().loss == HagLoss(0.5, leaves="signs"), "presets leave the outputs"
     paper, code = hag(preset="paper"), hag(preset="code")
     assert paper.search == GradientSteps("raw", 1 / 32, 2000, alpha="published", keep="last")
     assert code.search == GradientSteps("sgd", 100 / 32, 2000, momentum=0.9, alpha="published", keep="last")

@@ -4,7 +4,8 @@ Paper: E. Yang, T. Liu, C. Deng, D. Tao, "Adversarial Examples for Hamming Space
 here after the slides of C. Deng (2019), because the full text was not at hand.
 
 What is left is `F(x_q)`, the clean outputs `tanh(H(x_q))` at slope 1, as slides and SAAT's port; only the mask has their signs. So
-a bit of which the model is not sure weighs less. A code that is no picture's own has signs only, and these stand for it.
+a bit of which the model is not sure weighs less. A code that is no picture's own has signs only, and these stand for it;
+`leaves="signs"` takes them for the own code, too.
 
 Deliberate differences from the ports: the mask multiplies the products and is counted per image (the port beside THA
 puts it into the denominator only, over the batch), and the balance term of SAAT's port is off unless asked for.
@@ -13,10 +14,12 @@ puts it into the denominator only, over the batch), and the balance term of SAAT
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from hamguard.attacks.losses.registry import register_loss
+from hamguard.core.checks import check_choice
 
 
 @register_loss("hag")
@@ -30,11 +33,23 @@ class HagLoss:
     Attributes:
         t: how far a bit must be over before it is dropped (0.5 in both ports; the paper's value was not seen).
         balance_weight: weight of `mean_k(w_k u_k)^2`, which SAAT's port adds with weight 1.
+        leaves: what F is, the clean `outputs` as published, or their `signs`, so that all bits weigh alike.
+
+    Raises:
+        RequestError: `leaves` is neither.
     """
 
     t: float = 0.5
     balance_weight: float = 0.0
-    takes_outputs = True
+    leaves: Literal["outputs", "signs"] = "outputs"
+
+    def __post_init__(self) -> None:
+        check_choice("what HAG leaves", self.leaves, ("outputs", "signs"))
+
+    @property
+    def takes_outputs(self) -> bool:
+        """Whether an attack is to give it the clean outputs."""
+        return self.leaves == "outputs"
 
     def __call__(self, u: Tensor, target: Tensor, direction: int, outputs: Tensor | None = None) -> Tensor:
         """Loss of each image.

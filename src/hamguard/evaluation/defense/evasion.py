@@ -260,4 +260,4 @@ def evasion(
         return Attack(DecoyCode(decoys, labeled), inner_product, search, ball, toward=True, name=name)
     if labeled:
         return Attack(SignedMean(), MainstayLoss(), search, ball, name=name)
-    return Attack(OwnCode(), HagLoss(), search, ball, name=name)
+    return Attack(OwnCode(), HagLoss(leaves="signs"), search, ball, name=name)
