@@ -27,7 +27,7 @@ WHY = {
 }
 WHY_RULES = {
     PRINTED_RULE: "The rate is that of THA's port, 1 on the mean over 32 pictures.",
-    OUR_RULE: "The same loss with steps of one sign, which go further at once than raw steps in as many gradients.",
+    OUR_RULE: "Steps of one size, which go further at once than raw steps; its loss leaves the signs of the outputs.",
 }
 
 
