@@ -25,8 +25,8 @@ SCALES = {"small": "small scale", "paper": "paper scale"}
 
 INTRO = """# Published tables, run again
 
-Five papers say what attacks on learned hash codes, and defenses of them, achieve. This page runs their tables and figures again
-with the implementations of this project, and says of each claim whether it holds here.
+`hamguard reproduce NAME` runs a table or figure of five papers on attacks on learned hash codes, and on defenses, again. This page
+has them all, published figures beside ours, and says of each claim of the papers whether it holds here.
 
 * [What came of it](#what-came-of-it): all claims with their verdicts, each with a link to its figures and rows.
 * [How verdicts come about](#how-verdicts-come-about), and how to [run an experiment](#run-one-yourself).

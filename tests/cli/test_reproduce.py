@@ -34,6 +34,7 @@ def test_from_recipe_to_page(shell: Shell, tiny: Path, tmp_path: Path) -> None:
     answer = shell.done("reproduce", "saat-table2", "--out", out)
     lines = answer.out.splitlines()
     assert "published" in answer.out and f"About {EXPERIMENTS['saat-table2'].minutes} minutes" in answer.err
+    assert "by both intervals" not in answer.out and list((out.parent / "cells" / "values").glob("*.npy"))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Published figures beside ours" in page and "SAAT&#39;s training holds more than ATRDH&#39;s" in page
     assert "dph, 16 bits, saat, HAG, MAP" in page and "not run" in page  # control is not in this recipe
