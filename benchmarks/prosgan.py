@@ -18,13 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hamguard.attacks.guides.registry import guide_named
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype
 from hamguard.attacks.methods.registry import ATTACKS
-from hamguard.attacks.threat import Linf
 from hamguard.codes.binary import pack, sign
 from hamguard.core.context import Context
 from hamguard.core.errors import HamguardError
@@ -32,13 +30,13 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
+from hamguard.evaluation.attack.equal_rmse import with_equal_rmse
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import draw_targets
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.folding import folded
-from hamguard.models.generator_store import load_generator
 from hamguard.models.store import Card, load_any
 from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.retrieval.metrics import average_precision
@@ -61,7 +59,7 @@ GENERATORS: dict[str, tuple[str, ...]] = {
 EQUAL = "DHTA at the soft generator's RMSE"
 CELLS = ("ceiling", "soft", "hard 8/255", "DHTA 8/255", EQUAL, "speed", *list(GENERATORS)[2:])
 LAST = {"ceiling": "ceiling: optimal", "speed": "speed: DHTA, 100 gradients"}  # what such a cell writes last
-TIMED = 100  # training pictures that the equal radius is found on, and that are timed
+TIMED = 100  # training pictures that are timed
 KEPT = ("t-map", "t-gain", "rmse", "linf", "ssim", "bits-moved")
 
 
@@ -151,30 +149,6 @@ def training_part(bench: Bench) -> tuple[torch.Tensor, torch.Tensor]:
     return ground.dataset.images.batch(rows), torch.from_numpy(drawn.labels).float()
 
 
-def equal_radius(bench: Bench, rmse: float) -> float:
-    """The eps at which DHTA has the given RMSE on training pictures, by secant steps; 20 gradients find it well enough.
-
-    DHTA stops where every bit is right, so a wide ball may stay unused: then it gets at most twice the RMSE.
-    """
-    x, labels = training_part(bench)
-    victim = folded(bench.ground.model)
-
-    def spent(eps: float) -> float:
-        attack = ATTACKS["dhta"](steps=20, threat=Linf(eps))
-        x_adv = attack(victim, x, labels, bench.ground.reference).x_adv
-        return float((x_adv - x).square().flatten(1).mean(1).sqrt().mean())
-
-    low, high = 0.8 * rmse, min(1.0, 1.3 * rmse)
-    at_low, at_high = spent(low), spent(high)
-    for _ in range(3):
-        if abs(at_high - rmse) < 0.01 * rmse or at_high == at_low:
-            break
-        guess = high + (rmse - at_high) * (high - low) / (at_high - at_low)
-        low, at_low, high = high, at_high, float(np.clip(guess, 1 / 255, min(1.0, 2 * rmse)))
-        at_high = spent(high)
-    return high
-
-
 def speed(bench: Bench) -> None:
     """Seconds a picture in equal batches: one pass against 100 gradients."""
     x, labels = training_part(bench)
@@ -211,9 +185,9 @@ def run(bench: Bench, only: Sequence[str]) -> None:
         elif cell == "DHTA 8/255":
             bench.attack(cell, AttackSpec.read("dhta"))
         else:
-            # of the generator on training pictures, so that no query picture decides the radius
-            card = load_generator(bench.generator("soft"))[2]
-            bench.attack(cell, AttackSpec.read("dhta", eps=equal_radius(bench, card.history[-1]["rmse"])))
+            spec, note = with_equal_rmse(bench.ground, AttackSpec.read("dhta"), str(bench.generator("soft")))
+            print(f"{cell}: {note}", flush=True)
+            bench.attack(cell, spec)
 
 
 def table(rows: Sequence[Row], suite: str) -> str:
