@@ -180,6 +180,6 @@ def test_measures_are_listed(shell: Shell) -> None:
 
     rows = shell.done("measure", "--list", "--json").rows
     assert [row["measure"] for row in rows] == MEASURES.names() == names("measure").split(", ")
-    assert [row["measure"] for row in rows if not row["default"]] == ["clever-guide"]
+    assert [row["measure"] for row in rows if not row["default"]] == ["clever-guide", "saliency", "class-bias"]
     text = shell.done("measure", "--list").out
     assert all(row["measure"] in text for row in rows)

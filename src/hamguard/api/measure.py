@@ -73,7 +73,7 @@ class MeasureResult:
         return [*tables, rank_table(figures, self.ranks, self.names)] if self.ranks else tables
 
     def draw(self, path: Path | str) -> None:
-        """Draw flip and success curves, as far as they were measured.
+        """Draw flip and success curves, and bars by class, as far as they were measured.
 
         Args:
             path: `.png`, `.svg` or `.pdf` to write.
@@ -86,7 +86,26 @@ class MeasureResult:
             name: {key: curve for one in own.values() for key, curve in one.curves.items()}
             for name, own in self.found.items()
         }
-        draw_measures(curves, Path(path), self.title)
+        bars = {
+            name: {key: bar for one in own.values() for key, bar in one.bars.items()}
+            for name, own in self.found.items()
+        }
+        draw_measures(curves, Path(path), self.title, bars)
+
+    def sheet(self, path: Path | str) -> None:
+        """Draw the pictures that were measured: saliency maps before and after an attack.
+
+        Args:
+            path: `.png`, `.svg` or `.pdf` to write.
+
+        Raises:
+            RequestError: nothing that has pictures was measured, or another kind of file.
+            RunError: it cannot be written.
+        """
+        from hamguard.api.sheets import draw_pictures
+
+        lines = [line for own in self.found.values() for one in own.values() for line in one.pictures]
+        draw_pictures(Path(path), lines, self.title)
 
     def __repr__(self) -> str:
         measured = ", ".join(dict.fromkeys(key for own in self.found.values() for key in own))

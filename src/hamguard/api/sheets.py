@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hamguard.core.types import Bytes
     from hamguard.evaluation.attack.measure import Measured
     from hamguard.evaluation.ground import Ground
+    from hamguard.evaluation.measures.registry import Picture
     from hamguard.evaluation.protection.four_searches import Sides
     from hamguard.evaluation.search.copies import CopySearches
     from hamguard.privacy.effect import Measured as Effect
@@ -76,6 +79,27 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     draw_sheet(
         lines, path, title=f"{dataset.title}: {found.spec.name}, {size}, {ground.query.bits} bits", footer=footer
     )
+
+
+def draw_pictures(path: Path, lines: Sequence[Sequence[Picture]], title: str) -> None:
+    """A line a picture, as a measure made them.
+
+    Raises:
+        RequestError: there are none.
+    """
+    from hamguard.core.errors import RequestError
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    if not lines:
+        raise RequestError("a sheet shows saliency maps: measure saliency")
+    rows = [
+        SheetRow(Found(line[0].pixels, line[0].title), [Found(one.pixels, one.title) for one in line[1:]])
+        for line in lines
+    ]
+    footer = (
+        "maps: white counts most for the picture's own code; above them the rank correlation with the clean one's map"
+    )
+    draw_sheet(rows, path, title=title, footer=footer)
 
 
 def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:

@@ -19,7 +19,10 @@ ModelsArgument = Annotated[
 ]
 NamesOption = Annotated[
     list[str] | None,
-    typer.Option("--measure", help=f"{registered('measure')}; may be repeated. Default: all but clever-guide."),
+    typer.Option(
+        "--measure",
+        help=f"{registered('measure')}; may be repeated. Default: all but clever-guide, saliency and class-bias.",
+    ),
 ]
 RadiusOption = Annotated[
     str, typer.Option("--eps", help="linf budget of attacks, and radius of the balls of Lipschitz and CLEVER.")
@@ -39,7 +42,11 @@ AuditOption = Annotated[
     ),
 ]
 CurvesOption = Annotated[
-    Path | None, typer.Option("--curves", help="Draw flip and success curves over eps (.png, .svg, .pdf).")
+    Path | None,
+    typer.Option("--curves", help="Draw flip and success curves over eps, and bars by class (.png, .svg, .pdf)."),
+]
+SheetOption = Annotated[
+    Path | None, typer.Option("--sheet", help="Draw pictures and saliency maps before and after the attack (.png).")
 ]
 ListOption = Annotated[bool, typer.Option("--list", help="List the measures.")]
 
@@ -57,6 +64,7 @@ def measure(
     protocol: opt.OwnProtocol = None,
     out: opt.RowsFile = None,
     curves: CurvesOption = None,
+    sheet: SheetOption = None,
     batch_size: opt.AttackedAtOnce = 64,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
@@ -77,6 +85,10 @@ def measure(
 
     hamguard measure models/digits --measure clever --clever 50x64 --queries 2 --out rows.jsonl
 
+    hamguard measure models/digits --measure saliency --sheet maps.png
+
+    hamguard measure models/digits --measure class-bias --queries 300 --curves classes.png
+
     hamguard measure models/a models/b --audit audits/a --audit audits/b
     """
     if listed:
@@ -84,11 +96,14 @@ def measure(
         return
     from hamguard.api.budget import read_budget
     from hamguard.api.measure import measure as measure_models
-    from hamguard.report.measure_table import CURVED
+    from hamguard.report.measure_table import CURVED, SHOWN
 
     if not models:
         raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
     check_suffix("--curves", curves)
+    check_suffix("--sheet", sheet)
+    if sheet and not set(names or ()) & set(SHOWN):
+        raise RequestError(f"--sheet shows {', '.join(SHOWN)}; name it with --measure")
     if curves and names and not set(names) & set(CURVED):
         raise RequestError(f"--curves draws {', '.join(CURVED)}; --measure asks for none of them")
     done = measure_models(
@@ -107,11 +122,13 @@ def measure(
         done.rows.save(out)
     if curves:
         done.draw(curves)
+    if sheet:
+        done.sheet(sheet)
     if as_json:
         print_json_rows(done.rows)
         return
     to_terminal(*done.tables())
-    say_written(curves, out)
+    say_written(curves, sheet, out)
 
 
 def _list_measures(*, as_json: bool) -> None:

@@ -17,8 +17,10 @@ PANELS = {
     ("solved",): ("eps x 255", "share of pictures with half of the bits turned"),
     ("turned",): ("share of the bits", "share of pictures with so many bits turned"),
 }
-CURVED = ("flips", "minimal", "success")
-"""Measures that have curves."""
+CURVED = ("flips", "minimal", "success", "class-bias")
+"""Measures that have curves or bars."""
+SHOWN = ("saliency",)
+"""Measures that have a sheet of pictures."""
 FORMS = {"share": ".3f", "eps": ".2f", "bits": ".1f", "number": ".3g"}
 """How a figure of each unit is written."""
 
@@ -109,13 +111,19 @@ def _rho(row: Row | None) -> str:
     return f"{row.value:+.2f}" + (f" ({row.ci95[0]:+.2f} .. {row.ci95[1]:+.2f})" if row.ci95 else "")
 
 
-def draw_measures(curves: Mapping[str, Mapping[str, tuple[Floats, Floats]]], path: Path, title: str) -> None:
-    """Draw the flip curve under noise and under attack, success over eps, and success over thresholds, as far as measured.
+def draw_measures(
+    curves: Mapping[str, Mapping[str, tuple[Floats, Floats]]],
+    path: Path,
+    title: str,
+    bars: Mapping[str, Mapping[str, tuple[float, float, float]]] | None = None,
+) -> None:
+    """Draw the flip curve under noise and under attack, success over eps and over thresholds, and bars, as far as measured.
 
     Args:
         curves: by short name of the model, by name of the curve.
         path: picture to write.
         title: line above.
+        bars: by short name of the model, distances by class with the ends of their intervals, in pixel units.
     """
     panels = []
     for names, (across, up) in PANELS.items():
@@ -128,4 +136,12 @@ def draw_measures(curves: Mapping[str, Mapping[str, tuple[Floats, Floats]]], pat
                     strokes.append(Stroke(label, x * scale, y, number, ":" if name == "noise" else "-"))
         if strokes:
             panels.append(Panel(strokes, across, up))
+    levels = {
+        model: {name: (255 * value, 255 * low, 255 * high) for name, (value, low, high) in own.items()}
+        for model, own in (bars or {}).items()
+        if own
+    }
+    if levels:
+        most = max(high for own in levels.values() for _, _, high in own.values())
+        panels.append(Panel((), "class", "distance to the nearest border x 255", top=1.15 * most or 1.0, bars=levels))
     draw_panels(panels, path, title=title)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
@@ -43,12 +44,16 @@ class Panel:
         across: name of the horizontal axis.
         up: name of the vertical axis.
         right: where the horizontal axis ends; None where the curves do.
+        top: where the vertical axis ends.
+        bars: instead of curves, by the name of a group one bar each with the ends of its interval, `(value, low, high)`.
     """
 
     strokes: Sequence[Stroke]
     across: str
     up: str
     right: float | None = None
+    top: float = 1.02
+    bars: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
 
 
 def draw_curves(
@@ -120,17 +125,31 @@ def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "", b
                 linewidth=1.6,
                 label=stroke.label if not stroke.label.startswith("_") else f" {stroke.label}",
             )  # matplotlib hides a leading _
+        _put_bars(axes, panel)
         axes.set_xlabel(panel.across)
         axes.set_ylabel(panel.up)
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(0, panel.top)
         if panel.right is not None:
             axes.set_xlim(0, panel.right)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if panel.strokes:
+        if panel.strokes or panel.bars:
             for text in axes.legend(frameon=False, fontsize=7 if below else 8, **place).get_texts():
                 text.set_parse_math(False)  # a name may hold a $
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower())
+
+
+def _put_bars(axes: Any, panel: Panel) -> None:
+    """Bars of every group side by side, with their intervals."""
+    names = list(dict.fromkeys(name for group in panel.bars.values() for name in group))
+    width = 0.8 / max(1, len(panel.bars))
+    for number, (label, group) in enumerate(panel.bars.items()):
+        places = [place + width * (number + 0.5) - 0.4 for place, name in enumerate(names) if name in group]
+        own = [group[name] for name in names if name in group]
+        ends = [[max(0.0, value - low) for value, low, _ in own], [max(0.0, high - value) for value, _, high in own]]
+        axes.bar(places, [bar[0] for bar in own], width, yerr=ends, color=f"C{number % 10}", capsize=2, label=label)
+    if names:
+        axes.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 3 else 0, fontsize=7)

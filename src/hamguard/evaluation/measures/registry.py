@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # help texts ask for names, and neither numpy nor torch is th
     from hamguard.attacks.budget import Budget
     from hamguard.codes.bank import CodeBank
     from hamguard.core.rows import Row
-    from hamguard.core.types import Floats
+    from hamguard.core.types import Bytes, Floats
     from hamguard.evaluation.ground import Ground
 
 Robust = Literal["higher", "lower"]
@@ -55,6 +55,19 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of a sheet.
+
+    Attributes:
+        pixels: `(H, W)` or `(H, W, 3)` uint8.
+        title: what stands above it.
+    """
+
+    pixels: Bytes = field(repr=False)
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Found:
     """What one measure gives back.
 
@@ -62,11 +75,15 @@ class Found:
         rows: all of its rows.
         lines: those that people read.
         curves: by panel, (x, y).
+        bars: by name, a figure in pixel units with the ends of its interval.
+        pictures: lines of a sheet.
     """
 
     rows: Sequence[Row]
     lines: Sequence[Line]
     curves: Mapping[str, Curve] = field(default_factory=dict, repr=False)
+    bars: Mapping[str, tuple[float, float, float]] = field(default_factory=dict, repr=False)
+    pictures: Sequence[Sequence[Picture]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,19 @@ MEASURES: Registry[Measure] = Registry(
     "measure",
     "hamguard.evaluation.measures",
     public="register_measure",
-    first=("success", "toward", "minimal", "radius", "flips", "sensitivity", "lipschitz", "clever", "clever-guide"),
+    first=(
+        "success",
+        "toward",
+        "minimal",
+        "radius",
+        "flips",
+        "sensitivity",
+        "lipschitz",
+        "clever",
+        "clever-guide",
+        "saliency",
+        "class-bias",
+    ),
 )
 Entered = TypeVar("Entered", bound=Callable[..., Found])
 
