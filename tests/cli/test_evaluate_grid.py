@@ -178,10 +178,7 @@ def test_options_that_a_recipe_decides_are_refused(
     assert line in shell.fails(2, "evaluate", place / "tiny.toml", "--out", place / "nothing", *words)
 
 
-def test_cells_go_with_grids(shell: Shell, place: Path, tmp_path: Path) -> None:
-    study = ROOT / "recipes" / "cmla-scenes.toml"
-    said = shell.fails(2, "evaluate", study, "--out", tmp_path / "x", "--cells", tmp_path / "cells")
-    assert said == "hamguard: --cells goes with grids; a cross-modal study keeps its cells in --out"
+def test_cells_go_with_recipes(shell: Shell, tmp_path: Path) -> None:
     assert "--cells goes with a recipe" in shell.fails(2, "evaluate", "models/x", "--cells", tmp_path)
 
 

@@ -162,6 +162,20 @@ def test_static_adversaries_are_those_of_cmla_against_the_start_model(
     torch.testing.assert_close(task.pairs.bags[:18], wanted)
 
 
+def test_static_adversaries_of_the_published_form_only_grow(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hamguard.attacks.methods.cmla.LEVELS", 0.0)  # as `free_attack`, in both forms
+    x, bags, _ = clean_of(place)
+    signs = {}
+    for form in ("paper", "default"):
+        task = begun(place, "dcmh", hard("static", "attack_steps=6", f"form={form}"), tmp_path / form, monkeypatch)
+        pixels, words = task.pairs.pictures(torch.arange(18)) - x[:18], task.pairs.bags[:18] - bags[:18]
+        assert float(pixels.max()) > 0
+        signs[form] = float(pixels.min()) >= 0, float(words.min()) >= 0
+    assert signs == {"paper": (True, True), "default": (False, False)}  # values change by [0, eps], or by [-eps, eps]
+
+
 def similar_products(own: Tensor, other: Tensor, labels: Tensor, others: Tensor) -> float:
     """Mean inner product with the similar codes of the other modality."""
     similar = (labels @ others.T) > 0

@@ -106,7 +106,8 @@ def reproduce(
         context.tell(
             f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores."
         )
-    done = study(recipes.recipe_of(experiment, chosen), folder, cells=cells, root=root, context=context)
+    shared = folder.parent / "cells" if cells is None else cells
+    done = study(recipes.recipe_of(experiment, chosen), folder, cells=shared, root=root, context=context)
     if done is None:
         return None  # another process speaks
     judged = experiment.judge(Found(done, done.cells, done.per_query), chosen)

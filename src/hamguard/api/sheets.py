@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hamguard.core.types import Bytes
+    from hamguard.core.types import Array, Bytes
     from hamguard.evaluation.attack.measure import Measured
     from hamguard.evaluation.ground import Ground
     from hamguard.evaluation.measures.registry import Picture
@@ -22,6 +22,8 @@ COPIES = 3  # changed copies a view on their sheet, the last of them the hardest
 
 def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) -> None:
     """Two lines a query, before and after the attack; the last query is the one that resisted most."""
+    if found.spec.across:
+        return draw_pairs(path, ground, found, shown)
     import numpy as np
 
     from hamguard.codes.binary import hamming
@@ -100,6 +102,62 @@ def draw_pictures(path: Path, lines: Sequence[Sequence[Picture]], title: str) ->
         "maps: white counts most for the picture's own code; above them the rank correlation with the clean one's map"
     )
     draw_sheet(rows, path, title=title, footer=footer)
+
+
+def draw_pairs(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) -> None:
+    """Two lines a query, an image or a text, before and after CMLA, and what the search in the other modality answers."""
+    import numpy as np
+
+    from hamguard.codes.binary import hamming
+    from hamguard.core.rows import eps_text
+    from hamguard.evaluation.ground import other_modality
+    from hamguard.evaluation.search.answers import sheet_entry
+    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+
+    dataset, modality = ground.dataset, found.spec.modality
+    database = ground.database_of(other_modality(modality))
+    place = {str(item): row for row, item in enumerate(dataset.ids)}
+    texts, lines = dataset.texts or (), []
+    for number, row in enumerate(ground.rows[:shown]):
+        entry = sheet_entry(dataset, int(row), None)
+        for bank in (found.sides.clean, found.sides.attacked):
+            dist = hamming(bank.packed[number : number + 1], database.packed)[0]
+            answers = []
+            for item in np.argsort(dist, kind="stable")[:ANSWERS]:
+                other = place[str(database.ids[item])]
+                seen = sheet_entry(dataset, other, int(row))
+                picture, words = (None, texts[other]) if modality == "image" else (seen.picture, seen.caption)
+                answers.append(Found(picture, f"{dist[item]} bits", words, seen.relevant))
+            after, beside = bank is found.sides.attacked, None
+            title = "attacked" if after else "query"
+            if modality == "text":
+                query = Found(None, title, texts[row])
+                beside = Found(None, "changes", _changes(ground, number, found.made.items[number])) if after else None
+            else:
+                query = Found(found.made.pixels[number] if after else entry.picture, title, entry.caption)
+                change = amplified(entry.picture, found.made.pixels[number])
+                beside = Found(change, "perturbation", "amplified") if after else None
+            lines.append(SheetRow(query, answers, beside))
+    size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
+    stretched = (
+        "the perturbation is stretched, gray is no change" if modality == "image" else "changes: the largest ones"
+    )
+    footer = (
+        f"each query before and after, and its ten nearest of the other modality; green and tick: shares a label with the query; "
+        f"{stretched}"
+    )
+    form = "published form" if found.spec.preset == "paper" else "our form"
+    title = f"{dataset.title}: CMLA on {modality}s, {form}, {size}, {ground.query.bits} bits"
+    draw_sheet(lines, path, title=title, footer=footer)
+
+
+def _changes(ground: Ground, number: int, bag: Array) -> str:
+    """The words of a text whose values changed most."""
+    import numpy as np
+
+    change = np.asarray(bag) - ground.bags[number].cpu().numpy()
+    most = np.argsort(-np.abs(change), kind="stable")[:3]
+    return " ".join(f"{ground.both.vocabulary.words[k]} {change[k]:+.3f}" for k in most)
 
 
 def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:

@@ -103,7 +103,7 @@ def study(
     Args:
         recipe: a recipe file that begins with `study = "grid"` or `study = "cross-modal"`, or its content.
         out: folder of rows, images and page; by default `runs/` and the name of the recipe file.
-        cells: of a grid: folder of finished cells, shared by grids; by default `cells` beside `out`.
+        cells: folder of finished cells, shared by studies; by default `cells` beside `out`, of a cross-modal study inside it.
         workers: of a cross-modal study: models worked on at once; 0 for as many as there are cores.
         root: folder of the named data sets.
         context: device, and who is told which cell begins; seeds stand in the recipe.
@@ -119,8 +119,6 @@ def study(
     context, asked = running(context), read_study(recipe)
     if workers and not asked.parallel:
         raise RequestError("`workers` goes with cross-modal studies; several processes of a grid: torchrun")
-    if cells and asked.parallel:
-        raise RequestError("`cells` goes with grids; a cross-modal study keeps its cells in `out`")
     if out is None and isinstance(recipe, Mapping):
         raise RequestError("a recipe that is no file needs an out folder")
     folder = Path(out) if out else Path("runs") / Path(str(recipe)).stem
@@ -161,8 +159,9 @@ def _reported(recipe: StudyRecipe, found: StudyResult, folder: Path, store: Path
     write_rows(folder / ROWS, found.rows)
     kept = Cells(store).kept.folder
     if recipe.parallel:
-        report = cross_report(found.rows, title=recipe.title, models=list(recipe.models))
-        write_cross_page(report, draw_cross(report, found.curves, folder), folder / PAGE)
+        report = cross_report(found.rows, title=recipe.title, models=found.models)
+        _keep_pictures(found.pictures, folder)
+        write_cross_page(report, [*draw_cross(report, found.curves, folder), *found.pictures], folder / PAGE)
         return StudyRows(found.rows, folder, report.tables, report.sentences, report.notes, found.cells, kept)
     _keep_pictures(found.pictures, folder)
     collected = collect([folder])

@@ -53,7 +53,9 @@ WorkersOption = Annotated[
 ]
 CellsOption = Annotated[
     Path | None,
-    typer.Option("--cells", help="Grid only: folder of finished cells, shared by grids; `cells` beside --out."),
+    typer.Option(
+        "--cells", help="Recipe only: folder of finished cells, shared by studies; `cells` beside --out, or inside it."
+    ),
 ]
 CurvesOption = Annotated[
     Path | None, typer.Option("--curves", help="Draw PR and precision@N curves (.png, .svg, .pdf).")

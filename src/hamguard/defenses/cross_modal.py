@@ -4,8 +4,9 @@ Source: C. Li et al., "Cross-Modal Learning with Adversarial Samples", NeurIPS 2
 model's own loss, its label net and discriminators included.
 
 * `static`, as published: adversaries of the first half of the training pairs are made once, on the start model, and stand with
-  their true labels in front of the clean pairs; 5 epochs. Published 500 steps, 100 here; pictures are 8-bit and stand beside their
-  own texts, every clean pair is visited (the code keeps JPEG files in directory order and visits two thirds).
+  their true labels in front of the clean pairs; 5 epochs. `form=paper` makes them by the published form of CMLA (500 steps in the
+  paper), the default by ours, of which 100 steps are enough; pictures are 8-bit and stand beside their own texts, every clean pair
+  is visited (the code keeps JPEG files in directory order and visits two thirds).
 * `control`: the same pairs in front, but clean. What it gains is owed to training on.
 * `minmax`: adversaries are made in every step for the model as it is, and a batch is learned together with them.
 """
@@ -28,10 +29,10 @@ from hamguard.attacks.search.signs import SignSteps
 from hamguard.attacks.threat import Linf, parse_eps
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import sign
-from hamguard.core.asked import Asked
 from hamguard.core.types import Array
 from hamguard.data.dataset import ImageStore
 from hamguard.defenses.inner import adversaries, at_rest
+from hamguard.hashing.objective import Settings
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.folding import folded
@@ -47,8 +48,10 @@ CROSS_DEFENSES: dict[str, str] = {
 }
 
 
-class CrossDefenseSettings(Asked):
+class CrossDefenseSettings(Settings):
     """Hyper-parameters of all three; frozen, unknown keys are errors."""
+
+    later = ("form",)
 
     share: float = Field(
         0.5, gt=0, le=1, description="static, control: share of the pairs that stand in front, the first ones"
@@ -58,6 +61,9 @@ class CrossDefenseSettings(Asked):
     steps: int = Field(5, ge=1, description="minmax: gradients of the inner attack")
     intra: float | None = Field(
         None, ge=0, description="weight of the intra term; static 1 as published, minmax 0, the stronger attack"
+    )
+    form: Literal["default", "paper"] = Field(
+        "default", description="static: form of CMLA that makes the adversaries, see its card"
     )
 
     @field_validator("text_eps", mode="before")
@@ -143,8 +149,8 @@ def static_adversaries(
     """Adversaries of the first m pairs on the model as it is: 8-bit pictures and bags `(m, D)`."""
     device = next(model.parameters()).device
     intra = 1.0 if ask.intra is None else ask.intra
-    image = cmla(steps=ask.attack_steps, intra=intra, threat=Linf(eps))
-    text = cmla_text(steps=ask.attack_steps, intra=intra, threat=Linf(ask.text_eps))
+    image = cmla(steps=ask.attack_steps, intra=intra, preset=ask.form, threat=Linf(eps))
+    text = cmla_text(steps=ask.attack_steps, intra=intra, preset=ask.form, threat=Linf(ask.text_eps))
     model.eval()
     was = [p.requires_grad for p in model.parameters()]
     model.requires_grad_(False)

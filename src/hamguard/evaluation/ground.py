@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ from hamguard.training.encode import encode, packed_codes, text_bank
 
 SEARCHES = ("image->text", "text->image", "image->image", "text->text")
 """Searches of a cross-modal model; any other model has one, without a name."""
+ACROSS: Mapping[Modality, str] = {"image": "image->text", "text": "text->image"}
+"""The search across modalities of what asks."""
 Texts: TypeAlias = Literal["none", "any", "needed"]
 """Whether the text side of a cross-modal model is left alone, used where model and data have one, or needed."""
 ENCODED = 256  # images that are encoded at once

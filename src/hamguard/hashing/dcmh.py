@@ -18,7 +18,8 @@ Deliberate differences:
   means, the printed gamma weighs K / n and the printed eta K times as much.
 * Similar and dissimilar pairs weigh alike (not in preset "paper").
 * `u = tanh(z)` in the pairs, so that the pull toward B has the scale of a code; the paper's outputs are linear (preset "paper").
-* Adam with a one-cycle rate instead of SGD from 10^-1.5 to 10^-6 over 500 epochs; a net that learns from scratch instead of CNN-F.
+* Adam with a one-cycle rate instead of SGD from 10^-1.5 toward 0 (paper 10^-6) over 500 epochs (preset "paper"); a net that learns
+  from scratch instead of CNN-F.
 """
 
 from __future__ import annotations
@@ -116,6 +117,11 @@ class DCMHSettings(CrossSettings):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"gamma": 1.0, "eta": 1.0, "over": "pairs", "turns": "pass", "relaxation": "linear", "balance": False,
                   "text_width": 8192, "ngrams": 1},
+    }  # fmt: skip
+
+    preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"epochs": 500, "optimizer": "sgd", "momentum": 0.0, "lr": 10**-1.5, "schedule": "linear", "batch_size": 128,
+                  "augment": "none"},
     }  # fmt: skip
 
     def relax(self, z: Tensor) -> Tensor:

@@ -41,10 +41,14 @@ class Figures(Rows):
         """All models, in the order of the rows."""
         return list(dict.fromkeys(row.model for row in self if row.model and row.model != "random codes"))
 
-    def floor(self, task: str, tradeoff: bool = False) -> float:
-        """MAP of random codes, over the queries of the main tables or over the fewer ones of the trade-off."""
-        own = self.where(task=task, metric="random_map")
-        found = [row.value for row in own if row.value is not None and is_tradeoff(row) == tradeoff]
+    def floor(self, task: str, model: str, tradeoff: bool = False) -> float:
+        """MAP of random codes on a model's data, over the queries of the main tables or over the fewer ones of the trade-off."""
+        own = self.figure(model, task, tradeoff=tradeoff)
+        found = [
+            row.value
+            for row in self.where(task=task, metric="random_map", **(_place(own) if own else {}))
+            if row.value is not None and is_tradeoff(row) == tradeoff
+        ]
         return sum(found) / len(found) if found else 0.0
 
     def made(self, side: str) -> Rows:
@@ -65,6 +69,11 @@ class Figures(Rows):
         return sorted({int((row.threat or {})["steps"]) for row in own})
 
 
+def _place(row: Row) -> dict[str, Any]:
+    """Split and code length of a figure, which random codes beside it have, too."""
+    return {"split": row.split, "bits": row.bits}
+
+
 def shown(value: float | None, digits: int = 3) -> str:
     """A number, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -81,7 +90,13 @@ def clean_table(rows: Figures) -> Table:
         [name, *(f"{shown(rows.value(name, task))} / {shown(_precision(rows, name, task))}" for task in TASKS)]
         for name in rows.models()
     ]
-    lines.append(["random codes", *(shown(rows.floor(task)) for task in TASKS)])
+    first: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        if row.metric == "map" and not row.attack and row.model:
+            first.setdefault((row.bits, row.dataset), row.model)
+    for (bits, data), model in first.items():
+        where = f" of {bits} bits on {data}" if len(first) > 1 else ""
+        lines.append([f"random codes{where}", *(shown(rows.floor(task, model)) for task in TASKS)])
     return Table.of("Clean searches: MAP / precision@1000", ("model", *TASKS), lines)
 
 
@@ -121,7 +136,7 @@ def cmla_table(rows: Figures, side: str, eps: float, one_sided: bool, names: Seq
 def way_down(rows: Figures, name: str, side: str, **at: Any) -> float | None:
     """Share of the way from the clean MAP across modalities to that of random codes; None where a figure is missing."""
     clean, attacked = rows.value(name, ACROSS[side]), rows.value(name, ACROSS[side], **at)
-    floor = rows.floor(ACROSS[side])
+    floor = rows.floor(ACROSS[side], name)
     return None if clean is None or attacked is None or clean <= floor else (clean - attacked) / (clean - floor)
 
 

@@ -24,7 +24,7 @@ class Recipe(Asked):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     nesterov: bool = Field(False, description="Nesterov's form of the momentum")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty")
-    schedule: Literal["cosine", "one-cycle", "step", "late-step", "constant", "half-linear"] = Field(
+    schedule: Literal["cosine", "one-cycle", "step", "late-step", "constant", "half-linear", "linear"] = Field(
         "cosine", description="learning rate over the run"
     )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")

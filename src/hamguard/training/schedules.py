@@ -16,6 +16,8 @@ def factor(schedule: str, progress: float) -> float:
     (1.0, 0.5, 0.1)
     >>> factor("half-linear", 0.5), factor("half-linear", 0.75)
     (1.0, 0.5)
+    >>> factor("linear", 0.25)
+    0.75
     >>> [round(factor("late-step", p), 3) for p in (0.4, 0.5, 0.8)]
     [1.0, 0.1, 0.01]
     """
@@ -31,4 +33,6 @@ def factor(schedule: str, progress: float) -> float:
         return float(0.1 ** sum(progress >= s for s in LATE_STEPS))
     if schedule == "half-linear":  # constant, then to zero; the published schedule of ProS-GAN and of many GANs
         return min(1.0, 2 * (1 - progress))
+    if schedule == "linear":  # to zero, as DCMH's port
+        return 1 - progress
     return 1.0

@@ -112,24 +112,3 @@ def test_prosgan_table_names_what_is_printed() -> None:
     prototype = lines["dpsh, 32 bits, Prototype code, t-MAP"]
     assert prototype.ours is not None and prototype.ours.value == 0.5 and prototype.published == 0.8134
     assert verdicts(judged) == ["holds", "holds", "holds", "holds", "does not hold"]  # its RMSE is above DHTA's
-
-
-def test_cmla_takes_the_default_form_at_the_published_radius() -> None:
-    def attacked(steps: int, value: float, metric: str, task: str, eps: float = 0.04, **more: Any) -> Row:
-        return row(value, metric, "cmla", model="dcmh", task=task, facts={"side": "image"},
-                   threat={"eps": eps, "steps": steps, "one_sided": False, **more})  # fmt: skip
-
-    rows = [row(0.8, model="dcmh", task="image->text"), row(0.8, model="dcmh", task="image->image")]
-    for steps, value, distance in ((100, 0.6, 0.02), (500, 0.4, 0.01)):
-        rows += [attacked(steps, value, "map", "image->text"), attacked(steps, distance, "D", "image")]
-        rows.append(attacked(steps, 0.5, "map", "image->image"))
-        rows.append(attacked(steps, 0.1, "map", "image->text", one_sided=True))
-        rows.append(attacked(steps, 0.2, "map", "image->text", eps=0.2))
-    judged = EXPERIMENTS["cmla-attack"].judge(Found(rows), "small")
-    lines = {line.setting: line for line in judged.lines}
-    mine = lines["DCMH, I->T, 500 iterations, MAP under CMLA"]
-    assert mine.ours is not None and mine.ours.value == 0.4 and mine.published == 0.521
-    said = {one.claim: one.verdict for one in judged.relations}
-    assert said["CMLA lowers the MAP of the search across modalities"] == "holds"
-    assert said["DCMH, images: D falls with more iterations"] == "holds"
-    assert said["DCMH, images: search within the own modality stays"] == "does not hold"

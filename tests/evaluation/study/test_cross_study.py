@@ -12,17 +12,21 @@ import numpy as np
 import pytest
 import torch
 
+from hamguard.api.sheets import draw_attack
+from hamguard.attacks.methods.cmla import cmla, cmla_text
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.study import run as study_run
 from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
 from hamguard.evaluation.study.joins import joined
 from hamguard.evaluation.study.model_cells import model_chain
-from hamguard.evaluation.study.plan import expand
+from hamguard.evaluation.study.plan import ModelCell, expand
 from hamguard.evaluation.study.recipe import read_study
-from hamguard.evaluation.study.study import Study
+from hamguard.evaluation.study.study import Study, trained
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 from hamguard.report.cross_tables import Figures, tradeoff_points
 from tests.training.processes import SERVER, server_pid
@@ -35,6 +39,7 @@ study = "cross-modal"
 title = "Tiny & quick"
 seed = 3
 queries = 12
+curves = true
 [data]
 source = "{source}"
 [models.dcmh]
@@ -47,7 +52,8 @@ epochs = 20
 set = {{ features = 32, text_width = 32, label_width = 32, words = 20, least = 2, text_net = "mlp", batch_size = 15 }}
 [attack]
 steps = [2, 4]
-published_steps = [2]
+published_steps = [1, 2]
+published_defended_steps = [2]
 text_eps = [0.2]
 [words]
 edits = [1]
@@ -145,8 +151,95 @@ def test_a_study_has_every_figure_of_its_recipe(whole: tuple[Study, list[Row], l
         assert asked.value(name, "image->text", method="mainstay") is not None
         assert asked.value(name, "image->text", "t-map", method="dhta") is not None
     assert asked.value("ssah", "image->text", method="cmla", made_on="dcmh") is not None
-    assert asked.value("dcmh", "image->text", method="cmla", one_sided=True) is not None
+    for side, across in (("image", "image->text"), ("text", "text->image")):
+        for name, marks in (("dcmh", (1, 2)), ("dcmh-static", (2,)), ("dcmh-control", (2,))):
+            own = asked.where(model=name, task=across, metric="map", attack="cmla", one_sided=True)
+            assert [(row.threat or {})["steps"] for row in own] == list(marks)
+            assert asked.value(name, side, "D", method="cmla", one_sided=True, steps=2) is not None
     assert all(row.n == 12 for row in rows if row.metric == "map" and not any("trade" in note for note in row.notes))
+
+
+def test_curves_of_both_forms_are_kept_as_points(whole: tuple[Study, list[Row], list[str]]) -> None:
+    points = Figures(whole[1]).where(metric="curve-precision")
+    for name in ("dcmh", "dcmh-static", "dcmh-control"):
+        for task in ("image->text", "text->image"):
+            own = points.where(model=name, task=task)
+            forms = [
+                (one.attack["method"], bool((one.threat or {})["one_sided"])) if one.attack else None for one in own
+            ]
+            assert set(forms) == {None, ("cmla", False), ("cmla", True)}
+            clean = [one.value for one in own if not one.attack]
+            assert len(clean) > 3 and all(0 <= (value or 0) <= 1 for value in clean)
+
+
+def test_a_sheet_shows_images_and_texts_before_and_after(
+    whole: tuple[Study, list[Row], list[str]], tmp_path: Path
+) -> None:
+    study, _, _ = whole
+    cell = study.plan.models[0]
+    ground = trained(study, cell)
+    for make in (cmla, cmla_text):
+        spec = AttackSpec(make(steps=1, preset="paper"), across=True)
+        found = measure_attack(ground, spec, context=study.watching())
+        path = tmp_path / f"{spec.modality}.png"
+        draw_attack(path, ground, found)
+        assert path.stat().st_size > 10_000 and path.read_bytes().startswith(b"\x89PNG")
+
+
+def spelled_out(text: str, tmp_path: Path) -> list[ModelCell]:
+    """The models of a recipe."""
+    path = tmp_path / "asked.toml"
+    path.write_text(text)
+    return list(expand(read_study(path)).models)
+
+
+LISTS = """
+study = "cross-modal"
+seeds = [0, 4]
+[data.photos]
+source = "fashion-products"
+[data.drawn]
+source = "scenes"
+[models.dcmh]
+bits = [16, 64]
+backbone = "alexnet"
+weights = "torchvision"
+[models.ssah]
+data = "drawn"
+bits = 32
+[defenses]
+models = "ssah"
+methods = ["control", "static"]
+set = { attack_steps = 7, static = { form = "paper" } }
+"""
+
+
+def test_a_recipe_takes_lists_of_data_bits_and_seeds_a_backbone_and_its_weights(tmp_path: Path) -> None:
+    cells = spelled_out(LISTS, tmp_path)
+    assert [cell.name for cell in cells if cell.seed == 4] == [
+        "dcmh-photos-16-seed4", "dcmh-photos-64-seed4", "dcmh-drawn-16-seed4", "dcmh-drawn-64-seed4", "ssah-seed4",
+    ]  # fmt: skip
+    assert len(cells) == 10
+    for cell in cells:
+        assert cell.request and cell.request.model and cell.request.seed == cell.seed
+        net, own = cell.request.model, cell.table == "dcmh"
+        assert (net.backbone, net.weights) == (("alexnet", "torchvision") if own else (None, None))
+        assert cell.request.data.source == {"photos": "fashion-products", "drawn": "scenes"}[cell.data]
+        assert str(net.bits) in cell.name or net.bits == 32
+    hard = [one for cell in cells for one in cell.defenses]
+    assert [one.name for one in hard] == [
+        "ssah-seed0-control", "ssah-seed0-static", "ssah-seed4-control", "ssah-seed4-static",
+    ]  # fmt: skip
+    assert [one.request.parsed.form for one in hard] == ["default", "paper"] * 2
+    assert all(one.request.settings["attack_steps"] == 7 for one in hard)
+    assert [one.request.seed for one in hard] == [0, 0, 4, 4]
+
+
+def test_a_recipe_of_one_seed_and_one_table_of_data_is_what_it_was(tmp_path: Path) -> None:
+    text = 'study = "cross-modal"\nseed = 3\n[data]\nsource = "scenes"\n[models.dcmh]\n[models.ssah]\nbits = 16\n'
+    cells = spelled_out(text, tmp_path)
+    assert [(cell.name, cell.data, cell.seed) for cell in cells] == [("dcmh", "", 3), ("ssah", "", 3)]
+    assert [cell.request.model.bits for cell in cells if cell.request and cell.request.model] == [32, 16]
 
 
 def test_finished_cells_are_not_worked_out_again(whole: tuple[Study, list[Row], list[str]]) -> None:
@@ -233,6 +326,16 @@ def test_page_and_pictures_stand_alone(whole: tuple[Study, list[Row], list[str]]
         (("words = 20", "wordz = 20"), "unknown key wordz.*did you mean words"),
         (("attack_steps = 2", "attack_stepz = 2"), "unknown key attack_stepz.*did you mean attack_steps"),
         (("seed = 3", "seed = "), "no readable recipe"),
+        (("[data]\nsource", "[data]\nsourze"), "unknown key data.sourze; did you mean source"),
+        (("[data]\nsource", "[data.a]\nsourze"), "unknown key data.a.sourze"),
+        (
+            ("[models.dcmh]", '[models.dcmh]\ndata = "other"'),
+            "models.dcmh.data names 'other', which no table is called",
+        ),
+        (
+            ("[defenses]", '[defenses]\nmodels = "dcmhh"'),
+            "defenses.models names 'dcmhh', which no table is called",
+        ),
     ],
 )
 def test_wrong_recipes_say_what_is_wrong(recipe: Path, tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -9,9 +9,9 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.rows import Row
 from hamguard.core.types import Modality
-from hamguard.evaluation.ground import SEARCHES, Ground, modalities_of
+from hamguard.evaluation.ground import ACROSS, SEARCHES, Ground, modalities_of, other_modality
 from hamguard.evaluation.per_query import averaged
-from hamguard.evaluation.search.curves import Curve, measure_curves
+from hamguard.evaluation.search.curves import Curve, curve_rows, measure_curves
 from hamguard.evaluation.search.score import EXACT, Convention, score_rows
 
 
@@ -74,3 +74,16 @@ def cross_curves(
         found = measure_curves(query, database, name=task, seed=ground.seed)
         recall[task], at[task] = found.precision_recall[task], found.precision_at[task]
     return recall, at
+
+
+def cross_points(ground: Ground, attacked: tuple[Modality, CodeBank, Row] | None = None) -> list[Row]:
+    """Points of the curves of both searches across modalities, as rows.
+
+    Args:
+        ground: the model.
+        attacked: what asks and its attacked codes, whose search alone is asked, and a row of the attack, whose facts all carry.
+    """
+    if attacked:
+        modality, codes, base = attacked
+        return curve_rows(codes, ground.database_of(other_modality(modality)), base)
+    return [row for task in ACROSS.values() for row in curve_rows(*ground.search(task), task_row(ground, task))]

@@ -17,23 +17,17 @@ from hamguard.core.types import Norm as Denominator
 from hamguard.core.types import Ties
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.search.score import EXACT, Convention, check_defined, parse_metric
-from hamguard.evaluation.study.recipe_section import NAME, Eps, Many, Section, TrainingPart
+from hamguard.evaluation.study.recipe_section import NAME, Bits, Eps, Many, NetPart, Section, TrainingPart
 from hamguard.trainers.job import DataSection
 
 Name = Annotated[str, Field(pattern=NAME)]
-Bits = Annotated[int, Field(ge=1, le=4096)]
 Norm = Literal["linf", "l2"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class ModelsPart(TrainingPart):
+class ModelsPart(NetPart):
     """Models to train, one for each combination of the lists, or one to load."""
 
-    method: str | None = Field(None, description="hash method; the name of the table where not given")
-    bits: Many[Bits] = Field((32,), description="code length")
-    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
-    weights: str | None = Field(None, description="initial weights of the backbone")
-    data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
     load: str | None = Field(None, description="model folder, package.module:factory or torch.export file, instead")
 
     @model_validator(mode="after")

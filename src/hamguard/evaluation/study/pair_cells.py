@@ -17,14 +17,15 @@ from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
 from hamguard.core.files import write_npz
 from hamguard.core.noted import TRADEOFF
-from hamguard.core.rows import Row
+from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Modality
 from hamguard.evaluation.attack.cross_modal import pair_rows
-from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
+from hamguard.evaluation.attack.rows import Sides
 from hamguard.evaluation.attack.run import AttackedSet
 from hamguard.evaluation.attack.spec import AttackSpec
-from hamguard.evaluation.ground import Ground
-from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_rows
+from hamguard.evaluation.ground import ACROSS, Ground
+from hamguard.evaluation.search.cross_modal import agreement_row, cross_curves, cross_points, cross_rows
 from hamguard.evaluation.study.cross_recipe import AttackPart, CrossRecipe
 from hamguard.evaluation.study.plan import ModelCell
 from hamguard.evaluation.study.study import Study, facts_of
@@ -71,27 +72,24 @@ class CmlaCell:
         return study.cells.path(self.name(ground.name), self.facts(ground), ".npz")
 
 
-def cmla_cells(part: AttackPart, marks: Sequence[int]) -> list[CmlaCell]:
-    """CMLA in its default form on images, and on texts at every radius."""
-    most = max(marks)
-    texts = [CmlaCell(cmla_text(steps=most, threat=Linf(eps)), marks) for eps in part.text_eps]
-    return [CmlaCell(cmla(steps=most, threat=Linf(part.eps)), marks), *texts]
-
-
-def published_cells(part: AttackPart) -> list[CmlaCell]:
-    """CMLA in the printed form on both modalities; none where no steps were asked for."""
-    if not (marks := part.published_steps):
+def cmla_cells(part: AttackPart, *, published: bool = False, hard: bool = False) -> list[CmlaCell]:
+    """CMLA on images, and on texts: ours at every radius, the published form at its own; none where no steps were asked for."""
+    marks = part.marks(published=published, hard=hard)
+    if not marks:
         return []
-    return [CmlaCell(make(steps=max(marks), preset="paper"), marks) for make in (cmla, cmla_text)]
+    if published:
+        return [CmlaCell(make(steps=max(marks), preset="paper"), marks) for make in (cmla, cmla_text)]
+    texts = [CmlaCell(cmla_text(steps=max(marks), threat=Linf(eps)), marks) for eps in part.text_eps]
+    return [CmlaCell(cmla(steps=max(marks), threat=Linf(part.eps)), marks), *texts]
 
 
 def pair_cells(study: Study, cell: ModelCell, ground: Ground, *, hard: bool) -> list[Row]:
     """All cells of a cross-modal model but its attacks of one modality; a hardened one is searched and attacked alone."""
     recipe = recipe_of(study)
     part, rows = recipe.attack, _searched(study, ground)
-    marks = part.defended_steps if hard and part.defended_steps else part.steps
-    for one in cmla_cells(part, marks) + ([] if hard else published_cells(part)):
-        rows += _attacked(study, ground, one, curves=not hard)
+    for published in (False, True):
+        for one in cmla_cells(part, published=published, hard=hard):
+            rows += _attacked(study, ground, one, hard=hard)
     if hard:
         return rows
     for most in recipe.words.edits if recipe.words else ():
@@ -115,6 +113,8 @@ def _searched(study: Study, ground: Ground) -> list[Row]:
     name, facts = ground.name, facts_of(ground)
     study.found.curves[f"{name} clean"] = study.cells.facts(f"{name}-curves", facts, lambda: _curves(ground, {}))
     rows = study.cells.rows(f"{name}-clean", [*facts, METRICS], lambda: cross_rows(ground, metrics=METRICS))
+    if recipe_of(study).curves:
+        rows += study.cells.rows(f"{name}-points", facts, lambda: cross_points(ground))
     return rows + study.cells.rows(f"{name}-agreement", facts, lambda: [agreement_row(ground)])
 
 
@@ -128,25 +128,46 @@ def _curves(ground: Ground, attacked: Mapping[Modality, CodeBank]) -> dict[str, 
     return {"precision_recall": plain(recall), "precision_at": plain(at)}
 
 
-def _attacked(study: Study, ground: Ground, cell: CmlaCell, *, curves: bool) -> list[Row]:
-    """CMLA with noise of the same size beside it; the last items of the default form are kept for transfer and curves."""
-    made, name, facts = cell.made(study, ground), cell.name(ground.name), cell.facts(ground)
+def _attacked(study: Study, ground: Ground, cell: CmlaCell, *, hard: bool) -> list[Row]:
+    """CMLA with noise of the same size beside it; the last items are kept for transfer, curves and the sheet."""
+    made, name, facts, recipe = cell.made(study, ground), cell.name(ground.name), cell.facts(ground), recipe_of(study)
 
     def work() -> list[Row]:
         found = measure_attack(ground, cell.spec(control=True), metrics=METRICS, context=study.watching())
-        if not cell.published and study.cells.process_group.leads:
+        if study.cells.process_group.leads:
             write_npz(made, {"made": found.made.items, "distance": found.made.distance})
         return found.rows
 
-    def lines() -> dict[str, Any]:
+    def attacked() -> CodeBank:
         items = read_npz(made, "attacked items", sealed=True)["made"]
-        return _curves(ground, {cell.modality: ground.codes_of(items, modality=cell.modality)})
+        return ground.codes_of(items, modality=cell.modality)
 
-    rows = study.cells.rows(name, facts, work, beside=[] if cell.published else [made])
-    if curves and not cell.published:
-        found = study.cells.facts(f"{name}-curves", facts, lines)
-        study.found.curves[f"{ground.name} attacked {cell.modality}"] = found
+    rows = study.cells.rows(name, facts, work, beside=[made])
+    if not (hard or cell.published):
+        lines = study.cells.facts(f"{name}-curves", facts, lambda: _curves(ground, {cell.modality: attacked()}))
+        study.found.curves[f"{ground.name} attacked {cell.modality}"] = lines
+    if recipe.attack.sheet and not hard:
+        _sheet(study, ground, cell, rows)
+    if recipe.curves:
+        base = next(row for row in reversed(rows) if row.metric == "map" and row.task == ACROSS[cell.modality])
+        rows += study.cells.rows(
+            f"{name}-points", facts, lambda: cross_points(ground, (cell.modality, attacked(), base))
+        )
     return rows
+
+
+def _sheet(study: Study, ground: Ground, cell: CmlaCell, rows: Sequence[Row]) -> None:
+    """Queries before and after the last gradient, with their answers; drawn once."""
+    sheet = cell.made(study, ground).with_suffix(".png")
+    if study.drawn and not sheet.is_file():
+        items = read_npz(cell.made(study, ground), "attacked items", sealed=True)["made"]
+        clean, attacked = ground.query_of(cell.modality), ground.codes_of(items, modality=cell.modality)
+        spent = np.zeros(len(items), np.int64)
+        made = AttackedSet(items, spent, spent, 0.0)
+        study.drawn(sheet, ground, Measured(cell.spec(), made, Rows(rows), Sides(clean, clean, clean, attacked)))
+    if sheet.is_file():
+        caption = f"{cell.name(ground.name)}: queries before and after, with their answers"
+        study.found.pictures.append((caption, sheet))
 
 
 def _tradeoff(study: Study, cell: ModelCell) -> list[Row]:
@@ -178,14 +199,14 @@ def _marked(rows: Sequence[Row]) -> list[Row]:
 def transferred(study: Study, grounds: Mapping[str, Ground]) -> list[Row]:
     """Items made on one model, asked of the others."""
     part, rows = recipe_of(study).attack, []
-    last = max(part.steps)
-    for (source, maker), cell in product(grounds.items(), cmla_cells(part, part.steps)):
+    last = max(part.steps, default=0)
+    for (source, maker), cell in product(grounds.items(), cmla_cells(part)):
         kept = read_npz(cell.made(study, maker), "attacked items", sealed=True)
         gradients = np.full(len(kept["made"]), last)
         made = AttackedSet(kept["made"], gradients + 1, gradients, 0.0, distance=kept["distance"])
         for target, ground in grounds.items():
             same = maker.both.vocabulary.digest == ground.both.vocabulary.digest
-            if target == source or (cell.modality == "text" and not same):
+            if target == source or not _alike(maker, ground) or (cell.modality == "text" and not same):
                 continue  # a bag of another vocabulary means something else
 
             def work(
@@ -197,3 +218,9 @@ def transferred(study: Study, grounds: Mapping[str, Ground]) -> list[Row]:
             name = f"{source}-to-{target}-{cell.modality}-{cell.attack.threat.eps:.3g}"
             rows += study.cells.rows(name, [cell.facts(maker), facts_of(ground)], work)
     return rows
+
+
+def _alike(maker: Ground, ground: Ground) -> bool:
+    """Whether two models may be compared: on the same data, with the same seed and code length."""
+    one, other = ((at.split.digest, at.seed, at.model.bits) for at in (maker, ground))
+    return one == other

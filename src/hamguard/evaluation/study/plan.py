@@ -9,7 +9,6 @@ from typing import Any
 
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
-from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
 from hamguard.evaluation.study.grid_recipe import (
@@ -20,11 +19,10 @@ from hamguard.evaluation.study.grid_recipe import (
     PlannedAttack,
     ProtectionsPart,
 )
+from hamguard.evaluation.study.pair_requests import flags_of, job_of, pair_hardening, pair_request
 from hamguard.evaluation.study.recipe import StudyRecipe
-from hamguard.evaluation.study.recipe_section import TrainingPart
-from hamguard.models.backbones import check_backbone
+from hamguard.evaluation.study.recipe_section import NetPart, TrainingPart
 from hamguard.trainers.job import DataSection, Job
-from hamguard.trainers.words import read_job
 
 
 @dataclass(frozen=True)
@@ -123,14 +121,12 @@ def expand(recipe: StudyRecipe) -> StudyPlan:
 
 def _pairs_of_nets(recipe: CrossRecipe) -> StudyPlan:
     """The cells of a study of cross-modal models."""
-    models = []
-    for name in recipe.models:
-        request = _at(f"models.{name}", pair_request, recipe, name)
-        defenses = tuple(
-            DefenseCell(f"{name}-{kind}", "", _at("defenses", pair_hardening, recipe, kind))
-            for kind in (recipe.defenses.methods if recipe.defenses else ())
-        )
-        models.append(ModelCell(name, name, "", recipe.seed, request, defenses=defenses))
+    models = [
+        cell
+        for seed in recipe.seeds
+        for name, part in recipe.models.items()
+        for cell in _nets(recipe, name, part, seed)
+    ]
     attacks = []
     if guided := recipe.guided:
         attacks = [
@@ -138,6 +134,33 @@ def _pairs_of_nets(recipe: CrossRecipe) -> StudyPlan:
             for method in guided.methods
         ]
     return StudyPlan(tuple(models), tuple(attacks))
+
+
+def _nets(recipe: CrossRecipe, name: str, part: NetPart, seed: int) -> list[ModelCell]:
+    """The cells of one table of cross-modal models."""
+    cells, hard = [], recipe.defenses
+    data = part.data or tuple(recipe.data)
+    for where, backbone, bits in product(data, part.backbone, part.bits):
+        title = _title(recipe, name, part, (where, backbone, bits, seed))
+        request = _at(f"models.{name}", pair_request, recipe, name, (where, backbone, bits, seed))
+        hardened = hard.methods if hard and name in (hard.models or recipe.models) else ()
+        defenses = tuple(
+            DefenseCell(f"{title}-{kind}", "", _at("defenses", pair_hardening, recipe, kind, where, seed))
+            for kind in hardened
+        )
+        cells.append(ModelCell(title, name, where, seed, request, defenses=defenses))
+    return cells
+
+
+def _title(recipe: StudyRecipe, name: str, part: NetPart, one: tuple[str, str | None, int, int]) -> str:
+    """What rows call a model of a table: its data, backbone, bits and seed where there are several."""
+    where, backbone, bits, seed = one
+    words = [name]
+    words += [where] if len(part.data or recipe.data) > 1 else []
+    words += [str(backbone or "default")] if len(part.backbone) > 1 else []
+    words += [str(bits)] if len(part.bits) > 1 else []
+    words += [f"seed{seed}"] if len(recipe.seeds) > 1 else []
+    return "-".join(words)
 
 
 def _grid(recipe: GridRecipe) -> StudyPlan:
@@ -243,52 +266,23 @@ def _at(table: str, work: Any, *words: Any) -> Any:
         raise RequestError(f"table {table}: {error}") from error
 
 
-def _job(kind: str, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Job:
-    """The training that a table asks for; values of `set` are what the recipe file holds."""
-    job = read_job({}, flags, settings, kind=kind)
-    if job.model and job.model.backbone:
-        check_backbone(job.model.backbone)
-    return job
-
-
-def _flags(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
-    """What all requests of a table share."""
-    return {
-        "seed": seed,
-        "data.source": data.source,
-        "data.protocol": data.protocol,
-        "data.size": data.size,
-        "data.split_seed": data.split_seed,
-        "data.drop_duplicates": data.drop_duplicates or None,
-        "training.epochs": part.epochs,
-        "training.batch_size": part.batch_size,
-    }
-
-
 def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[ModelCell]:
     cells = []
-    several = len(recipe.seeds) > 1
-    data = part.data or tuple(recipe.data)
-    for where, backbone, bits in product(data, part.backbone, part.bits):
-        words = [name]
-        words += [where] if len(data) > 1 else []
-        words += [str(backbone or "default")] if len(part.backbone) > 1 else []
-        words += [str(bits)] if len(part.bits) > 1 else []
-        words += [f"seed{seed}"] if several else []
-        title = "-".join(words)
+    for where, backbone, bits in product(part.data or tuple(recipe.data), part.backbone, part.bits):
+        title = _title(recipe, name, part, (where, backbone, bits, seed))
         guards = _defenses(recipe, title, name, where, seed)
         if part.load:
             cells.append(ModelCell(title, name, where, seed, None, part.load, guards))
             continue
         flags = {
-            **_flags(part, recipe.data[where], seed),
+            **flags_of(part, recipe.data[where], seed),
             "method": part.method or name,
             "model.bits": bits,
             "model.backbone": backbone,
             "model.weights": part.weights,
             "preset": part.preset,
         }
-        request = _at(f"models.{name}", _job, "model", flags, part.set)
+        request = _at(f"models.{name}", job_of, "model", flags, part.set)
         cells.append(ModelCell(title, name, where, seed, request, defenses=guards))
     return cells
 
@@ -316,48 +310,13 @@ def hardening(recipe: GridRecipe, name: str, data: str, seed: int) -> Job:
     """
     part = recipe.defenses[name]
     flags = {
-        **_flags(part, recipe.data[data], seed),
+        **flags_of(part, recipe.data[data], seed),
         "method": part.method or name,
         "eps": part.eps,
         "norm": part.norm,
         "preset": part.preset,
     }
-    return _job("hardened", flags, part.set)
-
-
-def pair_request(recipe: CrossRecipe, name: str) -> Job:
-    """The request of a cross-modal model.
-
-    Raises:
-        RequestError: an unknown method or setting.
-    """
-    own = recipe.models[name]
-    flags = {
-        **_flags(own, recipe.data, recipe.seed),
-        "method": own.method or name,
-        "model.bits": own.bits,
-        "preset": own.preset,
-    }
-    return _job("pair", flags, own.set)
-
-
-def pair_hardening(recipe: CrossRecipe, kind: CrossDefense) -> Job:
-    """The request of a defense of cross-modal models.
-
-    Raises:
-        RequestError: an unknown setting.
-    """
-    part = recipe.defenses
-    assert part is not None
-    flags = {
-        "method": kind,
-        "seed": recipe.seed,
-        "eps": part.eps,
-        "training.epochs": part.epochs,
-        "data.source": recipe.data.source,
-        "data.protocol": recipe.data.protocol,
-    }
-    return _job("hardened-pair", flags, part.set)
+    return job_of("hardened", flags, part.set)
 
 
 def generator_request(part: GeneratorPart, name: str, data: DataSection, seed: int) -> Job:
@@ -367,7 +326,7 @@ def generator_request(part: GeneratorPart, name: str, data: DataSection, seed: i
         RequestError: an unknown setting.
     """
     there = part.at(name)
-    return _job("generator", {**_flags(there, data, seed), "preset": there.preset}, there.set)
+    return job_of("generator", {**flags_of(there, data, seed), "preset": there.preset}, there.set)
 
 
 def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed: int) -> Job:
@@ -376,8 +335,8 @@ def protector_request(part: ProtectionsPart, data: DataSection, eps: float, seed
     Raises:
         RequestError: an unknown setting.
     """
-    flags: Mapping[str, Any] = {**_flags(part, data, seed), "preset": part.preset, "settings.eps": eps}
-    return _job("protector", flags, part.set)
+    flags: Mapping[str, Any] = {**flags_of(part, data, seed), "preset": part.preset, "settings.eps": eps}
+    return job_of("protector", flags, part.set)
 
 
 def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[Job, float]]:
@@ -390,11 +349,11 @@ def parties(part: ProtectionsPart, data: DataSection, seed: int) -> list[tuple[J
     found = []
     for method, backbone, bits, share in product(asked.method, asked.backbone, asked.bits, asked.share):
         flags = {
-            **_flags(asked, data, seed),
+            **flags_of(asked, data, seed),
             "method": method,
             "model.bits": bits,
             "model.backbone": backbone,
             "preset": asked.preset,
         }
-        found.append((_job("model", flags, asked.set), share))
+        found.append((job_of("model", flags, asked.set), share))
     return found

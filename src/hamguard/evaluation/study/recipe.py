@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.study import cross_recipe, grid_recipe
-from hamguard.evaluation.study.cross_recipe import CrossRecipe
+from hamguard.evaluation.study.cross_recipe import CrossRecipe, check_pair_names
 from hamguard.evaluation.study.grid_recipe import GridRecipe, check_names
 from hamguard.evaluation.study.recipe_section import parse_study
 from hamguard.trainers.words import read_recipe
@@ -35,7 +35,9 @@ def read_study(recipe: Path | str | Mapping[str, Any]) -> StudyRecipe:
         check_names(found, path)
         return found
     if kind == "cross-modal":
-        return parse_study(CrossRecipe, content, path, cross_recipe.SECTIONS)
+        pairs = parse_study(CrossRecipe, content, path, cross_recipe.SECTIONS)
+        check_pair_names(pairs, path)
+        return pairs
     raise RequestError(
         f"{path} is no study: its first line must be study = one of {', '.join(KINDS)}, got {kind!r}"
         f"{suggest(str(kind), KINDS)}; recipes of one model go to hamguard train"

@@ -29,6 +29,7 @@ def listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
+Bits = Annotated[int, Field(ge=1, le=4096)]
 Many = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
 """One value, or a list of them: the study has a cell for each."""
 
@@ -60,6 +61,16 @@ class TrainingPart(Section):
     set: dict[str, Any] = Field(default_factory=dict, description="further settings, as `--set` takes them")
 
 
+class NetPart(TrainingPart):
+    """Models to train, one for each combination of the lists."""
+
+    method: str | None = Field(None, description="hash method; the name of the table where not given")
+    bits: Many[Bits] = Field((32,), description="code length")
+    backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
+    weights: str | None = Field(None, description="initial weights of the backbone")
+    data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
+
+
 def parse_study(
     kind: type[AnySection], content: Mapping[str, Any], path: Path | str, sections: Mapping[str, type[BaseModel]]
 ) -> AnySection:
@@ -79,7 +90,7 @@ def parse_study(
     except ValidationError as error:
         found = error.errors()[0]
         if found["type"] == "extra_forbidden":
-            words = [str(word) for word in found["loc"]]
+            words = [str(word) for word in found["loc"] if word]  # data that stand alone have no name
             inner = f"{words[0]}.{words[2]}" if len(words) > 3 else words[0]
             known = (kind if len(words) == 1 else sections.get(inner, sections.get(words[0], kind))).model_fields
             near = suggest(str(found["loc"][-1]), known) or f"; allowed: {', '.join(known)}"
@@ -90,7 +101,7 @@ def parse_study(
 def _fault(error: ValidationError) -> str:
     """The first fault in the words of a recipe."""
     found = error.errors()[0]
-    where = ".".join(str(word) for word in found["loc"] if word != "[key]")
+    where = ".".join(str(word) for word in found["loc"] if word not in ("[key]", ""))
     if found["type"] == "value_error":  # it says already what was received and what is allowed
         return f"{where}: {found['ctx']['error']}"
     if found["type"] in ("model_type", "dict_type"):

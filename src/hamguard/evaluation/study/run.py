@@ -42,6 +42,7 @@ class StudyResult:
         attacked: main row of each attack, by model and attack.
         cells: all rows of each attack, by model and attack.
         curves: of cross-modal models, by `MODEL clean` or `MODEL attacked MODALITY`.
+        models: names of the models without a defense.
     """
 
     rows: Rows
@@ -50,6 +51,7 @@ class StudyResult:
     attacked: dict[tuple[str, str], Row]
     cells: dict[tuple[str, str], list[Row]]
     curves: dict[str, Mapping[str, Any]]
+    models: tuple[str, ...] = ()
 
 
 def run_study(
@@ -100,7 +102,8 @@ def run_study(
     cells = {key: one.rows for key, one in study.found.queries.items()}
     found, every = study.found, Rows(rows)
     once = every if recipe.parallel else every.once()
-    return StudyResult(once, found.pictures, found.clean, attacked, cells, found.curves)
+    models = tuple(cell.name for cell in study.plan.models)
+    return StudyResult(once, found.pictures, found.clean, attacked, cells, found.curves, models)
 
 
 Chains = tuple[list[Row], list[tuple[ModelCell, Ground]]]
@@ -131,10 +134,16 @@ def _begin(queue: Any, parent: int) -> None:
 
 
 def _chain(
-    recipe: StudyRecipe, store: Path, root: Path | str | None, device: str, number: int, parent: int
+    recipe: StudyRecipe,
+    store: Path,
+    root: Path | str | None,
+    drawn: Drawn | None,
+    device: str,
+    number: int,
+    parent: int,
 ) -> tuple[list[Row], Found]:
     """One model, in a process of its own."""
-    study = Study(recipe, Cells(store, Context(device=device, tell=_QUEUE.put), parent), root)
+    study = Study(recipe, Cells(store, Context(device=device, tell=_QUEUE.put), parent), root, drawn)
     return model_chain(study, study.plan.models[number])[0], study.found
 
 
@@ -147,7 +156,7 @@ def _in_processes(study: Study, workers: int) -> Chains:
     queue = spawn.Queue()
     found: dict[int, tuple[list[Row], Found]] = {}
     with ProcessPoolExecutor(count, spawn, _begin, (queue, os.getpid())) as pool:
-        shared = (recipe, store, study.root, str(study.context.device))
+        shared = (recipe, store, study.root, study.drawn, str(study.context.device))
         jobs: dict[Future[tuple[list[Row], Found]], int] = {
             pool.submit(_chain, *shared, number, os.getpid()): number for number in models
         }

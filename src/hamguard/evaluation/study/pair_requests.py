@@ -1,0 +1,73 @@
+"""What a study asks of trainings: what all tables share, and the requests of cross-modal models and of their defenses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hamguard.defenses.cross_modal import CrossDefense
+from hamguard.evaluation.study.cross_recipe import CrossRecipe
+from hamguard.evaluation.study.recipe_section import TrainingPart
+from hamguard.models.backbones import check_backbone
+from hamguard.trainers.job import DataSection, Job
+from hamguard.trainers.words import read_job
+
+
+def job_of(kind: str, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Job:
+    """The training that a table asks for; values of `set` are what the recipe file holds."""
+    job = read_job({}, flags, settings, kind=kind)
+    if job.model and job.model.backbone:
+        check_backbone(job.model.backbone)
+    return job
+
+
+def flags_of(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
+    """What all requests of a table share."""
+    return {
+        "seed": seed,
+        "data.source": data.source,
+        "data.protocol": data.protocol,
+        "data.size": data.size,
+        "data.split_seed": data.split_seed,
+        "data.drop_duplicates": data.drop_duplicates or None,
+        "training.epochs": part.epochs,
+        "training.batch_size": part.batch_size,
+    }
+
+
+def pair_request(recipe: CrossRecipe, name: str, one: tuple[str, str | None, int, int]) -> Job:
+    """The request of a cross-modal model: data, backbone, bits and seed `one` of its table.
+
+    Raises:
+        RequestError: an unknown method or setting.
+    """
+    own, (where, backbone, bits, seed) = recipe.models[name], one
+    flags = {
+        **flags_of(own, recipe.data[where], seed),
+        "method": own.method or name,
+        "model.bits": bits,
+        "model.backbone": backbone,
+        "model.weights": own.weights,
+        "preset": own.preset,
+    }
+    return job_of("pair", flags, own.set)
+
+
+def pair_hardening(recipe: CrossRecipe, kind: CrossDefense, data: str, seed: int) -> Job:
+    """The request of a defense of cross-modal models on a data set.
+
+    Raises:
+        RequestError: an unknown setting.
+    """
+    part = recipe.defenses
+    assert part is not None
+    source = recipe.data[data]
+    flags = {
+        "method": kind,
+        "seed": seed,
+        "eps": part.eps,
+        "training.epochs": part.epochs,
+        "data.source": source.source,
+        "data.protocol": source.protocol,
+    }
+    return job_of("hardened-pair", flags, part.settings(kind))
