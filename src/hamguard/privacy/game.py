@@ -6,11 +6,10 @@ Deliberate differences:
 
 * Where `game="two-step"`, the surrogate moves before the generator on each batch, not after it as in Algorithm 1, so that the
   loop's own step is the generator's; the moves alternate all the same.
-* How batch norm stands in the game is not printed. A surrogate that plays is in training mode, as a network that learns is, and
-  clean and protected pictures go through it together, `F([x; z])`: both domains are normalized alike, by the statistics of the
-  joint batch, through which `h(x)` then depends on z, too. Were each normalized by its own, batch norm would take away a part
-  of the domain gap that the losses measure. A frozen or finished surrogate keeps its statistics (`statistics="kept"`): these are
-  what searches with it will use.
+* A surrogate with batch norm that plays sees clean and protected pictures together, `F([x; z])`, in training mode: both domains
+  are normalized alike, by the statistics of the joint batch, through which `h(x)` then depends on z, too. Were each normalized
+  by its own, batch norm would take away a part of the domain gap that the losses measure. A frozen or finished surrogate keeps
+  its statistics (`statistics="kept"`): these are what searches with it will use.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ Deliberate differences, all of them settings:
 * The surrogate first learns the clean pairs alone (`warmup`) and then moves slowly (`surrogate_rate`); from the printed start
   (random, both at once) its codes became constant, or the generator did not move, in every run that we made.
 * Similar and dissimilar pairs weigh alike (`balance`); with ten classes nine of ten pairs are dissimilar.
+* Algorithm 1 says `t` iterations over `t / m` batches, which must be `n / m`: `preset="paper"` goes over all batches t times.
+* How batch norm stands in the game is not printed. A surrogate that plays is in training mode, as a network that learns is, and
+  clean and protected pictures go through it as one batch; one that is frozen or given keeps its statistics (`statistics`).
+* The bound of eq. (2), p in {1, 2, inf}: `norm`, see `models/protector.py`.
 * `game="frozen"`: the surrogate does not play. Not PPL; a variant to compare with.
 * `similarity="views"`: without labels, two random views of one picture are similar and all else is not.
 """
