@@ -6,7 +6,13 @@ import pytest
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import numpy_generator
 from hamguard.retrieval import intervals
-from hamguard.retrieval.intervals import bootstrap_interval, enough_resamples, paired_difference, ratio_interval
+from hamguard.retrieval.intervals import (
+    bootstrap_interval,
+    enough_resamples,
+    paired_difference,
+    paired_differences,
+    ratio_interval,
+)
 
 VALUES = np.random.default_rng(0).random(400)
 
@@ -65,6 +71,24 @@ def test_seeds_are_drawn_before_queries():
     assert bootstrap_interval(VALUES[None], seed=1) == bootstrap_interval(VALUES, seed=1)
     moved = paired_difference(values + 0.05, values, seed=0)
     assert (moved.low, moved.high, moved.n) == pytest.approx((0.05, 0.05, 80))
+
+
+@pytest.mark.parametrize("shape", [(60,), (3, 60)])
+def test_many_pairs_are_those_of_single_ones(shape, monkeypatch):
+    rng = np.random.default_rng(7)
+    pairs = [(rng.random(shape) + shift, rng.random(shape)) for shift in (0, 0.1, 0.3)]
+    pairs += [(pairs[0][0] + 0.5, pairs[0][0]), (rng.random(40), rng.random(40))]  # a constant gap, and other queries
+    together = paired_differences(pairs, seed=3, level=0.99, resamples=2500)
+    for one, pair in zip(together, pairs, strict=True):
+        alone = paired_difference(*pair, seed=3, level=0.99, resamples=2500)
+        assert (one.value, one.n) == (alone.value, alone.n)
+        assert (one.low, one.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
+    monkeypatch.setattr(intervals, "BATCH_BYTES", 16 * 60 * 7)
+    again = paired_differences(pairs[:3], seed=3, level=0.99, resamples=2500)
+    for one, pair in zip(again, pairs, strict=False):
+        alone = paired_difference(*pair, seed=3, level=0.99, resamples=2500)
+        assert (one.low, one.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
+    assert paired_differences([], seed=0) == []
 
 
 def test_far_quantiles_have_resamples_beyond_them():

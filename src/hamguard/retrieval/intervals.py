@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,11 +77,45 @@ def paired_difference(
     Raises:
         RequestError: as in `bootstrap_interval`, or different numbers of queries.
     """
+    gap = _gap(first, second, level, resamples)
+    low, high = _interval(gap, seed, level, resamples)
+    return Difference(float(gap.mean()), low, high, gap.shape[-1])
+
+
+def paired_differences(
+    pairs: Sequence[tuple[Array, Array]], *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> list[Difference]:
+    """`paired_difference` of several pairs; those of one shape share their resamples, so that many cost little more than one.
+
+    Args:
+        pairs: values of two methods, as `paired_difference` takes them.
+        seed: as in `paired_difference`.
+        level: as in `paired_difference`.
+        resamples: as in `paired_difference`.
+
+    Returns:
+        Their differences, equal to those of single pairs but for rounding.
+
+    Raises:
+        RequestError: as in `paired_difference`.
+    """
+    found: dict[int, Difference] = {}
+    shapes: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
+    for place, (first, second) in enumerate(pairs):
+        gap = _gap(first, second, level, resamples)
+        shapes.setdefault(gap.shape, []).append((place, gap))
+    for several in shapes.values():
+        ends = _intervals(np.stack([gap for _, gap in several]), seed, level, resamples)
+        for (place, gap), (low, high) in zip(several, ends, strict=True):
+            found[place] = Difference(float(gap.mean()), low, high, gap.shape[-1])
+    return [found[place] for place in range(len(pairs))]
+
+
+def _gap(first: Array, second: Array, level: float, resamples: int) -> Floats:
     a, b = _checked("first", first, level, resamples), _checked("second", second, level, resamples)
     if a.shape != b.shape:
         raise RequestError(f"paired values need the same queries, got {_size(a)} and {_size(b)}")
-    low, high = _interval(a - b, seed, level, resamples)
-    return Difference(float((a - b).mean()), low, high, a.shape[-1])
+    return a - b
 
 
 def enough_resamples(level: float) -> int:
@@ -153,12 +188,44 @@ def _interval(values: Floats, seed: int, level: float, resamples: int) -> tuple[
     """What `scipy.stats.bootstrap` gives by its method `percentile`, whose import alone takes a second."""
     if np.ptp(values) == 0:  # also a single query: nothing varies
         return float(values.flat[0]), float(values.flat[0])
+    generator = numpy_generator(seed, "bootstrap")
+    batches = _batches(values.shape[-1], resamples)
+    return _ends(np.concatenate([_resampled(values, count, generator) for count in batches]), level)
+
+
+def _intervals(values: Floats, seed: int, level: float, resamples: int) -> list[tuple[float, float]]:
+    """`_interval` of each of `(P, n)` or `(P, S, n)`, from the same draws: a mean weighs each query by how often it was drawn."""
     generator, n = numpy_generator(seed, "bootstrap"), values.shape[-1]
-    # A resample holds the drawn numbers and the values they point to, 16 bytes a query.
+    seeds = values.shape[1] if values.ndim == 3 else 1
+    columns = values.reshape(-1, n).T  # (n, P * S)
+    means = []
+    for count in _batches(n, resamples):
+        weights = _drawn(generator, count, seeds) if seeds > 1 else np.ones((count, 1))  # (count, S)
+        found = (_drawn(generator, count, n) @ columns).reshape(count, len(values), seeds)
+        means.append((found * weights[:, None]).sum(axis=2) / (n * seeds))  # (count, P)
+    ends = [_ends(each, level) for each in np.concatenate(means).T]
+    flat = np.ptp(values.reshape(len(values), -1), axis=1) == 0
+    same = values.reshape(len(values), -1)[:, 0]
+    return [
+        (float(value), float(value)) if constant else both
+        for both, constant, value in zip(ends, flat, same, strict=True)
+    ]
+
+
+def _batches(n: int, resamples: int) -> list[int]:
+    """Resamples that are drawn at once: one holds the drawn numbers and the values they point to, 16 bytes a query."""
     batch = max(1, BATCH_BYTES // (16 * n))
-    counts = [min(batch, resamples - start) for start in range(0, resamples, batch)]
-    means = np.sort(np.concatenate([_resampled(values, count, generator) for count in counts]))
-    tail = (1 - level) / 2
+    return [min(batch, resamples - start) for start in range(0, resamples, batch)]
+
+
+def _drawn(generator: np.random.Generator, count: int, n: int) -> Floats:
+    """How often each of n is drawn in each of so many resamples of n, `(count, n)`."""
+    places = generator.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
+    return np.bincount(places.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
+
+
+def _ends(means: Floats, level: float) -> tuple[float, float]:
+    means, tail = np.sort(means), (1 - level) / 2
     return _quantile(means, tail), _quantile(means, 1 - tail)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.evaluation.reproduce.figures import SEED, Figure
-from hamguard.retrieval.intervals import enough_resamples, paired_difference
+from hamguard.retrieval.intervals import enough_resamples, paired_differences
 
 Verdict = Literal["holds", "within the intervals", "does not hold", "not testable"]
 Kind = Literal["claim", "ours", "contradicted"]
@@ -84,13 +84,21 @@ class Gap:
 
 def gaps_of(pairs: Sequence[tuple[Figure, Figure]], count: int) -> list[Gap]:
     """The difference of each pair, with an interval that is joint over `count` comparisons."""
-    return [_gap(first, second, 1 - FAULTS / count) for first, second in pairs]
+    level = 1 - FAULTS / count
+    both = [_paired(first, second) for first, second in pairs]
+    known = [values for values in both if values is not None]
+    found = iter(paired_differences(known, seed=SEED, level=level, resamples=enough_resamples(level)))
+    gaps = []
+    for (first, second), values in zip(pairs, both, strict=True):
+        if values is None:
+            gaps.append(_unpaired(first, second))
+        else:
+            gap = next(found)
+            gaps.append(Gap(first, second, gap.low, gap.high, "queries"))
+    return gaps
 
 
-def _gap(first: Figure, second: Figure, level: float) -> Gap:
-    if (both := _paired(first, second)) is not None:
-        found = paired_difference(*both, seed=SEED, level=level, resamples=enough_resamples(level))
-        return Gap(first, second, found.low, found.high, "queries")
+def _unpaired(first: Figure, second: Figure) -> Gap:
     if first.ci95 and second.ci95:
         return Gap(first, second, first.ci95[0] - second.ci95[1], first.ci95[1] - second.ci95[0], "intervals")
     a, b = first.value, second.value
