@@ -44,7 +44,7 @@ def test_a_changed_record_changes_the_page(tmp_path: Path) -> None:
     kept(tmp_path, "ppl-table1", "ppl-table1", [LINE], [SAID])
     text = build_reproduce.page(tmp_path)
     assert "| a figure | 0.500 | 0.625 | +0.125 | 0.600 to 0.650 |" in text
-    assert "* **does not hold**: a over b (0.100 < 0.200)." in text
+    assert "* **does not hold**: a over b\n    * 0.100 < 0.200\n" in text
     assert "**0 hold, 0 are within the intervals, 1 do not hold, 0 cannot be tested.**" in text
     assert "| PPL | 1 | 0 | 0 | 1 | 0 |" in text and "before intervals" not in text
 
@@ -66,7 +66,16 @@ def test_claims_are_counted_and_what_is_none_is_not(tmp_path: Path) -> None:
     assert "[hag-ablation](#hag-ablation), paper scale | [rows](../results/reproduce/hag-ablation-paper.json) |" in text
     assert "### hag-ablation, paper scale" in text and "## hag-ablation\n" in text
     assert "* **does not hold**: *we ask*: our question" in text
-    assert "*not the paper's*: not theirs (0.100 < 0.200). Printed: in 8 of 12 cells not." in text
+    assert "*not the paper's*: not theirs\n    * 0.100 < 0.200\n    * printed: in 8 of 12 cells not\n" in text
+
+
+def test_a_control_has_a_line_of_its_own(tmp_path: Path) -> None:
+    figures = "0.600 > 0.500 (+0.100); beside fine-tuning without adversaries: 0.600 < 0.700 (-0.100)"
+    kept(tmp_path, "saat-table2", "saat-table2", [], [{**SAID, "figures": figures}])
+    text = build_reproduce.page(tmp_path)
+    assert (
+        "    * 0.600 > 0.500 (+0.100)\n    * beside fine-tuning without adversaries: 0.600 < 0.700 (-0.100)\n" in text
+    )
 
 
 def test_blocks_and_reasons_stand_on_the_page(tmp_path: Path) -> None:
@@ -89,9 +98,7 @@ def test_older_records_can_still_be_read_and_say_so(tmp_path: Path) -> None:
     old += [{"claim": "dph: falls", "verdict": "not testable at this scale", "figures": "no figures"}]
     kept(tmp_path, "hag-bits", "hag-bits", [LINE], old)
     text = build_reproduce.page(tmp_path)
-    assert (
-        "* **holds**: *we ask*: it does (0.2 > 0.1)." in text and "* **not testable**: dph: falls (no figures)." in text
-    )
+    assert "* **holds**: *we ask*: it does\n    * 0.2 > 0.1" in text and "* **not testable**: dph: falls\n" in text
     assert "Recorded before verdicts took intervals into account" in text and "| HAG | 1 | 0 | 0 | 0 | 1 |" in text
 
 

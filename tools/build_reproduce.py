@@ -210,7 +210,8 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
                 "Recorded before verdicts took intervals into account: the order of the figures alone decided.",
                 "",
             )
-        yield from (_relation(relation) for relation in one.relations)
+        for relation in one.relations:
+            yield from _relation(relation)
         yield ""
         if why := one.content.get("why"):
             yield from (f"Why ours differ: {why}", "")
@@ -223,10 +224,19 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
         )
 
 
-def _relation(relation: dict[str, Any]) -> str:
+def _relation(relation: dict[str, Any]) -> Iterator[str]:
+    """A verdict with its sentence, and below it the figures that it rests on."""
     who = {"claim": "", "ours": "*we ask*: ", "contradicted": "*not the paper's*: "}[relation["kind"]]
-    printed = f" Printed: {relation['printed']}." if relation["printed"] else ""
-    return f"* **{relation['verdict']}**: {who}{relation['claim']} ({relation['figures']}).{printed}"
+    yield f"* **{relation['verdict']}**: {who}{relation['claim']}"
+    yield from (f"    * {figures}" for figures in _parts(relation["figures"]))
+    if relation["printed"]:
+        yield f"    * printed: {relation['printed']}"
+
+
+def _parts(figures: str) -> list[str]:
+    """Figures of a relation; those beside the control on a line of their own."""
+    own, control, rest = figures.partition("; beside ")
+    return [own, *([f"beside {rest}"] if control else [])]
 
 
 def _tables(recording: Recording) -> Iterator[str]:
