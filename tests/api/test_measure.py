@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.api.conftest import timeless
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 
 import hamguard as hg
+from hamguard.api.measure import MeasureResult
+from hamguard.api.results import Rows
 from hamguard.core.errors import RequestError
+from hamguard.evaluation.measures.registry import Found, Picture
 
 BUDGET = hg.Budget(hg.Linf(0.1), steps=2)
 WORDS = (
@@ -66,3 +70,16 @@ def test_wrong_requests_cost_no_work(world: World) -> None:
         hg.measure("nowhere", None, hg.Budget(hg.L2(1.0)))
     with pytest.raises(RequestError, match="given once for each model, in their order: 2 models, 1 folders"):
         hg.measure(["nowhere", "elsewhere"], audits=["audit"])
+
+
+def test_pictures_of_a_measure_are_drawn(tmp_path: Path) -> None:
+    one = Picture(np.zeros((16, 16), np.uint8), "clean")
+    found = {"a": {"saliency": Found([], [], pictures=[[one, one]])}, "b": {"radius": Found([], [])}}
+    done = MeasureResult("title", found, {"a": "a", "b": "b"}, Rows())
+    done.sheet(tmp_path / "maps.png")
+    assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
+    bars = Found([], [], bars={"cat": (0.1, 0.05, 0.2), "dog": (0.2, 0.2, 0.2)})
+    MeasureResult("title", {"a": {"class-bias": bars}}, {"a": "a"}, Rows()).draw(tmp_path / "bars.png")
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(RequestError, match="a sheet shows saliency maps: measure saliency"):
+        MeasureResult("title", {"b": found["b"]}, {"b": "b"}, Rows()).sheet(tmp_path / "none.png")

@@ -104,7 +104,7 @@ class MeasureResult:
         """
         from hamguard.api.sheets import draw_pictures
 
-        lines = [line for own in self.found.values() for one in own.values() for line in one.pictures]
+        lines = [(name, line) for name, own in self.found.items() for one in own.values() for line in one.pictures]
         draw_pictures(Path(path), lines, self.title)
 
     def __repr__(self) -> str:

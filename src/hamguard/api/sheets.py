@@ -83,8 +83,8 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     )
 
 
-def draw_pictures(path: Path, lines: Sequence[Sequence[Picture]], title: str) -> None:
-    """A line a picture, as a measure made them.
+def draw_pictures(path: Path, lines: Sequence[tuple[str, Sequence[Picture]]], title: str) -> None:
+    """A line a picture, as a measure made them on a model of that name.
 
     Raises:
         RequestError: there are none.
@@ -95,8 +95,8 @@ def draw_pictures(path: Path, lines: Sequence[Sequence[Picture]], title: str) ->
     if not lines:
         raise RequestError("a sheet shows saliency maps: measure saliency")
     rows = [
-        SheetRow(Found(line[0].pixels, line[0].title), [Found(one.pixels, one.title) for one in line[1:]])
-        for line in lines
+        SheetRow(Found(line[0].pixels, line[0].title, name), [Found(one.pixels, one.title) for one in line[1:]])
+        for name, line in lines
     ]
     footer = (
         "maps: white counts most for the picture's own code; above them the rank correlation with the clean one's map"
