@@ -47,6 +47,8 @@ def test_a_changed_record_changes_the_page(tmp_path: Path) -> None:
     assert "* **does not hold**: a over b\n    * 0.100 < 0.200\n" in text
     assert "**0 hold, 0 are within the intervals, 1 do not hold, 0 cannot be tested.**" in text
     assert "| PPL | 1 | 0 | 0 | 1 | 0 |" in text and "before intervals" not in text
+    assert all(f"## {name}\n" in text for name in EXPERIMENTS)  # other pages lead to sections, recorded or not
+    assert text.count("Not recorded yet.") == len(EXPERIMENTS) - 1
 
 
 def test_claims_are_counted_and_what_is_none_is_not(tmp_path: Path) -> None:

@@ -198,8 +198,10 @@ def summary(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> 
 
 
 def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator[str]:
-    """Figures and relations of one experiment, recording by recording."""
+    """Figures and relations of one experiment, recording by recording; a word where there is none."""
     yield from (f"## {experiment.name}", "", f"**{experiment.what}.** {experiment.source}.", "")
+    if not recordings:  # its place is there, so that other pages can lead to it
+        yield from (f"Small scale: {experiment.small}. Not recorded yet.", "")
     for one in recordings:
         if len(recordings) > 1 or one.scale != "small":
             yield from (f"### {experiment.name}, {one.heading}", "")
@@ -273,9 +275,8 @@ def listed(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> I
     lines = []
     for name, one in known.items():
         own = found.get(name, [])
-        title = f"[{name}](#{name})" if own else f"`{name}`"
         scales = ", ".join(recording.heading for recording in own) or "not recorded"
-        lines.append([title, f"{paper(one)}: {one.what}", str(one.minutes), scales])
+        lines.append([f"[{name}](#{name})", f"{paper(one)}: {one.what}", str(one.minutes), scales])
     yield from as_markdown(Table.of("", ("experiment", "what", "minutes, small", "recorded"), lines))
     yield ""
 
@@ -285,8 +286,7 @@ def page(root: Path = ROOT) -> str:
     known, found = dict(EXPERIMENTS), recorded(root)
     lines = [INTRO, *summary(known, found), METHOD, USE, *listed(known, found)]
     for name, one in known.items():
-        if name in found:
-            lines += section(one, found[name])
+        lines += section(one, found.get(name, []))
     return "\n".join([*lines, AFTER])
 
 

@@ -176,7 +176,7 @@ def test_of_many_pairs_the_nearest_are_named() -> None:
     verdict, said = above(pairs)
     assert (
         verdict == "holds"
-        and said.startswith("8 of 8 pairs in order; least: 32 bits A->C 0.830 > 0.500 (")
+        and said.startswith("8 of 8 pairs in order; least sure: 32 bits A->C 0.830 > 0.500 (")
         and said.count(">") < 8
     )
 

@@ -188,12 +188,12 @@ def _counted(gaps: Sequence[Gap], names: str, near: float | None = None) -> str:
     if near is None:
         right, wrong = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
         shown = sorted(gaps, key=lambda gap: gap.low / (gap.high - gap.low + 1e-12))
-        words = ("in order", "the other way")
+        words = ("in order", "the other way", "least sure")
     else:
         right = sum(-near <= gap.low and gap.high <= near for gap in gaps)
         wrong = sum(gap.low > near or gap.high < -near for gap in gaps)
         shown = sorted(gaps, key=lambda gap: -abs(gap.value))
-        words = ("alike", "apart")
+        words = ("alike", "apart", "furthest apart")
     many = len(gaps) > SHOWN
     labels = _labels(gaps)
     listed = shown[:3] if many else gaps
@@ -203,7 +203,7 @@ def _counted(gaps: Sequence[Gap], names: str, near: float | None = None) -> str:
         count = [f"{right} of {len(gaps)} pairs {words[0]}"]
         count += [f"{wrong} {words[1]}"] if wrong else []
         count += [f"{undecided} undecided"] if undecided else []
-        said = f"{', '.join(count)}; {'least: ' if many else ''}{said}"
+        said = f"{', '.join(count)}; {words[2] + ': ' if many else ''}{said}"
     return "; ".join([f"{names}: {said}" if names else said, *_how(gaps)])
 
 
