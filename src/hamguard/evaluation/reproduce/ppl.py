@@ -205,10 +205,7 @@ def fig3(found: Found, scale: Scale) -> Comparison:
         for one in found.all(attack="ppl", metric="map", backbone=name):
             lines.append(Line(f"{name}, {_where(one.row)}", None, one))
         first, second = _protects(found.part(backbone=name))[:2]
-        relations += [
-            replace(said, claim=f"{said.claim}: on {name}, with a protector from another network")
-            for said in (first, second)
-        ]
+        relations += [replace(said, claim=f"{said.claim}: test models on {name}") for said in (first, second)]
     return Comparison(lines, relations, why=PLOT)
 
 
