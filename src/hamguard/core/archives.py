@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ from hamguard.core.files import SEAL, digest_arrays, open_ordinary, read_sealed,
 from hamguard.core.types import Array
 
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, OverflowError, RuntimeError, SyntaxError,
-              zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # fmt: skip
+              tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # fmt: skip
 """What readers of compressed files raise where a file is torn, prepared, or locked with a password."""
 
 

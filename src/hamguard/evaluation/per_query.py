@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hamguard.core.archives import UNREADABLE
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_bytes, write_bytes
@@ -105,11 +106,16 @@ class Kept:
     def read(self, digest: str) -> Floats | None:
         """The values of a hash, `(Q,)`; None where they are not here, or not those that were written."""
         try:
-            found = np.load(io.BytesIO(read_bytes(self.path(digest), "values of queries")), allow_pickle=False)
-        except (RequestError, OSError, ValueError, EOFError):
+            content = read_bytes(self.path(digest), "values of queries")
+            stream = io.BytesIO(content)
+            np.lib.format.read_magic(stream)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            if dtype != np.float64 or shape != ((len(content) - stream.tell()) // 8,):
+                return None  # before any memory is taken for what the header says
+            found = np.frombuffer(content, np.float64, offset=stream.tell())
+        except (RequestError, *UNREADABLE):
             return None
-        whole = isinstance(found, np.ndarray) and found.dtype == np.float64 and digest_array(found) == digest
-        return found if whole else None
+        return found if digest_array(found) == digest else None
 
     def of(self, row: Row) -> Floats | None:
         """The values of a row, `(Q,)`, NaN for queries that are not in its mean; None where none were kept."""

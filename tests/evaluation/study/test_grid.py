@@ -11,11 +11,12 @@ import pytest
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.context import Context
+from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, read_rows
 from hamguard.core.types import Floats
 from hamguard.evaluation.attack.measure import measure_attack
-from hamguard.evaluation.per_query import VALUES, averaged
+from hamguard.evaluation.per_query import VALUES, Kept, averaged
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
 from hamguard.evaluation.study import cells as cells_module
 from hamguard.evaluation.study.cells import Cells
@@ -204,6 +205,30 @@ def test_a_cell_without_figures_of_queries_is_no_cell_of_a_study(tmp_path: Path)
     assert now.value == 0.25 and each is not None and np.array_equal(each, [0.25, np.nan], equal_nan=True)
     (kept,) = Cells(tmp_path, per_query=False).rows("one", 1, lambda: [Row(value=9.0)])
     assert kept == now
+
+
+def test_no_damage_of_kept_figures_is_read(tmp_path: Path) -> None:
+    rng, kept = np.random.default_rng(0), Kept(tmp_path)
+    each = rng.random(12)
+    digest = digest_array(each)
+    kept.write({digest: each})
+    whole = kept.path(digest).read_bytes()
+    read = kept.read(digest)
+    assert read is not None and np.array_equal(read, each)
+    for _ in range(400):
+        torn = bytearray(whole)
+        if rng.random() < 0.5:
+            torn[rng.integers(len(torn))] ^= int(rng.integers(1, 256))
+        else:
+            del torn[rng.integers(len(torn)) :]
+        kept.path(digest).write_bytes(torn)
+        found = kept.read(digest)
+        assert found is None or np.array_equal(found, each)  # a changed blank of the header says the same
+    kept.path(digest).write_bytes(whole.replace(b"(12,)", b"(9e9,)"[:5]))
+    assert kept.read(digest) is None and kept.read("0" * 16) is None
+    kept.path(digest).unlink()
+    kept.path(digest).mkdir()
+    assert kept.read(digest) is None
 
 
 def test_another_version_works_cells_out_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
