@@ -21,6 +21,7 @@ def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     q, db = hg.encode(model, data.query), hg.encode(model, data.database)
     score: float = hg.metrics.mean_average_precision(q, db).value
     attack = hg.attacks.mainstay(steps=50, threat=hg.Linf(8 / 255))
+    few: list[hg.Threat] = [hg.L0(0.02), hg.L1(10.0)]
     adv = attack(victim, x, labels, db)
     moved: Tensor = adv.x_adv - x
     rows = hg.attack(model, data, attack)

@@ -29,6 +29,8 @@ VALUES = [
     "ForeignModel",
     "HamguardError",
     "HashModel",
+    "L0",
+    "L1",
     "L2",
     "Linf",
     "Rows",

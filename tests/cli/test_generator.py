@@ -103,7 +103,7 @@ def test_a_soft_generator_has_no_eps(shell: Shell, world: World, tmp_path: Path)
         (("--victim", "nowhere"), "no model at nowhere"),
         (("--victim", "MODEL", "--bits", 8), "--bits: belongs to hash models"),
         (("--victim", "MODEL", "--set", "widht=8"), "unknown key widht; did you mean width?"),
-        (("--victim", "MODEL", "--preset", "code"), "unknown preset of prosgan 'code'; allowed: default, paper"),
+        (("--victim", "MODEL", "--preset", "own"), "unknown preset of prosgan 'own'; allowed: default, paper, code"),
         (("--victim", "MODEL", "--set", "budget=hard", "--set", "eps=8"), "eps must be in (0, 1], got 8"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_stopped_matrix_goes_on(
         (("--target", "nowhere"), "no model at nowhere"),
         (("--target", "nowhere", "--method", "mainstey"), "did you mean mainstay?"),
         (("--target", "nowhere", "--eps", "8"), "eps must be in (0, 1], got 8"),
-        (("--target", "nowhere", "--threat", "l1"), "unknown threat 'l1'"),
+        (("--target", "nowhere", "--threat", "l3"), "unknown threat 'l3'"),
         (("--target", "nowhere", "--set", "steps"), "--set must be KEY=VALUE, got 'steps'"),
         (("--target", "nowhere", "--picture", "heat.gif"), "--picture is written as .png, .svg, .pdf, got heat.gif"),
         (("--target", "nowhere", "--method", "hag", "--targets", "label:1"), "hag has no target"),
