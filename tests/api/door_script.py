@@ -21,7 +21,6 @@ def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     q, db = hg.encode(model, data.query), hg.encode(model, data.database)
     score: float = hg.metrics.mean_average_precision(q, db).value
     attack = hg.attacks.mainstay(steps=50, threat=hg.Linf(8 / 255))
-    few: list[hg.Threat] = [hg.L0(0.02), hg.L1(10.0)]
     adv = attack(victim, x, labels, db)
     moved: Tensor = adv.x_adv - x
     rows = hg.attack(model, data, attack)
@@ -47,6 +46,10 @@ def of_ones_own(images: Tensor, numbers: Tensor) -> hg.Data:
 
 def rows_that_are_asked(model: hg.HashModel | hg.ForeignModel, data: hg.Data) -> None:
     attacked = hg.attack(model, data, ["hag", hg.attacks.pgd(steps=3, threat=hg.L2(0.5))], queries=8)
+    few = hg.attack(
+        model, data, [hg.attacks.jsma(threat=hg.L0(0.02)), hg.attacks.pgd(steps=3, threat=hg.L1(10.0))], queries=8
+    )
+    few.table()
     first: hg.Attack = attacked.attacks[0].spec.attack
     clean: float | None = attacked.where(attack=None).one("map").value
     sheet: Path = attacked.sheet("attacked.png", shown=2)

@@ -607,7 +607,9 @@ def test_a_recipe_file_and_later_words(tmp_path: Path) -> None:
     assert (request.preset, request.seed, request.data.source, request.network.bits) == ("paper", 3, "scenes", 16)
     assert request.settings["turns"] == "pass" and request.settings["eta"] == 1.0  # of the preset
     assert request.settings["gamma"] == 0.5 and request.settings["words"] == 200  # of the recipe
-    assert request.training.epochs == 7 and request.training.schedule == "linear"  # of the preset, where the recipe is silent
+    assert (
+        request.training.epochs == 7 and request.training.schedule == "linear"
+    )  # of the preset, where the recipe is silent
     later = read_job(
         recipe, {"model.bits": 24, "seed": 4, "data.source": "digits", "training.epochs": 9, "preset": "default"},
         ["gamma=0.25", "settings.eta=0.75", "training.lr=0.5"],
