@@ -13,7 +13,7 @@ from hamguard.codes.histograms import distance_histograms
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
-from hamguard.core.rows import Row, read_rows
+from hamguard.core.rows import Row, Rows, read_rows
 from hamguard.core.types import Floats
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.per_query import VALUES, Kept, averaged
@@ -106,6 +106,17 @@ def test_a_sum_of_perturbations_leaves_the_ball_and_its_projection_does_not(whol
     assert len(joint) == 2 * len(PLAIN)
     far = {str((row.attack or {})["combine"]): row.value or 0.0 for row in joint}
     assert far["sum-project"] <= 0.2 + 1e-6 < far["sum"] <= 0.4 + 1e-6
+
+
+def test_label_free_attacks_are_joined_over_models_of_different_bits(whole: Whole) -> None:
+    *_, recipe, store = whole
+    other = changed(recipe, ("[attacks.mainstay]", "[attacks.hag]\neps = 0.2\nsteps = 1\n[attacks.mainstay]"))
+    other = changed(other, ('attacks = ["mainstay"]', 'attacks = ["hag"]'))
+    found, _ = run(other, store)
+    joint = Rows(row for row in found.rows if (row.attack or {}).get("made_on") == list(PLAIN)).where(metric="linf")
+    assert len(joint) == 2 * len(PLAIN)
+    for how in ("sum", "sum-project"):  # every model is asked the same pictures
+        assert len({row.value for row in joint if (row.attack or {})["combine"] == how}) == 1
 
 
 def test_a_changed_key_works_out_only_what_depends_on_it(whole: Whole) -> None:

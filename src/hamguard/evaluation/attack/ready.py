@@ -13,7 +13,7 @@ import torch
 from hamguard.attacks.generated import GeneratorPass, against
 from hamguard.attacks.guides.pairs import CrossCodes
 from hamguard.codes.bank import CodeBank, PairBank
-from hamguard.codes.binary import pack
+from hamguard.codes.binary import bytes_of, pack
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes
 from hamguard.evaluation.attack.generators import check_generator, with_generator
@@ -79,7 +79,10 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
         assert of.cross is not None, "texts that are asked for have a text side"
         model = of.cross.reader
     if not (spec.aware or attack.learns):
-        return Source(attack, model, ground.query.select(np.arange(0)))  # nothing votes
+        none, bits = ground.query.select(np.arange(0)), of.model.bits  # nothing votes
+        if bits != none.bits:  # of the model that images are made on: one attack has one key, whoever is asked
+            none = CodeBank(np.zeros((0, bytes_of(bits)), np.uint8), bits, none.labels)
+        return Source(attack, model, none)
     if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
         bank = ground.codes_of_part("query", of)
     elif of.model is ground.model and spec.reference == "train":
