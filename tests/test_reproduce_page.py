@@ -108,7 +108,10 @@ def run_folder(folder: Path, **more: Any) -> Path:
     folder.mkdir()
     content = {"experiment": "hag-bits", "scale": "paper", "lines": [], "relations": [], **more}
     (folder / "comparison.json").write_text(json.dumps(content), encoding="utf-8")
-    write_rows(folder / "rows.jsonl", [Row(value=1.0, hashes={"values": "abc", "model": "def"})])
+    write_rows(
+        folder / "rows.jsonl",
+        [Row(value=1.0, attack={"generator": "/a/b/prosgan-1"}, hashes={"values": "abc", "model": "def"})],
+    )
     return folder
 
 
@@ -117,6 +120,7 @@ def test_a_run_is_recorded_with_its_rows(tmp_path: Path) -> None:
     assert record_reproduce.record(run, root=tmp_path) == "hag-bits-paper"
     assert record_reproduce.record(run, "hag-bits-32", "32 bits", root=tmp_path) == "hag-bits-32"
     folder = tmp_path / record_reproduce.RECORDED
+    assert read_rows(folder / "hag-bits-32.jsonl")[0].attack == {"generator": "prosgan-1"}  # no path of the machine
     assert read_rows(folder / "hag-bits-32.jsonl")[0].hashes == {
         "model": "def"
     }  # values of single queries stay with the run

@@ -52,7 +52,7 @@ def record(
     if not name.startswith(experiment):
         raise RequestError(f"a recording of {experiment} is called after it, e.g. {experiment}-part, got {name}")
     rows = [
-        replace(row, hashes={k: v for k, v in row.hashes.items() if k != "values"})
+        replace(row, attack=_placeless(row.attack), hashes={k: v for k, v in row.hashes.items() if k != "values"})
         for row in read_rows(run / "rows.jsonl")
     ]
     folder = root / RECORDED
@@ -64,6 +64,12 @@ def record(
     facts = {**({"part": part} if part else {}), **({"pictures": shown} if shown else {})}
     write_json(folder / f"{name}.json", {**comparison, **facts})
     return name
+
+
+def _placeless(attack: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The facts of an attack with the name of its generator's folder, not where that lay."""
+    folder = (attack or {}).get("generator")
+    return attack if attack is None or not isinstance(folder, str) else {**attack, "generator": Path(folder).name}
 
 
 def main() -> None:
