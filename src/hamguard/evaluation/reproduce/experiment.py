@@ -70,7 +70,7 @@ class Experiment:
         small: how the small form differs, in a sentence.
         minutes: what the small form takes on two cores, measured.
         judge: puts rows beside the printed figures.
-        recipe: name of its recipe files; that of another experiment where they share one.
+        recipe: name of the experiment whose recipe it shares where it has none of its own.
         scales: those that it has a recipe of; `minutes` are those of the first.
     """
 

@@ -12,14 +12,15 @@ SCALES = ("small", "paper")
 
 
 def recipe_of(experiment: Experiment, scale: Scale) -> Path:
-    """The recipe file of an experiment.
+    """The recipe file of an experiment: its own at that scale, else the one that it shares.
 
     Raises:
         RequestError: the experiment has no such form.
     """
     if scale not in experiment.scales:
         raise RequestError(f"{experiment.name} has no recipe at scale {scale}, only at {', '.join(experiment.scales)}")
-    path = Path(str(files("hamguard") / "recipes" / scale / f"{experiment.recipe or experiment.name}.toml"))
-    if not path.is_file():
-        raise RequestError(f"{experiment.name} has no recipe at scale {scale}")
-    return path
+    folder = Path(str(files("hamguard") / "recipes" / scale))
+    for name in (experiment.name, experiment.recipe):
+        if (path := folder / f"{name}.toml").is_file():
+            return path
+    raise RequestError(f"{experiment.name} has no recipe at scale {scale}")
