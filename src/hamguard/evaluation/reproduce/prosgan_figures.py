@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
@@ -192,4 +193,16 @@ def cuts(found: Found, scale: Scale) -> Comparison:
         where = f" on DPSH with {words}" if words else ""
         claim = f"ProS-GAN reaches more than DHTA, each at its own budget{where}"
         relations.append(found.above(claim, pair(model, "prosgan", "dhta"), ours=True))
-    return Comparison(lines, relations)
+    return Comparison(lines, relations, why=_closed(found, changes))
+
+
+def _closed(found: Found, changes: Mapping[str, str]) -> str:
+    """How much of what ProS-GAN lacks to DHTA each change alone brings back, the largest first."""
+    own, other = t_map(found, "dpsh", "prosgan", "prosgan"), t_map(found, "dpsh", "dhta", "dhta")
+    if own is None or other is None or other.value <= own.value:
+        return ""
+    lack = other.value - own.value
+    reached = {words: t_map(found, "dpsh", attack, "prosgan") for attack, words in changes.items()}
+    gains = {words: (one.value - own.value) / lack for words, one in reached.items() if one is not None}
+    listed = ", ".join(f"{words} {gain:.0%}" for words, gain in sorted(gains.items(), key=lambda pair: -pair[1]))
+    return f"Of the t-MAP of {lack:.3f} that ProS-GAN lacks to DHTA, so much comes back: {listed}."
