@@ -66,6 +66,7 @@ def test_every_page_with_commands_is_tried() -> None:
         "hardening.md",
         "measures.md",
         "metrics.md",
+        "networks.md",
         "privacy.md",
         "protect.md",
         "purify.md",

@@ -48,6 +48,7 @@ __all__ = [
     "load",
     "measure",
     "metrics",
+    "models",
     "privacy",
     "protect",
     "purify",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from hamguard.api.harden import harden
     from hamguard.api.index import index
     from hamguard.api.measure import measure
+    from hamguard.api.models import models
     from hamguard.api.privacy import privacy
     from hamguard.api.protect import protect
     from hamguard.api.report import report
@@ -152,6 +154,7 @@ _PLACES = {
     "load": "api.wrap:load",
     "measure": "api.measure:measure",
     "metrics": "api.metrics",
+    "models": "models",
     "privacy": "privacy",
     "protect": "api.protect:protect",
     "purify": "api.defense:purify",
@@ -176,7 +179,7 @@ _PLACES = {
 }
 """Where each name of the door stands: a module, or `module:name`."""
 
-_CALLED = ("codes", "data", "privacy", "report")
+_CALLED = ("codes", "data", "models", "privacy", "report")
 """Packages whose name is a function of the door, too: `hg.data("digits")` opens data, `hamguard.data.split` is a module."""
 
 

@@ -48,6 +48,7 @@ VERBS = [
     "index",
     "load",
     "measure",
+    "models",
     "protect",
     "purify",
     "read_rows",
@@ -135,14 +136,15 @@ def test_the_import_loads_nothing_heavy() -> None:
         "import sys; before = {*sys.modules}; import hamguard as hg; dir(hg); print(*({*sys.modules} - before))"
     ).split()
     ours = {name for name in loaded if name.partition(".")[0] == "hamguard"}
-    assert ours == {"hamguard", "hamguard.codes", "hamguard.data", "hamguard.privacy", "hamguard.report"}
+    called = {f"hamguard.{name}" for name in ("codes", "data", "models", "privacy", "report")}
+    assert ours == {"hamguard", *called}
     assert not {"torch", "numpy", "pydantic", "rich", "typer"} & {*loaded}
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "import hamguard as hg; hg.data, hg.codes",
+        "import hamguard as hg; hg.data, hg.codes, hg.models",
         "import hamguard.data.opened; import hamguard.codes.bank; import hamguard as hg",
         "from hamguard.data.split import Split; from hamguard import data, codes; import hamguard as hg",
         "from hamguard.api.data import data; from hamguard.api.codes import codes; import hamguard as hg",

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from hamguard.core import places
 from hamguard.core.errors import ImageError
+from hamguard.core.places import cache_folder
 from hamguard.data import cache
-from hamguard.data.cache import cache_folder, decode_all, fit_array
+from hamguard.data.cache import decode_all, fit_array
 from hamguard.images.io import encode_bytes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (600, 6, 6, 3)).astype(np.uint8)
@@ -78,7 +80,7 @@ def test_one_size_is_kept_and_several_are_fitted():
 def test_where_the_cache_lies(monkeypatch, tmp_path):
     assert cache_folder().name.startswith("cache")
     monkeypatch.delenv("HAMGUARD_CACHE")
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(places.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "hamguard"
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from hamguard.core.errors import DataMissingError, RequestError
+from hamguard.core.places import data_roots
 from hamguard.data.digits import read_digits
 from hamguard.data.registry import SOURCES, list_source, source
 from hamguard.data.scenes import draw_scenes, read_scenes
-from hamguard.data.sources import list_sources, locate, open_source, parse, roots
+from hamguard.data.sources import list_sources, locate, open_source, parse
 from hamguard.images.io import encode
 
 
@@ -38,10 +39,10 @@ def test_a_second_registration_is_an_error():
 
 
 def test_roots_are_argument_then_variable_then_cache(no_data, own_cache, monkeypatch, tmp_path):
-    assert roots() == (own_cache / "data",)
+    assert data_roots() == (own_cache / "data",)
     monkeypatch.setenv("HAMGUARD_DATA", str(tmp_path))
-    assert roots() == (tmp_path, own_cache / "data")
-    assert roots(Path("mine")) == (Path("mine"), own_cache / "data")
+    assert data_roots() == (tmp_path, own_cache / "data")
+    assert data_roots(Path("mine")) == (Path("mine"), own_cache / "data")
 
 
 @pytest.mark.parametrize("name", [s.name for s in SOURCES.values() if s.need])

@@ -29,9 +29,9 @@ from hamguard.defenses.cross_modal import (
 )  # fmt: skip
 from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import dcmh
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.cross_modal import PARTS, load_cross
 from hamguard.models.store import CARD, save_model
+from hamguard.models.weight_files import read_safetensors
 from hamguard.trainers import run as runs
 from hamguard.trainers.hardened_pair import MADE, HardenedPairKind
 from hamguard.trainers.job import Job

@@ -108,7 +108,7 @@ def read_training(path: Path) -> str:
 def read_weights(path: Path) -> str:
     """Hash of first weights."""
     from hamguard.core.digests import digest_state
-    from hamguard.models.backbones import read_safetensors
+    from hamguard.models.weight_files import read_safetensors
 
     return digest_state(read_safetensors(path))
 

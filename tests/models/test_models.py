@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
+import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import read_sealed, seal, write_sealed
 from hamguard.core.seeds import torch_generator
-from hamguard.models.backbones import build_backbone, default_backbone, load_initial, read_safetensors
+from hamguard.models.backbones import build_backbone, default_backbone, load_initial
 from hamguard.models.channels import LUMINANCE
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.registry import BACKBONES
 from hamguard.models.store import load_any, load_folder, make_card, read_card, save_model
+from hamguard.models.weight_files import read_safetensors
 
 
 def small(**rest: object) -> HashModel:
@@ -73,14 +75,19 @@ def test_unknown_and_unfit_backbones_are_named() -> None:
     assert default_backbone((28, 28)) in BACKBONES
 
 
-def test_timm_backbones_are_an_extra_and_never_fetched() -> None:
+def test_networks_of_timm_are_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*args: object) -> None:
+        pytest.fail("nothing is to be asked of a network")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
     with pytest.raises(RequestError, match="would fetch a model from a hub"):
         HashModel("timm:hf-hub:someone/model", 8)
-    if importlib.util.find_spec("timm") is None:
-        with pytest.raises(RequestError, match="need the extra"):
-            HashModel("timm:resnet10t", 8, size=(64, 64))
-    else:
-        assert HashModel("timm:resnet10t", 8, size=(64, 64)).features > 0
+    with pytest.raises(RequestError, match="timm has no model 'resnet10x'"):
+        HashModel("timm:resnet10x", 8, size=(64, 64))
+    assert HashModel("timm:resnet10t", 8, size=(64, 64)).features > 0
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(RequestError, match="need the package timm, which is not installed: pip install timm"):
+        HashModel("efficientnet_lite0", 8, size=(64, 64))
 
 
 def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hamguard.defenses.cross_modal import CROSS_DEFENSES
 from hamguard.defenses.registry import DEFENSES
 from hamguard.hashing.registry import OBJECTIVES, hash_methods
 from hamguard.trainers.generator import GeneratorSettings
-from hamguard.trainers.job import DataSection, Job, ModelSection
+from hamguard.trainers.job import DataSection, Job, ModelSection, for_images
 from hamguard.trainers.words import read_job
 from hamguard.training.recipe import Recipe
 
@@ -99,3 +99,35 @@ def test_wrong_words_are_refused_in_python_too() -> None:
         Job(kind="hardened", data=DATA, settings={"stepps": 3})
     with pytest.raises(RequestError, match="unknown preset"):
         read_job({}, {**FLAGS, "preset": "best"}, kind="purifier")
+
+
+LITE: dict[str, Any] = {"method": "csq", "model.backbone": "efficientnet_lite0"}
+
+
+def test_networks_that_are_there_for_their_weights_take_them() -> None:
+    lite = read_job({}, LITE)
+    assert lite.network.weights == "pretrained" and lite.training.epochs == 3 and lite.training.head_lr_factor == 10
+    assert lite.digest == read_job({}, {**LITE, "model.weights": "pretrained"}).digest
+    assert lite.digest == Job(method="csq", model=ModelSection(backbone="efficientnet_lite0")).digest
+    scratch = read_job({}, {**LITE, "model.weights": "none"})
+    assert scratch.network.weights == "none" and not scratch.network.given
+    assert scratch.training == read_job({}, {"method": "csq"}).training
+    plain, none = ({"method": "csq", "model.backbone": "resnet18", "model.weights": word} for word in (None, "none"))
+    assert read_job({}, plain).digest == read_job({}, none).digest and read_job({}, plain).network.weights is None
+
+
+def test_large_pictures_get_a_network_with_weights_and_its_recipe() -> None:
+    asked = read_job({}, {"method": "csq", "training.lr": 1e-3, "model.bits": 16})
+    assert for_images(asked, (95, 200)) == asked  # learns from scratch, as it always did
+    lite = for_images(asked, (96, 200))
+    assert lite.digest == read_job({}, {**LITE, "training.lr": 1e-3, "model.bits": 16}).digest
+    assert lite.training.lr == 1e-3 and lite.training.epochs == 3  # what was asked for stays, be it the default
+    assert for_images(lite, (224, 224)) == lite
+    for word in ("none", "torchvision", "w.safetensors"):
+        other = read_job({}, {"method": "csq", "model.weights": word})
+        assert for_images(other, (224, 224)) == other
+    pair = read_job({}, {"method": "dcmh", "training.epochs": 4})
+    assert for_images(pair, (96, 96)).network.backbone == "efficientnet_lite0"
+    assert for_images(pair, (96, 96)).training.epochs == 4
+    hard = read_job({}, {"method": "saat"}, kind="hardened")
+    assert for_images(hard, (96, 96)) == hard

@@ -26,6 +26,7 @@ from hamguard.cli import (
     harden,
     index,
     measure,
+    models,
     privacy,
     protect,
     purify,
@@ -47,6 +48,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Learn and search": {
         "demo": demo.demo,
         "data": data.app,
+        "models": models.models,
         "train": train.train,
         "encode": encode.encode,
         "index": index.app,

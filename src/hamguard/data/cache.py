@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from hamguard.core.archives import map_array, seal_array
 from hamguard.core.digests import digest_array, digest_bytes
 from hamguard.core.errors import ImageError
 from hamguard.core.files import replacing
+from hamguard.core.places import cache_folder
 from hamguard.core.types import Bytes
 from hamguard.data.dataset import ImageStore
 from hamguard.images.io import MAX_PIXELS, Probe, decode, probe
@@ -28,17 +28,6 @@ IN_MEMORY = 32 * 2**20  # bytes decoded; smaller sets are decoded at every start
 CHUNK = 512
 LARGEST_NATIVE = 256  # pictures of one size up to this keep it; others are fitted to DEFAULT_SIZE
 DEFAULT_SIZE = 224
-
-
-def cache_folder() -> Path:
-    """Where decoded pictures are kept: `HAMGUARD_CACHE`, or the platform's folder for caches."""
-    if chosen := os.environ.get("HAMGUARD_CACHE"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "hamguard"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "hamguard"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hamguard"
 
 
 def decode_all(

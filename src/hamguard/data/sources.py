@@ -13,20 +13,14 @@ from typing import Any
 
 from hamguard.core.checks import check_range, suggest
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.data.cache import Progress, cache_folder
+from hamguard.core.places import DATA, data_roots
+from hamguard.data.cache import Progress
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset, Opened
 from hamguard.data.list_files import find_lists
 from hamguard.data.protocols import make_split, usual_protocol
 from hamguard.data.registry import SOURCES, Source
 from hamguard.data.split import Split
-
-
-def roots(root: Path | str | None = None) -> tuple[Path, ...]:
-    """Folders that are searched for named sets, in order."""
-    given = Path(root) if root is not None else (Path(p) if (p := os.environ.get("HAMGUARD_DATA")) else None)
-    kept = cache_folder() / "data"
-    return (kept,) if given is None else (Path(given), kept)
 
 
 def parse(text: str) -> tuple[Source, str]:
@@ -53,12 +47,12 @@ def locate(source: Source, root: Path | str | None = None) -> Path:
     Raises:
         DataMissingError: none does; the message says which files to put where.
     """
-    searched = roots(root)
+    searched = data_roots(root)
     for place in searched:
         if source.found(place):
             return place
     places = " or ".join(str(place) for place in searched)
-    hint = "" if root is not None or os.environ.get("HAMGUARD_DATA") else ", or set HAMGUARD_DATA or `root`"
+    hint = "" if root is not None or os.environ.get(DATA) else ", or set HAMGUARD_DATA or `root`"
     raise DataMissingError(f"data set {source.name} is not here; put {source.need} below {places}{hint}")
 
 
@@ -119,9 +113,9 @@ def list_sources(root: Path | str | None = None) -> list[dict[str, Any]]:
         elif not source.need:
             where = "no files needed"
         else:
-            holder = next((place for place in roots(root) if source.found(place)), None)
+            holder = next((place for place in data_roots(root) if source.found(place)), None)
             found = holder is not None
-            where = f"put {source.need} below {roots(root)[0]}" if holder is None else str(holder)
+            where = f"put {source.need} below {data_roots(root)[0]}" if holder is None else str(holder)
             if holder is not None and (remark := source.remark(holder)):
                 where = f"{where} ({remark})"
         written = f"{source.name}:PATH" if source.takes_path else source.name

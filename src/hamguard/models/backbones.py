@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hamguard.core.checks import check_choice
+from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
-from hamguard.core.files import open_ordinary
+from hamguard.models.pretrained import PRETRAINED, described, read_weights, weights_of
 from hamguard.models.registry import BACKBONES, TORCHVISION
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-LARGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
+from hamguard.models.timm_nets import from_timm
+from hamguard.models.weight_files import COUNTER, read_safetensors
 
 MAX_FEATURES = 8192
+LARGE_ENOUGH = 96
+"""Pixels of the smaller side from which a network with pretrained weights is the default."""
 
 
 def default_backbone(size: tuple[int, int]) -> str:
+    """The network of pictures of `size` where none is asked for: EfficientNet-Lite0 with its ImageNet weights from 96 pixels on."""
+    return "efficientnet_lite0" if min(size) >= LARGE_ENOUGH else scratch_backbone(size)
+
+
+def scratch_backbone(size: tuple[int, int]) -> str:
     """A backbone that suits pictures of `size` and learns from scratch: `conv2` up to 28 pixels, `conv8` up to 128."""
     side = min(size)
     return "conv2" if side <= 28 else "conv8" if side <= 128 else "resnet18"
@@ -41,7 +42,7 @@ def build_backbone(
     """Build a backbone with seeded random weights.
 
     Args:
-        name: one of `BACKBONES` or `timm:NAME` (extra `timm`); `NAME+F` adds a feature layer of F units with tanh.
+        name: one of `BACKBONES` or `timm:NAME`; `NAME+F` adds a feature layer of F units with tanh.
         channels: channels of the pictures; torchvision's networks take 3, and gray pictures are repeated by `HashModel`.
         size: height and width in pixels, checked by one forward pass.
         generator: source of the initial weights.
@@ -57,7 +58,7 @@ def build_backbone(
     with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
         torch.manual_seed(generator.initial_seed())
         base, units = _neck(name)
-        net = _timm(base) if base.startswith("timm:") else BACKBONES[base](channels, min(size))
+        net = network(base, channels, min(size))
         wanted = backbone_channels(name, channels)
         net.eval()
         if units:
@@ -65,6 +66,15 @@ def build_backbone(
             net = nn.Sequential(net, nn.Linear(inside, units), nn.Tanh()).eval()
     found = _inputs(weights, "head") or count_features(net, name, wanted, size)
     return net.train(), found
+
+
+def network(base: str, channels: int, side: int) -> nn.Module:
+    """A network by name without feature layer; its weights are drawn from the global generator.
+
+    Raises:
+        RequestError: unknown name, or a package that it needs is not installed.
+    """
+    return from_timm(base.removeprefix("timm:")) if base.startswith("timm:") else BACKBONES[base](channels, side)
 
 
 def check_backbone(name: str) -> None:
@@ -115,97 +125,65 @@ def backbone_channels(name: str, channels: int) -> int:
     return channels if not base.startswith("timm:") and BACKBONES.facts(base)["gray"] else 3
 
 
-def _timm(name: str) -> nn.Module:
-    name = name.removeprefix("timm:")
-    if ":" in name:
-        raise RequestError(f"timm:{name} would fetch a model from a hub; give the name of an architecture")
-    try:
-        import timm
-    except ImportError as error:
-        raise RequestError("backbones timm:NAME need the extra: pip install 'hamguard[timm]'") from error
-    try:
-        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
-    except RuntimeError as error:
-        raise RequestError(f"timm has no model {name!r}") from error
-    return net
+CLASSIFIERS = ("classifier", "fc", "head", "heads", "AuxLogits", "aux1", "aux2")
+"""First words of names that networks give what they are cut off from here."""
 
 
-def read_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Read a weight file without executing code; half precision becomes float32.
-
-    Raises:
-        RequestError: missing, a pickle (which could execute code), damaged, or with values that are not finite.
-    """
-    with open_ordinary(path, "weight file") as stream:
-        head = stream.read(9)
-        told, held = _bytes_told(head, stream), os.fstat(stream.fileno()).st_size
-    # a safetensors file begins with the length of its header, whose first byte may be any, and then the header, a JSON object
-    if head[:2] == b"PK" or (head[:1] == pickle.PROTO and head[8:] != b"{"):
-        raise RequestError(
-            f"{path} is a pickle, which can execute code when it is loaded; give a .safetensors file "
-            "(convert on a machine you trust: safetensors.torch.save_file(torch.load(path, weights_only=True), out))"
-        )
-    if told is not None and told != held:  # said here, because the reader takes memory for all of the file first
-        raise RequestError(
-            f"{path} is not a readable safetensors file: its header tells of {told:,} bytes, it has {held:,}"
-        )
-    try:
-        state = load_file(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # its parser's own kinds, and a type of numbers that torch does not know
-        raise RequestError(f"{path} is not a readable safetensors file: {str(error).splitlines()[0]}") from error
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if broken:
-        raise RequestError(f"{path} holds NaN or infinite weights in {', '.join(broken[:3])}")
-    return state
-
-
-def _bytes_told(head: bytes, stream: BinaryIO) -> int | None:
-    """Bytes of a safetensors file by its header, of which `head` is read already; None where it has no sound header."""
-    length = int.from_bytes(head[:8], "little")
-    if len(head) < 9 or length > LARGEST_HEADER:
-        return None
-    try:
-        header = json.loads(head[8:] + stream.read(length - 1))
-        return (
-            8
-            + length
-            + max((one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"), default=0)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        return None
-
-
-def load_initial(backbone: nn.Module, name: str, weights: str) -> None:
+def load_initial(backbone: nn.Module, name: str, weights: str) -> str:
     """Give a backbone its initial weights.
 
     Args:
         backbone: network of `build_backbone`, changed in place.
         name: its name.
-        weights: path of a safetensors file, or `torchvision` for the published weights (this downloads them).
+        weights: path of a safetensors file, `pretrained` for known weights on this machine (`pretrained.TABLE`), or `torchvision`
+            for the published ones of torchvision (this downloads them).
+
+    Returns:
+        Where they come from, with their hash where they are a file's.
 
     Raises:
-        RequestError: a weight of the backbone is missing in the file or has another shape, or the download failed.
+        RequestError: a weight of the backbone is missing in the file or has another shape, the file holds further layers, known
+            weights are not on this machine or not as they should be, or the download failed.
     """
     name, units = _neck(name)
     if units:  # the feature layer above stays as it was drawn
         backbone = next(backbone.children())
-    state = _published(name) if weights == "torchvision" else read_safetensors(weights)
     own = backbone.state_dict()
+    if weights == PRETRAINED:
+        entry = weights_of(name)
+        state, said = read_weights(entry, own), described(entry)
+    elif weights == "torchvision":
+        state, said = _published(name), weights
+    else:
+        state, said = read_safetensors(weights), f"{Path(weights).name}, sha256 {digest_file(Path(weights))}"
     state = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in state.items()}
-    needed = [key for key in own if not key.endswith("num_batches_tracked")]
+    _take(backbone, own, state, f"{weights} does not fit {name}")
+    return said
+
+
+def _take(backbone: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], wrong: str) -> None:
+    """Give a backbone weights by name; those of a classifier are left.
+
+    Raises:
+        RequestError: some are missing, have another shape, or belong to further layers.
+    """
+    needed = [key for key in own if not key.endswith(COUNTER)]
     missing = [key for key in needed if key not in state]
     if missing:
-        raise RequestError(
-            f"{weights} does not fit {name}: {len(missing)} of {len(needed)} weights are missing, e.g. {missing[0]}"
-        )
+        raise RequestError(f"{wrong}: {len(missing)} of {len(needed)} weights are missing, e.g. {missing[0]}")
     for key in needed:
         if state[key].shape != own[key].shape:
             found, wanted = tuple(state[key].shape), tuple(own[key].shape)
-            raise RequestError(f"{weights} does not fit {name}: {key} has shape {found}, needed {wanted}")
+            raise RequestError(f"{wrong}: {key} has shape {found}, needed {wanted}")
+    if further := _further(own, state):
+        raise RequestError(f"{wrong}: it has {len(further)} weights of further layers, e.g. {further[0]}")
     backbone.load_state_dict({key: state[key] for key in needed}, strict=False)
+
+
+def _further(own: Collection[str], state: Collection[str]) -> list[str]:
+    """Weights of layers that a smaller network of the same names lacks; what stands for classifiers is none."""
+    parts = {key.partition(".")[0] for key in own} - {*CLASSIFIERS}
+    return [key for key in state if key not in own and key.partition(".")[0] in parts and not key.endswith(COUNTER)]
 
 
 def _published(name: str) -> dict[str, Tensor]:

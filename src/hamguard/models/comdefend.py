@@ -25,8 +25,8 @@ from hamguard import __version__
 from hamguard.core.digests import digest_state
 from hamguard.core.html import Shown
 from hamguard.core.seeds import torch_generator
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
+from hamguard.models.weight_files import read_safetensors
 
 MAPS = 12  # of the code, at every width
 ENCODER = (16, 32, 64, 128, 256, 128, 64, 32)  # between picture and code

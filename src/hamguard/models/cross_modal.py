@@ -17,7 +17,6 @@ from hamguard import __version__
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.html import Shown
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, take_weights, with_weights, write_folder
 from hamguard.models.hash_model import HashModel
 from hamguard.models.reader import Reader
@@ -25,6 +24,7 @@ from hamguard.models.store import CARD as IMAGE_CARD
 from hamguard.models.store import MAX_BITS, Card, load_folder, save_model
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
+from hamguard.models.weight_files import read_safetensors
 
 WEIGHTS, CARD, PARTS = "text.safetensors", "text.json", "parts.safetensors"
 MAX_WORDS, MAX_WIDTH = 100_000, 65_536  # a card that asks for more is no card of ours and would only fill the memory

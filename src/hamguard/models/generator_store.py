@@ -11,10 +11,10 @@ from hamguard import __version__
 from hamguard.core.digests import digest_state
 from hamguard.core.html import Shown
 from hamguard.core.seeds import torch_generator
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.prosgan import Generator, PrototypeNet
 from hamguard.models.store import MAX_BITS, Side
+from hamguard.models.weight_files import read_safetensors
 
 WEIGHTS, CARD = "generator.safetensors", "generator.json"
 PARTS = ("generator", "prototype")

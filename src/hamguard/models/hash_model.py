@@ -43,6 +43,8 @@ class HashModel(Shown, nn.Module):
     """The card (`store.Card`) of a model that was loaded or trained; None for one that was built."""
     place: str = ""
     """Where it was loaded from or trained to, which is what rows call it; empty for one that was built."""
+    initial_weights: str = ""
+    """Where the first weights of its backbone came from; empty for random ones."""
 
     def __init__(
         self,

@@ -11,10 +11,10 @@ from hamguard import __version__
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.protector import Norm, Protector
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
+from hamguard.models.weight_files import read_safetensors
 
 WEIGHTS, CARD = "protector.safetensors", "protector.json"
 SHIPPED = ("photos",)

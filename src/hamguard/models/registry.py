@@ -19,11 +19,14 @@ TORCHVISION = (
     "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf", "convnext_tiny", "vit_b_16",
 )  # fmt: skip
 
+LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mobilenet_v2_tf")
+"""Networks that are there for their published weights."""
+
 BACKBONES: Registry[Callable[[int, int], nn.Module]] = Registry(
     "backbone",
     "hamguard.models",
     decorator="register_backbone",
-    first=("conv2", "conv8", "dsh", "resnet20", "resnet32", "resnet44", "resnet56", *TORCHVISION),
+    first=("conv2", "conv8", "dsh", "resnet20", "resnet32", "resnet44", "resnet56", *LITE, *TORCHVISION),
 )
 """Name to what builds a network without classifier, of input channels and the smaller side in pixels.
 

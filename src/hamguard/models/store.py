@@ -12,11 +12,11 @@ from hamguard import __version__
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown, block_html, facts_html
 from hamguard.core.papers import papers_of
-from hamguard.models.backbones import read_safetensors
 from hamguard.models.folders import FORMAT, check_weights, first_fault, read_card_file, with_weights, write_folder
 from hamguard.models.foreign import MAX_SIDE, ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
 from hamguard.models.shipped import MODELS, PREFIX, is_shipped, model_place
+from hamguard.models.weight_files import read_safetensors
 
 AnyModel: TypeAlias = HashModel | ForeignModel
 

@@ -133,12 +133,12 @@ class HashModelKind(Kind):
         model = task.model
         statistics = checked_statistics(task, "the trained network returns", "every training picture has")
         title = UNSUPERVISED.facts(job.method)["title"] if task.objective is None else task.objective.title
-        weights, source = job.network.weights, done.data.dataset
+        source = done.data.dataset
         facts = {
             "fit": FITS.get(self.data_facts(done.data)["source"], "crop"),
             "method": job.method,
             "title": title,
-            "initial_weights": Path(weights).name if weights else "",
+            "initial_weights": model.initial_weights,
             "statistics": statistics,
         }
         learned = task.objective.learned_codes() if task.objective else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from hamguard.attacks.threat import Threat
 from hamguard.core.asked import Asked
@@ -20,6 +20,8 @@ from hamguard.core.errors import RequestError
 from hamguard.core.registry import Registry
 from hamguard.data.cache import Progress as Decoded
 from hamguard.data.opened import Data
+from hamguard.models.backbones import default_backbone
+from hamguard.models.pretrained import NONE, PRETRAINED, first_weights
 from hamguard.training.recipe import Recipe
 
 Defaults = Mapping[str, Mapping[str, Any]]
@@ -72,10 +74,18 @@ class ModelSection(Asked):
 
     backbone: str | None = Field(None, description="backbone; by picture size where not given")
     bits: int = Field(32, ge=1, le=4096, description="code length K")
-    weights: str | None = Field(None, description="initial weights: a safetensors file or `torchvision`")
-    normalization: Literal["auto", "data", "imagenet", "none"] = Field(
-        "auto", description="data: mean and deviation of the training pictures; auto: imagenet where weights are given"
+    weights: str | None = Field(
+        None, description="initial weights: `pretrained`, a safetensors file, `torchvision`, or `none` for random ones"
     )
+    normalization: Literal["auto", "data", "imagenet", "none"] = Field(
+        "auto",
+        description="data: mean and deviation of the training pictures; auto: what given weights expect, else data",
+    )
+
+    @property
+    def given(self) -> bool:
+        """Whether the backbone starts from given weights."""
+        return self.weights not in (None, NONE)
 
 
 class Words(Protocol):
@@ -150,15 +160,18 @@ class Job(Asked):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)  # pydantic would ask type checkers for `kind`, which `complete` fills in
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
+    def _complete(cls, given: Any, handler: ModelWrapValidatorHandler[Job]) -> Job:
         if not isinstance(given, Mapping):
-            return given
+            return handler(given)
         merged, faults = complete(given)
         if faults:
             raise ValueError("; ".join(faults))
-        return merged
+        job, asked = handler(merged), given.get("training", {})
+        fields = asked.model_fields_set if isinstance(asked, BaseModel) else asked
+        job.training.model_fields_set.intersection_update(fields)  # what was asked for, see `for_images`
+        return job
 
     @model_validator(mode="after")
     def _own_fields(self) -> Job:
@@ -246,8 +259,9 @@ def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     base = {"settings": {}, "training": {}, **kind.defaults(method, merged)}
     if "model" in kind.own:
         model = merged.setdefault("model", {})
+        merged["model"] = model = _with_weights(model)
         weights = model.get("weights") if isinstance(model, Mapping) else getattr(model, "weights", None)
-        base["training"] = {**base["training"], **(FINE_TUNING if weights else {})}
+        base["training"] = {**base["training"], **({} if weights in (None, NONE) else FINE_TUNING)}
     sections = {name: {**base.pop(name), **preset.get(name, {})} for name in ("settings", "training")}
     merged = over_defaults({**base, **merged}, **sections)
     settings = merged["settings"]
@@ -260,6 +274,32 @@ def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         faults += explain(error, ("settings",), list(kind.settings_type(method).model_fields))
         merged["settings"] = {}  # what else is wrong is looked for without them
     return merged, faults
+
+
+def _with_weights(model: Any) -> Any:
+    """The section `model` with the weights of a network that is there for them; what is no section comes back as it is."""
+    if isinstance(model, ModelSection):
+        weights = first_weights(model.backbone, model.weights)
+        return model if weights == model.weights else model.model_copy(update={"weights": weights})
+    if not isinstance(model, Mapping) or not isinstance(model.get("backbone"), str | None):
+        return model
+    weights = first_weights(model.get("backbone"), model.get("weights"))
+    return model if weights == model.get("weights") else {**model, "weights": weights}
+
+
+def for_images(job: Job, size: tuple[int, int]) -> Job:
+    """A job whose network suits pictures of a size where it names none: one with pretrained weights where they are large enough.
+
+    Recipe fields that nobody asked for become those of fine-tuning, as if the network had been named.
+    """
+    if job.model is None or job.model.backbone is not None or job.model.weights not in (None, PRETRAINED):
+        return job
+    name = default_backbone(size)
+    if first_weights(name, None) is None:
+        return job  # `build_model` takes one that learns from scratch
+    given = {field: getattr(job.training, field) for field in job.training.model_fields_set}
+    model = {**job.model.model_dump(), "backbone": name}
+    return Job(**{**job.model_dump(exclude={"model", "training"}), "model": model, "training": given})
 
 
 SECTIONS: dict[str, type[BaseModel]] = {"data": DataSection, "model": ModelSection, "training": Recipe}

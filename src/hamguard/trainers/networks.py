@@ -7,8 +7,9 @@ from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.opened import Data
-from hamguard.models.backbones import IMAGENET_MEAN, IMAGENET_STD, default_backbone, load_initial
+from hamguard.models.backbones import load_initial, scratch_backbone
 from hamguard.models.hash_model import HashModel
+from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, PRETRAINED, weights_of
 from hamguard.trainers.job import ModelSection
 
 FITS = {"fashion-products": "pad"}  # its pictures were padded to a square on white; all others were cropped
@@ -34,16 +35,20 @@ def build_model(ask: ModelSection, seed: int, data: Data, features: int = 0) -> 
         RequestError: unknown backbone, unfit weights, or pictures too small.
     """
     images = data.dataset.images
-    name = ask.backbone or default_backbone(images.size)
-    name = f"{name}+{features}" if features else name
+    base = ask.backbone or scratch_backbone(images.size)
+    weights = ask.weights if ask.given else None
     kind = ask.normalization
     if kind == "auto":
-        kind = "imagenet" if ask.weights else "data"
+        kind = "imagenet" if weights else "data"
     mean, std = [0.0], [1.0]
-    if kind == "imagenet":
+    if weights == PRETRAINED and ask.normalization == "auto":
+        known = weights_of(base)
+        mean, std = list(known.mean), list(known.std)
+    elif kind == "imagenet":
         mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
     elif kind == "data":
         mean, std = pixel_statistics(images, data.split.train)
+    name = f"{base}+{features}" if features else base
     model = HashModel(
         name,
         ask.bits,
@@ -53,8 +58,8 @@ def build_model(ask: ModelSection, seed: int, data: Data, features: int = 0) -> 
         std=std,
         generator=torch_generator(seed, "weights"),
     )
-    if ask.weights:
-        load_initial(model.backbone, name, ask.weights)
+    if weights:
+        model.initial_weights = load_initial(model.backbone, name, weights)
     return model
 
 

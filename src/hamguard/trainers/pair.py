@@ -95,14 +95,14 @@ class PairKind(Kind):
 
     def finish(self, job: Job, task: CrossTask, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """Statistics of both codes, and what is known of the texts."""
-        weights, data = job.network.weights, done.data
+        data = done.data
         drop = job.parsed.without_text == "drop"
         _, counts = kept_pairs(data.dataset, data.split.train, task.model.vocabulary, drop=drop)
         return {
             "fit": FITS.get(self.data_facts(done.data)["source"], "crop"),
             "method": job.method,
             "title": job.parsed.title,
-            "initial_weights": Path(weights).name if weights else "",
+            "initial_weights": task.model.image.initial_weights,
             "statistics": pair_statistics(task),
             "texts": counts,
         }

@@ -19,7 +19,7 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.data.opened import Data, training_facts
-from hamguard.models.backbones import default_backbone
+from hamguard.models.backbones import scratch_backbone
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Norm, Protector
 from hamguard.models.protector_store import CARD, load_protector, save_protector
@@ -209,7 +209,7 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
         mean, std = pixel_statistics(images, learned)
         surrogates = [
             HashModel(
-                ask.backbone or default_backbone(size),
+                ask.backbone or scratch_backbone(size),
                 ask.bits,
                 channels=images.channels,
                 size=size,

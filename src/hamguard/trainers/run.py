@@ -17,7 +17,7 @@ from hamguard.core.files import read_sealed, read_text, sweep
 from hamguard.data.opened import Data
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
-from hamguard.trainers.job import Job
+from hamguard.trainers.job import Job, for_images
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, trainer_of
 from hamguard.training.distributed import wait
 from hamguard.training.loop import fit, forget
@@ -42,7 +42,7 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
         CollapseError: the codes became, or stayed, constant.
         StoppedError: a person stopped the run; what was done is kept.
     """
-    context = context or Context()
+    context, job = context or Context(), for_images(job, data.dataset.images.size)
     kind, group = trainer_of(job), context.process_group
     kind.check(job)
     if group.size > 1 and (alone := kind.alone(job)):
@@ -152,7 +152,7 @@ def stored_run(path: Path) -> str | None:
 
 
 def _weights(job: Job) -> str:
-    """Hash of a file of first weights."""
+    """Hash of a file of first weights; known ones have theirs in the program."""
     given = job.model.weights if job.model else None
     return digest_file(Path(given)) if given and Path(given).is_file() else ""
 

@@ -96,7 +96,7 @@ def read_job(
     filled, wrong = complete(merged)
     faults += wrong
     try:
-        job = Job(**filled)
+        job = Job(**(filled if wrong else merged))  # what was asked for, so that the job knows it
     except ValidationError as error:
         faults += explain(error, (), list(Job.model_fields))
     if faults:

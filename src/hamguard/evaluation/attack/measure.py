@@ -14,9 +14,9 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming_pairs
 from hamguard.core.context import Context, always
 from hamguard.core.errors import RequestError
+from hamguard.core.places import cache_folder
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Bytes
-from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.cross_modal import across_rows
 from hamguard.evaluation.attack.files import check_folder, read_pictures, write_manifest, write_pictures
 from hamguard.evaluation.attack.generators import noise_like

@@ -14,9 +14,9 @@ from hamguard.codes.bank import CodeBank
 from hamguard.core.context import always
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
+from hamguard.core.places import cache_folder
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Bytes, Floats
-from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import EPS, AttackSpec, code_digests
 from hamguard.evaluation.attack.targets import PROTOCOLS, choose_targets

@@ -12,9 +12,9 @@ from hamguard.core.archives import read_npz
 from hamguard.core.digests import digest_array, digest_file, digest_json
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, sweep, write_npz, write_sealed
+from hamguard.core.places import cache_folder
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Bytes
-from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.audit.answers import AnswerCurve, answer_stage, search_of

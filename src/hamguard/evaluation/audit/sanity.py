@@ -15,8 +15,8 @@ from hamguard.attacks.threat import check_ball
 from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
+from hamguard.core.places import cache_folder
 from hamguard.core.rows import Row
-from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.run import forget
 from hamguard.evaluation.attack.spec import check_gradients
 from hamguard.evaluation.audit.answers import answer_stage, search_of

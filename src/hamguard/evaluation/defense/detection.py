@@ -21,9 +21,9 @@ from hamguard.codes.binary import hamming
 from hamguard.core.checks import check_range
 from hamguard.core.context import always
 from hamguard.core.errors import RequestError
+from hamguard.core.places import cache_folder
 from hamguard.core.rows import Row, Rows
 from hamguard.core.types import Array, Bytes, Floats, Ints
-from hamguard.data.cache import cache_folder
 from hamguard.data.split import Split
 from hamguard.defenses.detect import Detector, calibrate, threshold_of
 from hamguard.evaluation.attack.run import AttackedSet, Source, forget, run_attack, run_key

@@ -1,0 +1,144 @@
+"""Which networks can be used here and now, what is known of them, and how fast they are on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from hamguard.core.errors import RequestError
+from hamguard.models.backbones import backbone_channels, check_backbone, network
+from hamguard.models.pretrained import TABLE, Weights, described, place_of
+from hamguard.models.registry import BACKBONES
+
+SIDES = {"conv2": 28, "conv8": 32, "dsh": 32}
+"""Pixels that a network is for where it has no known weights; 224 for all others."""
+BYTES = 4  # of a weight in a model folder
+BATCH, LEAST = 4, 0.5  # pictures at once, and seconds that the clock runs at least
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is known of a network on this machine.
+
+    Attributes:
+        name: as `--backbone` takes it.
+        usable: whether it can be built here.
+        pretrained: whether known weights are here; None where none are known.
+        why: what is missing, and how to get it; empty where nothing is.
+        parameters: weights of the network without hash head; None where it cannot be built.
+        megabytes: of them in a model folder.
+        size: side in pixels that it is for.
+        weights: where known weights lie and their hash; empty where there are none here.
+        learned_from: what they learned from; `licence` is theirs.
+        accuracy: top-1 in percent that is known of them, `accuracy_on` what, by `accuracy_source`.
+        images_per_second: of `speed_of` on this machine; None where it was not measured.
+    """
+
+    name: str
+    usable: bool
+    pretrained: bool | None
+    why: str
+    parameters: int | None
+    megabytes: float | None
+    size: int
+    weights: str = ""
+    learned_from: str = ""
+    licence: str = ""
+    accuracy: float | None = None
+    accuracy_on: str = ""
+    accuracy_source: str = ""
+    images_per_second: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """All facts as plain values."""
+        return asdict(self)
+
+
+def list_networks(names: Sequence[str] = (), *, device: torch.device | str | None = None) -> list[Network]:
+    """Networks by name, those with known weights first.
+
+    Args:
+        names: which; all registered ones by default. Names of timm (`timm:NAME`) are taken, too.
+        device: where to measure their speed; None measures nothing.
+
+    Raises:
+        RequestError: unknown name.
+    """
+    for name in names:
+        check_backbone(name)
+    ordered = names or [*TABLE, *(name for name in BACKBONES if name not in TABLE)]
+    return [_network(name, device) for name in ordered]
+
+
+def _network(name: str, device: torch.device | str | None) -> Network:
+    entry = TABLE.get(name)
+    side = entry.size if entry else SIDES.get(name, 224)
+    here, weights, missing = _weights(entry)
+    try:
+        net = _built(name, side, measured=device is not None)
+    except RequestError as error:
+        return Network(name, False, here, str(error), None, None, side, weights, **_known(entry))
+    count = sum(value.numel() for value in net.parameters())
+    speed = None if device is None else speed_of(net, backbone_channels(name, 3), side, device)
+    size = round(count * BYTES / 1e6, 1)
+    return Network(name, True, here, missing, count, size, side, weights, **_known(entry), images_per_second=speed)
+
+
+def _weights(entry: Weights | None) -> tuple[bool | None, str, str]:
+    """Whether known weights are here, where from, and what to do where they are not."""
+    if entry is None:
+        return None, "", ""
+    try:
+        place_of(entry)
+    except RequestError as error:
+        return False, "", str(error)
+    return True, described(entry), ""
+
+
+def _known(entry: Weights | None) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    best = entry.known[0]
+    facts = {"accuracy": best.percent, "accuracy_on": best.on, "accuracy_source": best.source}
+    return {"learned_from": entry.learned_from, "licence": entry.licence, **facts}
+
+
+def _built(name: str, side: int, *, measured: bool) -> nn.Module:
+    """The network; without memory (device meta) where only its shapes are asked for and it can be built so."""
+    with torch.random.fork_rng(devices=[]):
+        if not measured:
+            try:
+                with torch.device("meta"):
+                    return network(name, 3, side)
+            except NotImplementedError:  # one that computes with its first weights (torchvision's RegNet)
+                pass
+        return network(name, 3, side)
+
+
+@torch.no_grad()
+def speed_of(net: nn.Module, channels: int, side: int, device: torch.device | str) -> float:
+    """Pictures a second in evaluation mode: the best of forward passes of 4 pictures, after one that does not count.
+
+    Args:
+        net: the network, moved to the device.
+        channels: of its pictures; `side` in pixels.
+        side: height and width.
+        device: where.
+    """
+    net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.full((BATCH, channels, side, side), 0.5, device=device).to(memory_format=torch.channels_last)
+    net(x)
+    best, spent = float("inf"), 0.0
+    while spent < LEAST:
+        begun = time.perf_counter()
+        net(x)
+        if x.is_cuda:
+            torch.cuda.synchronize(x.device)
+        taken = time.perf_counter() - begun
+        best, spent = min(best, taken), spent + taken
+    return round(BATCH / best, 1)
