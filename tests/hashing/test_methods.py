@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from hamguard.core.errors import RequestError
-from hamguard.hashing.objective import pair_weights, similarity
+from hamguard.hashing.objective import Objective, Settings, pair_weights, similarity
 from hamguard.hashing.registry import OBJECTIVES, register
 from hamguard.training.recipe import Recipe
 
@@ -16,6 +16,8 @@ VARIANTS = [(m, {}) for m in METHODS] + [
     ("dpsh", {"relaxation": "linear"}), ("dsh", {"relaxation": "tanh", "balance": True}),
     ("hashnet", {"continuation": "iterations"}),
     ("adsh", {"v_start": "zero", "negatives": "hard"}),
+    ("orthohash", {"form": "arc", "targets": "hadamard"}), ("orthohash", {"targets": "balanced"}),
+    ("dpn", {"targets": "hadamard", "over": "sum", "several": "vote"}), ("dpn", {"targets": "balanced"}),
 ]  # fmt: skip
 
 
@@ -35,7 +37,7 @@ def run_epochs(objective, epochs, n=24, seed=9):
         every = torch.randn(n, objective.bits, generator=torch.Generator().manual_seed(seed + epoch))
         visited = objective.select(epoch)
         for index in (torch.arange(n) if visited is None else visited).split(5):
-            losses.append(float(objective.loss(every[index], objective.labels[index], index, epoch / 10)))
+            losses.append(float(objective.loss(every[index], objective.labels[index], index, epoch / 10).detach()))
         objective.end_epoch(epoch)
     return losses
 
@@ -87,7 +89,7 @@ def test_order_of_a_batch_does_not_matter(method, settings):
     values = []
     for z, i in ((logits, index), (logits[order], index[order])):
         objective = make(method, settings)
-        values.append(float(objective.loss(z, objective.labels[i], i, 0.3)))
+        values.append(float(objective.loss(z, objective.labels[i], i, 0.3).detach()))
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
@@ -126,6 +128,32 @@ def test_equal_seeds_make_equal_losses(method):
     assert run_epochs(make(method, seed=4), range(3)) == run_epochs(make(method, seed=4), range(3))
 
 
+class Weighted(Objective):
+    """A method with weights of its own, one number a bit, and with a counter."""
+
+    name = "weighted"
+
+    def __init__(self):
+        super().__init__(Settings(), bits=3, labels=torch.eye(2), seed=0)
+        self.state = {"weights": nn.Parameter(torch.ones(3)), "seen": torch.zeros(())}
+
+    def loss(self, logits, labels, index, progress):
+        self.state["seen"] = self.state["seen"] + 1
+        return (logits * self.state["weights"]).sum()
+
+
+def test_parameters_of_the_state_stay_the_tensors_that_the_optimizer_holds():
+    first, second = Weighted(), Weighted()
+    (weights,) = second.parameters()
+    optimizer = torch.optim.SGD([*first.parameters()], lr=0.5)
+    first.loss(torch.ones(1, 3), torch.eye(2)[:1], torch.arange(1), 0.0).backward()
+    optimizer.step()
+    second.load_state({name: value.detach() for name, value in first.state.items()})
+    assert second.parameters()[0] is weights and weights.requires_grad and weights.is_leaf
+    assert torch.equal(weights, torch.full((3,), 0.5)) and float(second.state["seen"]) == 1
+    assert make("hashnet").parameters() == []
+
+
 def test_similarity_and_weights():
     labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 0]])
     similar = similarity(labels, labels)
@@ -153,7 +181,7 @@ def test_a_small_net_learns_codes_that_are_not_constant(method, digits):
     objective = kind(kind.settings_type(), bits=16, labels=y, seed=0)
     if objective.needs_start:
         objective.start(net(x).detach())
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam([*net.parameters(), *objective.parameters()], lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     epochs = 12
     for epoch in range(epochs):
@@ -185,10 +213,10 @@ def test_every_kind_of_labels_that_means_the_same_gives_the_same_loss(method):
     for labels in (rows, rows.numpy(), rows.long(), rows.bool().numpy(), numbers, numbers.numpy(), numbers.float()):
         objective = make(method, labels=labels)
         assert torch.equal(objective.labels, rows) and objective.labels.dtype == torch.float32
-        losses.append(float(objective.loss(z, labels[:5], index, 0.0)))
+        losses.append(float(objective.loss(z, labels[:5], index, 0.0).detach()))
     assert losses == [losses[0]] * len(losses)
     column = make(method, labels=numbers)
-    assert float(column.loss(z, numbers[:5, None], index, 0.0)) == losses[0]
+    assert float(column.loss(z, numbers[:5, None], index, 0.0).detach()) == losses[0]
 
 
 @pytest.mark.parametrize("method", METHODS)

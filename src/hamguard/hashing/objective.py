@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
-from torch import Tensor
+from torch import Tensor, nn
 
 from hamguard.core.asked import Asked
 from hamguard.core.errors import RequestError
@@ -40,7 +40,8 @@ class Objective(ABC):
 
     The loop calls `start` once (before the first epoch of a fresh run only), then for each epoch `select`, `loss` for every
     batch, and `end_epoch`. With several processes, `loss` gets the gathered global batch on each of them, so an
-    objective never knows of processes and its state stays equal on all. Everything that a resumed run needs stands in `state`.
+    objective never knows of processes and its state stays equal on all. Everything that a resumed run needs stands in `state`;
+    what is an `nn.Parameter` there is trained by the optimizer, beside the network and at the rate of its head.
 
     Args:
         settings: hyper-parameters of the method.
@@ -76,6 +77,13 @@ class Objective(ABC):
             cls.loss = _of_rows(cls.loss)  # type: ignore[assignment, method-assign]
 
     needs_start: bool = False  # ask the loop for one pass over the training set before the first epoch
+    batch_norm: bool = (
+        False  # ask for a batch norm between head and code while the network learns; see `models/head_norm.py`
+    )
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The method's own weights, those of `state` that the optimizer trains; they are no part of the trained model."""
+        return [value for value in self.state.values() if isinstance(value, nn.Parameter)]
 
     def start(self, logits: Tensor) -> None:  # noqa: B027 - most methods keep nothing
         """Take the logits `(n, K)` of the whole training set before the first epoch; called where `needs_start`."""
@@ -114,7 +122,13 @@ class Objective(ABC):
         """
         if set(state) != set(self.state):
             raise RequestError(f"checkpoint state has {sorted(state)}, {self.name} needs {sorted(self.state)}")
-        self.state = {name: value.clone() for name, value in state.items()}
+        for name, value in state.items():
+            kept = self.state[name]
+            if isinstance(kept, nn.Parameter):  # the optimizer holds this very tensor
+                with torch.no_grad():
+                    kept.copy_(value)
+            else:
+                self.state[name] = value.clone()
 
 
 Loss = Callable[[Any, Tensor, Tensor, Tensor, float], Tensor]

@@ -21,6 +21,7 @@ from hamguard.hashing.objective import Objective, Settings
 from hamguard.hashing.registry import OBJECTIVES, UNSUPERVISED, hash_methods
 from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.hash_model import HashModel
+from hamguard.models.head_norm import add_head_norm
 from hamguard.models.store import load_folder, make_card, save_model
 from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
@@ -131,6 +132,8 @@ class HashModelKind(Kind):
     def finish(self, job: Job, task: Any, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """Statistics of the codes, and the method's own learned codes."""
         model = task.model
+        if isinstance(task, HashTask):
+            task.finish()
         statistics = checked_statistics(task, "the trained network returns", "every training picture has")
         title = UNSUPERVISED.facts(job.method)["title"] if task.objective is None else task.objective.title
         source = done.data.dataset
@@ -173,7 +176,7 @@ def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup
     """A network and a hash method on the training part.
 
     Raises:
-        RequestError: no labels, or labels that are all the same.
+        RequestError: no labels, or labels that are all the same; a batch norm before the code, and one picture a process.
     """
     dataset, learned = data.dataset, data.split.train
     kind, device = OBJECTIVES[job.method], next(model.parameters()).device
@@ -183,6 +186,11 @@ def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup
         raise RequestError(f"{dataset.name} has no labels; {job.method} needs them, {unlabeled} do not")
     check_differ(dataset, learned, job.method)
     objective = kind(job.parsed, bits=model.bits, labels=labels, seed=job.seed)
+    if objective.batch_norm:
+        count = min(job.training.batch_of(len(learned)), len(learned)) // process_group.size
+        if count < 2:
+            raise RequestError(f"{job.method} has a batch norm before the code, which needs two pictures a process")
+        add_head_norm(model)
     return HashTask(
         model,
         objective,

@@ -15,6 +15,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.hashing.objective import Objective
 from hamguard.models.hash_model import HashModel
+from hamguard.models.head_norm import fold_head_norm
 from hamguard.training.augment import augment
 from hamguard.training.distributed import gather
 from hamguard.training.loop import Batch
@@ -72,10 +73,11 @@ class HashTask:
         self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Backbone and head, each with its factor on the learning rate."""
+        """Backbone, head, and what the method has of its own, each with its factor on the learning rate."""
         groups = [
             {"params": list(self.model.backbone.parameters()), "lr_factor": 1.0},
             {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
+            {"params": self.objective.parameters(), "lr_factor": self.head_lr_factor},
         ]
         return [group for group in groups if group["params"]]
 
@@ -139,3 +141,7 @@ class HashTask:
         self.model.load_state_dict(state["model"])
         self.objective.load_state({name: value.to(self.device) for name, value in state["objective"].items()})
         self._watch.load_state(state)
+
+    def finish(self) -> None:
+        """After the last step: a batch norm before the code becomes part of the head."""
+        fold_head_norm(self.model)
