@@ -66,7 +66,7 @@ def test_a_longer_output_has_the_same_loss_and_a_perfect_code_the_least():
     assert torch.allclose(code_cosine(centers, centers), torch.eye(4), atol=1e-6), "rows of Hadamard are orthogonal"
     single = torch.eye(4)
     perfect = orthohash(3 * centers, single, centers, **words)
-    assert float(perfect) == pytest.approx(math.log(1 + 3 * math.exp(-8 * 0.8)), rel=1e-5)
+    assert float(perfect) == pytest.approx(math.log(1 + 3 * math.exp(-8 * 0.8)), rel=1e-3)
     assert all(float(orthohash(torch.randn(4, 16), single, centers, **words)) > float(perfect) for _ in range(20))
 
 

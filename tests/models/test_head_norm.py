@@ -33,7 +33,9 @@ def test_each_bit_is_normalized_while_it_learns() -> None:
     model, x = learned(0)
     z = model.train().logits(x)
     assert torch.allclose(z.mean(0), torch.zeros(6), atol=1e-5)
-    assert torch.allclose(z.var(0, unbiased=False), torch.ones(6), atol=0.1), "but for the norm's 1e-5 beside a small variance"
+    assert torch.allclose(z.var(0, unbiased=False), torch.ones(6), atol=0.1), (
+        "but for the norm's 1e-5 beside a small variance"
+    )
 
 
 def test_the_folded_head_is_the_same_function_and_an_ordinary_one() -> None:
