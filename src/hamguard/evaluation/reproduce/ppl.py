@@ -270,7 +270,10 @@ def fig6(found: Found, scale: Scale) -> Comparison:
     scales=("paper",),
 )
 def fig6_fashion(found: Found, scale: Scale) -> Comparison:
-    """The published pictures, networks and code length, five of ten bounds, one seed; `ppl-fig6` at paper scale has the printed game."""
+    """The published pictures, networks and code length, five of ten bounds, one seed.
+
+    `ppl-fig6` at paper scale has the printed game.
+    """
     judged = fig6(found, scale)
     return replace(judged, why=f"{judged.why} {THIRD}")
 
