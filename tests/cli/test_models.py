@@ -26,7 +26,8 @@ def facts(shell: Shell, *words: str) -> list[Any]:
 
 def test_facts_of_networks(shell: Shell) -> None:
     lite, small = facts(shell, "efficientnet_lite0", "conv2")
-    assert (lite["parameters"], lite["megabytes"], lite["size"], lite["accuracy"]) == (3_371_008, 13.5, 224, 75.1)
+    assert (lite["parameters"], lite["megabytes"], lite["size"]) == (3_371_008, 13.5, 224)
+    assert lite["known"][0]["percent"] == 75.1 and lite["licence"] == "Apache-2.0"
     assert lite["pretrained"] and lite["weights"].endswith("sha256 579344248a93e230") and not lite["why"]
     assert small["usable"] and small["pretrained"] is None and small["images_per_second"] is None
     table = shell.done("models", "efficientnet_lite0", "conv2").out
@@ -61,4 +62,5 @@ def test_all_networks_are_listed_those_with_weights_first() -> None:
     assert all(one.usable and one.parameters for one in found)
     net, _ = build_backbone("resnet18", 3, (64, 64), torch_generator(0))
     (listed,) = (one for one in found if one.name == "resnet18")
+    assert listed.pretrained is None and listed.known[0].percent == 69.758 and "--weights torchvision" in listed.weights
     assert listed.parameters == sum(value.numel() for value in net.parameters())

@@ -91,6 +91,7 @@ MEASURE = "measure {model} --queries 4 --steps 2 --clever 2x2"
 
 COMMANDS: tuple[Command, ...] = (
     plain("data-list", "data list"),
+    plain("models", "models conv2 resnet20 efficientnet_lite0"),
     plain("data-check", "data check arrays:{toy.npz}"),
     plain("data-check-texts", "data check arrays:{pairs.npz}"),
     plain("data-check-folder", "data check folder:{table}/set"),
@@ -203,6 +204,7 @@ COMMANDS: tuple[Command, ...] = (
     *(
         plain(f"wrong-{verb}", f"{verb} {words}", code=2)
         for verb, words in {
+            "models": "no-such-network",
             "train": "--data arrays:{toy.npz} --method no-such-method --out {place}/m", "encode": "{photos}/in --out {place}/c",
             "evaluate": "{place}/nothing", "attack": "{model} --method no-such-method", "audit": "{model} --eps 8",
             "transfer": "{model}", "harden": "{model} --method no-such-method --out {place}/m", "sanity": "{place}/nothing",

@@ -14,7 +14,7 @@ __all__ = ["Network", "models"]
 
 @checked
 def models(names: Sequence[str] = (), *, speed: bool = False, context: Context | None = None) -> list[Network]:
-    """List networks for `backbone=...`: `hg.models(["efficientnet_lite0"])[0].accuracy`.
+    """List networks for `backbone=...`: `hg.models(["efficientnet_lite0"])[0].known`.
 
     Args:
         names: which networks; all by default, those with known weights first. `timm:NAME` asks for one of timm's.
@@ -23,7 +23,7 @@ def models(names: Sequence[str] = (), *, speed: bool = False, context: Context |
 
     Returns:
         Facts of each network: whether it can be used, whether its weights are here and what to install where they are not, its
-        size, and the accuracy that is known of its weights, with the source.
+        size, and accuracies that are known of its weights, with their sources.
 
     Raises:
         RequestError: unknown name; the message has the nearest.

@@ -103,7 +103,7 @@ def train(
         out: folder to write.
         bits: code length K of a hash model.
         backbone: its network; by the size of the images where it is not given.
-        weights: its first weights, a .safetensors file or `torchvision`.
+        weights: its first weights: `pretrained`, a .safetensors file, `torchvision`, or `none` for random ones.
         epochs: passes over the training part.
         batch_size: images a step, over all processes.
         preset: a published form of the method, `paper` or `code`.

@@ -42,7 +42,8 @@ BackboneOption = Annotated[
     str | None, typer.Option("--backbone", help="Network; chosen by picture size where not given.")
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="Initial weights: a .safetensors file or torchvision.")
+    str | None,
+    typer.Option("--weights", help="Initial weights: pretrained, none, torchvision, or a .safetensors file."),
 ]
 BitsOption = Annotated[int | None, typer.Option("--bits", help="Code length K.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]

@@ -12,11 +12,12 @@ from torch import nn
 
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import backbone_channels, check_backbone, network
-from hamguard.models.pretrained import TABLE, Weights, described, place_of
-from hamguard.models.registry import BACKBONES
+from hamguard.models.pretrained import TABLE, Known, Weights, described, place_of
+from hamguard.models.registry import BACKBONES, TORCHVISION
 
 SIDES = {"conv2": 28, "conv8": 32, "dsh": 32}
 """Pixels that a network is for where it has no known weights; 224 for all others."""
+DOWNLOAD = "downloaded by --weights torchvision"
 BYTES = 4  # of a weight in a model folder
 BATCH, LEAST = 4, 0.5  # pictures at once, and seconds that the clock runs at least
 
@@ -33,9 +34,9 @@ class Network:
         parameters: weights of the network without hash head; None where it cannot be built.
         megabytes: of them in a model folder.
         size: side in pixels that it is for.
-        weights: where known weights lie and their hash; empty where there are none here.
+        weights: where known weights lie and their hash, or that they are downloaded; empty where there are none.
         learned_from: what they learned from; `licence` is theirs.
-        accuracy: top-1 in percent that is known of them, `accuracy_on` what, by `accuracy_source`.
+        known: accuracies that are known of them, that of their publication first.
         images_per_second: of `speed_of` on this machine; None where it was not measured.
     """
 
@@ -49,9 +50,7 @@ class Network:
     weights: str = ""
     learned_from: str = ""
     licence: str = ""
-    accuracy: float | None = None
-    accuracy_on: str = ""
-    accuracy_source: str = ""
+    known: tuple[Known, ...] = ()
     images_per_second: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -78,21 +77,23 @@ def list_networks(names: Sequence[str] = (), *, device: torch.device | str | Non
 def _network(name: str, device: torch.device | str | None) -> Network:
     entry = TABLE.get(name)
     side = entry.size if entry else SIDES.get(name, 224)
-    here, weights, missing = _weights(entry)
+    here, weights, missing = _weights(name, entry)
     try:
         net = _built(name, side, measured=device is not None)
     except RequestError as error:
-        return Network(name, False, here, str(error), None, None, side, weights, **_known(entry))
+        return Network(name, False, here, str(error), None, None, side, weights, **_known(name, entry))
     count = sum(value.numel() for value in net.parameters())
     speed = None if device is None else speed_of(net, backbone_channels(name, 3), side, device)
     size = round(count * BYTES / 1e6, 1)
-    return Network(name, True, here, missing, count, size, side, weights, **_known(entry), images_per_second=speed)
+    return Network(
+        name, True, here, missing, count, size, side, weights, **_known(name, entry), images_per_second=speed
+    )
 
 
-def _weights(entry: Weights | None) -> tuple[bool | None, str, str]:
+def _weights(name: str, entry: Weights | None) -> tuple[bool | None, str, str]:
     """Whether known weights are here, where from, and what to do where they are not."""
     if entry is None:
-        return None, "", ""
+        return None, DOWNLOAD if name in TORCHVISION else "", ""
     try:
         place_of(entry)
     except RequestError as error:
@@ -100,12 +101,18 @@ def _weights(entry: Weights | None) -> tuple[bool | None, str, str]:
     return True, described(entry), ""
 
 
-def _known(entry: Weights | None) -> dict[str, Any]:
+def _known(name: str, entry: Weights | None) -> dict[str, Any]:
     if entry is None:
-        return {}
-    best = entry.known[0]
-    facts = {"accuracy": best.percent, "accuracy_on": best.on, "accuracy_source": best.source}
-    return {"learned_from": entry.learned_from, "licence": entry.licence, **facts}
+        return _of_torchvision(name) if name in TORCHVISION else {}
+    return {"learned_from": entry.learned_from, "licence": entry.licence, "known": entry.known}
+
+
+def _of_torchvision(name: str) -> dict[str, Any]:
+    """What torchvision says of the weights that `--weights torchvision` downloads."""
+    from torchvision.models import get_model_weights
+
+    percent = get_model_weights(name).DEFAULT.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    return {"learned_from": "ImageNet-1k", "known": (Known(percent, "ImageNet validation", "torchvision"),)}
 
 
 def _built(name: str, side: int, *, measured: bool) -> nn.Module:

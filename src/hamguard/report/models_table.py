@@ -25,9 +25,8 @@ def models_table(networks: Sequence[Mapping[str, Any]]) -> Table:
     )
     lines = [(*_line(one), *((_number(one["images_per_second"]),) if timed else ())) for one in networks]
     notes = [f"{one['name']}: {one['why']}" for one in networks if one["why"]]
-    sources = dict.fromkeys(
-        f"{one['accuracy_on']}: {one['accuracy_source']}" for one in networks if one["accuracy"] is not None
-    )
+    best = [one["known"][0] for one in networks if one["known"]]
+    sources = dict.fromkeys(f"{known['on']}: {known['source']}" for known in best)
     said = [f"Accuracy is that of the weights as published, on {'; '.join(sources)}."] if sources else []
     return Table.of("Networks (--backbone)", columns, lines, names=3, notes=[*said, *notes])
 
@@ -36,13 +35,19 @@ def _line(one: Mapping[str, Any]) -> tuple[str, ...]:
     count = "" if one["parameters"] is None else f"{one['parameters']:,}"
     return (
         one["name"],
-        WEIGHTS[one["pretrained"]] if one["usable"] else "cannot be built",
+        _weights(one),
         one["learned_from"],
-        _number(one["accuracy"]),
+        _number(one["known"][0]["percent"] if one["known"] else None),
         str(one["size"]),
         count,
         _number(one["megabytes"]),
     )
+
+
+def _weights(one: Mapping[str, Any]) -> str:
+    if not one["usable"]:
+        return "cannot be built"
+    return "by download" if one["pretrained"] is None and one["weights"] else WEIGHTS[one["pretrained"]]
 
 
 def _number(value: float | None) -> str:

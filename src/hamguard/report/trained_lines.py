@@ -34,10 +34,15 @@ def _model(out: str, card: Facts, train: int) -> list[str]:
     facts = card["statistics"]
     return [
         f"{out}: {card['title']}, {card['backbone']}, {card['bits']} bits, {train:,} training pictures",
+        *_first_weights(card),
         f"codes: {facts['distinct_codes']:,.0f} distinct, collision rate {facts['collision_rate']:.3f}, "
         f"bit balance {facts['bit_balance']:.3f}, bit correlation {facts['bit_correlation']:.3f}, "
         f"quantization error {facts['quantization_error']:.4f}",
     ]
+
+
+def _first_weights(card: Facts) -> list[str]:
+    return [f"first weights: {card['initial_weights']}"] if card["initial_weights"] else []
 
 
 def _pair(out: str, card: Facts, text: Facts) -> list[str]:
@@ -45,6 +50,7 @@ def _pair(out: str, card: Facts, text: Facts) -> list[str]:
     left = (("without_text", "have no text"), ("unknown_words_only", "have only words outside the vocabulary"))
     return [
         f"{out}: {card['title']}, {card['backbone']}, {card['bits']} bits, {texts.get('training', 0):,} training pairs",
+        *_first_weights(card),
         f"vocabulary: {len(words):,} terms of up to {text['ngrams']} words, such as {', '.join(words[:5])}",
         f"codes: {facts['distinct_codes']:,.0f} distinct of pictures, {facts['text_distinct_codes']:,.0f} of texts; "
         f"a picture and its text agree in {facts['pairs_agreeing_bits']:.1%} of the bits",

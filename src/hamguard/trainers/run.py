@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from hamguard.core.context import Context
-from hamguard.core.digests import digest_file
+from hamguard.core.digests import LENGTH, digest_file
 from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, read_text, sweep
 from hamguard.data.opened import Data
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
+from hamguard.models.pretrained import PRETRAINED, TABLE
 from hamguard.trainers.job import Job, for_images
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, trainer_of
 from hamguard.training.distributed import wait
@@ -152,8 +153,11 @@ def stored_run(path: Path) -> str | None:
 
 
 def _weights(job: Job) -> str:
-    """Hash of a file of first weights; known ones have theirs in the program."""
+    """Hash of the file of first weights; empty where there is none."""
     given = job.model.weights if job.model else None
+    if job.model and job.model.backbone and given == PRETRAINED:
+        known = TABLE.get(job.model.backbone.partition("+")[0])
+        return known.sha256[:LENGTH] if known else ""
     return digest_file(Path(given)) if given and Path(given).is_file() else ""
 
 

@@ -67,7 +67,9 @@ class NetPart(TrainingPart):
     method: str | None = Field(None, description="hash method; the name of the table where not given")
     bits: Many[Bits] = Field((32,), description="code length")
     backbone: Many[str | None] = Field((None,), description="network; by picture size where not given")
-    weights: str | None = Field(None, description="initial weights of the backbone")
+    weights: str | None = Field(
+        None, description="initial weights of the backbone: `pretrained`, `none`, `torchvision` or a file"
+    )
     data: Many[str] | None = Field(None, description="names of data tables; all of them where not given")
 
 
