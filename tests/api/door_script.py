@@ -17,6 +17,7 @@ print(hg.__version__)
 def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     data = hg.data("coco18")
     model = hg.train(data, "csq", bits=32, backbone="efficientnet_lite0", out="models/mine", epochs=5)
+    known: list[float] = [one.percent for one in hg.models(["efficientnet_lite0"], speed=True)[0].known]
     victim = hg.wrap(my_module, size=(224, 224))
     q, db = hg.encode(model, data.query), hg.encode(model, data.database)
     score: float = hg.metrics.mean_average_precision(q, db).value
@@ -32,7 +33,13 @@ def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     hg.protect("photos", "protected")
     found = hg.verify("photos", "protected", matchers=[model])
     print(
-        score, moved.abs().max(), page, worst.verdict.grade, safe.card.defense, found.rows.where(metric="found").table()
+        known,
+        score,
+        moved.abs().max(),
+        page,
+        worst.verdict.grade,
+        safe.card.defense,
+        found.rows.where(metric="found").table(),
     )
 
 
