@@ -22,8 +22,9 @@ from hamguard.defenses.keep import Keep
 from hamguard.defenses.registry import DEFENSES, register
 from hamguard.defenses.task import overfitted
 from hamguard.hashing.objective import Settings
+from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.store import CARD, load_folder
-from hamguard.trainers.hardened import HardenedKind, epoch_cost, epochs_of_budget, new_defense
+from hamguard.trainers.hardened import HardenedKind, epoch_cost, epochs_of_budget, new_defense, new_objective
 from hamguard.trainers.job import Job
 from hamguard.trainers.words import read_job
 from tests.defenses.conftest import Place, ask, batch_of, begun, make_dataset, make_model, save
@@ -199,6 +200,17 @@ def test_a_one_step_attack_that_is_fooled_sets_off_the_alarm(place: Place, tmp_p
     assert done.overfitted == facts["overfitted"]
     slow = run(place, ask("cgat", "steps=1", **{"training.epochs": 1}), tmp_path / "slow")
     assert "overfitted" not in slow.history[0] and slow.overfitted == 0
+
+
+def test_codes_are_kept_where_the_own_objective_looks_at_features(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OBJECTIVES["csq"], "needs_features", True)
+    model, card = load_folder(place.start)
+    data = Data(place.dataset, place.split)
+    assert isinstance(new_objective(ask("saat"), model, card, data), Keep)
+    with pytest.raises(RequestError, match="objective csq looks at features, which no defense hands over; keep does"):
+        new_objective(ask("saat", "objective=csq"), model, card, data)
 
 
 def test_without_labels_or_objective_the_codes_are_kept(place: Place, tmp_path: Path) -> None:

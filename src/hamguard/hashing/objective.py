@@ -77,6 +77,9 @@ class Objective(ABC):
             cls.loss = _of_rows(cls.loss)  # type: ignore[assignment, method-assign]
 
     needs_start: bool = False  # ask the loop for one pass over the training set before the first epoch
+    needs_features: bool = (
+        False  # ask for the backbone's features of the batch: `loss(..., features=...)`, `(B, D)`, no gradient
+    )
     batch_norm: bool = (
         False  # ask for a batch norm between head and code while the network learns; see `models/head_norm.py`
     )
@@ -102,6 +105,9 @@ class Objective(ABC):
                 takes: it is converted before the method sees it.
             index: numbers of the items in the training set, `(B,)`.
             progress: share of the run that is done, in [0, 1).
+
+        A method with `needs_features` has one more argument, `features: Tensor | None = None`: what the hash head took, `(B, D)`,
+        without gradient.
 
         Returns:
             A scalar that carries the gradient to `logits`.
@@ -131,16 +137,18 @@ class Objective(ABC):
                 self.state[name] = value.clone()
 
 
-Loss = Callable[[Any, Tensor, Tensor, Tensor, float], Tensor]
+Loss = Callable[..., Tensor]
 
 
 def _of_rows(loss: Loss) -> Loss:
     """A method's loss that takes labels of every kind, over the classes of its training set, on the device of the logits."""
 
     @functools.wraps(loss)
-    def converted(self: Objective, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
+    def converted(
+        self: Objective, logits: Tensor, labels: Tensor, index: Tensor, progress: float, **more: Tensor
+    ) -> Tensor:
         rows = label_tensor(labels, self.labels.shape[1]).to(logits.device)
-        return loss(self, logits, rows, index, progress)
+        return loss(self, logits, rows, index, progress, **more)
 
     return converted
 

@@ -47,7 +47,7 @@ class HashTask:
         process_group: this process among several.
 
     Raises:
-        RequestError: the labels do not match the pictures.
+        RequestError: the labels do not match the pictures, or several processes for a method that looks at features.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class HashTask:
     ) -> None:
         if len(index) != len(objective.labels):
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
+        if objective.needs_features and process_group is not None and process_group.size > 1:
+            raise RequestError(f"{objective.name} looks at features, which one process has; leave out torchrun")
         self.model, self.objective = model, objective
         self.images, self.index = images, np.asarray(index)
         self.items = len(index)
@@ -95,12 +97,19 @@ class HashTask:
         self.model.train()
         x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
         x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
-        z = self.net(x).float()  # (b, K)
+        if not self.objective.needs_features:
+            return self.loss_of(self.net(x).float(), batch)
+        features = self.model.features_of(x)  # (B, D)
+        return self.loss_of(self.model.head(features).float(), batch, features.detach().float())
+
+    def loss_of(self, z: Tensor, batch: Batch, features: Tensor | None = None) -> Tensor:
+        """Loss of the global batch from this process's logits `(b, K)`; `features` `(B, D)` where the method looks at them."""
         logits = gather(z, self.process_group)  # (B, K)
         self.look(logits.detach().cpu())
         labels = self.objective.labels[batch.index.to(self.objective.labels.device)]  # (B, C)
         index = batch.index.to(logits.device)
-        return self.objective.loss(logits, labels.to(logits.device), index, batch.progress)
+        more: dict[str, Any] = {"features": features} if self.objective.needs_features else {}
+        return self.objective.loss(logits, labels.to(logits.device), index, batch.progress, **more)
 
     def look(self, logits: Tensor) -> None:
         """Note what the epoch's codes are like, from the logits `(B, K)` of a batch on the CPU."""
