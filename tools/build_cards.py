@@ -347,7 +347,7 @@ def method_cards() -> dict[str, str]:
     lines = ["# Hash methods", "", "Written by `tools/build_cards.py` from the code.", "", *method_table()]
     lines += [
         "",
-        "The last three fit a head to the features of a backbone: "
+        "Those without a card fit a head to the features of a backbone: "
         "`hamguard train --method itq --backbone squeezenet1_0 --weights FILE.safetensors ...`",
         "",
         "## Pictures and texts",

@@ -65,6 +65,7 @@ def defense_table(folder: str = "") -> list[str]:
 FITTED = {
     "lsh": "random hyperplanes around the mean (Charikar, STOC 2002); needs no labels",
     "itq": "iterative quantization (Gong and Lazebnik, CVPR 2011); needs no labels",
+    "hashing-baseline": "principal components, rotated at random (Moummad et al., 2025); needs no labels",
     "pca": "signs of the principal components; needs no labels",
 }
 """Methods that fit a head to features; they have no card."""
@@ -72,7 +73,10 @@ FITTED = {
 
 def method_table(folder: str = "") -> list[str]:
     """Where every hash method is from, with links to the cards in a folder."""
-    lines = [(f"[{name}]({folder}{name}.md)", cell(OBJECTIVES[name].title)) for name in OBJECTIVES]
+    lines = []
+    for name, kind in OBJECTIVES.items():
+        free = "" if kind.settings_type().needs_labels else "; needs no labels"
+        lines.append((f"[{name}]({folder}{name}.md)", cell(kind.title) + free))
     return as_markdown(Table.of("", ("method", "source"), [*lines, *FITTED.items()]))
 
 

@@ -118,7 +118,8 @@ def test_refused_data(world: World, shell: Shell, tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=images[:40], labels=np.zeros(40, int))
     assert "have the same labels; csq needs at least two kinds" in train(f"arrays:{tmp_path / 'one.npz'}")
     np.savez(tmp_path / "none.npz", images=images[:40], labels=np.zeros((40, 3), np.uint8))
-    assert "none has no labels; csq needs them, lsh, itq, pca do not" in train(f"arrays:{tmp_path / 'none.npz'}")
+    said = train(f"arrays:{tmp_path / 'none.npz'}")
+    assert "none has no labels; csq needs them, bihalf, cibhash, lsh, itq, hashing-baseline, pca do not" in said
     np.savez(tmp_path / "two.npz", images=images[:2], labels=np.zeros(2, int))
     two = f"arrays:{tmp_path / 'two.npz'}"
     assert "training needs at least 2 pictures, the train split has 1" in train(two)

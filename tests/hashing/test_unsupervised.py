@@ -1,11 +1,11 @@
-"""LSH, PCA sign and ITQ: heads, determinism, errors, and that ITQ lowers the quantization error."""
+"""LSH, PCA sign, ITQ and Hashing-Baseline: heads, determinism, errors, and that ITQ lowers the quantization error."""
 
 import pytest
 import torch
 
 from hamguard.core.errors import RequestError
 from hamguard.hashing.registry import UNSUPERVISED
-from hamguard.hashing.unsupervised import fit_itq, fit_lsh, fit_pca
+from hamguard.hashing.unsupervised import fit_hashing_baseline, fit_itq, fit_lsh, fit_pca
 
 
 def features(n=400, D=20, seed=0):
@@ -25,12 +25,12 @@ def test_head_is_deterministic_and_every_bit_splits_the_data(name):
     torch.testing.assert_close(head(x).mean(0), torch.zeros(12), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("fit", [fit_lsh, fit_itq])
+@pytest.mark.parametrize("fit", [fit_lsh, fit_itq, fit_hashing_baseline])
 def test_seed_changes_the_head(fit):
     assert not torch.equal(fit(features(), 8, 0).weight, fit(features(), 8, 1).weight)
 
 
-@pytest.mark.parametrize("fit", [fit_pca, fit_itq])
+@pytest.mark.parametrize("fit", [fit_pca, fit_itq, fit_hashing_baseline])
 def test_too_many_bits(fit):
     with pytest.raises(RequestError, match="at most the 20 dimensions"):
         fit(features(), 21, 0)

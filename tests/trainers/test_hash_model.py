@@ -244,12 +244,21 @@ def test_unlabeled_data_need_an_unsupervised_method(tmp_path: Path) -> None:
     from tests.training.conftest import make_blobs, make_split
 
     bare = replace(make_blobs(), labels=np.zeros((160, 0), np.uint8), class_names=())
-    with pytest.raises(RequestError, match="has no labels; csq needs them, lsh, itq, pca do not"):
+    with pytest.raises(
+        RequestError, match="has no labels; csq needs them, bihalf, cibhash, lsh, itq, hashing-baseline, pca do not"
+    ):
         train(ask("csq"), bare, make_split(bare), tmp_path / "a")
     card = train(
         read_job({}, {"method": "itq"}, ["backbone=conv2", "bits=16"]), bare, make_split(bare), tmp_path / "b"
     ).card
     assert card.method == "itq" and card.statistics["distinct_codes"] > 16
+    for method, least in (("bihalf", 4), ("cibhash", 1)):
+        card = train(ask(method), bare, make_split(bare), tmp_path / method).card
+        assert card.method == method and card.statistics["distinct_codes"] > least
+    with pytest.raises(
+        RequestError, match="has no labels; bihalf needs them, cibhash, lsh, itq, hashing-baseline, pca do not"
+    ):
+        train(ask("bihalf", "fits=labels"), bare, make_split(bare), tmp_path / "c")
 
 
 def test_copy_of_a_folder_is_a_model(blobs: Blobs, tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 if TYPE_CHECKING:
     from hamguard.core.registry import Registry
 
-Kind: TypeAlias = Literal["attack", "guide", "loss", "hash method", "cross-modal method", "defense", "measure"]
+Kind: TypeAlias = Literal[
+    "attack", "guide", "loss", "hash method", "fitted method", "cross-modal method", "defense", "measure"
+]
 
 PLACES: dict[Kind, str] = {
     "attack": "attacks.methods.registry:ATTACKS",
     "guide": "attacks.guides.registry:GUIDES",
     "loss": "attacks.losses.registry:LOSSES",
     "hash method": "hashing.registry:OBJECTIVES",
+    "fitted method": "hashing.registry:UNSUPERVISED",
     "cross-modal method": "hashing.registry:CROSS_METHODS",
     "defense": "defenses.registry:DEFENSES",
     "measure": "evaluation.measures.registry:MEASURES",

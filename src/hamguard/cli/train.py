@@ -16,7 +16,10 @@ from hamguard.core.errors import RequestError
 if TYPE_CHECKING:
     from hamguard.api.train import Trained
 
-METHODS = f"{names('hash method')}, lsh, itq, pca; {names('cross-modal method')} (with texts); prosgan, comdefend, ppl"
+METHODS = (
+    f"{names('hash method')}, {names('fitted method')}; {names('cross-modal method')} (with texts); "
+    "prosgan, comdefend, ppl"
+)
 FINISHED = {"generator": "generator", "protector": "protector", "purifier": "networks"}
 """What a finished folder holds, other than a model."""
 

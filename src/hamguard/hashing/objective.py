@@ -25,6 +25,11 @@ from hamguard.core.types import Array
 class Settings(Asked):
     """Hyper-parameters of a method: frozen, unknown keys are errors."""
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the method learns from labels; without, `Objective.labels` may have no column."""
+        return True
+
     later: ClassVar[tuple[str, ...]] = ()
     """Settings younger than trained models: a job has them only where they are not at their default, so that its hash stays."""
 
@@ -74,12 +79,12 @@ class Objective(ABC):
     def __init_subclass__(cls, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if "loss" in cls.__dict__:  # here, so that no method can forget it and each gets rows of floats
-            cls.loss = _of_rows(cls.loss)  # type: ignore[assignment, method-assign]
+            cls.loss = _of_rows(cls.loss)  # type: ignore[method-assign]
 
     needs_start: bool = False  # ask the loop for one pass over the training set before the first epoch
-    needs_features: bool = (
-        False  # ask for the backbone's features of the batch: `loss(..., features=...)`, `(B, D)`, no gradient
-    )
+    needs_features: bool = False  # ask for the backbone's features of the batch, `loss(..., features=...)`
+    needs_views: int = 1  # ask for that many random views of a picture, `loss(..., views=...)` from the second on
+    keeps_backbone: bool = False  # the hash head alone learns; features stay what they are
     batch_norm: bool = (
         False  # ask for a batch norm between head and code while the network learns; see `models/head_norm.py`
     )
@@ -107,7 +112,8 @@ class Objective(ABC):
             progress: share of the run that is done, in [0, 1).
 
         A method with `needs_features` has one more argument, `features: Tensor | None = None`: what the hash head took, `(B, D)`,
-        without gradient.
+        without gradient. One with `needs_views` has `views: Tensor | None = None`: logits of the views after the first,
+        `(views - 1, B, K)`.
 
         Returns:
             A scalar that carries the gradient to `logits`.

@@ -5,9 +5,16 @@
 * PCA sign: signs of the first K principal components.
 * ITQ: Y. Gong, S. Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary Codes", CVPR 2011: the principal
   components, rotated so that they lie near the corners of the cube.
+* Hashing-Baseline: I. Moummad, K. Zaher, L. Rauch, A. Joly, "Hashing-Baseline: Rethinking Hashing in the Age of Pretrained Models",
+  arXiv 2509.14427, 2025; code ilyassmoummad/hashing-baseline: the principal components, rotated at random, so that all bits carry
+  alike. It is ITQ before its first step.
 
-Deliberate difference: ITQ is computed here rather than by `faiss.ITQTransform`, because that one scales every
-vector to length one between two shifts, which is no linear head, and trains on a subsample.
+Deliberate differences:
+
+* ITQ is computed here rather than by `faiss.ITQTransform`, because that one scales every vector to length one between two shifts,
+  which is no linear head, and trains on a subsample.
+* Hashing-Baseline's components are exact, its code finds them by a randomized decomposition; and its code ranks by distances of the
+  sigmoids of a query's outputs from the bits of the database, where a query has bits here, too, as in every other search.
 """
 
 from __future__ import annotations
@@ -48,6 +55,12 @@ def _components(values: Floats, bits: int) -> Floats:
     return np.ascontiguousarray(rows * np.where(greatest < 0, -1.0, 1.0)[:, None])
 
 
+def _rotation(bits: int, seed: int, name: str) -> Floats:
+    """A random orthogonal matrix `(K, K)`: the Q of a Gaussian one."""
+    rotation, _ = np.linalg.qr(numpy_generator(seed, name).standard_normal((bits, bits)))
+    return rotation
+
+
 @register_unsupervised("lsh", title="random hyperplanes (LSH, Charikar, STOC 2002)")
 def fit_lsh(features: Tensor, bits: int, seed: int) -> LinearHead:
     """Random hyperplanes through the mean.
@@ -81,6 +94,22 @@ def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(_components(values, bits), values.mean(0))
 
 
+@register_unsupervised("hashing-baseline", title="Hashing-Baseline (Moummad, Zaher, Rauch, Joly, 2025)")
+def fit_hashing_baseline(features: Tensor, bits: int, seed: int) -> LinearHead:
+    """Principal components under a random rotation: no training beyond the decomposition.
+
+    Args:
+        features: `(n, D)` of a frozen network, n at least 2.
+        bits: code length K, at most D.
+        seed: of the rotation; equal seeds give equal heads.
+
+    Raises:
+        RequestError: as `fit_lsh`, or `bits` exceeds D.
+    """
+    values = _checked(features, bits)
+    return _head(_rotation(bits, seed, "hashing-baseline") @ _components(values, bits), values.mean(0))
+
+
 @register_unsupervised("itq", title="ITQ (Gong and Lazebnik, CVPR 2011)")
 def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> LinearHead:
     """Principal components, rotated to lower the quantization error `||B - V R||^2`.
@@ -97,7 +126,7 @@ def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> Linea
     values = _checked(features, bits)
     components = _components(values, bits)  # (K, D)
     projected = (values - values.mean(0)) @ components.T  # V, (n, K)
-    rotation, _ = np.linalg.qr(numpy_generator(seed, "itq").standard_normal((bits, bits)))
+    rotation = _rotation(bits, seed, "itq")
     for _ in range(steps):
         codes = np.where(projected @ rotation < 0, -1.0, 1.0)  # fix R, update B
         left, _, right = np.linalg.svd(projected.T @ codes)  # fix B, update R: orthogonal Procrustes

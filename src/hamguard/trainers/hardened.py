@@ -164,11 +164,11 @@ def new_defense(
 def new_objective(job: Job, model: HashModel, card: Card, data: Data) -> Objective:
     """The loss on clean pictures: by default that of the model's own method, with its settings, seed and centers.
 
-    Where the model has no training objective (a fitted head), or one that looks at features, or the pictures have no labels, its
-    codes are kept.
+    Where the model has no training objective (a fitted head), or one that looks at features or views, or the pictures have no
+    labels, its codes are kept.
 
     Raises:
-        RequestError: an objective that needs labels was asked for, and there are none; or one that looks at features.
+        RequestError: an objective that needs labels was asked for, and there are none; or one that looks at features or views.
     """
     device = next(model.parameters()).device
     labels = torch.from_numpy(data.dataset.labels[data.split.train].astype(np.float32)).to(device)  # (n, C)
@@ -182,11 +182,12 @@ def new_objective(job: Job, model: HashModel, card: Card, data: Data) -> Objecti
     kind = OBJECTIVES[name]
     settings = from_card(kind.settings_type, card.settings) if name == card.method else kind.settings_type()
     objective = kind(settings, bits=model.bits, labels=labels, seed=card.seed)
-    if not objective.needs_features:
+    if not objective.needs_features and objective.needs_views == 1:
         return objective
     if job.parsed.objective == "own":
         return Keep(Settings(), bits=model.bits, labels=labels, seed=card.seed)
-    raise RequestError(f"objective {name} looks at features, which no defense hands over; keep does not")
+    looks = "features" if objective.needs_features else "several views"
+    raise RequestError(f"objective {name} looks at {looks}, which no defense hands over; keep does not")
 
 
 def epoch_cost(method: str, settings: DefenseSettings) -> float:

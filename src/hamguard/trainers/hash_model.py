@@ -172,19 +172,26 @@ def save_hash_model(model: HashModel, place: Place, facts: dict[str, Any]) -> Tr
     return Trained(model, card)
 
 
+def without_labels() -> list[str]:
+    """Names of the methods that learn from pictures alone, as their defaults are."""
+    return [*(name for name, kind in OBJECTIVES.items() if not kind.settings_type().needs_labels), *UNSUPERVISED]
+
+
 def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup) -> HashTask:
     """A network and a hash method on the training part.
 
     Raises:
-        RequestError: no labels, or labels that are all the same; a batch norm before the code, and one picture a process.
+        RequestError: no labels, or labels that are all the same, for a method that learns from them; a batch norm before the code,
+            and one picture a process.
     """
     dataset, learned = data.dataset, data.split.train
     kind, device = OBJECTIVES[job.method], next(model.parameters()).device
     labels = torch.from_numpy(dataset.labels[learned].astype(np.float32)).to(device)  # (n, C)
-    if labels.shape[1] == 0 or not bool(labels.any()):
-        unlabeled = ", ".join(UNSUPERVISED)
-        raise RequestError(f"{dataset.name} has no labels; {job.method} needs them, {unlabeled} do not")
-    check_differ(dataset, learned, job.method)
+    if job.parsed.needs_labels:
+        if labels.shape[1] == 0 or not bool(labels.any()):
+            others = ", ".join(name for name in without_labels() if name != job.method)
+            raise RequestError(f"{dataset.name} has no labels; {job.method} needs them, {others} do not")
+        check_differ(dataset, learned, job.method)
     objective = kind(job.parsed, bits=model.bits, labels=labels, seed=job.seed)
     if objective.batch_norm:
         count = min(job.training.batch_of(len(learned)), len(learned)) // process_group.size

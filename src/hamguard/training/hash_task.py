@@ -47,7 +47,8 @@ class HashTask:
         process_group: this process among several.
 
     Raises:
-        RequestError: the labels do not match the pictures, or several processes for a method that looks at features.
+        RequestError: the labels do not match the pictures; several processes for a method that looks at features or keeps the
+            backbone; or no random views for one that compares views.
     """
 
     def __init__(
@@ -63,8 +64,14 @@ class HashTask:
     ) -> None:
         if len(index) != len(objective.labels):
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
-        if objective.needs_features and process_group is not None and process_group.size > 1:
-            raise RequestError(f"{objective.name} looks at features, which one process has; leave out torchrun")
+        several = process_group is not None and process_group.size > 1
+        if several and (objective.needs_features or objective.keeps_backbone):
+            why = "looks at" if objective.needs_features else "keeps"
+            raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
+        if objective.needs_views > 1 and views == "none":
+            raise RequestError(
+                f"{objective.name} compares random views of a picture; `augment=none` makes none, `augment=crop-color` does"
+            )
         self.model, self.objective = model, objective
         self.images, self.index = images, np.asarray(index)
         self.items = len(index)
@@ -75,9 +82,10 @@ class HashTask:
         self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Backbone, head, and what the method has of its own, each with its factor on the learning rate."""
+        """Backbone (unless it is kept), head, and what the method has of its own, each with its factor on the learning rate."""
+        backbone = [] if self.objective.keeps_backbone else list(self.model.backbone.parameters())
         groups = [
-            {"params": list(self.model.backbone.parameters()), "lr_factor": 1.0},
+            {"params": backbone, "lr_factor": 1.0},
             {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
             {"params": self.objective.parameters(), "lr_factor": self.head_lr_factor},
         ]
@@ -94,21 +102,36 @@ class HashTask:
 
     def step(self, batch: Batch) -> Tensor:
         """Loss of the global batch: own pictures through the network, codes of all processes into the objective."""
+        asked = self.objective
         self.model.train()
+        self.model.backbone.train(not asked.keeps_backbone)
         x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
-        x = augment(x, self.views, batch.generator, batch.part, len(batch.index))
-        if not self.objective.needs_features:
+        total = len(batch.index)
+        views = [augment(x, self.views, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
+        x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
+        if not (asked.needs_features or asked.keeps_backbone):
             return self.loss_of(self.net(x).float(), batch)
-        features = self.model.features_of(x)  # (B, D)
-        return self.loss_of(self.model.head(features).float(), batch, features.detach().float())
+        with torch.set_grad_enabled(not asked.keeps_backbone):
+            features = self.model.features_of(x)  # (views * B, D)
+        z = self.model.head(features).float()
+        return self.loss_of(z, batch, features.detach().float().chunk(asked.needs_views)[0])
 
     def loss_of(self, z: Tensor, batch: Batch, features: Tensor | None = None) -> Tensor:
-        """Loss of the global batch from this process's logits `(b, K)`; `features` `(B, D)` where the method looks at them."""
-        logits = gather(z, self.process_group)  # (B, K)
+        """Loss of the global batch.
+
+        Args:
+            z: this process's logits, view after view, `(views * b, K)`.
+            batch: the batch.
+            features: of the first views, `(B, D)`, for a method that looks at them.
+        """
+        views = z.chunk(self.objective.needs_views)  # (b, K) each
+        logits, *others = [gather(view, self.process_group) for view in views]  # (B, K) each
         self.look(logits.detach().cpu())
         labels = self.objective.labels[batch.index.to(self.objective.labels.device)]  # (B, C)
         index = batch.index.to(logits.device)
         more: dict[str, Any] = {"features": features} if self.objective.needs_features else {}
+        if others:
+            more["views"] = torch.stack(others)  # (views - 1, B, K)
         return self.objective.loss(logits, labels.to(logits.device), index, batch.progress, **more)
 
     def look(self, logits: Tensor) -> None:
