@@ -121,7 +121,7 @@ def _last(found: Found, victim: Victim, kinds: Sequence[str], one_sided: bool, s
     paper=PAPER,
     what="Clean MAP of DCMH, SSAH and their hardened forms, by code length",
     small=f"{SMALL}; 16, 32 and 64 bits",
-    minutes=30,
+    minutes=20,
 )
 def clean(found: Found, scale: Scale) -> Comparison:
     """Clean MAP by code length: does training on adversaries cost anything?"""

@@ -266,7 +266,7 @@ def fig6(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what=f"{EPS_FIGURE}, our form of the game",
     small="there is none; ppl-fig6 has it",
-    minutes=15,
+    minutes=25,
     scales=("paper",),
 )
 def fig6_fashion(found: Found, scale: Scale) -> Comparison:

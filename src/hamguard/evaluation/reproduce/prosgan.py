@@ -167,7 +167,7 @@ def table4(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what="Table 2: time and perceptibility",
     small=f"{SMALL}; 32 bits, 50 queries",
-    minutes=8,
+    minutes=5,
 )
 def table2(found: Found, scale: Scale) -> Comparison:
     """Seconds a picture, perceptibility and t-MAP of one-step and many-step attacks."""

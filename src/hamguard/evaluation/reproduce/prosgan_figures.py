@@ -75,7 +75,7 @@ def _printed(model: str) -> str:
     paper=PAPER,
     what="Figure 2: precision-recall and precision@N curves",
     small=f"{SMALL}; 32 bits",
-    minutes=6,
+    minutes=5,
 )
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
@@ -104,7 +104,7 @@ def fig2(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what="Figure 3: answers before and after",
     small=f"{SMALL}; 32 bits",
-    minutes=6,
+    minutes=5,
     recipe="prosgan-fig2",
 )
 def fig3(found: Found, scale: Scale) -> Comparison:
@@ -122,7 +122,7 @@ def fig3(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what="Figure 4: ablations and the reconstruction weight",
     small=f"{SMALL}; 32 bits, 100 queries",
-    minutes=20,
+    minutes=8,
 )
 def fig4(found: Found, scale: Scale) -> Comparison:
     """Ablations (a) and the weight of the reconstruction (b)."""
@@ -165,7 +165,7 @@ def fig4(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what="what the small form cuts, one at a time",
     small=f"{SMALL}; 32 bits, 200 queries; width 32, 9 epochs, the printed prototype, a sigmoid, DPSH by the bank",
-    minutes=12,
+    minutes=18,
 )
 def cuts(found: Found, scale: Scale) -> Comparison:
     """Which published setting that the small form leaves out matters: each is given back alone; at paper scale each is cut."""

@@ -89,7 +89,7 @@ def _attack_lines(found: Found, model: str) -> Iterator[Line]:
     paper=PAPER,
     what="Table I: attacks on DPH",
     small=f"{SMALL}; 32 bits, 200 queries, two seeds, 100 gradients for each attack",
-    minutes=12,
+    minutes=8,
 )
 def table1(found: Found, scale: Scale) -> Comparison:
     """Attacks away (MAP) and toward (t-MAP) on an undefended model."""
@@ -130,7 +130,7 @@ def table1(found: Found, scale: Scale) -> Comparison:
     paper=PAPER,
     what="Table II: adversarial training",
     small=f"{SMALL}; 32 bits, 200 queries, two seeds, 3 epochs of each training",
-    minutes=20,
+    minutes=10,
 )
 def table2(found: Found, scale: Scale) -> Comparison:
     """MAP of hardened models under attacks that are made for each."""
@@ -191,7 +191,7 @@ def _printed(found: Found, model: str, kind: str, name: str) -> float | None:
     paper=PAPER,
     what="Figures 3 and 4: curves under attack",
     small=f"{SMALL}; 32 bits, 200 queries",
-    minutes=6,
+    minutes=2,
 )
 def curves(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under attack: the plots are on the page, their means here."""
@@ -250,7 +250,7 @@ def _first_five(cell: Found, attack: str | None, labels: str) -> Figure | None:
     paper=PAPER,
     what="lambda and mu of adversarial training",
     small=f"{SMALL}; 32 bits, 100 queries, 2 epochs; the values of both weights are ours",
-    minutes=12,
+    minutes=6,
 )
 def weights(found: Found, scale: Scale) -> Comparison:
     """MAP, clean and under attack, over each weight, the other one at the authors' value."""
