@@ -243,7 +243,7 @@ def fig5(found: Found, scale: Scale) -> Comparison:
     return Comparison(lines, relations, why=PLOT)
 
 
-@experiment("ppl-fig6", paper=PAPER, what=EPS_FIGURE, small="digits instead of Fashion-MNIST; three seeds", minutes=10)
+@experiment("ppl-fig6", paper=PAPER, what=EPS_FIGURE, small="digits instead of Fashion-MNIST", minutes=10)
 def fig6(found: Found, scale: Scale) -> Comparison:
     """Over eps: searches across domains fall, the search inside the protected domain stays."""
     figures = sorted(found.all(attack="ppl", metric="map"), key=_eps)
