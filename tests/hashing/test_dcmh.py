@@ -192,9 +192,9 @@ def test_relaxation_of_the_settings() -> None:
 
 
 def test_the_registry_knows_both_methods() -> None:
-    assert CROSS_METHODS.names() == ["dcmh", "ssah"] and CROSS_METHODS["dcmh"] is DCMHSettings
+    assert CROSS_METHODS.names() == ["dcmh", "dsph", "ssah"] and CROSS_METHODS["dcmh"] is DCMHSettings
     with pytest.raises(
-        RequestError, match=r"unknown cross-modal method 'dchm'; allowed: dcmh, ssah; did you mean dcmh\?"
+        RequestError, match=r"unknown cross-modal method 'dchm'; allowed: dcmh, dsph, ssah; did you mean dcmh\?"
     ):
         CROSS_METHODS["dchm"]
     with pytest.raises(RequestError, match="cross-modal method 'dcmh' is registered twice"):

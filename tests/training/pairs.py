@@ -26,6 +26,7 @@ NUMBERS = ("one", "two", "three", "four", "five")
 CORNERS = ("north west", "north east", "south west", "south east")
 SMALL = {
     "dcmh": ("text_width=32",),
+    "dsph": ("text_width=32",),
     "ssah": ("text_width=32", "text_net=mlp", "features=16", "label_width=32"),
 }
 World = tuple[Dataset, Split]

@@ -50,7 +50,7 @@ from tests.training.pairs import (
     task_of,
 )  # fmt: skip
 
-METHODS = ("dcmh", "ssah")
+METHODS = ("dcmh", "dsph", "ssah")
 
 
 @pytest.fixture(scope="module")
@@ -591,7 +591,7 @@ def test_a_wrong_recipe_explains_itself(recipe: dict[str, Any], message: str) ->
 
 def test_an_unknown_method_is_named_with_the_others() -> None:
     with pytest.raises(
-        RequestError, match=r"unknown cross-modal method 'sah'; allowed: dcmh, ssah; did you mean ssah\?"
+        RequestError, match=r"unknown cross-modal method 'sah'; allowed: dcmh, dsph, ssah; did you mean ssah\?"
     ):
         read_job({}, {"method": "sah"}, kind="pair")
 

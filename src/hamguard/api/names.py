@@ -28,7 +28,7 @@ def names(kind: Kind) -> str:
     """Everything registered of a kind, divided by commas.
 
     >>> names("cross-modal method")
-    'dcmh, ssah'
+    'dcmh, dsph, ssah'
     """
     module, _, name = PLACES[kind].partition(":")
     registry = cast("Registry[Any]", getattr(import_module(f"hamguard.{module}"), name))

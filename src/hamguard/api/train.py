@@ -41,7 +41,9 @@ def train(
 
 
 @overload
-def train(data: Data | str | None, method: Literal["dcmh", "ssah"], *, out: Place, **more: Any) -> CrossModel: ...
+def train(
+    data: Data | str | None, method: Literal["dcmh", "dsph", "ssah"], *, out: Place, **more: Any
+) -> CrossModel: ...
 
 
 @overload
@@ -98,8 +100,8 @@ def train(
 
     Args:
         data: what `hg.data` gave, or a source; None for `digits`, and for what the victim was trained on.
-        method: hash method, also one that was registered here; `dcmh` or `ssah` for images and texts; `prosgan` for a generator of
-            attacks, `comdefend` for a purifier, `ppl` for a protector.
+        method: hash method, also one that was registered here; `dcmh`, `dsph` or `ssah` for images and texts; `prosgan` for a
+            generator of attacks, `comdefend` for a purifier, `ppl` for a protector.
         out: folder to write.
         bits: code length K of a hash model.
         backbone: its network; by the size of the images where it is not given.

@@ -20,9 +20,11 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.hashing.cross_modal import cross_likelihood
 from hamguard.hashing.dcmh import DCMHSettings, dcmh, update_codes
+from hamguard.hashing.dsph import DSPHSettings, dsph
 from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.ssah import SSAHSettings, discriminate, mislead, ssah
 from hamguard.models.cross_modal import CrossModel
+from hamguard.models.dsph_parts import Proxies
 from hamguard.models.ssah_parts import SsahParts
 from hamguard.training.augment import augment
 from hamguard.training.loop import Batch
@@ -308,10 +310,38 @@ class SsahTask(CrossTask):
         return loss
 
 
+class DsphTask(CrossTask):
+    """DSPH: image net, text net and proxies take one step each on every batch."""
+
+    settings: DSPHSettings
+    parts: Proxies
+
+    def __init__(self, *args: Any, seed: int = 0, **named: Any) -> None:
+        super().__init__(*args, seed=seed, **named)
+        classes, bits = self.labels.shape[1], self.model.bits
+        self.parts = Proxies(classes, bits, seed=seed).to(self.device)
+        self.delta = self.settings.far(bits=bits, classes=classes)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The proxies learn at their own rate."""
+        own = {"params": list(self.parts.parameters()), "lr_factor": self.settings.proxy_lr_factor}
+        return [*super().parameter_groups(), own]
+
+    def step(self, batch: Batch) -> Tensor:
+        """Both nets toward the proxies of their labels, and pairs without a common label apart."""
+        self.model.train()
+        ask, labels = self.settings, self.labels[self.rows_of(batch)]  # (B, C)
+        zv = self.model.image.logits(self.pictures_of(batch)).float()  # (B, K)
+        zt = self.model.text.logits(self.bags_of(batch)).float()  # (B, K)
+        self.watch.look(zv.detach().cpu())
+        u, t, proxies = relax(zv), relax(zt), self.parts.points
+        return dsph(u, t, labels, proxies, delta=self.delta, alpha=ask.alpha, balance=ask.balance)
+
+
 def fixed(module: nn.Module) -> Any:
     """The module as a function of its input alone: gradients pass through it and leave its weights alone."""
     frozen = {name: value.detach() for name, value in module.named_parameters()}
     return lambda x: torch.func.functional_call(module, frozen, (x,))
 
 
-TASKS: dict[str, type[CrossTask]] = {"dcmh": DcmhTask, "ssah": SsahTask}
+TASKS: dict[str, type[CrossTask]] = {"dcmh": DcmhTask, "dsph": DsphTask, "ssah": SsahTask}
