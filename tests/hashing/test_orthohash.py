@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hamguard.codes.bank import CodeBank
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.data.opened import Data
@@ -14,6 +15,7 @@ from hamguard.hashing.orthohash import OrthoHash, OrthoHashSettings, code_cosine
 from hamguard.models.head_norm import NormedHead
 from hamguard.models.store import load_folder
 from hamguard.trainers import hash_model
+from hamguard.trainers.hash_model import CLASSES
 from hamguard.trainers.words import read_job
 from tests.trainers.runs import train
 from tests.training.conftest import make_blobs, make_split
@@ -131,3 +133,19 @@ def test_codes_of_classes_depend_on_the_seed_only():
     a, b, c = (OrthoHash(OrthoHashSettings(), bits=12, labels=np.eye(5), seed=s).state["centers"] for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert torch.equal(a, class_targets("random", 5, 12, torch_generator(1, "orthohash", "targets")))
+
+
+@pytest.mark.parametrize("method", ["orthohash", "greedyhash"])
+def test_a_defense_trains_on_from_the_folded_head_and_keeps_the_codes_of_classes(method, tmp_path):
+    dataset = make_blobs()
+    split = make_split(dataset)
+    sets = ["backbone=conv2", "bits=12", "epochs=2", "batch_size=20"]
+    train(read_job({}, {"method": method}, sets), dataset, split, tmp_path / "m")
+    hardened = read_job({}, {"method": "control", "eps": 0.1, "norm": "linf"}, ["epochs=1"], kind="hardened")
+    done = train(hardened, dataset, split, tmp_path / "safe", start=[tmp_path / "m"])
+    assert type(done.model.head) is torch.nn.Linear and done.card.method == method
+    kept = tmp_path / "safe" / CLASSES
+    assert kept.is_file() == (method == "orthohash")
+    if kept.is_file():
+        bank = CodeBank.load(kept, model_hash=done.model.digest)
+        assert torch.equal(bank.codes, CodeBank.load(tmp_path / "m" / CLASSES).codes)

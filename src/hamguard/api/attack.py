@@ -27,6 +27,7 @@ from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import (
     AttackSpec,
     Combine,
+    Reference,
     check_gradients,
     parsed_options,
 )
@@ -320,7 +321,7 @@ def read_attacks(
     preset: str = "default",
     guide: str | None = None,
     targets: str | None = None,
-    reference: Literal["train", "database"] = "train",
+    reference: Reference = "train",
     options: Mapping[str, Any] | None = None,
     combine: Combine = "joint",
     fold: bool = True,

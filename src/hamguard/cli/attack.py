@@ -38,7 +38,7 @@ GuideOption = Annotated[
 ]
 ReferenceOption = Annotated[
     str,
-    typer.Option("--reference", help="Part whose codes build guides: train, or database as in some published code."),
+    typer.Option("--reference", help="What builds guides: codes of train, of database as in some published code, or fixed codes of classes (csq, orthohash, dpn)."),
 ]
 SourceModelOption = Annotated[
     list[str] | None,
@@ -170,7 +170,7 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
     given = files | {f"--{name}": of_images[name] for name in ("targets", "guide", "generator", "restarts")}
     given |= {
         f"--threat {of_images['norm']}": of_images["norm"] not in (None, "linf"),
-        "--reference": of_images["reference"] == "database",
+        "--reference": of_images["reference"] != "train",
     }
     if refused := [flag for flag, value in given.items() if value]:
         raise RequestError(f"{', '.join(refused)}: belongs to pictures; leave out with --side {side}")

@@ -135,6 +135,10 @@ class CSQ(Objective):
         coins = torch.randint(2, (bits,), generator=torch_generator(seed, "csq", "fill"))
         self.state = {"centers": centers.to(labels), "fill": (2 * coins - 1).to(labels)}
 
+    def class_codes(self) -> Tensor:
+        """The codes of the classes."""
+        return self.state["centers"]
+
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Loss of one batch; see `Objective.loss`."""
         targets = center_targets(labels.to(logits), self.state["centers"].to(logits), self.state["fill"].to(logits))

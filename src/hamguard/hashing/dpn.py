@@ -137,6 +137,10 @@ class DPN(Objective):
         coins = torch.randint(2, (bits,), generator=torch_generator(seed, "dpn", "fill"))
         self.state = {"centers": centers.to(labels), "fill": (2 * coins - 1).to(labels)}
 
+    def class_codes(self) -> Tensor:
+        """The codes of the classes."""
+        return self.state["centers"]
+
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Polarization loss of one batch; see `Objective.loss`."""
         s, labels, centers = self.settings, labels.to(logits), self.state["centers"].to(logits)

@@ -126,6 +126,10 @@ class Objective(ABC):
         """Codes of the training items that the method learned directly, `(n, K)` in {-1, +1}, or None."""
         return None
 
+    def class_codes(self) -> Tensor | None:
+        """Fixed codes that the images of a class approach, `(C, K)` in {-1, +1}, or None."""
+        return None
+
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take the state of a checkpoint.
 

@@ -137,6 +137,10 @@ class OrthoHash(Objective):
         self.state = {"centers": centers.to(labels)}
         self.batch_norm = settings.batch_norm
 
+    def class_codes(self) -> Tensor:
+        """The codes of the classes."""
+        return self.state["centers"]
+
     def loss(self, logits: Tensor, labels: Tensor, index: Tensor, progress: float) -> Tensor:
         """Loss of one batch; see `Objective.loss`."""
         s, centers = self.settings, self.state["centers"].to(logits)

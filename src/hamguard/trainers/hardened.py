@@ -24,7 +24,7 @@ from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.folders import from_card
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import Card, load_folder
-from hamguard.trainers.hash_model import checked_statistics, save_hash_model
+from hamguard.trainers.hash_model import CLASSES, checked_statistics, keep_class_codes, save_hash_model
 from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
 
@@ -46,6 +46,7 @@ class HardenedKind(Kind):
     idle = ("patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     run_file = "harden-run.json"
+    leaves = (CLASSES,)
     other = "another run, or one from another model"
 
     def methods(self) -> list[str]:
@@ -103,6 +104,7 @@ class HardenedKind(Kind):
     def finish(self, job: Job, task: Defense, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """The card's fields are those of the start model, but for what the defense changed."""
         task.finish()
+        keep_class_codes(task.objective, task.model, done)
         card: Card = start[0].card
         defense = {
             "method": job.method,

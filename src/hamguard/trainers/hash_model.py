@@ -31,6 +31,7 @@ from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.statistics import code_statistics
 
 LEARNED = "learned_codes.npz"
+CLASSES = "class_codes.npz"
 
 
 @dataclass
@@ -66,7 +67,7 @@ class HashModelKind(Kind):
     own = ("model",)
     reach = ("", "settings", "data", "model", "training")
     other = "a model of another run"
-    leaves = (TEXT_CARD, LEARNED)  # a text side there would not belong to the new codes
+    leaves = (TEXT_CARD, LEARNED, CLASSES)  # a text side there would not belong to the new codes
 
     def methods(self) -> list[str]:
         """Supervised ones, then those that are fitted."""
@@ -130,7 +131,7 @@ class HashModelKind(Kind):
         return validation_map(task.model, data, place.context.device)
 
     def finish(self, job: Job, task: Any, start: Sequence[Start], done: Done) -> dict[str, Any]:
-        """Statistics of the codes, and the method's own learned codes."""
+        """Statistics of the codes, the method's own learned codes, and those of its classes."""
         model = task.model
         if isinstance(task, HashTask):
             task.finish()
@@ -154,6 +155,8 @@ class HashModelKind(Kind):
                 model_hash=model.digest,
                 split_hash=done.data.split.digest,
             ).save(done.place.folder / LEARNED)
+        if task.objective:
+            keep_class_codes(task.objective, model, done)
         return facts
 
     def save(self, task: Any, place: Place, facts: dict[str, Any]) -> Trained:
@@ -163,6 +166,14 @@ class HashModelKind(Kind):
     def load(self, folder: Path) -> Trained:
         """A model folder."""
         return Trained(*load_folder(folder))
+
+
+def keep_class_codes(objective: Objective, model: HashModel, done: Done) -> None:
+    """Write the fixed codes of the classes beside a model whose method has such codes."""
+    codes = objective.class_codes()
+    if codes is not None and done.place.context.process_group.leads:
+        own: Any = {"model_hash": model.digest, "split_hash": done.data.split.digest}
+        CodeBank.of(codes, np.eye(len(codes)), **own).save(done.place.folder / CLASSES)
 
 
 def save_hash_model(model: HashModel, place: Place, facts: dict[str, Any]) -> Trained:

@@ -48,7 +48,7 @@ def with_equal_rmse(ground: Ground, spec: AttackSpec, folder: str) -> tuple[Atta
         raise RequestError(
             f"rmse_of takes an attack in a ball whose targets are one of {', '.join(PROTOCOLS)}; {spec.name} is none"
         )
-    bank = ground.reference if spec.reference == "train" else ground.database
+    bank = ground.database if spec.reference == "database" else ground.reference
     made = with_generator(AttackSpec.read("prosgan"), folder).attack
     x, targets = _training(ground, rule, bank)
     want = _moved(ground, made, x, targets, bank)

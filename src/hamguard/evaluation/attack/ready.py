@@ -21,6 +21,10 @@ from hamguard.evaluation.attack.run import Source
 from hamguard.evaluation.attack.spec import AttackSpec, check_gradients
 from hamguard.evaluation.attack.targets import Targets, choose_targets
 from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.hashing.objective import Objective
+from hamguard.hashing.registry import OBJECTIVES
+from hamguard.models.shipped import model_place
+from hamguard.trainers.hash_model import CLASSES
 from hamguard.training.encode import fits
 
 
@@ -85,6 +89,8 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
         return Source(attack, model, none)
     if isinstance(attack.guide, CrossCodes) and attack.guide.material == "batch":
         bank = ground.codes_of_part("query", of)
+    elif spec.reference == "classes":
+        bank = class_codes(of)
     elif of.model is ground.model and spec.reference == "train":
         bank = ground.reference
     elif of.model is ground.model and ground.cross is None:
@@ -108,6 +114,28 @@ def _source(ground: Ground, spec: AttackSpec, of: Loaded, labels: Bytes | None) 
 
     goals = torch.from_numpy(marks).float().to(ground.device)
     return Source(attack.prepared(bank, ground.seed, model=model, images=images, labels=goals), model, bank)
+
+
+def class_codes(of: Loaded) -> CodeBank:
+    """Fixed codes of the classes that a trained folder keeps, with the one label of each.
+
+    Raises:
+        RequestError: there are none.
+        StaleError: they belong to another model.
+    """
+    place = str(getattr(of.model, "place", ""))
+    path = model_place(place) / CLASSES if place else None
+    if path is None or not path.is_file():
+        raise RequestError(
+            f"{of.name} keeps no codes of its classes; models trained by {_fixed()} do. Leave out `reference` classes"
+        )
+    return CodeBank.load(path, model_hash=of.model.digest)
+
+
+def _fixed() -> str:
+    """Methods whose classes have fixed codes."""
+    have = [name for name, kind in OBJECTIVES.items() if kind.class_codes is not Objective.class_codes]
+    return ", ".join(have)
 
 
 def _check_sources(ground: Ground, spec: AttackSpec) -> None:
@@ -136,7 +164,7 @@ def _check_labels(ground: Ground, spec: AttackSpec) -> None:
 def _targets(ground: Ground, spec: AttackSpec) -> Targets | None:
     if spec.rule is None:
         return None
-    part = ground.split.train if spec.reference == "train" else ground.split.database
+    part = ground.split.database if spec.reference == "database" else ground.split.train
     return choose_targets(
         spec.rule,
         ground.query.labels,

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import CodeType
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -30,6 +30,7 @@ FLAGS = ("threat", "toward", "steps", "preset", "guide", "restarts")
 """Options of a method that have a flag or a field of their own; all others go through `options`."""
 FINITE = ConfigDict(allow_inf_nan=False)
 EPS = 8 / 255  # of methods that have none of their own
+Reference: TypeAlias = Literal["train", "database", "classes"]
 Combine: TypeAlias = Literal["joint", "sum", "sum-project", "mean"]
 
 
@@ -42,7 +43,8 @@ class AttackSpec:
         name: what rows call it; by default the name of its factory, else `attack`.
         preset: which published form it is.
         targets: how target labels are chosen; None takes labels without overlap where the attack approaches a code.
-        reference: part whose codes build guides: `train`, or `database` as in some published code.
+        reference: what builds guides: codes of the part `train`, or `database` as in some published code, or the fixed codes of
+            `classes` of a model whose method has such codes (CSQ, OrthoHash, DPN).
         sources: models that the images are made on; empty for the scored model itself.
         combine: how several of them are joined.
         fold: take gradients from a copy whose batch norms are folded, which is faster; figures come from the model itself.
@@ -60,7 +62,7 @@ class AttackSpec:
     name: str = ""
     preset: str = ""
     targets: str | None = None
-    reference: Literal["train", "database"] = "train"
+    reference: Reference = "train"
     sources: tuple[Loaded, ...] = ()
     combine: Combine = "joint"
     fold: bool = True
@@ -76,7 +78,7 @@ class AttackSpec:
             raise RequestError("steps to look after are those on one source model")
         object.__setattr__(self, "name", self.name or self.attack.name or "attack")
         object.__setattr__(self, "preset", self.preset or self.attack.preset)
-        check_choice("reference", self.reference, ("train", "database"))
+        check_choice("reference", self.reference, get_args(Reference))
         check_choice("way to combine", self.combine, ("joint", "sum", "sum-project", "mean"))
         if self.targets is not None and not self.toward:
             raise RequestError(f"{self.name} has no target: it leaves a code; leave out `targets`")

@@ -15,7 +15,7 @@ from hamguard.attacks.methods.registry import method_facts
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Norm as Denominator
 from hamguard.core.types import Ties
-from hamguard.evaluation.attack.spec import AttackSpec
+from hamguard.evaluation.attack.spec import AttackSpec, Reference
 from hamguard.evaluation.search.score import EXACT, Convention, check_defined, parse_metric
 from hamguard.evaluation.study.recipe_section import NAME, Bits, Eps, Many, NetPart, Section, TrainingPart
 from hamguard.trainers.job import DataSection
@@ -74,8 +74,8 @@ class AttacksPart(Section):
     preset: str = Field("default", description="published form of the attack, see its card")
     guide: str | None = Field(None, description="code that is left or approached, where the attack takes any")
     targets: str | None = Field(None, description="how target labels are chosen; not given: leave the guide")
-    reference: Literal["train", "database"] = Field(
-        "train", description="part whose codes build guides, `train` or `database`"
+    reference: Reference = Field(
+        "train", description="what builds guides: codes of `train` or `database`, or the fixed codes of `classes`"
     )
     set: dict[str, Any] = Field(default_factory=dict, description="further options, as `--set` takes them")
     models: Many[str] | None = Field(None, description="names of model tables; all of them where not given")
