@@ -38,7 +38,11 @@ GuideOption = Annotated[
 ]
 ReferenceOption = Annotated[
     str,
-    typer.Option("--reference", help="What builds guides: codes of train, of database as in some published code, or fixed codes of classes (csq, orthohash, dpn)."),
+    typer.Option(
+        "--reference",
+        help="What builds guides: codes of the part train, of database as in some published code, or the model's own codes "
+        "of classes (csq, orthohash, dpn).",
+    ),
 ]
 SourceModelOption = Annotated[
     list[str] | None,

@@ -35,7 +35,7 @@ def test_the_center_guide_takes_the_codes_that_the_model_was_trained_toward(meth
     ground = Ground.open(str(tmp_path / "m"), data)
     spec = AttackSpec.read("pgd", guide="center", eps=0.1, steps=1)
     kind = OBJECTIVES[method]
-    labels = torch.from_numpy(data.dataset.labels).float()
+    labels = torch.tensor(data.dataset.labels).float()
     fixed = kind(kind.settings_type(), bits=12, labels=labels[data.split.train], seed=0).class_codes()
     assert fixed is not None
     ready = make_ready(ground, replace(spec, reference="classes"))
@@ -45,7 +45,9 @@ def test_the_center_guide_takes_the_codes_that_the_model_was_trained_toward(meth
     assert len(other.own.bank) == len(data.split.train) and other.spec.facts["reference"] == "train"
     marks = labels[data.split.part("query").index]
     voted = spec.attack.guide(ground.query.codes, marks, ready.own.bank, range(len(marks)), 0)
-    assert float((voted == marks @ fixed).float().mean()) > 0.9, "a center is its own vote, but for a tie with the others"
+    assert float((voted == marks @ fixed).float().mean()) > 0.9, (
+        "a center is its own vote, but for a tie with the others"
+    )
 
 
 def test_a_model_without_such_codes_is_refused(tmp_path: Path) -> None:
