@@ -19,10 +19,17 @@ OTHERS = {
     "attack:jsma:paper",
     "attack:nag:paper",
     "hardened:cgat:paper",
+    "model:dpn:code",
+    "model:dpn:deephash",
     "model:dpsh:paper",
     "model:dsh:code",
     "model:dsh:paper",
+    "model:greedyhash:code",
+    "model:greedyhash:code-imagenet",
     "model:hashnet:deephash",
+    "model:orthohash:code",
+    "model:orthohash:fire",
+    "model:orthohash:fire-arc",
     "purifier:comdefend:paper",
 }
 """Presets after papers that are none of the five, and that no paper recipe takes."""
