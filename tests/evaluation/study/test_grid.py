@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.histograms import distance_histograms
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_array
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.rows import Row, Rows, read_rows
 from hamguard.core.types import Floats
-from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.per_query import VALUES, Kept, averaged
 from hamguard.evaluation.search.curves import LEVELS, curve_rows
 from hamguard.evaluation.study import cells as cells_module
+from hamguard.evaluation.study import joins
 from hamguard.evaluation.study.cells import Cells
 from hamguard.evaluation.study.recipe import read_study
 from hamguard.evaluation.study.run import StudyResult
@@ -117,6 +119,56 @@ def test_label_free_attacks_are_joined_over_models_of_different_bits(whole: Whol
     assert len(joint) == 2 * len(PLAIN)
     for how in ("sum", "sum-project"):  # every model is asked the same pictures
         assert len({row.value for row in joint if (row.attack or {})["combine"] == how}) == 1
+
+
+JOINT = """
+study = "grid"
+queries = 6
+[data.toy]
+source = "{source}"
+[models.dpsh]
+bits = [8, 12]
+backbone = "conv2"
+epochs = 1
+batch_size = 16
+[attacks.hag]
+eps = 0.2
+steps = 1
+[transfer]
+attacks = ["hag"]
+joint = [["dpsh-8", "dpsh-12"]]
+"""
+
+
+def test_joint_images_of_an_older_run_give_way_and_other_things_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder has its name from the models and the attack; which queries are attacked may have changed since."""
+    recipe, store, measured = write_recipe(tmp_path, JOINT), tmp_path / "cells", []
+
+    def killed_at_the_second(*args: Any, **more: Any) -> Measured:
+        if measured:
+            raise StoppedError("killed")
+        measured.append(measure_attack(*args, **more))
+        return measured[0]
+
+    monkeypatch.setattr(joins, "measure_attack", killed_at_the_second)
+    with pytest.raises(StoppedError):
+        run(recipe, store)
+    monkeypatch.undo()
+    (folder,) = (store / "work").glob("joint-*")
+    assert len(list(folder.glob("*.png"))) == 6
+    more = changed(recipe, ("queries = 6", "queries = 5"))
+    found, _ = run(more, store)
+    joint = Rows(row for row in found.rows if (row.attack or {}).get("made_on") == list(PLAIN)).where(metric="map")
+    assert [row.n for row in joint] == [5, 5]
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "own.txt").write_text("not of hamguard")
+    run(more, store)  # everything is kept
+    with pytest.raises(RequestError, match="holds no manifest of attacked pictures"):
+        run(changed(recipe, ("queries = 6", "queries = 4")), store)
+    assert [path.name for path in folder.iterdir()] == ["own.txt"]
 
 
 def test_a_changed_key_works_out_only_what_depends_on_it(whole: Whole) -> None:

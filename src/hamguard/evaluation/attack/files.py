@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,14 @@ from hamguard.images.io import decode, encode
 MANIFEST = "manifest.json"
 
 
-def check_folder(folder: Path, key: str, *, restart: bool) -> None:
+def check_folder(folder: Path, key: str, *, restart: bool, replace: bool = False) -> None:
     """Check before any work that pictures may be written to a folder.
+
+    Args:
+        folder: where they are to lie.
+        key: hash of the run that makes them.
+        restart: whatever lies there gives way.
+        replace: pictures of another attack give way; other things do not.
 
     Raises:
         RequestError: it holds other things.
@@ -33,10 +40,21 @@ def check_folder(folder: Path, key: str, *, restart: bool) -> None:
     found = _read_manifest(folder)
     if found is None and not (folder / ".work").is_dir():
         raise RequestError(f"{folder} is not empty and holds no manifest of attacked pictures; give another folder")
-    if found is not None and found.get("run") != key:
+    if found is not None and found.get("run") != key and not replace:
         raise StaleError(
             f"{folder} holds the pictures of another attack; give another folder, or `restart` to replace them"
         )
+
+
+def forget_pictures(folder: Path) -> None:
+    """Remove a folder of attacked pictures, finished or begun; a folder that holds other things stays."""
+    if not (folder / ".work").is_dir() and not _read_manifest(folder, restart=True):
+        return
+    for path in folder.glob(
+        "*.png"
+    ):  # before the manifest, so that a folder half removed is still known for what it is
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_manifest(folder: Path, *, restart: bool = False) -> dict[str, Any] | None:

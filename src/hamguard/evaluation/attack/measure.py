@@ -66,6 +66,7 @@ def measure_attack(
     spec: AttackSpec,
     *,
     save_images: Path | None = None,
+    replace_images: bool = False,
     metrics: Sequence[str] = ("map",),
     convention: Convention = EXACT,
     context: Context | None = None,
@@ -76,6 +77,8 @@ def measure_attack(
         ground: the scored model on its data.
         spec: the attack, on images or on texts.
         save_images: write the images here as PNG, with manifest and targets; not across modalities.
+        replace_images: pictures of another attack that lie there give way to these; where they may not, or it is other things
+            that lie there, nothing is carried out.
         metrics: as for `evaluate`.
         convention: ties, denominator, empty queries.
         context: how it is carried out: whether to begin anew, folder of finished batches of unfinished runs (None for the
@@ -84,6 +87,7 @@ def measure_attack(
     Raises:
         RequestError: an attack that cannot be carried out.
         RunError: NaN gradients, or a full disk.
+        StaleError: pictures of another attack lie in `save_images`.
     """
     context = context or ground.context
     ready = make_ready(ground, spec)
@@ -92,7 +96,7 @@ def measure_attack(
     if save_images:
         if spec.across:
             raise RequestError("images are not saved across modalities")
-        check_folder(save_images, key, restart=context.restart)
+        check_folder(save_images, key, restart=context.restart, replace=replace_images)
     if context.restart:
         forget(place)
     made = read_pictures(save_images, key, ground.query.ids) if save_images and not context.restart else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -13,6 +12,7 @@ import numpy as np
 from hamguard.core.digests import digest_json
 from hamguard.core.noted import PAIRED
 from hamguard.core.rows import Row
+from hamguard.evaluation.attack.files import forget_pictures
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import Combine
@@ -100,17 +100,20 @@ def _joint(
     folder = study.store / "work" / f"joint-{digest_json([[known[name].model.digest for name in names], spec.content])}"
     alone = study.cells.process_group.size == 1  # else every process would write the same files
     rows: list[Row] = []
+    asked: list[str] = []  # models that this run has asked the images of
     for target in known.values():
 
         def work(target: Ground = target) -> list[Row]:
             scored: dict[str, Any] = {"metrics": study.recipe.metrics, "convention": study.recipe.convention}
-            # the first target's images are written, and the others read them
-            scored |= {"save_images": folder if alone else None, "context": study.watching()}
+            # the first target's images are written, over what an older run left, and the others read them
+            scored |= {"save_images": folder if alone else None, "replace_images": not asked}
+            asked.append(target.name)
+            scored["context"] = study.watching()
             return measure_attack(target, spec, **scored).rows
 
         facts = [facts_of(target, target.name), spec.content, study.recipe.scored]
         rows += study.cells.rows(f"{'+'.join(names)}-{how}-to-{target.name}-{attack.name}", facts, work)
-    shutil.rmtree(folder, ignore_errors=True)
+    forget_pictures(folder)
     return rows
 
 
