@@ -24,6 +24,18 @@ from hamguard.core.checks import check_choice, check_range
 BETAS, TINY = (0.9, 0.999), 1e-8  # Adam's own
 
 
+def adam_moments(first: Tensor, second: Tensor, gradient: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Adam's moments after gradient number `step` (from 0), then the mean and the spread that a step is made of, all of one shape.
+
+    D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015: a step is `rate * mean / (spread + TINY)`.
+    """
+    first = BETAS[0] * first + (1 - BETAS[0]) * gradient
+    second = BETAS[1] * second + (1 - BETAS[1]) * gradient.square()
+    mean = first / (1 - BETAS[0] ** (step + 1))  # both began at zero
+    spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt()
+    return first, second, mean, spread
+
+
 @dataclass(frozen=True)
 class GradientSteps:
     """First-order optimization of the pixels with a projection after every step.
@@ -72,10 +84,7 @@ class GradientSteps:
                 first = self.momentum * first + gradient
                 gradient = first
             elif self.rule in ("adam", "amsgrad"):
-                first = BETAS[0] * first + (1 - BETAS[0]) * gradient
-                second = BETAS[1] * second + (1 - BETAS[1]) * gradient.square()
-                mean = first / (1 - BETAS[0] ** (step + 1))
-                spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt()
+                first, second, mean, spread = adam_moments(first, second, gradient, step)
                 if self.rule == "amsgrad":
                     spread = largest = torch.maximum(largest, spread)
                 gradient = mean / (spread + TINY)

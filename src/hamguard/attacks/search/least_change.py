@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from hamguard.attacks.search.best import Best
-from hamguard.attacks.search.gradient_descent import BETAS, TINY
+from hamguard.attacks.search.gradient_descent import TINY, adam_moments
 from hamguard.attacks.types import SearchProblem
 from hamguard.core.checks import check_range
 
@@ -85,9 +85,7 @@ class LeastChange:
             hit |= self._keep(problem, at, f, found, length)
             gradient = 2 * (at - x) + c.view(-1, 1, 1, 1) * gradient  # of ||x' - x||^2 + c f(x') by x'
             gradient = gradient * (1 - w.tanh().square()) / 2  # by w
-            first = BETAS[0] * first + (1 - BETAS[0]) * gradient
-            second = BETAS[1] * second + (1 - BETAS[1]) * gradient.square()
-            mean, spread = first / (1 - BETAS[0] ** (step + 1)), (second / (1 - BETAS[1] ** (step + 1))).sqrt()
+            first, second, mean, spread = adam_moments(first, second, gradient, step)
             w = w - self.rate * mean / (spread + TINY)
         return hit
 
