@@ -11,18 +11,17 @@ from pathlib import Path
 from hamguard.data.arrays import read_arrays
 from hamguard.data.cache import Progress
 from hamguard.data.dataset import Dataset
-from hamguard.data.registry import source
+from hamguard.data.registry import one_file, source
 
-COCO = Path("photos") / "coco18.npz"
-CALTECH = Path("photos") / "caltech98.npz"
+COCO = "photos/coco18.npz"
+CALTECH = "photos/caltech98.npz"
 
 
 @source(
     "coco18",
     "8,000 MS-COCO photos, 18 labels, captions as text",
     protocol="stored",
-    found=lambda folder: (folder / COCO).is_file(),
-    need=COCO.as_posix(),
+    **one_file(COCO),
 )
 def read_coco18(folder: Path, *, size: int | None = None, progress: Progress | None = None) -> Dataset:
     """Read `photos/coco18.npz` below a data folder; 224 pixels by default.
@@ -40,8 +39,7 @@ def read_coco18(folder: Path, *, size: int | None = None, progress: Progress | N
     "caltech98",
     "2,352 pictures of 98 kinds of object, 24 a kind",
     protocol="stored",
-    found=lambda folder: (folder / CALTECH).is_file(),
-    need=CALTECH.as_posix(),
+    **one_file(CALTECH),
 )
 def read_caltech98(folder: Path, *, size: int | None = None, progress: Progress | None = None) -> Dataset:
     """Read `photos/caltech98.npz` below a data folder; 224 pixels by default.

@@ -8,17 +8,16 @@ from pathlib import Path
 from hamguard.data.arrays import read_arrays
 from hamguard.data.cache import Progress
 from hamguard.data.dataset import Dataset
-from hamguard.data.registry import source
+from hamguard.data.registry import one_file, source
 
-FILE = Path("fashion_products") / "fashion_products.npz"
+FILE = "fashion_products/fashion_products.npz"
 
 
 @source(
     "fashion-products",
     "25,000 product photos, 41 labels, product names as text",
     protocol="stored",
-    found=lambda folder: (folder / FILE).is_file(),
-    need="fashion_products/fashion_products.npz",
+    **one_file(FILE),
 )
 def read_products(folder: Path, *, size: int | None = None, progress: Progress | None = None) -> Dataset:
     """Read `fashion_products/fashion_products.npz` below a data folder; 64 pixels by default.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hamguard.core.registry import Registry
 
@@ -67,6 +67,11 @@ SOURCES: Registry[Source] = Registry(
 
 R = TypeVar("R", bound=Reader)
 L = TypeVar("L", bound=Opener)
+
+
+def one_file(path: str) -> dict[str, Any]:
+    """`found` and `need` of a source that is read from one file below the data folder."""
+    return {"found": lambda folder: (folder / path).is_file(), "need": path}
 
 
 def source(
