@@ -1,13 +1,13 @@
-"""What a study asks of trainings: what all tables share, and the requests of cross-modal models and of their defenses."""
+"""What a study asks of trainings: what all tables share, and the requests of models and of defenses of cross-modal ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from hamguard.defenses.cross_modal import CrossDefense
 from hamguard.evaluation.study.cross_recipe import CrossRecipe
-from hamguard.evaluation.study.recipe_section import TrainingPart
+from hamguard.evaluation.study.recipe_section import NetPart, TrainingPart
 from hamguard.models.backbones import check_backbone
 from hamguard.trainers.job import DataSection, Job
 from hamguard.trainers.words import read_job
@@ -35,22 +35,24 @@ def flags_of(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]
     }
 
 
-def pair_request(recipe: CrossRecipe, name: str, one: tuple[str, str | None, int, int]) -> Job:
-    """The request of a cross-modal model: data, backbone, bits and seed `one` of its table.
+def net_request(
+    kind: Literal["model", "pair"], name: str, part: NetPart, data: DataSection, one: tuple[str | None, int, int]
+) -> Job:
+    """The request of a model of a table, or of a cross-modal one: backbone, bits and seed `one` on its data.
 
     Raises:
         RequestError: an unknown method or setting.
     """
-    own, (where, backbone, bits, seed) = recipe.models[name], one
+    backbone, bits, seed = one
     flags = {
-        **flags_of(own, recipe.data[where], seed),
-        "method": own.method or name,
+        **flags_of(part, data, seed),
+        "method": part.method or name,
         "model.bits": bits,
         "model.backbone": backbone,
-        "model.weights": own.weights,
-        "preset": own.preset,
+        "model.weights": part.weights,
+        "preset": part.preset,
     }
-    return job_of("pair", flags, own.set)
+    return job_of(kind, flags, part.set)
 
 
 def pair_hardening(recipe: CrossRecipe, kind: CrossDefense, data: str, seed: int) -> Job:

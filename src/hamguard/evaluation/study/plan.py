@@ -19,7 +19,7 @@ from hamguard.evaluation.study.grid_recipe import (
     PlannedAttack,
     ProtectionsPart,
 )
-from hamguard.evaluation.study.pair_requests import flags_of, job_of, pair_hardening, pair_request
+from hamguard.evaluation.study.pair_requests import flags_of, job_of, net_request, pair_hardening
 from hamguard.evaluation.study.recipe import StudyRecipe
 from hamguard.evaluation.study.recipe_section import NetPart, TrainingPart
 from hamguard.trainers.job import DataSection, Job
@@ -142,7 +142,7 @@ def _nets(recipe: CrossRecipe, name: str, part: NetPart, seed: int) -> list[Mode
     data = part.data or tuple(recipe.data)
     for where, backbone, bits in product(data, part.backbone, part.bits):
         title = _title(recipe, name, part, (where, backbone, bits, seed))
-        request = _at(f"models.{name}", pair_request, recipe, name, (where, backbone, bits, seed))
+        request = _at(f"models.{name}", net_request, "pair", name, part, recipe.data[where], (backbone, bits, seed))
         hardened = hard.methods if hard and name in (hard.models or recipe.models) else ()
         defenses = tuple(
             DefenseCell(f"{title}-{kind}", "", _at("defenses", pair_hardening, recipe, kind, where, seed))
@@ -274,15 +274,7 @@ def _models(recipe: GridRecipe, name: str, part: ModelsPart, seed: int) -> list[
         if part.load:
             cells.append(ModelCell(title, name, where, seed, None, part.load, guards))
             continue
-        flags = {
-            **flags_of(part, recipe.data[where], seed),
-            "method": part.method or name,
-            "model.bits": bits,
-            "model.backbone": backbone,
-            "model.weights": part.weights,
-            "preset": part.preset,
-        }
-        request = _at(f"models.{name}", job_of, "model", flags, part.set)
+        request = _at(f"models.{name}", net_request, "model", name, part, recipe.data[where], (backbone, bits, seed))
         cells.append(ModelCell(title, name, where, seed, request, defenses=guards))
     return cells
 
