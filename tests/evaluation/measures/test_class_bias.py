@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hamguard.attacks.budget import Budget, Linf
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row, Rows
+from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.measures.class_bias import bias_rows, class_bias, class_means, spread_of
 from hamguard.evaluation.measures.registry import Found
+from hamguard.evaluation.measures.run import measure_model
 
 
 def one_hot(classes: list[int], count: int) -> np.ndarray:
@@ -65,3 +68,30 @@ def test_the_measure(found: dict[str, Found]) -> None:
     lines = {line.name: line.row for line in bias.lines}
     assert lines["distance of the nearest class"].value == min(bars.values())
     assert lines["distance of the farthest class"].value == max(bars.values())
+
+
+def test_the_measure_takes_the_least_budget_of_pgd_for_the_distance(ground: Ground) -> None:
+    """The distances are those of the measure `minimal`, and each class has their mean over its pictures."""
+    both = measure_model(
+        ground,
+        Budget(Linf(8 / 255), steps=4),
+        ["minimal", "class-bias"],
+        options={"class-bias": {"distance": "minimal"}},
+    )
+    least = next(line for line in both["minimal"].lines if line.name == "least eps, median").values
+    labels = ground.dataset.labels[ground.rows]
+    assert least is not None and np.isfinite(least).all() and len(set(least.tolist())) > 2
+    own: dict[str, list[float]] = {}
+    for value, row in zip(least.tolist(), labels, strict=True):
+        for number in np.flatnonzero(row):
+            own.setdefault(ground.dataset.class_names[number], []).append(value)
+    rows = Rows(both["class-bias"].rows)
+    found = {row.metric: (row.value, row.n) for row in rows if str(row.metric).startswith("class-distance")}
+    assert found == {
+        f"class-distance[{name}]": (pytest.approx(sum(each) / len(each)), len(each)) for name, each in own.items()
+    }
+    whole = rows.one("class-spread")
+    assert (whole.n, (whole.attack or {})["method"], (whole.threat or {})["steps"]) == (6, "pgd", 4)
+    assert any(note.startswith("distance: minimal") for note in whole.notes)
+    with pytest.raises(RequestError, match="distance"):
+        measure_model(ground, Budget(Linf(8 / 255)), ["class-bias"], options={"class-bias": {"distance": "nearest"}})
