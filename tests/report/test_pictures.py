@@ -11,7 +11,7 @@ from PIL import Image
 
 from hamguard.core.errors import RequestError, RunError
 from hamguard.report.plots import draw_curves
-from hamguard.report.sheets import MOST_ROWS, Found, SheetRow, draw_sheet
+from hamguard.report.sheets import MOST_ROWS, SheetItem, SheetRow, draw_sheet
 
 GREEN, RED = (0x2A, 0x9D, 0x5C), (0xC8, 0x44, 0x3C)
 
@@ -33,23 +33,25 @@ def has(pixels: np.ndarray, color: tuple[int, int, int]) -> bool:
 
 def test_a_sheet_frames_what_is_relevant(tmp_path: Path) -> None:
     for relevant, green, red in ((True, True, False), (False, False, True), (None, False, False)):
-        row = SheetRow(Found(picture(0, color=False), "query", "cat"), [Found(picture(1), "3 bits", "dog", relevant)])
+        row = SheetRow(
+            SheetItem(picture(0, color=False), "query", "cat"), [SheetItem(picture(1), "3 bits", "dog", relevant)]
+        )
         draw_sheet([row], tmp_path / "s.png", title="answers", footer="small words")
         pixels = read(tmp_path / "s.png")
         assert pixels.std() > 10 and (has(pixels, GREEN), has(pixels, RED)) == (green, red)
 
 
 def test_a_sheet_holds_rows_of_any_length(tmp_path: Path) -> None:
-    rows = [SheetRow(Found(picture(0)), [Found(picture(i)) for i in range(n)]) for n in (0, 3, 1)]
+    rows = [SheetRow(SheetItem(picture(0)), [SheetItem(picture(i)) for i in range(n)]) for n in (0, 3, 1)]
     draw_sheet(rows, tmp_path / "below" / "s.png")
-    alone = [SheetRow(Found(picture(0)), [])]
+    alone = [SheetRow(SheetItem(picture(0)), [])]
     draw_sheet(alone, tmp_path / "alone.png")
     assert read(tmp_path / "below" / "s.png").shape[0] > 2 * read(tmp_path / "alone.png").shape[0]
 
 
 def test_dollars_and_brackets_in_names_are_only_characters(tmp_path: Path) -> None:
     name = r"a$\frac{$ [red]_b"
-    row = SheetRow(Found(picture(0), name, name), [Found(picture(1), name, name)])
+    row = SheetRow(SheetItem(picture(0), name, name), [SheetItem(picture(1), name, name)])
     draw_sheet([row], tmp_path / "s.png", title=name, footer=name)
     line = (np.linspace(0, 1, 5), np.linspace(1, 0, 5))
     with warnings.catch_warnings():
@@ -62,7 +64,7 @@ def test_words_stand_where_a_query_has_no_picture(tmp_path: Path) -> None:
     """Words are drawn, cut where they would leave their cell, and are only characters; the sheet keeps its size."""
 
     def sheet(words: str) -> np.ndarray:
-        row = SheetRow(Found(None, "query", words), [Found(picture(1), "3 bits", "dog", True)])
+        row = SheetRow(SheetItem(None, "query", words), [SheetItem(picture(1), "3 bits", "dog", True)])
         draw_sheet([row], tmp_path / "s.png")
         return read(tmp_path / "s.png")
 
@@ -79,7 +81,7 @@ def test_words_stand_where_a_query_has_no_picture(tmp_path: Path) -> None:
         assert pixels.shape == blank.shape and len(rows) > 20
         assert top < rows.min() and rows.max() < bottom and left < columns.min() and columns.max() < right
     assert (sheet("red " + "many words " * 99) != sheet("old " + "many words " * 99)).any()  # the beginning is kept
-    without = SheetRow(Found(picture(0), "query"), [Found(None, "3 bits", "an answer of words", False)])
+    without = SheetRow(SheetItem(picture(0), "query"), [SheetItem(None, "3 bits", "an answer of words", False)])
     draw_sheet([without], tmp_path / "a.png")
     assert has(read(tmp_path / "a.png"), RED)
 
@@ -95,7 +97,7 @@ def test_curves_show_every_line(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:
-    row = SheetRow(Found(picture(0)), [])
+    row = SheetRow(SheetItem(picture(0)), [])
     with pytest.raises(RequestError, match="a sheet needs at least one query"):
         draw_sheet([], tmp_path / "s.png")
     with pytest.raises(RequestError, match=r"written as \.png, \.svg or \.pdf, got s\.gif"):

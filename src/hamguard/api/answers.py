@@ -121,7 +121,7 @@ class Answers(Sequence[Answer]):
             RunError: the file cannot be written.
         """
         from hamguard.evaluation.search.answers import sheet_entry
-        from hamguard.report.sheets import Found, SheetRow, draw_sheet
+        from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
         if self.data is None:
             raise RequestError("a sheet needs the images that were indexed; give data")
@@ -129,18 +129,18 @@ class Answers(Sequence[Answer]):
         place = {str(i): row for row, i in enumerate(dataset.ids)}
         lines = []
         for answer in self.answers[:SHOWN]:
-            found: list[Found] = []
+            found: list[SheetItem] = []
             for item, distance in zip(answer.ids[:FIRST], answer.distances, strict=False):
                 if item not in place:
                     raise RequestError(
                         f"item {item} of {self.name} is not in {dataset.name}; give the `data` that was indexed"
                     )
                 entry = sheet_entry(dataset, place[item], answer.row)
-                found.append(Found(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
+                found.append(SheetItem(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
             plain = answer.query if answer.picture is None else Path(answer.query).name  # words may hold a slash
             caption = plain if answer.row is None else sheet_entry(dataset, answer.row, None).caption
             called = (names or {}).get(answer.query, "query")
-            lines.append(SheetRow(Found(answer.picture, called, caption), found))
+            lines.append(SheetRow(SheetItem(answer.picture, called, caption), found))
         kind = "synthetic data" if dataset.synthetic else f"{len(dataset):,} pictures"
         draw_sheet(
             lines,

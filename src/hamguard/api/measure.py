@@ -20,7 +20,7 @@ from hamguard.evaluation.measures.registry import STEPS, Found, Line, check_meas
 from hamguard.evaluation.measures.run import check_budget, measure_model, read_options
 from hamguard.evaluation.search.same_queries import listed_models, open_grounds
 from hamguard.models.store import AnyModel
-from hamguard.report.measure_table import Figure, draw_measures, measure_table, rank_table
+from hamguard.report.measure_table import MeasureFigure, draw_measures, measure_table, rank_table
 from hamguard.report.table import Table, as_html
 from hamguard.report.wording import short_names
 
@@ -66,7 +66,9 @@ class MeasureResult:
     def tables(self) -> list[Table]:
         """A line a figure and a column a model; with audits, a second table of how measures rank."""
         figures = {
-            name: {key: Figure(line.name, line.means, line.robust, line.unit, line.row) for key, line in own.items()}
+            name: {
+                key: MeasureFigure(line.name, line.means, line.robust, line.unit, line.row) for key, line in own.items()
+            }
             for name, own in self.lines.items()
         }
         tables = [measure_table(figures, self.title, self.measured)]

@@ -16,7 +16,7 @@ from hamguard.evaluation.reproduce import run as recipes
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison, Experiment, Scale
 from hamguard.evaluation.reproduce.figures import Figure
 from hamguard.evaluation.reproduce.found import Found
-from hamguard.report.reproduce_table import Line, Said, published_table
+from hamguard.report.reproduce_table import PublishedLine, Said, published_table
 
 if TYPE_CHECKING:
     from hamguard.report.table import Table
@@ -163,12 +163,12 @@ def _write(
     write_json(folder / "comparison.json", {**facts, "lines": lines_of, "relations": values[len(lines_of) :]})
 
 
-def _lines(judged: Comparison) -> list[Line]:
+def _lines(judged: Comparison) -> list[PublishedLine]:
     """Lines as a report takes them, those of a block together."""
     blocks = list(dict.fromkeys(line.block for line in judged.lines))
     lines = sorted(judged.lines, key=lambda line: blocks.index(line.block))
     return [
-        Line(
+        PublishedLine(
             line.block,
             line.setting,
             line.published,

@@ -31,7 +31,7 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
     from hamguard.core.rows import eps_text
     from hamguard.evaluation.search.answers import sheet_entry
     from hamguard.evaluation.search.score import EXACT, measure
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     from dataclasses import replace  # isort: skip
 
@@ -62,16 +62,18 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
                 fits = other.relevant
                 if after and targets is not None:
                     fits = bool((dataset.labels[place[str(ground.database.ids[item])]] & targets.labels[query]).any())
-                answers.append(Found(other.picture, f"{dist[item]} bits", other.caption, fits))
+                answers.append(SheetItem(other.picture, f"{dist[item]} bits", other.caption, fits))
             if after:
-                beside = Found(amplified(clean[number], found.made.pixels[query]), "perturbation", "amplified")
+                beside = SheetItem(amplified(clean[number], found.made.pixels[query]), "perturbation", "amplified")
                 lines.append(
                     SheetRow(
-                        Found(found.made.pixels[query], f"attacked{resisted}", entry.caption + wanted), answers, beside
+                        SheetItem(found.made.pixels[query], f"attacked{resisted}", entry.caption + wanted),
+                        answers,
+                        beside,
                     )
                 )
             else:
-                lines.append(SheetRow(Found(entry.picture, "query", entry.caption), answers))
+                lines.append(SheetRow(SheetItem(entry.picture, "query", entry.caption), answers))
     size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
     meant = "the query" if targets is None else "the query (before) or with the target (after)"
     footer = (
@@ -90,12 +92,12 @@ def draw_pictures(path: Path, lines: Sequence[tuple[str, Sequence[Picture]]], ti
         RequestError: there are none.
     """
     from hamguard.core.errors import RequestError
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     if not lines:
         raise RequestError("a sheet shows saliency maps: measure saliency")
     rows = [
-        SheetRow(Found(line[0].pixels, line[0].title, name), [Found(one.pixels, one.title) for one in line[1:]])
+        SheetRow(SheetItem(line[0].pixels, line[0].title, name), [SheetItem(one.pixels, one.title) for one in line[1:]])
         for name, line in lines
     ]
     footer = (
@@ -112,7 +114,7 @@ def draw_pairs(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) 
     from hamguard.core.rows import eps_text
     from hamguard.evaluation.ground import other_modality
     from hamguard.evaluation.search.answers import sheet_entry
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     dataset, modality = ground.dataset, found.spec.modality
     database = ground.database_of(other_modality(modality))
@@ -127,16 +129,18 @@ def draw_pairs(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) 
                 other = place[str(database.ids[item])]
                 seen = sheet_entry(dataset, other, int(row))
                 picture, words = (None, texts[other]) if modality == "image" else (seen.picture, seen.caption)
-                answers.append(Found(picture, f"{dist[item]} bits", words, seen.relevant))
+                answers.append(SheetItem(picture, f"{dist[item]} bits", words, seen.relevant))
             after, beside = bank is found.sides.attacked, None
             title = "attacked" if after else "query"
             if modality == "text":
-                query = Found(None, title, texts[row])
-                beside = Found(None, "changes", _changes(ground, number, found.made.items[number])) if after else None
+                query = SheetItem(None, title, texts[row])
+                beside = (
+                    SheetItem(None, "changes", _changes(ground, number, found.made.items[number])) if after else None
+                )
             else:
-                query = Found(found.made.pixels[number] if after else entry.picture, title, entry.caption)
+                query = SheetItem(found.made.pixels[number] if after else entry.picture, title, entry.caption)
                 change = amplified(entry.picture, found.made.pixels[number])
-                beside = Found(change, "perturbation", "amplified") if after else None
+                beside = SheetItem(change, "perturbation", "amplified") if after else None
             lines.append(SheetRow(query, answers, beside))
     size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
     stretched = (
@@ -163,16 +167,18 @@ def _changes(ground: Ground, number: int, bag: Array) -> str:
 def draw_protection(path: Path, sides: Sides, shown: int = 6) -> None:
     """A line a picture: original, protected copy, and the change stretched to the full range; the first queries."""
     from hamguard.evaluation.search.answers import sheet_entry
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     rows = sides.split.query[:shown]
     clean, protected = sides.clean.images.pixels(rows), sides.protected.pixels(rows)
     lines = []
     for number, row in enumerate(rows):
         entry = sheet_entry(sides.clean, int(row), None)
-        change = Found(amplified(clean[number], protected[number]), "change", "amplified")
+        change = SheetItem(amplified(clean[number], protected[number]), "change", "amplified")
         lines.append(
-            SheetRow(Found(entry.picture, "original", entry.caption), [Found(protected[number], "protected")], change)
+            SheetRow(
+                SheetItem(entry.picture, "original", entry.caption), [SheetItem(protected[number], "protected")], change
+            )
         )
     protection = sides.protection
     footer = "change: stretched to the full range, gray is none"
@@ -183,7 +189,7 @@ def draw_copies(path: Path, found: CopySearches, shown: int = COPIES) -> None:
     """A line a changed copy: the copy and its ten nearest; the last line of each view is its hardest copy."""
     from hamguard.evaluation.search.copies import shown_copies
     from hamguard.images.named_views import parse_view
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     lines, dataset, bank = [], found.data.dataset, found.bank
     place = {str(item): row for row, item in enumerate(dataset.ids)}
@@ -194,8 +200,8 @@ def draw_copies(path: Path, found: CopySearches, shown: int = COPIES) -> None:
             cells = []
             for item, distance in answers:
                 picture = dataset.images.pixels([place[item]])[0]
-                cells.append(Found(picture, f"{distance} bits", item, place[item] == row))
-            lines.append(SheetRow(Found(copy, view, str(dataset.ids[row])), cells))
+                cells.append(SheetItem(picture, f"{distance} bits", item, place[item] == row))
+            lines.append(SheetRow(SheetItem(copy, view, str(dataset.ids[row])), cells))
     footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
     draw_sheet(lines, path, title=f"{dataset.title}: searches with changed copies, {bank.bits} bits", footer=footer)
 
@@ -206,7 +212,7 @@ def draw_effect(path: Path, measured: Effect, top: int, seed: int, shown: int = 
     from hamguard.privacy.effect import NOISE, SAVED
     from hamguard.privacy.effect_card import noise_like
     from hamguard.privacy.effect_cards import protection_order
-    from hamguard.report.sheets import Found, SheetRow, draw_sheet
+    from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     worst = int(protection_order(measured, top)[0])
     lines = []
@@ -221,10 +227,12 @@ def draw_effect(path: Path, measured: Effect, top: int, seed: int, shown: int = 
             place = f"place {side.forward.expected()[number]:g}"
             title = "protected" if kind == SAVED else "noise of its size"
             beside += [
-                Found(copy, title, f"{side.bits_moved[number]} bits, {place}"),
-                Found(amplified(clean, copy), "change", "amplified"),
+                SheetItem(copy, title, f"{side.bits_moved[number]} bits, {place}"),
+                SheetItem(amplified(clean, copy), "change", "amplified"),
             ]
-        lines.append(SheetRow(Found(clean, "worst protected" if number == worst else "original", pair.name), beside))
+        lines.append(
+            SheetRow(SheetItem(clean, "worst protected" if number == worst else "original", pair.name), beside)
+        )
     footer = f"bits moved, and the place of the original among {measured.database} when the copy is asked with"
     draw_sheet(lines, path, title="Protected files", footer=footer)
 

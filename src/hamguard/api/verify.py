@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hamguard.core.context import Context
     from hamguard.models.store import AnyModel
     from hamguard.privacy.effect import Matcher, Measured
-    from hamguard.privacy.effect_summary import Line
+    from hamguard.privacy.effect_summary import CopyLine
     from hamguard.privacy.pairs import Protection
     from hamguard.report.table import Table
 
@@ -184,7 +184,7 @@ def _matcher(model: Any, protection: Protection, context: Context) -> Matcher:
     return Matcher(called(model), model, getattr(model, "card", None), protection.saw(model.digest))
 
 
-def _tables(measured: Measured, lines: list[list[Line]], top: int) -> tuple[Table, ...]:
+def _tables(measured: Measured, lines: list[list[CopyLine]], top: int) -> tuple[Table, ...]:
     from hamguard.api.verify_page import matcher_table
 
     return tuple(
@@ -197,7 +197,7 @@ def _write(
     folder: Path,
     measured: Measured,
     protection: Protection,
-    lines: list[list[Line]],
+    lines: list[list[CopyLine]],
     rows: Rows,
     told: list[str],
     *,

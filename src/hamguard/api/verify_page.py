@@ -9,7 +9,7 @@ from hamguard.core.rows import levels_text
 if TYPE_CHECKING:
     from hamguard.privacy.effect import Measured
     from hamguard.privacy.effect_card import Share
-    from hamguard.privacy.effect_summary import Line
+    from hamguard.privacy.effect_summary import CopyLine
     from hamguard.privacy.pairs import Protection
     from hamguard.report.effect_page import Card, EffectPage
     from hamguard.report.table import Table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def effect_page(
     measured: Measured,
     protection: Protection,
-    lines: list[list[Line]],
+    lines: list[list[CopyLine]],
     told: list[str],
     objects: list[dict[str, Any]],
     *,
@@ -77,7 +77,7 @@ def effect_page(
     )
 
 
-def matcher_table(measured: Measured, number: int, lines: list[Line], top: int) -> Table:
+def matcher_table(measured: Measured, number: int, lines: list[CopyLine], top: int) -> Table:
     """The copies of all files, searched by one matcher."""
     from hamguard.report.effect_table import Copy, effect_table
 

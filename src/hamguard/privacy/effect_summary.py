@@ -30,7 +30,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Line:
+class CopyLine:
     """One kind of copy in the table of a matcher.
 
     Attributes:
@@ -48,7 +48,7 @@ class Line:
     rank: float
 
 
-def summary_lines(measured: Measured, top: int, seed: int) -> list[list[Line]]:
+def summary_lines(measured: Measured, top: int, seed: int) -> list[list[CopyLine]]:
     """The table of each matcher.
 
     Raises:
@@ -57,8 +57,8 @@ def summary_lines(measured: Measured, top: int, seed: int) -> list[list[Line]]:
     return [[_line(kind, side, top, seed) for kind, side in sides.items()] for sides in measured.sides]
 
 
-def _line(kind: str, side: Side, top: int, seed: int) -> Line:
-    return Line(
+def _line(kind: str, side: Side, top: int, seed: int) -> CopyLine:
+    return CopyLine(
         kind,
         left_top(side.forward, top, seed=seed),
         left_top(side.backward, top, seed=seed),
@@ -84,7 +84,13 @@ def _values(measured: Measured, name: str) -> Floats:
 
 
 def effect_rows(
-    measured: Measured, lines: Sequence[Sequence[Line]], protection: Protection, *, dataset: str, top: int, seed: int
+    measured: Measured,
+    lines: Sequence[Sequence[CopyLine]],
+    protection: Protection,
+    *,
+    dataset: str,
+    top: int,
+    seed: int,
 ) -> list[Row]:
     """Result rows: both directions and the bits of every kind of copy, then how the files look.
 
@@ -201,7 +207,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def plain_words(
-    measured: Measured, lines: Sequence[Sequence[Line]], protection: Protection, *, top: int, seed: int
+    measured: Measured, lines: Sequence[Sequence[CopyLine]], protection: Protection, *, top: int, seed: int
 ) -> list[str]:
     """The outcome in sentences, the most important first."""
     n, N = len(measured.pairs), measured.database
@@ -242,7 +248,7 @@ def plain_words(
     return words
 
 
-def _outcome(matcher: Matcher, table: dict[str, Line], top: int) -> str:
+def _outcome(matcher: Matcher, table: dict[str, CopyLine], top: int) -> str:
     saved = table[SAVED]
     words = (
         f"{matcher.name} ({matcher.seen}): searching with a protected file, {_percent(saved.left.value)} of the originals "

@@ -25,7 +25,7 @@ FORMS = {"share": ".3f", "eps": ".2f", "bits": ".1f", "number": ".3g"}
 """How a figure of each unit is written."""
 
 
-class Figure(NamedTuple):
+class MeasureFigure(NamedTuple):
     """A figure of a measure: its name, what it means, `higher` or `lower` where a model is robust, its unit, and its row."""
 
     name: str
@@ -35,11 +35,11 @@ class Figure(NamedTuple):
     row: Row
 
 
-Figures = Mapping[str, Mapping[str, Figure]]
+MeasureFigures = Mapping[str, Mapping[str, MeasureFigure]]
 """By short name of the model, by name of the figure."""
 
 
-def measure_table(figures: Figures, title: str, rows: Sequence[Row]) -> Table:
+def measure_table(figures: MeasureFigures, title: str, rows: Sequence[Row]) -> Table:
     """A line a figure, a column a model.
 
     Args:
@@ -57,10 +57,10 @@ def measure_table(figures: Figures, title: str, rows: Sequence[Row]) -> Table:
     return Table.of(title, ("measure", "more robust", *figures), lines, notes=notes)
 
 
-def figure_text(figure: Figure) -> str:
+def figure_text(figure: MeasureFigure) -> str:
     """A figure with its interval, as people write it.
 
-    >>> figure_text(Figure("least eps", "", "higher", "eps", Row(value=2 / 255, ci95=(1 / 255, 2.5 / 255))))
+    >>> figure_text(MeasureFigure("least eps", "", "higher", "eps", Row(value=2 / 255, ci95=(1 / 255, 2.5 / 255))))
     '2.00/255 (1.00 .. 2.50)'
     """
     row, unit = figure.row, figure.unit
@@ -75,7 +75,7 @@ def figure_text(figure: Figure) -> str:
     return f"{text(row.value)}{'/255' if unit == 'eps' else ''}{ends}"
 
 
-def rank_table(figures: Figures, rows: Sequence[Row], full: Mapping[str, str]) -> Table:
+def rank_table(figures: MeasureFigures, rows: Sequence[Row], full: Mapping[str, str]) -> Table:
     """How each measure ranks queries within a model, and models, beside the audit.
 
     Args:

@@ -12,7 +12,7 @@ SAYS = {"claim": "the paper", "ours": "we ask", "contradicted": "not the paper"}
 """Whose sentence a relation is."""
 
 
-class Line(NamedTuple):
+class PublishedLine(NamedTuple):
     """A published figure beside ours.
 
     Attributes:
@@ -48,7 +48,7 @@ class Said(NamedTuple):
     printed: str
 
 
-def published_table(lines: Sequence[Line], title: str, whys: Sequence[str] = ()) -> Table:
+def published_table(lines: Sequence[PublishedLine], title: str, whys: Sequence[str] = ()) -> Table:
     """Published figures, ours, and the difference, with our interval; blocks and reasons have columns where there are any.
 
     Args:
@@ -62,7 +62,7 @@ def published_table(lines: Sequence[Line], title: str, whys: Sequence[str] = ())
     return Table.of(title, columns, rows, names=1 + blocks, notes=whys)
 
 
-def line_cells(line: Line) -> tuple[str, ...]:
+def line_cells(line: PublishedLine) -> tuple[str, ...]:
     """The cells of a line under `COLUMNS`."""
     places = line.digits
     ours = "not run" if line.ours is None else f"{line.ours:.{places}f}"

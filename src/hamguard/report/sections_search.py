@@ -227,10 +227,10 @@ def _source(row: Row) -> str:
     return listed(made_on(row)) + (f" ({combine})" if combine else "")
 
 
-Found = dict[tuple[object, ...], tuple[Entry, ...]]
+Scores = dict[tuple[object, ...], tuple[Entry, ...]]
 
 
-def _beside(entries: Sequence[Entry]) -> tuple[Found, Found]:
+def _beside(entries: Sequence[Entry]) -> tuple[Scores, Scores]:
     """Clean scores, and those of noise, by model, metric and queries, and noise by its radius, too."""
     scored = [e for e in entries if e.row.metric in SCORES]
     clean = by((e for e in scored if not e.row.attack), lambda e: _scored(e.row, e.row))

@@ -18,7 +18,7 @@ GOOD, BAD, PLAIN = "#2a9d5c", "#c8443c", "#8a8f98"
 
 
 @dataclass(frozen=True)
-class Found:
+class SheetItem:
     """One answer.
 
     Attributes:
@@ -38,9 +38,9 @@ class Found:
 class SheetRow:
     """A query with its answers, best first, and a second picture beside the query where there is one."""
 
-    query: Found
-    answers: Sequence[Found]
-    beside: Found | None = None
+    query: SheetItem
+    answers: Sequence[SheetItem]
+    beside: SheetItem | None = None
 
 
 def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", footer: str = "") -> None:
@@ -101,7 +101,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
         figure.savefig(temporary, format=path.suffix[1:].lower())
 
 
-def _cell(axes: object, found: Found, color: str) -> None:
+def _cell(axes: object, found: SheetItem, color: str) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axes, Axes)

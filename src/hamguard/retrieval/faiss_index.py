@@ -20,7 +20,7 @@ from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_bytes, write_bytes
 from hamguard.core.types import Array, Bytes, Ints
-from hamguard.retrieval.index import Ball, Found, IndexFacts
+from hamguard.retrieval.index import Ball, IndexFacts, Nearest
 
 TRAINING_ITEMS_PER_CELL = 39  # faiss warns below this: the cells would follow single items
 TRAINING_LIMIT = 64
@@ -157,7 +157,7 @@ class FaissIndex:
         self._known -= names
         self._facts = _changed(self._facts, bank_digest="")
 
-    def search(self, query: CodeBank | Bytes, k: int) -> Found:
+    def search(self, query: CodeBank | Bytes, k: int) -> Nearest:
         """The k nearest items of each query, nearest first, of equal ones the earliest added first.
 
         Args:
@@ -179,7 +179,7 @@ class FaissIndex:
             missing = places < 0
             distances = np.where(missing, -1, distances)
             ids = np.where(missing, "", ids)
-        return Found(distances.astype(np.int64), ids)
+        return Nearest(distances.astype(np.int64), ids)
 
     def within(self, query: CodeBank | Bytes, radius: int) -> Ball:
         """All items at most `radius` bits away, nearest first, of equal ones the earliest added first.

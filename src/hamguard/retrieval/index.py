@@ -25,7 +25,7 @@ ENGINES = ("flat", "ivf")
 """`flat` compares with every code; `ivf` only with the codes of the nearest cells, and may miss neighbors."""
 
 
-class Found(NamedTuple):
+class Nearest(NamedTuple):
     """The k nearest items of each query.
 
     Attributes:
@@ -78,7 +78,7 @@ class Index(Protocol):
     def remove(self, ids: Array) -> None:
         """Remove items by id."""
 
-    def search(self, query: CodeBank | Bytes, k: int) -> Found:
+    def search(self, query: CodeBank | Bytes, k: int) -> Nearest:
         """The k nearest items of each query."""
 
     def within(self, query: CodeBank | Bytes, radius: int) -> Ball:

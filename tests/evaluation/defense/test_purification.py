@@ -15,7 +15,7 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.defenses.purify import parse_purifier
-from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, Line, measure_purifiers
+from hamguard.evaluation.defense.purification import NOT_ADAPTIVE, PurifierLine, measure_purifiers
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.hash_model import HashModel
 from tests.defenses.conftest import make_dataset, make_model
@@ -26,14 +26,14 @@ from tests.defenses.test_purify import folder, make_ground  # noqa: F401 - a fix
 def lines(
     folder: Path,  # noqa: F811 - the fixture
     tmp_path_factory: pytest.TempPathFactory,
-) -> list[Line]:
+) -> list[PurifierLine]:
     words = ("jpeg:75", "resize:0.5", f"comdefend:{folder}")
     chains = [parse_purifier(word) for word in words]
     ground = replace(make_ground(), context=Context(work=tmp_path_factory.mktemp("w")))
     return list(measure_purifiers(ground, chains, Budget(Linf(0.1), steps=6), draws=2).lines)
 
 
-def test_who_knows_the_purifier_is_at_least_as_strong(lines: list[Line]) -> None:
+def test_who_knows_the_purifier_is_at_least_as_strong(lines: list[PurifierLine]) -> None:
     assert [line.purifier.partition(":")[0] for line in lines] == ["none", "jpeg", "resize", "comdefend"]
     for line in lines:
         assert line.metric == "map" and line.clean is not None
@@ -43,7 +43,7 @@ def test_who_knows_the_purifier_is_at_least_as_strong(lines: list[Line]) -> None
     assert resized.unaware > resized.adaptive, "a gradient that is right gains over one of another model"
 
 
-def test_rows_say_who_knew_what(lines: list[Line]) -> None:
+def test_rows_say_who_knew_what(lines: list[PurifierLine]) -> None:
     assert all(row.defense is None for row in lines[0].rows)
     for line, draws in zip(lines[1:], (1, 1, 2), strict=True):
         rows = [row for row in line.rows if row.model != "random codes"]

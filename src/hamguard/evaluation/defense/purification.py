@@ -33,7 +33,7 @@ NONE = "none"  # the plain model's name among the purifiers
 
 
 @dataclass(frozen=True)
-class Line:
+class PurifierLine:
     """One purifier.
 
     Attributes:
@@ -67,7 +67,7 @@ class Purification:
     """
 
     budget: Budget
-    lines: tuple[Line, ...]
+    lines: tuple[PurifierLine, ...]
 
     @property
     def rows(self) -> Rows:
@@ -162,7 +162,7 @@ def _told(row: Row, method: str, defense: dict[str, Any], draws: int, *, adaptiv
     return replace(row, attack={**facts, "draws": draws}, notes=notes)
 
 
-def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None) -> Line:
+def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row], each: Floats | None) -> PurifierLine:
     """The cells of one purifier; rows that both attacks share stand once. `each` is the worse score of every query."""
     clean = Rows(adaptive).where(attack=None).first("map")
     metric = "map" if clean else "bits-moved"
@@ -175,7 +175,7 @@ def _line(word: str, method: str, unaware: Sequence[Row], adaptive: Sequence[Row
         worst = averaged(replace(worst, attack=facts), each, seed=worst.seed or 0)
         rows = (*rows, worst)
     assert worst.value is not None
-    return Line(
+    return PurifierLine(
         word,
         metric,
         clean.value if clean else None,

@@ -26,7 +26,7 @@ from hamguard.evaluation.study.joins import joined, needs_grounds
 from hamguard.evaluation.study.model_cells import model_chain
 from hamguard.evaluation.study.plan import ModelCell
 from hamguard.evaluation.study.recipe import StudyRecipe
-from hamguard.evaluation.study.study import Drawn, Found, Shown, Study, check_before, trained
+from hamguard.evaluation.study.study import Beside, Drawn, Shown, Study, check_before, trained
 
 _QUEUE: Any = None
 
@@ -141,7 +141,7 @@ def _chain(
     device: str,
     number: int,
     parent: int,
-) -> tuple[list[Row], Found]:
+) -> tuple[list[Row], Beside]:
     """One model, in a process of its own."""
     study = Study(recipe, Cells(store, Context(device=device, tell=_QUEUE.put), parent), root, drawn)
     return model_chain(study, study.plan.models[number])[0], study.found
@@ -154,10 +154,10 @@ def _in_processes(study: Study, workers: int) -> Chains:
     count = workers or min(len(models), os.cpu_count() or 1)
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
-    found: dict[int, tuple[list[Row], Found]] = {}
+    found: dict[int, tuple[list[Row], Beside]] = {}
     with ProcessPoolExecutor(count, spawn, _begin, (queue, os.getpid())) as pool:
         shared = (recipe, store, study.root, study.drawn, str(study.context.device))
-        jobs: dict[Future[tuple[list[Row], Found]], int] = {
+        jobs: dict[Future[tuple[list[Row], Beside]], int] = {
             pool.submit(_chain, *shared, number, os.getpid()): number for number in models
         }
         try:

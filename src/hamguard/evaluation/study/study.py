@@ -52,7 +52,7 @@ class Queries:
 
 
 @dataclass(frozen=True)
-class Found:
+class Beside:
     """What cells leave beside their rows.
 
     Attributes:
@@ -67,7 +67,7 @@ class Found:
     queries: dict[tuple[str, str], Queries] = field(default_factory=dict)
     curves: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def add(self, other: Found) -> None:
+    def add(self, other: Beside) -> None:
         """Take what another process found."""
         self.pictures.extend(other.pictures)
         self.clean.update(other.clean)
@@ -93,7 +93,7 @@ class Study:
     root: Path | str | None = None
     drawn: Drawn | None = None
     shown: Shown | None = None
-    found: Found = field(default_factory=Found)
+    found: Beside = field(default_factory=Beside)
     _opened: dict[str, Data] = field(default_factory=dict, repr=False)
     _folders: dict[str, str] = field(default_factory=dict, repr=False)
 
