@@ -141,7 +141,7 @@ def attack_card(name: str) -> str:
     if facts.needs_generator:
         return "\n".join([*lines, *generator_lines(name), *cite_lines(f"attack:{name}")])
     for preset in facts.presets or ("default",):
-        given = {"preset": preset} if facts.presets else {}
+        given: dict[str, Any] = {"preset": preset} if facts.presets else {}
         lines += ["", f"## The values of `{preset}`", "", *values_table(ATTACKS[name](**given))]
         if name == "cmla":
             lines += ["", "Of texts (`--side text`):", "", *values_table(cmla_text(**given))]

@@ -76,10 +76,10 @@ def lay_out(folder: Path, root: Path = ROOT) -> None:
         path = folder / "pages" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for name in set(linked(texts, root)):
-        path = folder / "pages" / name
+    for other in set(linked(texts, root)):
+        path = folder / "pages" / other
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, path)
+        shutil.copyfile(root / other, path)
     settings = yaml.safe_load((root / "mkdocs.yml").read_text(encoding="utf-8"))
     settings["nav"] = opened(settings["nav"], texts)
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
