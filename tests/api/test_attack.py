@@ -117,7 +117,8 @@ def test_ones_own_module_and_attack_in_three_lines(tmp_path: Path) -> None:
     assert attacked.attack is not None and attacked.attack["values"]["loss"] == "nearer"
     assert not isinstance(rows.where(metric="map"), type(rows)), "a part of the rows is rows, not an attack"
     rows.report(tmp_path / "page.html")
-    assert "nearer" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "nearer: queries before and after" in page.split('class="words"')[0], "model and data are at hand: it draws"
     rows.save(tmp_path / "rows.jsonl")
     assert [row.value for row in hg.read_rows(tmp_path / "rows.jsonl")] == [row.value for row in rows]
     rows.sheet(tmp_path / "sheet.png")

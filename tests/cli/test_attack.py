@@ -197,6 +197,22 @@ def test_sheet(shell: Shell, world: World, tmp_path: Path) -> None:
         assert picture.width > 800 and picture.height > 800
 
 
+def test_a_sheet_beside_the_rows_opens_their_report(shell: Shell, world: World, tmp_path: Path) -> None:
+    rows, page = tmp_path / "run" / "rows.jsonl", tmp_path / "page.html"
+    words = ["attack", world.model, "--method", "hag", "--steps", "3", *SMALL, "--out", rows]
+    shell.done(*words, "--sheet", rows.parent / "sheet.png")
+    shell.done("report", rows, "--out", page)
+    before = page.read_text(encoding="utf-8").split('class="words"')[0]
+    assert 'src="data:image/png' in before and "under hag: queries before and after" in before
+    shell.done(*words, "--sheet", tmp_path / "elsewhere.png", "--seed", "1")
+    shell.done("report", rows, "--out", page)
+    assert "No picture lies beside these rows" in page.read_text(encoding="utf-8"), "the sheet was drawn for other rows"
+    (rows.parent / "pictures.json").write_text("{")
+    kept = rows.read_text(encoding="utf-8")
+    assert "pictures.json is no JSON" in shell.fails(2, *words, "--sheet", rows.parent / "sheet.png", "--seed", "2")
+    assert rows.read_text(encoding="utf-8") == kept
+
+
 def test_methods_are_listed(shell: Shell) -> None:
     rows = shell.done("attack", "--list", "--json").rows
     assert [row["method"] for row in rows] == sorted(ATTACKS) and all(row["title"] for row in rows)

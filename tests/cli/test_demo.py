@@ -174,10 +174,13 @@ def assert_page_has_every_stage(out: Path, told: str, rows: list[Row]) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     for heading in (
         "Retrieval of clean models", "Attacks", "Defenses", "Four searches of a protection", "Effect on files", "Audits and checks",
-        "Curves", "Retrieval sheets", "Attacked pictures", "Further curves", "Protection", "Settings",
+        "Curves", "Retrieval sheets", "Further curves", "Protection", "Settings",
     ):  # fmt: skip
         assert re.search(rf"<h2[^>]*>{heading}</h2>", page), heading
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)
+    assert re.search(r'<h1>.*?<img src="data:image/png[^>]*mainstay', page, re.DOTALL), (
+        "it opens with queries before and after"
+    )
     assert page.count('src="data:image/png') >= 8  # six pictures, and curves of both models
     said = re.search(r"protection by (\w+)", page)
     assert said and said[1] == "ppl"

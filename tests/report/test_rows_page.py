@@ -152,9 +152,9 @@ def test_the_page_is_whole_and_asks_for_nothing_from_outside(tmp_path: Path) -> 
     style = "".join(re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
     assert "url(" not in style and "@import" not in style and "http" not in style
     assert "prefers-color-scheme: dark" in style and "@media print" in style and "max-width: 34rem" in style
-    assert sum(tag == "img" for tag, _ in seen.tags) == 2, "the curve over steps and the sheet"
+    assert sum(tag == "img" for tag, _ in seen.tags) == 2, "the curve over steps and the sheet, which opens the page"
     assert seen.text.count(HOSTILE) > 6
-    for sentence in (*report.sentences, *report.remarks, *report.signs):
+    for sentence in (*report.opening.sentences, *report.sentences, *report.remarks, *report.signs):
         assert sentence in seen.text
     for table in report.tables:
         assert table.title in seen.text
@@ -162,7 +162,6 @@ def test_the_page_is_whole_and_asks_for_nothing_from_outside(tmp_path: Path) -> 
         "Retrieval of clean models",
         "Attacks",
         "Curves",
-        "Retrieval sheets",
         "Threat models",
         "Settings",
         "Remarks",

@@ -39,6 +39,7 @@ from hamguard.evaluation.search.score import Convention, check_defined, parse_me
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.store import AnyModel
 from hamguard.report.attack_table import attack_tables, edits_table, text_attack_table
+from hamguard.report.pictures import Picture, add_picture, may_be_listed
 from hamguard.report.table import Table, note_lines
 from hamguard.retrieval.metrics import Empty
 
@@ -92,17 +93,27 @@ class AttackRows(Rows):
         made = self.attacks[0].made
         return [(self.ground.texts[i], made.texts[i], done) for i, done in enumerate(made.edits) if done]
 
-    def save(self, path: Path | str) -> Path:
+    def save(self, path: Path | str, *, sheet: Path | str | None = None) -> Path:
         """Write them as a rows file, and the list of target labels beside it where there are any.
 
+        Args:
+            path: the file.
+            sheet: PNG file to draw as `sheet` does; in the folder of `path`, or below it, their report opens with it.
+
         Raises:
+            RequestError: as `sheet`, or a broken `pictures.json` stands beside the rows.
             RunError: a file cannot be written.
         """
+        listed = sheet is not None and may_be_listed(path, sheet)
         path, ground = super().save(path), self.ground
         for one in self.attacks:
             if one.targets:
                 place = path.with_name(f"{path.stem}.targets.json")
                 save_targets(place, one.targets, ground.query.ids, ground.dataset.class_names, ground.seed)
+        if sheet is not None:
+            drawn = self.sheet(sheet)
+            if listed:
+                add_picture(path, self._picture(drawn))
         return path
 
     def sheet(self, path: Path | str, shown: int = 4) -> Path:
@@ -118,6 +129,17 @@ class AttackRows(Rows):
             raise RequestError("a sheet shows attacked images, and these rows are of an attack on texts")
         draw_attack(Path(path), self.ground, self.attacks[0], shown)
         return Path(path)
+
+    def pictures(self, folder: Path) -> list[Picture]:
+        """What a report of these rows opens with, drawn into a folder; nothing where texts were attacked."""
+        return [self._picture(self.sheet(folder / "attacked.png"))] if self.modality == "image" and self.attacks else []
+
+    def _picture(self, file: Path) -> Picture:
+        """The sheet in a sentence."""
+        name = self.attacks[0].spec.name
+        return Picture(
+            file, f"{self.ground.name} under {name}: queries before and after, with their answers", "attacks"
+        )
 
 
 @checked

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hamguard.api.arguments import checked
 from hamguard.core.errors import RequestError
@@ -14,6 +15,7 @@ from hamguard.core.html import lines_html
 from hamguard.core.rows import Row
 from hamguard.report.collect import Collected, collect, collect_rows
 from hamguard.report.export import export_tables
+from hamguard.report.pictures import Picture
 from hamguard.report.rows_page import check_page_name, rows_report, write_rows_page
 
 
@@ -71,8 +73,9 @@ def report(
 ) -> Report:
     """Make one self-contained page from rows: what came out, tables with intervals, curves, threat models, settings, what to cite.
 
-    Rows of several files are joined, equal ones are shown once, and what does not fit together is said. Pictures that a
-    pictures.json beside the rows names are put into the page.
+    The page opens with a picture, three sentences in plain words and a chart. Rows of several files are joined, equal ones are
+    shown once, and what does not fit together is said. Pictures that a pictures.json beside the rows names are put into the
+    page; what `hg.attack` gave has its model and data at hand and draws its own.
 
     Args:
         rows: rows, or a rows file, or a folder that holds `rows.jsonl`, or several of both.
@@ -101,9 +104,10 @@ def report(
         _check_folder(place)
     gc.disable()  # rows and tables hold no circles, and to look for some among a million of them takes a sixth of the time
     try:
-        collected = _collected(rows)
-        made = rows_report(collected, title)
-        write_rows_page(made, out)
+        with tempfile.TemporaryDirectory() as drawn:
+            collected = _collected(rows, Path(drawn))
+            made = rows_report(collected, title)
+            write_rows_page(made, out)
     finally:
         gc.enable()
     files = export_tables(made, folder) if folder is not None else []
@@ -119,14 +123,25 @@ def report(
     )
 
 
-def _collected(rows: Iterable[Row] | Path | str | Sequence[Path | str]) -> Collected:
+@runtime_checkable
+class Pictured(Protocol):
+    """Rows that have pictures, or can draw them."""
+
+    def pictures(self, folder: Path) -> Sequence[Picture]:
+        """Those that a page shows; what is not there yet is drawn into the folder."""
+
+
+def _collected(rows: Iterable[Row] | Path | str | Sequence[Path | str], drawn: Path) -> Collected:
     if isinstance(rows, (str, Path)):
         return collect([rows])
     given = list(rows)
     paths = [one for one in given if isinstance(one, (str, Path))]
     if paths and len(paths) != len(given):
         raise RequestError("a report takes rows, or files of rows, got both")
-    return collect(paths) if paths else collect_rows(one for one in given if isinstance(one, Row))
+    if paths:
+        return collect(paths)
+    pictures = rows.pictures(drawn) if isinstance(rows, Pictured) else ()
+    return collect_rows((one for one in given if isinstance(one, Row)), pictures=pictures)
 
 
 def _check_folder(folder: Path) -> None:

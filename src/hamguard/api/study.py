@@ -24,7 +24,7 @@ from hamguard.evaluation.study.run import StudyResult, run_study
 from hamguard.report.collect import collect
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 from hamguard.report.grid_table import grid_tables
-from hamguard.report.pictures import Picture, write_pictures
+from hamguard.report.pictures import Picture, read_pictures, write_pictures
 from hamguard.report.rows_page import rows_report, write_rows_page
 from hamguard.report.table import Table
 from hamguard.training.distributed import join_processes, leave_processes
@@ -72,6 +72,10 @@ class StudyRows(Rows):
     def tables(self) -> list[Table]:
         """The tables of the study."""
         return self._tables
+
+    def pictures(self, folder: Path) -> list[Picture]:
+        """The sheets of the study, which lie in its own folder."""
+        return read_pictures(self.folder)
 
     def per_query(self, row: Row) -> Floats | None:
         """What each query had of a row that is a mean over queries, `(Q,)`, NaN where one is not in the mean.

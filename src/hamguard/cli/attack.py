@@ -68,7 +68,10 @@ SaveImagesOption = Annotated[
 ]
 SheetOption = Annotated[
     Path | None,
-    typer.Option("--sheet", help="Draw queries, perturbations, attacked queries and their answers (.png)."),
+    typer.Option(
+        "--sheet",
+        help="Draw queries, perturbations, attacked queries, answers (.png); beside --out its report opens with it.",
+    ),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures or texts attacked at once.")]
 FoldOption = Annotated[
@@ -151,8 +154,8 @@ def attack(
     context = context_of(device, seed, batch_size, restart=restart)
     rows = door.attack(model, data, asked, **sources, **scores, **where, context=context)
     if out:
-        rows.save(out)
-    if sheet:
+        rows.save(out, sheet=sheet)
+    elif sheet:
         rows.sheet(sheet)
     print_measured(rows, save_images, sheet, out, as_json=as_json)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hamguard import __version__
+from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_json
 from hamguard.core.rows import Row, read_rows
@@ -96,9 +97,27 @@ def collect(paths: Iterable[Path | str], *, models: Sequence[Path | str] = (".",
             raise RequestError(f"{file} holds no row")
         sources.append((str(file), len(rows)))
         read += [(str(file), row) for row in rows]
-    pictures = [one for folder in dict.fromkeys(file.parent for file in files) for one in read_pictures(folder)]
+    pictures = _pictures(files)
     cards = _cards(read, [Path(folder) for folder in models])
     return _joined(read, sources, pictures, cards)
+
+
+def _pictures(files: Sequence[Path]) -> list[Picture]:
+    """Pictures of the folders of rows files: those of all rows there, and those that were drawn for what these files hold."""
+    found = []
+    for folder, own in by_folder(files).items():
+        listed = read_pictures(folder)
+        held = {"", *(digest_file(file) for file in own)} if any(one.rows for one in listed) else {""}
+        found += [one for one in listed if one.rows in held]
+    return found
+
+
+def by_folder(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Files in the folders that they lie in, in the order they come."""
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        folders.setdefault(file.parent, []).append(file)
+    return folders
 
 
 def collect_rows(rows: Iterable[Row], *, source: str = "these rows", pictures: Iterable[Picture] = ()) -> Collected:

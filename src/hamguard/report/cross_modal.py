@@ -28,6 +28,7 @@ from hamguard.report.cross_tables import (
     way_down,
     words_table,
 )
+from hamguard.report.folding import fitted
 from hamguard.report.page import picture_uri, render_page
 from hamguard.report.plots import STYLES, Panel, Stroke, draw_panels
 from hamguard.report.table import Table
@@ -284,4 +285,4 @@ def write_cross_page(report: CrossReport, pictures: Sequence[tuple[str, Path]], 
         RunError: the file cannot be written.
     """
     drawn = [(caption, picture_uri(place)) for caption, place in pictures]
-    render_page("cross.html", path, report=report, pictures=drawn)
+    render_page("cross.html", path, fit=fitted, report=report, pictures=drawn)

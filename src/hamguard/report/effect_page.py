@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hamguard.report.folding import fitted
 from hamguard.report.page import render_page
 from hamguard.report.table import Table
 
@@ -97,4 +98,4 @@ def write_effect_page(page: EffectPage, path: Path | str) -> None:
         RequestError: the file does not end in .html.
         RunError: the file cannot be written.
     """
-    render_page("effect.html", path, page=page, listed=LISTED)
+    render_page("effect.html", path, fit=fitted, page=page, listed=LISTED)

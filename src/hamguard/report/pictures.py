@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hamguard.core.checks import check_choice
+from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_text, write_json
 
@@ -35,11 +36,13 @@ class Picture:
         file: a PNG file of at most 8 MB.
         caption: what it shows, in a sentence.
         section: one of `SECTIONS`.
+        rows: hash of the rows file that it was drawn for; empty for all in its folder.
     """
 
     file: Path | str
     caption: str
     section: str = "other"
+    rows: str = ""
 
 
 def write_pictures(folder: Path | str, pictures: Iterable[Picture]) -> Path:
@@ -63,9 +66,43 @@ def write_pictures(folder: Path | str, pictures: Iterable[Picture]) -> Path:
         _check(file, f"picture {number}")
         check_choice("section", one.section, SECTIONS)
         place = file.resolve().relative_to(folder.resolve()).as_posix()
-        lines.append({"file": place, "caption": one.caption, "section": one.section})
+        own = {"rows": one.rows} if one.rows else {}
+        lines.append({"file": place, "caption": one.caption, "section": one.section, **own})
     write_json(folder / LIST, lines)
     return folder / LIST
+
+
+def add_picture(rows: Path | str, picture: Picture) -> Path:
+    """Put a picture that was drawn for a rows file first on the list beside it; one of the same file gives way.
+
+    It belongs to these rows as they are now: once the file holds others, no page shows it with them.
+
+    Args:
+        rows: the rows file, in whose folder the picture lies.
+        picture: a PNG file there; its `rows` are those of the file.
+
+    Returns:
+        The list.
+
+    Raises:
+        RequestError: the list beside the rows is broken, or the picture is no PNG in the folder of the rows.
+        RunError: the list cannot be written.
+    """
+    rows = Path(rows)
+    place = _inside(rows.parent, Path(picture.file).resolve(), "the picture")
+    known = [one for one in read_pictures(rows.parent) if Path(one.file) != place]
+    return write_pictures(rows.parent, [replace(picture, file=place, rows=digest_file(rows)), *known])
+
+
+def may_be_listed(rows: Path | str, file: Path | str) -> bool:
+    """Whether a picture that is still to be drawn lies where the list of a rows file can name it: a PNG in its folder.
+
+    Raises:
+        RequestError: the list that stands there is broken.
+    """
+    folder = Path(rows).parent
+    read_pictures(folder)
+    return Path(file).suffix.lower() == ".png" and Path(file).resolve().is_relative_to(folder.resolve())
 
 
 def read_pictures(folder: Path | str) -> list[Picture]:
@@ -90,17 +127,17 @@ def read_pictures(folder: Path | str) -> list[Picture]:
 
 def _picture(folder: Path, content: Any, where: str) -> Picture:
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise RequestError(f"{where}: must be an object of texts: file, caption, section")
-    unknown = set(content) - {"file", "caption", "section"}
+        raise RequestError(f"{where}: must be an object of texts: file, caption, section, rows")
+    unknown = set(content) - {"file", "caption", "section", "rows"}
     if unknown or not content.get("file"):
         what = f"unknown keys {', '.join(sorted(unknown))}" if unknown else "no file"
-        raise RequestError(f"{where}: {what}; allowed: file, caption, section")
+        raise RequestError(f"{where}: {what}; allowed: file, caption, section, rows")
     section = content.get("section", "other")
     if section not in SECTIONS:
         raise RequestError(f"{where}: unknown section {section!r}; allowed: {', '.join(SECTIONS)}")
     file = _inside(folder, Path(content["file"]), where)
     _check(file, where)
-    return Picture(file, content.get("caption", ""), section)
+    return Picture(file, content.get("caption", ""), section, content.get("rows", ""))
 
 
 def _inside(folder: Path, file: Path | str, where: str) -> Path:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from markupsafe import escape
 
 from hamguard.report.cells import Section
+from hamguard.report.folding import is_folded
 from hamguard.report.table import Cell, Table
 
 ROOM = 8_000_000  # bytes of all tables of a page
@@ -31,14 +32,14 @@ def bounded(sections: Sequence[Section]) -> list[Section]:
     """
     most = _share([len(section.tables) for section in sections], TABLES)
     kept = [section.tables[:most] for section in sections]
-    room = _share([min(_bytes(table.rows), ROOM + 1) for tables in kept for table in tables], ROOM)
+    room = _share([min(_bytes(table.rows) * _times(table), ROOM + 1) for tables in kept for table in tables], ROOM)
     found = []
     plots = PLOTS
     for section, tables in zip(sections, kept, strict=True):
         drawn, left = section.plots[:plots], len(section.plots[plots:])
         plots -= len(drawn)
         words = [f"{left:,} more pictures are not drawn; the tables hold all of their figures."] if left else []
-        cut = [_cut(table, room) for table in tables]
+        cut = [_cut(table, room // _times(table)) for table in tables]
         found.append(
             replace(
                 section, tables=cut, plots=drawn, words=[*section.words, *words], more=len(section.tables) - len(cut)
@@ -68,6 +69,11 @@ def _share(sizes: Sequence[int], room: int) -> int:
             return fair
         room -= size
     return max(sizes, default=0)
+
+
+def _times(table: Table) -> int:
+    """How often a page shows a table: one that is too wide stands there in main and in pieces."""
+    return 2 if is_folded(table) else 1
 
 
 def _cut(table: Table, room: int) -> Table:

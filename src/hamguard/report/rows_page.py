@@ -1,4 +1,4 @@
-"""One self-contained page for any rows: sentences, tables, curves, pictures, threat models, settings and remarks."""
+"""One self-contained page for any rows: an opening, sentences, tables, curves, pictures, threat models, settings and remarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from hamguard.report.cells import SIGNS, Plot, Pool, Section
 from hamguard.report.citing import bibtex_for, used_names
 from hamguard.report.collect import DISPUTED, FOREIGN, OLD, Collected, some
 from hamguard.report.curve_plots import effort_plots, precision_plots
+from hamguard.report.folding import fitted
 from hamguard.report.heatmap import draw_heat_maps
+from hamguard.report.opening import Opening, opening
 from hamguard.report.page import picture_uri, render_page
 from hamguard.report.pictures import SECTIONS, Picture
 from hamguard.report.plots import draw_panels
@@ -50,6 +52,7 @@ class RowsReport:
     Attributes:
         title: heading.
         subject: what was measured, in a line.
+        opening: sentences in plain words, a chart and a picture.
         sentences: what came out, each with its figures.
         sections: tables and plots; together the tables hold every row.
         ends: threat models and settings.
@@ -62,6 +65,7 @@ class RowsReport:
 
     title: str
     subject: str
+    opening: Opening
     sentences: Sequence[str]
     sections: Sequence[Section]
     ends: Sequence[Section]
@@ -121,6 +125,7 @@ def rows_report(collected: Collected, title: str = "Report") -> RowsReport:
     return RowsReport(
         title,
         _subject(collected),
+        opening(entries, collected.pictures),
         sentences(entries),
         kept,
         ends,
@@ -162,11 +167,20 @@ def write_rows_page(report: RowsReport, path: Path | str) -> None:
     notes, left = first_notes(report.notes)
     report = replace(report, sections=parts[:count], ends=parts[count:], notes=notes)
     drawn = {id(plot): _drawn(plot) for section in report.sections for plot in section.plots}
+    first = report.opening.picture
     groups = [
-        (heading, [(one.caption, picture_uri(one.file)) for one in report.pictures if one.section == key])
+        (
+            heading,
+            [
+                (one.caption, picture_uri(one.file))
+                for one in report.pictures
+                if one.section == key and one is not first
+            ],
+        )
         for key, heading in SECTIONS.items()
     ]
-    render_page("rows.html", path, report=report, drawn=drawn, groups=[g for g in groups if g[1]], left=left)
+    shown = {"drawn": drawn, "groups": [g for g in groups if g[1]], "first": first and picture_uri(first.file)}
+    render_page("rows.html", path, report=report, left=left, fit=fitted, **shown)
 
 
 def check_page_name(path: Path | str) -> None:

@@ -8,21 +8,13 @@ from hamguard.core.noted import verdict_of
 from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines, model_key
 from hamguard.report.cells import SIGNS
-from hamguard.report.collect import Entry, brief, by
+from hamguard.report.collect import Entry, by
+from hamguard.report.findings import ASKED, best_defense, strongest, value_of
 from hamguard.report.floors import is_random
 from hamguard.report.sections_search import data_of, name_of
-from hamguard.report.wording import attack_words, budget_words, defense_words, made_on
+from hamguard.report.wording import attack_words, budget_words, defense_words
 
 MOST = 10
-GENERATED = (
-    "ppl",
-    "protect",
-    "audit",
-    "self-check",
-    "sanity",
-    "query-only",
-    "transfer",
-)  # have sentences of their own, or none
 
 
 def sentences(entries: Sequence[Entry]) -> list[str]:
@@ -66,15 +58,11 @@ def _known(entries: Sequence[Entry], metric: str) -> list[Entry]:
     return [e for e in entries if e.row.metric == metric and e.row.value is not None]
 
 
-def _value(entry: Entry) -> float:
-    return entry.row.value if entry.row.value is not None else 0.0
-
-
 def _clean(members: Sequence[Entry]) -> list[str]:
     found = []
     for task, own in by((e for e in members if not e.row.attack and not e.row.defense), lambda e: e.row.task).items():
         clean = _known(own, "map")
-        if not clean or task not in ("query->database", "image->text", "text->image"):
+        if not clean or task not in ASKED:
             continue
         what = "MAP" if task == "query->database" else f"MAP of {task}"
         largest: dict[str | None, int] = {}
@@ -82,7 +70,7 @@ def _clean(members: Sequence[Entry]) -> list[str]:
             largest[e.row.model] = max(e.row.n or 0, largest.get(e.row.model, 0))
         clean = [e for e in clean if (e.row.n or 0) == largest[e.row.model]]  # a part of the queries says less
         models = list(largest)
-        best, least = max(clean, key=_value), min(clean, key=_value)
+        best, least = max(clean, key=value_of), min(clean, key=value_of)
         floor = [e for e in own if is_random(e.row) and e.row.metric == "random_map" and e.row.bits == best.row.bits]
         floor = [e for e in floor if e.row.n == best.row.n and e.row.value is not None]
         beside = f"; random codes {_figure(floor[0], span=False)}" if floor else ""
@@ -101,36 +89,10 @@ def _clean(members: Sequence[Entry]) -> list[str]:
 
 
 def _attack(members: Sequence[Entry], lines: Sequence[AttackLine], score: str) -> list[str]:
-    if any(line.noise for line in lines):
-        lines = [line for line in lines if line.noise]  # with a control, where some have one
-    best: tuple[float, AttackLine, Entry] | None = None
-    for line in lines:
-        row, facts = line.row, line.row.attack or {}
-        if line.score != score or facts.get("method") in GENERATED or any(one != row.model for one in made_on(row)):
-            continue
-        if score == "map" and facts.get("toward"):
-            continue
-        for entry in line.of(score):
-            if entry.row.value is None or entry.row.task not in ("query->database", "image->text", "text->image"):
-                continue
-            rank = entry.row.value if score == "map" else -entry.row.value
-            if best is None or rank < best[0]:
-                best = (rank, line, entry)
-    if best is None:
+    found = strongest(members, lines, score)
+    if found is None:
         return []
-    _, line, entry = best
-    row = entry.row
-    noise = [e for e in line.noise if e.row.metric == score and e.row.task == row.task and e.row.value is not None]
-    clean = [
-        e
-        for e in members
-        if not e.row.attack
-        and e.row.metric == score
-        and e.row.task == row.task
-        and e.row.n == row.n
-        and model_key(e.row) == model_key(row)
-        and e.row.value is not None
-    ]
+    row, noise, clean = found.attacked.row, found.noise, found.clean
     beside = (
         [f"noise of that budget {_figure(noise[0], span=False)}"] if noise else ["no noise was measured at that budget"]
     )
@@ -139,62 +101,25 @@ def _attack(members: Sequence[Entry], lines: Sequence[AttackLine], score: str) -
     where = "" if row.task == "query->database" else f" of {row.task}"
     return [
         f"{data_of(row)}: the strongest attack {aim} is {attack_words(row)} at {budget_words(row.threat)} on {name_of(row)}: "
-        f"{word}{where} {_figure(entry)}; {', '.join(beside)}."
+        f"{word}{where} {_figure(found.attacked)}; {', '.join(beside)}."
     ]
 
 
 def _defense(members: Sequence[Entry]) -> list[str]:
     """The defense that gains most under the attack that hurts the undefended model of the same files most."""
-    defended = [e for e in members if e.row.defense and e.row.task == "query->database" and e.row.value is not None]
-    best: tuple[float, Entry, Entry] | None = None
-    plain = [e for e in members if not e.row.defense and e.row.metric == "map" and e.row.value is not None]
-    least: dict[tuple[bytes, str, str], Entry] = {}  # of an attack in a file: the undefended model that it hurts most
-    for entry in plain if defended else ():
-        if entry.row.attack:
-            for source in entry.sources:
-                key = (_asked(entry.row), attack_words(entry.row), source)
-                if key not in least or _value(entry) < _value(least[key]):
-                    least[key] = entry
-    for entry in defended:
-        row = entry.row
-        if (
-            row.metric != "map"
-            or not row.attack
-            or row.attack.get("method") in ("noise", "ideal-code", "sanity", "self-check")
-        ):
-            continue
-        if row.attack.get("method") == "audit" and row.attack.get("labels") == "free":
-            continue  # the worst case is that of the attacker who knows labels
-        if row.attack.get("toward") or row.attack.get("adaptive") is False or made_on(row):
-            continue  # not adaptive: says nothing about what the defense is worth
-        keys = [(_asked(row), attack_words(row), source) for source in entry.sources]
-        others = [least[key] for key in keys if key in least]
-        if others:
-            other = min(others, key=lambda e: (_value(e), e.number))
-            gain = _value(entry) - _value(other)
-            if best is None or gain > best[0]:
-                best = (gain, entry, other)
-    if best is None:
+    found = best_defense(members)
+    if found is None:
         return []
-    _, entry, other = best
-    row = entry.row
-    clean = [e for e in defended if not e.row.attack and e.row.metric == "map" and model_key(e.row) == model_key(row)]
-    before = [
-        e for e in plain if not e.row.attack and model_key(e.row) == model_key(other.row) and e.row.task == row.task
-    ]
+    row, clean, before = found.held.row, found.clean, found.before
     cost = ""
     if clean and before:
         cost = f", and clean MAP goes from {_figure(before[0], span=False)} to {_figure(clean[0], span=False)}"
     return [
         f"{data_of(row)}: of all defenses, {defense_words(row.defense)} ({name_of(row)}) gains most under one attack: "
         f"{attack_words(row)} "
-        f"at {budget_words(row.threat)} leaves MAP {_figure(entry)}, without defense {_figure(other)} ({name_of(other.row)}){cost}."
+        f"at {budget_words(row.threat)} leaves MAP {_figure(found.held)}, without defense {_figure(found.other)} "
+        f"({name_of(found.other.row)}){cost}."
     ]
-
-
-def _asked(row: Row) -> bytes:
-    """Budget and queries of an attack, and its labels, because an audit has a figure for each attacker."""
-    return brief([row.threat, row.n, row.task, row.bits, (row.attack or {}).get("labels")])
 
 
 def _protection(members: Sequence[Entry]) -> list[str]:
@@ -208,7 +133,7 @@ def _protection(members: Sequence[Entry]) -> list[str]:
     whole = [party for party in complete if not _is_noise(party["C->C"].row)]
     if not whole:
         return []
-    best = max(whole, key=lambda party: _value(party["C->C"]) - _value(party["C->A"]))
+    best = max(whole, key=lambda party: value_of(party["C->C"]) - value_of(party["C->A"]))
     row = best["C->C"].row
     said = ", ".join(f"{task} {_figure(best[task], span=False)}" for task in ("C->C", "C->A", "A->C", "A->A"))
     noise = [
@@ -241,7 +166,7 @@ def _files(members: Sequence[Entry]) -> list[str]:
     if not left:
         return []
     said = []
-    for entry in (max(left, key=_value), min(left, key=_value))[: len(left)]:
+    for entry in (max(left, key=value_of), min(left, key=value_of))[: len(left)]:
         row = entry.row
         noise = [
             e
@@ -264,7 +189,7 @@ def _audits(members: Sequence[Entry]) -> list[str]:
     failed = [row for row in checks if (row.attack or {}).get("passed") is False]
     found = []
     if audits:
-        worst = min(audits, key=_value)
+        worst = min(audits, key=value_of)
         row = worst.row
         several = f"the worst of {len(audits)} audits, " if len(audits) > 1 else "the audit of "
         clean = [
