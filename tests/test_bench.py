@@ -48,6 +48,13 @@ def test_the_page_is_that_of_the_rows() -> None:
     assert page.count("\n### ") > 10
 
 
+def test_a_model_no_better_than_random_codes_has_no_line(tmp_path: Path) -> None:
+    chance = replace(CLEAN, model="random codes", metric="random_map", value=0.3, ci95=(0.2, 0.71), hashes={})
+    assert len(lines(bench(tmp_path, CLEAN, attacked(0.2)))) == 1
+    page = bench(tmp_path, chance, CLEAN, attacked(0.2))
+    assert not lines(page) and "1 attacked rows, the model's codes are no better than random ones" in page
+
+
 def test_every_file_of_results_has_a_line() -> None:
     named = set(re.findall(r"`([\w-]+\.(?:jsonl|md))`", (ROOT / "results" / "README.md").read_text(encoding="utf-8")))
     there = {path.name for path in (ROOT / "results").iterdir() if path.suffix in (".jsonl", ".md")} - {"README.md"}

@@ -210,12 +210,15 @@ def collect(root: Path = ROOT) -> tuple[list[Model], Counter[tuple[str, str]]]:
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     training: dict[tuple[str, str | None], str] = {}
     left: Counter[tuple[str, str]] = Counter()
+    chance: dict[tuple[str, str], float] = {}  # MAP that random codes may have by their interval
     for path in sorted((root / "results").glob("*.jsonl")):
         for row in read_rows(path):
             one = Found(row, path.stem)
             if row.task == "training" and row.metric == "core-seconds":
                 part = "at least " if any("stopped and resumed" in note for note in row.notes) else ""
                 training[path.stem, row.model] = f"{part}{one.value:,.0f}"
+            if row.metric == "random_map" and row.ci95:
+                chance[str(row.dataset), str(row.split)] = row.ci95[1]
             if row.model == "random codes" or any("trade-off" in note for note in row.notes) or row.task == "training":
                 continue
             attacked = row.metric in ("map", "single") and one.method not in ("", "noise", "ideal-code")
@@ -239,7 +242,16 @@ def collect(root: Path = ROOT) -> tuple[list[Model], Counter[tuple[str, str]]]:
                 key = row.hashes.get("model") or str(row.model)
                 tasks = TASKS[:1] if row.metric == "check" else (str(row.task),)
                 groups[str(row.dataset), str(row.split), key, tasks[0]].append(one)
-    return [Model(rows, training) for rows in groups.values() if any(one.row.metric != "check" for one in rows)], left
+    kept = []
+    for (dataset, split, *_), rows in groups.items():
+        model = Model(rows, training)
+        clean = next((one.row for one in model.pick(None, metric="map")), None)
+        if clean is not None and clean.ci95 and clean.ci95[0] <= chance.get((dataset, split), -1.0):
+            reason = "the model's codes are no better than random ones, so that an attack has nothing to take away"
+            left[rows[0].file, reason] += len(model.away())
+        elif any(one.row.metric != "check" for one in rows):
+            kept.append(model)
+    return kept, left
 
 
 def tables(models: Iterable[Model]) -> list[str]:
