@@ -43,6 +43,7 @@ __all__ = [
     "detect",
     "encode",
     "evaluate",
+    "features",
     "harden",
     "index",
     "load",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from hamguard.api.demo import demo
     from hamguard.api.encode import encode
     from hamguard.api.evaluate import evaluate
+    from hamguard.api.features import features
     from hamguard.api.harden import harden
     from hamguard.api.index import index
     from hamguard.api.measure import measure
@@ -149,6 +151,7 @@ _PLACES = {
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
     "evaluate": "api.evaluate:evaluate",
+    "features": "api.features:features",
     "harden": "api.harden:harden",
     "index": "api.index:index",
     "load": "api.wrap:load",

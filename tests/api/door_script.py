@@ -102,6 +102,8 @@ def searches(model: hg.HashModel, data: hg.Data) -> None:
     answers = hg.search(model, data.query.first(3), data=data, k=6, pictures=True)
     answers.draw("found.png")
     nearest: tuple[int, ...] = answers[0].distances
+    written = hg.features(model, data, out="features.npz")
+    print(written.path, written.count, written.features, written.notes)
     print(built, nearest, [answer.ids for answer in answers])
     hg.metrics.precision_at(bank, bank, 2)
     try:

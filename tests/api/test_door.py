@@ -44,6 +44,7 @@ VERBS = [
     "demo",
     "detect",
     "encode",
+    "features",
     "harden",
     "index",
     "load",

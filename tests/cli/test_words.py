@@ -19,8 +19,9 @@ from hamguard.core.errors import RequestError, RunError, StoppedError
 from tests.cli.helpers import Shell
 
 VERBS = [
-    ["demo"], ["data", "list"], ["data", "check"], ["models"], ["train"], ["encode"], ["index", "build"], ["index", "info"],
-    ["search"], ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"], ["purify"], ["detect"],
+    ["demo"], ["data", "list"], ["data", "check"], ["models"], ["train"], ["encode"], ["features"], ["index", "build"],
+    ["index", "info"], ["search"], ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"],
+    ["purify"], ["detect"],
 ]  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, shell: Shell
 
 
 GROUPS = {
-    "Learn and search": ["demo", "data", "models", "train", "encode", "index", "search", "evaluate"],
+    "Learn and search": ["demo", "data", "models", "train", "encode", "features", "index", "search", "evaluate"],
     "Attack": ["attack", "transfer"],
     "Defend": ["harden", "sanity", "purify", "detect"],
     "Protect": ["protect", "verify", "privacy"],

@@ -27,7 +27,7 @@ def test_names_and_paths_are_parted():
 def test_product_names_are_all_registered():
     assert set(SOURCES) == {
         "digits", "scenes", "fashion-mnist", "fashion-products", "cifar10", "imagenet", "flickr25k", "nus-wide",
-        "mscoco", "mirflickr", "coco18", "caltech98", "folder", "arrays", "lists",
+        "mscoco", "mirflickr", "coco18", "caltech98", "folder", "arrays", "features", "lists",
     }  # fmt: skip
 
 

@@ -212,6 +212,15 @@ def arrays(world: World) -> None:
     shutil.copy(world / "pairs.npz", world.root / "arrays" / "set.npz")
 
 
+@piece
+def features(world: World) -> None:
+    (world.root / "features").mkdir()
+    with np.load(world / "pairs.npz") as pairs:
+        beside = {name: pairs[name] for name in pairs.files if name not in ("images", "data", "offsets")}
+    values = np.random.default_rng(0).standard_normal((len(beside["labels"]), 6)).astype(np.float32)
+    np.savez(world.root / "features" / "set.npz", features=values, **beside)
+
+
 def _pictures(place: Path, names: list[str]) -> None:
     for number, name in enumerate(names):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -267,6 +276,23 @@ def cache(world: World) -> None:
     _pictures(place / "set", [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(5)])
     with cache_at(place / "cache", limit=0):
         world.run("data", "check", f"folder:{place / 'set'}", "--json")
+
+
+@piece
+def kept(world: World) -> None:
+    """What a backbone that stays as it is leaves in the cache of users: blocks of features, and which pictures they are of."""
+    place = world.root / "kept"
+    place.mkdir()
+    _pictures(place / "set", [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(12)])
+    with cache_at(place / "cache", limit=0):
+        world.run(*train_kept(world, place))
+    shutil.rmtree(place / "m")
+
+
+def train_kept(world: World, place: Path) -> list[object]:
+    """A head that is fitted to features."""
+    words = ["--method", "lsh", "--bits", "8", "--backbone", "resnet20", "--json", "--out"]
+    return ["train", "--data", f"folder:{place / 'set'}", *words, place / "m"]
 
 
 @piece
@@ -695,16 +721,18 @@ def cache_at(place: Path, limit: int | None = None) -> Any:
     from contextlib import contextmanager
 
     from hamguard.data import cache as module
+    from hamguard.training import features
 
     @contextmanager
     def changed() -> Any:
-        before, kept = os.environ.get("HAMGUARD_CACHE"), module.IN_MEMORY
+        before, kept, least = os.environ.get("HAMGUARD_CACHE"), module.IN_MEMORY, features.LEAST
         os.environ["HAMGUARD_CACHE"] = str(place)
         module.IN_MEMORY = kept if limit is None else limit
+        features.LEAST = least if limit is None else limit
         try:
             yield
         finally:
-            module.IN_MEMORY = kept
+            module.IN_MEMORY, features.LEAST = kept, least
             os.environ.pop("HAMGUARD_CACHE") if before is None else os.environ.__setitem__("HAMGUARD_CACHE", before)
 
     return changed()

@@ -114,6 +114,7 @@ COMMANDS: tuple[Command, ...] = (
     plain("train-unfinished", "train --data arrays:{toy.npz} --method dpsh --bits 8 --batch-size 20 --set backbone=conv2 --epochs 2"
           " --out {place}/hash", needs="unfinished"),
     plain("encode", "encode {model} --out {place}/codes"),
+    plain("features", "features {model} --out {place}/f.npz"),
     plain("encode-cross", "encode {cross} --out {place}/codes"),
     plain("index-build", "index build {model} --out {place}/ix"),
     plain("index-build-ivf", "index build {model} --engine ivf --out {place}/ix"),

@@ -32,6 +32,7 @@ from hamguard.evaluation.attack.spec import (
     parsed_options,
 )
 from hamguard.evaluation.attack.targets import save_targets
+from hamguard.evaluation.encoder import behind_encoder
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.evaluation.search.cross_modal import cross_rows
@@ -154,6 +155,7 @@ def attack(
     source_models: Sequence[str | Path | AnyModel | CrossModel] = (),
     combine: Combine = "joint",
     generator: Path | str | None = None,
+    encoder: str | Path | AnyModel | None = None,
     modality: Modality | None = None,
     queries: int | None = None,
     metrics: Sequence[str] = ("map",),
@@ -181,6 +183,7 @@ def attack(
         source_models: make the images on these models, and score them on `model`.
         combine: how several of them join: `joint`, `sum`, `sum-project` or `mean`.
         generator: folder of a trained generator, for prosgan.
+        encoder: what made the features that a model learned on, a model or a network of your own; `data` are then the images.
         modality: what of a cross-modal model's queries is attacked; by default what the attack was made for. Texts are attacked
             by `hg.attacks.cmla_text(...)` (named `cmla`), by `hg.attacks.cmla_words(...)`, and by an `hg.Attack` of your own.
         queries: only the first so many of the query split.
@@ -206,22 +209,26 @@ def attack(
     _check_words(combine, modality, metrics)
     place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
     given = _listed(attack, modality)
+    victim, data = behind_encoder(model, encoder, data, protocol=protocol, root=root, context=context)
     if modality == "text" or (modality is None and any(_modality(one) == "text" for one in given)):
         if len(given) > 1 or source_models or targets or save_images:
             raise RequestError("an attack on texts is one attack without targets, source models and saved images")
-        spec = _text_spec(given[0], name or "", budget)
-        ground = Ground.open(model, data, texts="needed", **place)
+        spec, ground = _text_spec(given[0], name or "", budget), Ground.open(victim, data, texts="needed", **place)
         return _measured_texts(ground, spec, {"metrics": metrics, "convention": convention})
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
     specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
+    _check_saved(specs, save_images)
+    if sources := tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models):
+        specs = [replace(spec, sources=sources, combine=combine) for spec in specs]
+    ground = _attacked_ground(victim, data, specs, metrics, convention, **place)
+    how: dict[str, Any] = {"metrics": metrics, "convention": convention}
+    how |= {"save_images": None if save_images is None else Path(save_images)}
+    return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
+
+
+def _check_saved(specs: Sequence[AttackSpec], save_images: Path | str | None) -> None:
     if len(specs) > 1 and save_images:
         raise RequestError(f"save_images takes one attack, got {len(specs)}")
-    sources = tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models)
-    specs = [replace(spec, sources=sources, combine=combine) if sources else spec for spec in specs]
-    ground = _attacked_ground(model, data, specs, metrics, convention, **place)
-    how: dict[str, Any] = {"metrics": metrics, "convention": convention}
-    how["save_images"] = None if save_images is None else Path(save_images)
-    return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
 
 
 def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> None:
@@ -233,7 +240,7 @@ def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> 
 
 
 def _attacked_ground(
-    model: str | Path | AnyModel | CrossModel,
+    model: str | Path | AnyModel | CrossModel | Loaded,
     data: str | Data | None,
     specs: Sequence[AttackSpec],
     metrics: Sequence[str],

@@ -276,7 +276,9 @@ def _of_model(
             f"{loaded.name} has no learned codes; only ADSH learns codes of its training pictures directly"
         )
     texts: Texts = "needed" if cross else "none"
-    ground = Ground.open(loaded, data, queries=queries, batch_size=batch_size, texts=texts, context=context)
+    ground = Ground.open(
+        loaded, data, queries=queries, batch_size=batch_size, texts=texts, pixels=False, context=context
+    )
     if ground.cross:
         rows = cross_rows(ground, metrics=metrics, convention=convention)
     else:

@@ -249,6 +249,7 @@ def _text_side(named: Any, index: str) -> CrossModel:
 def _encoded(loaded: _Loaded, asked: _Asked) -> tuple[list[Answer], Bytes, list[ImageError]]:
     """Queries still without answers, their packed codes, and the images of folders that could not be read."""
     from hamguard.codes.binary import pack
+    from hamguard.data.features import holds_features
     from hamguard.models.encode import codes_of
     from hamguard.training.encode import packed_codes
 
@@ -261,12 +262,16 @@ def _encoded(loaded: _Loaded, asked: _Asked) -> tuple[list[Answer], Bytes, list[
         codes.append(packed_codes(model, store, rows, device=context.device))
         own = asked.part is not None and loaded.data is not None and loaded.data.dataset is asked.part.dataset
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-            picture = store.pixels([int(row)])[0] if number < SHOWN else None
+            picture = store.pixels([int(row)])[0] if number < SHOWN and not store.missing else None
             queries.append(Answer(name, picture=picture, row=int(row) if own else None))
     names = [name for query in asked.names for name in _files(query, context)]
     with context.stage("encoding") as progress:
         for number, name in enumerate(names, 1):
             row = _query_row(name, loaded.data) if name.startswith("query:") else None
+            if row is not None and loaded.data is not None and holds_features(loaded.data.dataset):
+                codes.append(packed_codes(model, loaded.data.dataset.images, np.array([row]), device=context.device))
+                queries.append(Answer(name, row=row))
+                continue
             try:
                 picture = _picture(name, row, loaded)
             except ImageError as error:

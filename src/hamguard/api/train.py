@@ -27,6 +27,8 @@ from hamguard.training.distributed import join_processes, leave_processes
 __all__ = ["Trained", "train", "training"]
 
 Place: TypeAlias = str | Path
+UNLABELED: Mapping[str, Any] = {"method": "itq", "model": {"bits": 64}}
+"""What images without labels are trained with where no method is named."""
 
 
 @overload
@@ -57,7 +59,7 @@ def train(data: Data | str | None, method: Literal["comdefend"], *, out: Place, 
 @overload
 def train(
     data: Data | str | None = None,
-    method: str = "csq",
+    method: str | None = None,
     *,
     out: Place,
     bits: int | None = None,
@@ -77,7 +79,7 @@ def train(
 @checked
 def train(
     data: Data | str | None = None,
-    method: str = "csq",
+    method: str | None = None,
     *,
     out: Place,
     bits: int | None = None,
@@ -100,8 +102,9 @@ def train(
 
     Args:
         data: what `hg.data` gave, or a source; None for `digits`, and for what the victim was trained on.
-        method: hash method, also one that was registered here; `dcmh`, `dsph` or `ssah` for images and texts; `prosgan` for a
-            generator of attacks, `comdefend` for a purifier, `ppl` for a protector.
+        method: hash method, also one that was registered here; by default `csq`, and of images without labels `itq` with 64 bits.
+            `dcmh`, `dsph` or `ssah` for images and texts; `prosgan` for a generator of attacks, `comdefend` for a purifier, `ppl`
+            for a protector.
         out: folder to write.
         bits: code length K of a hash model.
         backbone: its network; by the size of the images where it is not given.
@@ -115,7 +118,8 @@ def train(
         protocol: named split of a source.
         root: folder of the named data sets.
         context: where to compute, how progress is shown, and whether to begin anew (`restart`).
-        settings: any setting of the method or field of the recipe: `eta=0.5`, `lr=1e-3`, `patience=3`.
+        settings: any setting of the method or field of the recipe: `eta=0.5`, `lr=1e-3`, `patience=3`; `freeze=True` for the head
+            alone, on features of the backbone that are kept for the next training.
 
     Returns:
         What was trained, in evaluation mode; its `card` says how.
@@ -178,7 +182,8 @@ def training(
         check_alone(trainer, job, context)
         opened = [start_of(trainer, one, context) for one in starts]
         if isinstance(data, Data):
-            job = read_job(written, asked | data_flags(data), sets, kind=kind)
+            asked |= data_flags(data)
+            job = read_job(written, asked, sets, kind=kind)
         elif trainer.follows and opened:
             begun = opened[0]
             require_source(data, begun.card)
@@ -188,9 +193,22 @@ def training(
             data = open_for_model(begun.card, images, data, root=root, protocol=asked_protocol, context=context)
         else:
             data = _open(job, root, context, opened)
+        if trainer.name == "model" and not data.dataset.labels.any() and not _names_method(written, asked, sets):
+            context.tell(f"{data.dataset.title} has no labels: {UNLABELED['method']}, as no method is named")
+            job = read_job(
+                {**UNLABELED, **written, "model": {**UNLABELED["model"], **written.get("model", {})}}, asked, sets
+            )
         return _run(job, data, out, opened, context)
     finally:
         leave_processes()
+
+
+def _names_method(
+    written: Mapping[str, Any], asked: Mapping[str, Any], sets: Sequence[str] | Mapping[str, Any]
+) -> bool:
+    """Whether recipe, flags or `--set` say which method is meant."""
+    words = sets if isinstance(sets, Mapping) else {word.partition("=")[0].strip() for word in sets}
+    return "method" in written or asked.get("method") is not None or "method" in words
 
 
 def _open(job: Job, root: Path | str | None, context: Context, opened: Sequence[Start]) -> Data:

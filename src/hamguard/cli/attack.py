@@ -52,6 +52,13 @@ GeneratorOption = Annotated[
     Path | None,
     typer.Option("--generator", help="Trained generator of prosgan, see `hamguard train --method prosgan`."),
 ]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="Of a model on features: the model folder or package.module:factory that made them; --data are the pictures.",
+    ),
+]
 CombineOption = Annotated[
     str, typer.Option("--combine", help="How several source models join: joint, sum, sum-project, mean.")
 ]
@@ -93,6 +100,7 @@ def attack(
     reference: ReferenceOption = "train",
     source_model: SourceModelOption = None,
     generator: GeneratorOption = None,
+    encoder: EncoderOption = None,
     combine: CombineOption = "joint",
     side: SideOption = "image",
     words: WordsOption = 2,
@@ -147,6 +155,7 @@ def attack(
     of_images |= {"norm": threat, "reference": reference, "combine": combine, "fold": fold}
     files: Words = {"--save-images": save_images, "--sheet": sheet, "--source-model": source_model}
     sources: Words = {"source_models": source_model or (), "combine": combine, "save_images": save_images}
+    sources |= {"encoder": encoder}
     scores: Words = {"metrics": metric or ("map",), "ties": ties, "norm": norm, "empty": empty}
     where: Words = {"queries": queries, "protocol": protocol, "root": data_root}
     where |= {"modality": "image" if side == "image" else "text"}

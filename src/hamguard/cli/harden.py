@@ -26,6 +26,9 @@ MethodOption = Annotated[
     str, typer.Option("--method", help=f"{names('defense')}; cross-modal models: static, control, minmax.")
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")]
+FreezeOption = Annotated[
+    bool, typer.Option("--freeze", help="Only the hash head learns; attacks go through the whole network.")
+]
 CostOption = Annotated[
     float | None, typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model.")
 ]
@@ -50,6 +53,7 @@ def harden(
     method: MethodOption = "saat",
     eps: opt.Eps = "8/255",
     threat: opt.Threat = "linf",
+    freeze: FreezeOption = False,
     epochs: EpochsOption = None,
     budget: CostOption = None,
     preset: PresetOption = "default",
@@ -107,6 +111,7 @@ def harden(
         "norm": threat,
         "preset": preset,
         "data.protocol": protocol,
+        "training.freeze": freeze or None,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
     }

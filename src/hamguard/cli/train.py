@@ -27,7 +27,7 @@ OutOption = Annotated[
     Path, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
 ]
 RecipeArgument = Annotated[Path | None, typer.Argument(help="TOML recipe; flags win over it.")]
-MethodOption = Annotated[str | None, typer.Option("--method", help=f"{METHODS}. Default: csq.")]
+MethodOption = Annotated[str | None, typer.Option("--method", help=f"{METHODS}. Default: csq; itq without labels.")]
 VictimOption = Annotated[
     str | None, typer.Option("--victim", help="prosgan only: the model that the generator is trained to attack.")
 ]
@@ -50,6 +50,12 @@ WeightsOption = Annotated[
 ]
 BitsOption = Annotated[int | None, typer.Option("--bits", help="Code length K.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training set.")]
+FreezeOption = Annotated[
+    bool, typer.Option("--freeze", help="Only the hash head learns, on features of the network that are kept.")
+]
+FinetuneOption = Annotated[
+    int | None, typer.Option("--finetune", help="With --freeze: epochs of all weights after those of the head.")
+]
 OwnSeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and draws.")]
 
 
@@ -68,7 +74,9 @@ def train(
     backbone: BackboneOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
+    freeze: FreezeOption = False,
     epochs: EpochsOption = None,
+    finetune: FinetuneOption = None,
     batch_size: opt.StepSize = None,
     sets: opt.Sets = None,
     seed: OwnSeedOption = None,
@@ -79,6 +87,8 @@ def train(
     """Learn a hash model and write it as a folder (safetensors and a card).
 
     [bold]Example[/bold]: hamguard train --data digits --method csq --bits 32 --out models/digits
+
+    A hash head on a network that stays as it is: hamguard train --data coco18 --method dpsh --freeze --out models/coco18
 
     Pictures and texts in one Hamming space: hamguard train --data scenes --method dcmh --out models/scenes
 
@@ -100,7 +110,9 @@ def train(
         "model.backbone": backbone,
         "model.weights": weights,
         "model.bits": bits,
+        "training.freeze": freeze or None,
         "training.epochs": epochs,
+        "training.finetune": finetune,
         "training.batch_size": batch_size,
     }
     _check_options(flags, victim, surrogate or [], recipe)

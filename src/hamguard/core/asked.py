@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -23,6 +30,19 @@ class Asked(BaseModel):
         if kinds & {int, float} and not kinds & {bool, Any} and _holds_truth(value):
             raise PydanticCustomError("no_truth", "must be a number, not true or false")
         return value
+
+
+class Grown(Asked):
+    """Values that got further ones after models were trained with them."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields younger than trained models: they are written only where they are not at their default, so that hashes stay."""
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        known = type(self).model_fields
+        found: dict[str, Any] = write(self)
+        return {key: found[key] for key in found if key not in self.later or found[key] != known[key].default}
 
 
 def _kinds(annotation: Any) -> set[Any]:

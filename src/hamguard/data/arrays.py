@@ -8,7 +8,7 @@ Arrays are known by their names without regard to case; any other is named in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def encoded_images(
     )
 
 
-def _words(arrays: dict[str, Array], name: str) -> tuple[str, ...] | None:
+def read_words(arrays: dict[str, Array], name: str) -> tuple[str, ...] | None:
     """The strings of an array, None where it is not there."""
     if name not in arrays:
         return None
@@ -86,28 +86,28 @@ def _words(arrays: dict[str, Array], name: str) -> tuple[str, ...] | None:
         raise RequestError(f"{name} hold bytes that are no UTF-8 text: {error.object[:20]!r}") from error
 
 
-def _ids(arrays: dict[str, Array], N: int) -> Array:
+def read_ids(arrays: dict[str, Array], N: int) -> Array:
     """Names of the pictures; their numbers where the file has none."""
     if "ids" not in arrays:
         return np.arange(N).astype(str)
     ids = arrays["ids"]
     if ids.dtype.kind in "US":
-        return np.array(_words(arrays, "ids"))
+        return np.array(read_words(arrays, "ids"))
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise RequestError(f"ids must be (N,) strings or whole numbers, got {ids.shape} {ids.dtype}")
     return ids.astype(str)
 
 
-def known_arrays(arrays: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
+def known_arrays(arrays: dict[str, Array], known: Collection[str] = KNOWN) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The arrays that are read, under the names that they are read by, and the names of the others.
 
     A name in another case is read where none has the name itself; of `class_names` and `label_names` the first is read, and
     `images` before encoded pictures.
     """
     read: dict[str, Array] = {}
-    for name in sorted(arrays, key=lambda name: name not in KNOWN):  # names as they should be come first
+    for name in sorted(arrays, key=lambda name: name not in known):  # names as they should be come first
         plain = name.strip().lower()
-        if plain in KNOWN:
+        if plain in known:
             read.setdefault(plain, arrays[name])
     dropped = {"label_names"} if "class_names" in read else set()
     dropped |= {"data", "offsets"} if "images" in read else set()
@@ -172,9 +172,9 @@ def read_arrays(folder: Path, *, size: int | None = None, progress: Progress | N
         N = len(plain) if plain is not None else len(arrays["offsets"]) - 1
         if N == 0:
             raise RequestError("holds no picture")
-        names = _words(arrays, "class_names") or _words(arrays, "label_names")
+        names = read_words(arrays, "class_names") or read_words(arrays, "label_names")
         labels, class_names, notes = read_names(arrays["labels"], names, N)
-        ids, texts = _ids(arrays, N), _words(arrays, "texts")
+        ids, texts = read_ids(arrays, N), read_words(arrays, "texts")
         for name, value in (("ids", ids), ("texts", texts)):
             if value is not None and len(value) != N:
                 raise RequestError(f"{name} must match the pictures: {N:,} pictures, {len(value):,} {name}")

@@ -98,7 +98,7 @@ def at_rest(model: HashModel) -> Iterator[AnyModel]:
     Gives what gradients are taken from: a folded copy where there are batch norms to fold, which is a sixth faster with the
     copying counted, and the model itself where there are none.
     """
-    was = model.training
+    was = [(part, part.training) for part in model.modules()]  # each for itself: a frozen backbone is at rest already
     learned = [p for p in model.parameters() if p.requires_grad]
     model.eval()
     for p in learned:
@@ -112,4 +112,5 @@ def at_rest(model: HashModel) -> Iterator[AnyModel]:
     finally:
         for p in learned:
             p.requires_grad_(True)
-        model.train(was)
+        for part, training in was:
+            part.training = training

@@ -94,7 +94,7 @@ class Defense(ABC):
         self.threat, self.views, self.process_group = threat, views, self.codes.process_group
         self.items, self.device = self.codes.items, self.codes.device
         self.bank = TrainingBank(objective.labels, model.bits)
-        self.average = Average(model, settings.average) if settings.average else None
+        self.average = Average(self.codes.learned, settings.average) if settings.average else None
         self.attack = settings.attack(threat) if isinstance(settings, AdversarySettings) else None
         if not self.bank.labels.any() and (self.needs_labels or (self.attack and self.attack.guide.needs_labels)):
             raise RequestError(f"{self.name} needs labels; without: consistency, distill, trades")
@@ -159,7 +159,7 @@ class Defense(ABC):
         """A step begins: the mean takes the weights that the last one left, and the model is in training mode."""
         if self.average:
             self.average.update()
-        self.model.train()
+        self.codes.learn()
 
     def _read(self, batch: Batch) -> Tensor:
         return self.codes.images.batch(self.codes.index[batch.index[batch.part].numpy()])

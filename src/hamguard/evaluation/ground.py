@@ -17,10 +17,11 @@ from hamguard.attacks.threat import Threat
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import pack
 from hamguard.core.context import Context
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import DataMissingError, RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Ints, Modality
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
 from hamguard.data.texts import texts_of
@@ -144,6 +145,7 @@ class Ground:
         root: Path | str | None = None,
         queries: int | None = None,
         texts: Texts = "none",
+        pixels: bool = True,
         batch_size: int = ENCODED,
         context: Context | None = None,
     ) -> Ground:
@@ -156,11 +158,13 @@ class Ground:
             root: folder of the named data sets.
             queries: the first so many of the query split; None for all.
             texts: whether texts ask and are searched, too.
+            pixels: refuse data that have features in the place of pictures, which nothing can be changed in.
             batch_size: images encoded at once.
             context: where to compute, seed, batch size of attacks.
 
         Raises:
             RequestError: no such model or data, images that do not fit the model, or no texts where they are needed.
+            DataMissingError: features, where pixels are needed.
             RunError: the model returns NaN.
         """
         context = context or Context()
@@ -168,6 +172,8 @@ class Ground:
         if data is None or isinstance(data, str):
             data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
         dataset, split = data.dataset, data.split
+        if pixels and holds_features(dataset):
+            raise DataMissingError(dataset.images.missing)
         if texts == "needed":
             texts_of(dataset)
         cross = loaded.cross if dataset.texts is not None else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 from hamguard.core.shown import shown
+from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.models.store import AnyModel, Card
 
@@ -95,6 +96,8 @@ def open_for_model(
 
     opened = open_at(own.get("size"))
     height, width = model.size
+    if holds_features(opened.dataset):
+        return opened  # they have no size
     if tuple(opened.dataset.images.size) != (height, width) and height == width and "size" not in own:
         opened = open_at(height)
     return opened

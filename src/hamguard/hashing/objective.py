@@ -13,31 +13,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 from torch import Tensor, nn
 
-from hamguard.core.asked import Asked
+from hamguard.core.asked import Grown
 from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import label_rows
 from hamguard.core.types import Array
 
 
-class Settings(Asked):
+class Settings(Grown):
     """Hyper-parameters of a method: frozen, unknown keys are errors."""
 
     @property
     def needs_labels(self) -> bool:
         """Whether the method learns from labels; without, `Objective.labels` may have no column."""
         return True
-
-    later: ClassVar[tuple[str, ...]] = ()
-    """Settings younger than trained models: a job has them only where they are not at their default, so that its hash stays."""
-
-    @model_serializer(mode="wrap")
-    def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        known = type(self).model_fields
-        found: dict[str, Any] = write(self)
-        return {key: found[key] for key in found if key not in self.later or found[key] != known[key].default}
 
 
 class Objective(ABC):

@@ -27,7 +27,7 @@ from hamguard.models.prosgan import PrototypeNet
 from hamguard.models.store import AnyModel, load_any
 from hamguard.models.trial import NO_GRADIENT, ZERO_GRADIENT, gradient_kind
 from hamguard.trainers.job import KINDS, Defaults, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained
 from hamguard.training.encode import encode, fits
 from hamguard.training.schedules import factor
 
@@ -139,7 +139,7 @@ class GeneratorKind(Kind):
     default = "prosgan"
     starts = (1, 1, "is trained against one model")
     follows = True
-    idle = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
+    idle = (*FROZEN, "head_lr_factor", "augment", "patience", "selection", "validate_every")
     run_file, card_file = "generator-run.json", CARD
     other = "another run, or one against another model"
 

@@ -43,7 +43,7 @@ class HardenedKind(Kind):
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
     follows = True
-    idle = ("patience", "selection", "validate_every")  # nothing is selected during a defense
+    idle = ("patience", "selection", "validate_every", "finetune")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     run_file = "harden-run.json"
     leaves = (CLASSES,)
@@ -99,11 +99,13 @@ class HardenedKind(Kind):
         """The defense on a copy of the model."""
         begun = with_card(start)
         model = copy.deepcopy(begun.model).requires_grad_(True).to(place.context.device)
+        model.backbone.requires_grad_(not job.training.freeze)
         return new_defense(job, model, begun.card, data, process_group=place.context.process_group)
 
     def finish(self, job: Job, task: Defense, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """The card's fields are those of the start model, but for what the defense changed."""
         task.finish()
+        task.model.requires_grad_(True)
         keep_class_codes(task.objective, task.model, done)
         card: Card = start[0].card
         defense = {

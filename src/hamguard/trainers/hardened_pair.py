@@ -29,7 +29,7 @@ from hamguard.models.cross_modal import CrossModel, load_cross, load_parts, save
 from hamguard.models.folders import from_card
 from hamguard.models.store import Card
 from hamguard.trainers.job import KINDS, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
+from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained, with_card
 from hamguard.trainers.pair import check_pair_labels, kept_pairs, pair_statistics, pairs_of, with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
 from hamguard.training.recipe import Recipe
@@ -48,7 +48,7 @@ class HardenedPairKind(Kind):
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
     follows = True
-    idle = ("patience", "selection", "validate_every")  # nothing is selected during a defense
+    idle = (*FROZEN, "patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     items = "pairs"
     run_file = "harden-run.json"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import suggest
-from hamguard.core.context import ProcessGroup
+from hamguard.core.context import Context
 from hamguard.core.errors import CollapseError, RequestError, RunError
+from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.data.split import require_role
 from hamguard.hashing.objective import Objective, Settings
@@ -27,6 +28,8 @@ from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
 from hamguard.trainers.networks import FITS, build_model, check_differ
 from hamguard.trainers.validation import validation_map
+from hamguard.training.distributed import wait
+from hamguard.training.features import frozen_features
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.statistics import code_statistics
 
@@ -65,6 +68,8 @@ class HashModelKind(Kind):
     what = "hash method"
     default = "csq"
     own = ("model",)
+    takes_features = True
+    idle = ()
     reach = ("", "settings", "data", "model", "training")
     other = "a model of another run"
     leaves = (TEXT_CARD, LEARNED, CLASSES)  # a text side there would not belong to the new codes
@@ -99,13 +104,34 @@ class HashModelKind(Kind):
         return {"training": {} if method in UNSUPERVISED else OBJECTIVES[method].training}
 
     def refused(self, method: str, given: Mapping[str, Any]) -> list[str]:
-        """Keys that a fitted head would not look at."""
+        """Keys that a fitted head would not look at; its backbone is frozen whether it is asked for or not."""
         sections = ("settings", "training") if method in UNSUPERVISED else ()
-        asked = {name: given[name] for name in sections if isinstance(given.get(name), Mapping) and given[name]}
+        asked = {name: dict(given[name]) for name in sections if isinstance(given.get(name), Mapping)}
+        if asked.get("training", {}).get("freeze") is True:
+            del asked["training"]["freeze"]
         return [
             f"{method} is fitted in one pass and takes no {section} keys, got {', '.join(keys)}"
             for section, keys in asked.items()
+            if keys
         ]
+
+    def check(self, job: Job) -> None:
+        """What freezing goes with.
+
+        Raises:
+            RequestError: something that it does not.
+        """
+        recipe = job.training
+        if recipe.finetune and not recipe.freeze:
+            raise RequestError("finetune are epochs after those of the head alone; give freeze=true, or epochs alone")
+        if recipe.freeze and not recipe.finetune and recipe.augment != "none":
+            raise RequestError(
+                f"a frozen backbone sees each picture once, without random views; leave out augment={recipe.augment}"
+            )
+
+    def alone(self, job: Job) -> str:
+        """All weights after the head, whose network is not the one that began."""
+        return "finetune after freeze" if job.training.finetune else ""
 
     def steps(self, job: Job) -> bool:
         """Fitted heads take one pass."""
@@ -118,11 +144,19 @@ class HashModelKind(Kind):
             raise RequestError(
                 f"early stopping (patience) needs a validation split, {data.dataset.name} has no pictures there"
             )
+        if holds_features(data.dataset) and job.training.augment != "none":
+            raise RequestError(f"features have no views; leave out augment={job.training.augment}")
+        drawn = job.network.weights is None and not holds_features(data.dataset)
+        if job.training.freeze and drawn and job.method not in UNSUPERVISED:
+            raise RequestError(
+                "a backbone that stays as it is needs weights, and this one is drawn at random; give weights, a backbone that has "
+                "some, or weights=none for a trial on random features"
+            )
         model = build_model(job.network, job.seed, data).to(place.context.device)
         model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
         if job.method in UNSUPERVISED:
-            return FittedHead(model, fit_head(model, job, data))
-        return new_task(job, model, data, place.context.process_group)
+            return FittedHead(model, fit_head(model, job, data, place.context))
+        return new_task(job, model, data, place.context)
 
     def score(self, job: Job, task: Any, data: Data, place: Place) -> Callable[[], float] | None:
         """MAP of the validation part, where the recipe stops early."""
@@ -132,7 +166,7 @@ class HashModelKind(Kind):
 
     def finish(self, job: Job, task: Any, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """Statistics of the codes, the method's own learned codes, and those of its classes."""
-        model = task.model
+        model = task.model.requires_grad_(True)
         if isinstance(task, HashTask):
             task.finish()
         statistics = checked_statistics(task, "the trained network returns", "every training picture has")
@@ -188,12 +222,13 @@ def without_labels() -> list[str]:
     return [*(name for name, kind in OBJECTIVES.items() if not kind.settings_type().needs_labels), *UNSUPERVISED]
 
 
-def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup) -> HashTask:
-    """A network and a hash method on the training part.
+def new_task(job: Job, model: HashModel, data: Data, context: Context) -> HashTask:
+    """A network and a hash method on the training part; with features where the backbone stays as it is.
 
     Raises:
         RequestError: no labels, or labels that are all the same, for a method that learns from them; a batch norm before the code,
             and one picture a process.
+        RunError: a backbone that stays as it is returns NaN, or the cache of features cannot be written.
     """
     dataset, learned = data.dataset, data.split.train
     kind, device = OBJECTIVES[job.method], next(model.parameters()).device
@@ -205,10 +240,14 @@ def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup
         check_differ(dataset, learned, job.method)
     objective = kind(job.parsed, bits=model.bits, labels=labels, seed=job.seed)
     if objective.batch_norm:
-        count = min(job.training.batch_of(len(learned)), len(learned)) // process_group.size
+        count = min(job.training.batch_of(len(learned)), len(learned)) // context.process_group.size
         if count < 2:
             raise RequestError(f"{job.method} has a batch norm before the code, which needs two pictures a process")
         add_head_norm(model)
+    features = None
+    if job.training.freeze:
+        model.backbone.requires_grad_(bool(job.training.finetune))
+        features = training_features(model, data, context)
     return HashTask(
         model,
         objective,
@@ -216,18 +255,33 @@ def new_task(job: Job, model: HashModel, data: Data, process_group: ProcessGroup
         learned,
         head_lr_factor=job.training.head_lr_factor,
         views=job.training.augment,
-        process_group=process_group,
+        features=features,
+        thaw=job.training.epochs if job.training.finetune else None,
+        process_group=context.process_group,
     )
 
 
+def training_features(model: HashModel, data: Data, context: Context) -> Tensor:
+    """Features of the training pictures, `(n, D)`, from the cache where they are there; the leading process encodes the others.
+
+    Raises:
+        RunError: the backbone returns NaN, or the cache cannot be written.
+    """
+    group = context.process_group
+    if not group.leads:
+        wait(group)
+    with context.stage(f"features of {model.name}") as progress:
+        told = progress if group.leads else None
+        features = frozen_features(model, data.dataset.images, data.split.train, progress=told)
+    if group.leads:
+        wait(group)
+    return features
+
+
 @torch.no_grad()
-def fit_head(model: HashModel, job: Job, data: Data) -> Tensor:
+def fit_head(model: HashModel, job: Job, data: Data, context: Context) -> Tensor:
     """Fit an unsupervised hash head (LSH, ITQ, PCA) to the features of the training pictures; returns their logits `(n, K)`."""
-    images, index = data.dataset.images, data.split.train
-    device = next(model.parameters()).device
-    model.eval()
-    batches = [images.batch(index[i : i + 64]).to(device) for i in range(0, len(index), 64)]
-    features = torch.cat([model.backbone(model.normalize(x)).float().cpu() for x in batches])  # (n, D)
+    features = training_features(model, data, context)  # (n, D)
     head = UNSUPERVISED[job.method](features, model.bits, job.seed)
     model.head.weight.copy_(torch.as_tensor(head.weight))
     model.head.bias.copy_(torch.as_tensor(head.bias))

@@ -27,14 +27,16 @@ from hamguard.training.recipe import Recipe
 Defaults = Mapping[str, Mapping[str, Any]]
 """Values by section: `settings` and `training`."""
 
+HEAD_FACTOR = 10.0
+"""How much faster than the backbone a head learns that has not learned before."""
 FINE_TUNING: Mapping[str, Any] = {
     "epochs": 3,
     "lr": 5e-4,
-    "head_lr_factor": 10.0,
+    "head_lr_factor": HEAD_FACTOR,
     "schedule": "cosine",
     "augment": "flip",
 }
-"""Recipe defaults where the backbone starts from given weights: a fresh head learns ten times faster than the rest."""
+"""Recipe defaults where all of a backbone with given weights learns."""
 
 
 class DataSection(Asked):
@@ -231,6 +233,11 @@ def over_defaults(given: Mapping[str, Any], **defaults: Mapping[str, Any]) -> di
     return merged
 
 
+def _asked(section: Any, name: str) -> Any:
+    """A value of a section that may be a mapping, a model, or something wrong; None where it is not there."""
+    return section.get(name) if isinstance(section, Mapping) else getattr(section, name, None)
+
+
 def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A job with all that its method and preset say where nothing was asked for, and what is wrong with it so far.
 
@@ -260,8 +267,12 @@ def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "model" in kind.own:
         model = merged.setdefault("model", {})
         merged["model"] = model = _with_weights(model)
-        weights = model.get("weights") if isinstance(model, Mapping) else getattr(model, "weights", None)
-        base["training"] = {**base["training"], **({} if weights in (None, NONE) else FINE_TUNING)}
+        freeze, finetune = (_asked(merged.get("training", {}), name) for name in ("freeze", "finetune"))
+        if freeze and finetune:  # the head's rate stays what it is, the backbone's is a tenth of it
+            lr = base["training"].get("lr", Recipe().lr)
+            base["training"] = {**base["training"], "lr": lr / HEAD_FACTOR, "head_lr_factor": HEAD_FACTOR}
+        elif _asked(model, "weights") not in (None, NONE) and not freeze:
+            base["training"] = {**base["training"], **FINE_TUNING}
     sections = {name: {**base.pop(name), **preset.get(name, {})} for name in ("settings", "training")}
     merged = over_defaults({**base, **merged}, **sections)
     settings = merged["settings"]

@@ -19,6 +19,9 @@ from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.training.loop import Task
 from hamguard.training.recipe import Recipe
 
+FROZEN = ("freeze", "finetune")
+"""Fields of the recipe for networks with a backbone that may stay as it is."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -137,6 +140,7 @@ class Kind(ABC):
         starts: fewest and most models that it starts from, with what is said where the number is wrong.
         follows: whether it takes the data of the model that it starts from, where no others are asked for.
         reach: sections that `--set` can reach; empty text for the fields of `Job` itself.
+        takes_features: whether it learns on features in the place of pictures, too.
         idle: fields of the recipe that mean nothing here; giving one is an error.
         in_recipe: said of unknown keys of a recipe file.
         verb, doing: what is done, for messages.
@@ -155,7 +159,8 @@ class Kind(ABC):
     starts: ClassVar[tuple[int, int, str]] = (0, 0, "starts from no other model")
     follows: ClassVar[bool] = False
     reach: ClassVar[tuple[str, ...]] = ("settings", "training")
-    idle: ClassVar[tuple[str, ...]] = ()
+    takes_features: ClassVar[bool] = False
+    idle: ClassVar[tuple[str, ...]] = FROZEN
     in_recipe: ClassVar[str] = ""
     verb: ClassVar[str] = "train"
     doing: ClassVar[str] = "training"

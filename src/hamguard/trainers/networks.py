@@ -6,10 +6,11 @@ from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
+from hamguard.data.features import NAME, holds_features
 from hamguard.data.opened import Data
 from hamguard.models.backbones import load_initial, scratch_backbone
 from hamguard.models.hash_model import HashModel
-from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, PRETRAINED, weights_of
+from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, NONE, PRETRAINED, weights_of
 from hamguard.trainers.job import ModelSection
 
 FITS = {"fashion-products": "pad"}  # its pictures were padded to a square on white; all others were cropped
@@ -32,9 +33,11 @@ def build_model(ask: ModelSection, seed: int, data: Data, features: int = 0) -> 
         features: units of a feature layer above the backbone, 0 for none.
 
     Raises:
-        RequestError: unknown backbone, unfit weights, or pictures too small.
+        RequestError: unknown backbone, unfit weights, pictures too small, or a backbone for features.
     """
     images = data.dataset.images
+    if holds_features(data.dataset):
+        return _on_features(ask, seed, data, features)
     base = ask.backbone or scratch_backbone(images.size)
     weights = ask.weights if ask.given else None
     kind = ask.normalization
@@ -61,6 +64,20 @@ def build_model(ask: ModelSection, seed: int, data: Data, features: int = 0) -> 
     if weights:
         model.initial_weights = load_initial(model.backbone, name, weights)
     return model
+
+
+def _on_features(ask: ModelSection, seed: int, data: Data, features: int) -> HashModel:
+    """The network of features that are there already: a hash head, and a feature layer below it where one is asked for."""
+    for name, value in (("backbone", ask.backbone), ("weights", ask.weights)):
+        if value not in (None, NAME, NONE):
+            raise RequestError(f"{data.dataset.name} holds features already; leave out {name}={value}")
+    return HashModel(
+        f"{NAME}+{features}" if features else NAME,
+        ask.bits,
+        channels=1,
+        size=data.dataset.images.size,
+        generator=torch_generator(seed, "weights"),
+    )
 
 
 def check_differ(dataset: Dataset, index: Ints, method: str) -> None:

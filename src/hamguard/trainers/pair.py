@@ -21,7 +21,7 @@ from hamguard.models.cross_modal import CrossModel, load_cross, save_cross
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 from hamguard.trainers.job import KINDS, Defaults, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained
 from hamguard.trainers.networks import FITS, build_model, check_differ
 from hamguard.training.cross_task import ADVICE, TASKS, CrossTask, Pairs
 from hamguard.training.recipe import Recipe
@@ -49,7 +49,8 @@ class PairKind(Kind):
     what = "cross-modal method"
     default = "dcmh"
     own = ("model",)
-    idle = ("patience", "selection", "validate_every")  # nothing is selected during the training
+    takes_features = True
+    idle = (*FROZEN, "patience", "selection", "validate_every")  # nothing is selected during the training
     in_recipe = " in the recipe"
     items = "pairs"
     leaves = (TEXT_CARD,)

@@ -27,7 +27,7 @@ from hamguard.models.store import load_folder
 from hamguard.privacy.game import Game, Material, Warmup
 from hamguard.privacy.ppl import Rules
 from hamguard.trainers.job import KINDS, Defaults, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained
 from hamguard.trainers.networks import pixel_statistics
 
 ALARM = 0.5  # share of batches with one single code in the last epoch that is called a collapse
@@ -122,7 +122,7 @@ class ProtectorKind(Kind):
     what = "protector"
     default = "ppl"
     starts = (0, 100, "takes at most 100 surrogates")
-    idle = ("head_lr_factor", "augment", "patience", "selection", "validate_every")
+    idle = (*FROZEN, "head_lr_factor", "augment", "patience", "selection", "validate_every")
     run_file, card_file = "protector-run.json", CARD
     other = "another run, or one against other surrogates"
 

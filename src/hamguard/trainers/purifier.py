@@ -16,7 +16,7 @@ from hamguard.data.opened import Data, training_facts
 from hamguard.defenses.comdefend import ComDefendSettings, ComDefendTask
 from hamguard.models.comdefend import CARD, ComDefend, load_comdefend, save_comdefend
 from hamguard.trainers.job import KINDS, Defaults, Job
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
+from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained
 
 PRESETS: dict[str, Defaults] = {
     "default": {
@@ -34,7 +34,7 @@ class PurifierKind(Kind):
     name = "purifier"
     what = "purifier"
     default = "comdefend"
-    idle = ("head_lr_factor", "patience", "selection", "validate_every")
+    idle = (*FROZEN, "head_lr_factor", "patience", "selection", "validate_every")
     run_file, card_file = "comdefend-run.json", CARD
 
     def methods(self) -> list[str]:

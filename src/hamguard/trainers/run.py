@@ -12,8 +12,9 @@ import torch
 
 from hamguard.core.context import Context
 from hamguard.core.digests import LENGTH, digest_file
-from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
+from hamguard.core.errors import DamagedError, DataMissingError, MissingFileError, RequestError, StaleError
 from hamguard.core.files import read_sealed, read_text, sweep
+from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
@@ -38,6 +39,7 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
 
     Raises:
         RequestError: something does not fit together.
+        DataMissingError: features, where pictures are learned from.
         StaleError: the folder holds another run.
         RunError: the loss became NaN, or the disk is full.
         CollapseError: the codes became, or stayed, constant.
@@ -48,6 +50,8 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
     kind.check(job)
     if group.size > 1 and (alone := kind.alone(job)):
         raise RequestError(f"{alone} is trained by one process; leave out torchrun")
+    if holds_features(data.dataset) and not kind.takes_features:
+        raise DataMissingError(data.dataset.images.missing)
     fewest, most, wrong = kind.starts
     if not fewest <= len(start) <= most:
         raise RequestError(f"{job.method} {wrong}, got {len(start)}")

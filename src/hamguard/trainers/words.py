@@ -82,6 +82,8 @@ def read_job(
         sections = _sections(trainer, method)
         merged |= _known_part(recipe, sections, trainer.in_recipe, faults)
         for key, value in flags.items():
+            if key.removeprefix("training.") in trainer.idle:
+                faults.append(f"{method} takes no {key.removeprefix('training.')}")
             _put(merged, key, value)
         reached = {section: names for section, names in sections.items() if section in trainer.reach}
         for key, value in words:

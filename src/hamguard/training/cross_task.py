@@ -110,11 +110,12 @@ class CrossTask(ABC):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Image net, its head, text net, and the parts that only training needs."""
         image, text = self.model.image, self.model.text
-        return [
+        groups = [
             {"params": list(image.backbone.parameters()), "lr_factor": 1.0},
             {"params": list(image.head.parameters()), "lr_factor": self.head_lr_factor},
             {"params": list(text.parameters()), "lr_factor": self.settings.text_lr_factor},
         ]
+        return [group for group in groups if group["params"]]
 
     def begin(self) -> None:  # noqa: B027 - most methods remember nothing
         """Prepare a fresh run."""

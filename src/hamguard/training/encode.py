@@ -17,7 +17,9 @@ from hamguard.data.split import Part, Split
 from hamguard.data.texts import texts_of
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.foreign import check_face
+from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel
+from hamguard.training.features import frozen_features, has_features
 
 Progress = Callable[[float, str], None]
 STEP = 4096  # texts at once
@@ -74,13 +76,19 @@ def encode(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> CodeBank:
-    """The code bank of one part of a split.
+    """The code bank of one part of a split; a backbone whose features are kept sees only pictures that it has not seen yet.
 
     Raises:
         RequestError: as `packed_codes`.
         RunError: the model returns NaN.
     """
-    packed = packed_codes(model, dataset.images, part.index, batch_size=batch_size, device=device, progress=progress)
+    images = dataset.images
+    if isinstance(model, HashModel) and has_features(model, images) and not model.training:
+        features = frozen_features(model, images, part.index, progress=progress)
+        with torch.no_grad():
+            packed = pack(sign(model.head(features.to(device))))
+    else:
+        packed = packed_codes(model, images, part.index, batch_size=batch_size, device=device, progress=progress)
     return CodeBank(
         packed, model.bits, dataset.labels[part.index], dataset.ids[part.index].astype(str), model.digest, split.digest
     )

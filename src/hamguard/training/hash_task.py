@@ -37,6 +37,9 @@ def advice(objective: Objective | None) -> str:
 class HashTask:
     """Learns hash codes.
 
+    A backbone whose weights take no gradient (`requires_grad_(False)`) stays bit for bit what it is: the head alone learns. Its
+    batch norms are at rest, as they are wherever features are given.
+
     Args:
         model: the network, changed in place; its device is where the work happens.
         objective: the method, made for the labels of these items.
@@ -44,6 +47,8 @@ class HashTask:
         index: rows of `images` that are trained on, `(n,)`.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
+        features: what the backbone makes of these items, `(n, D)`; the head learns on them, and no picture is read.
+        thaw: epoch from which all weights learn on pictures, where the head learned on features; None for never.
         process_group: this process among several.
 
     Raises:
@@ -60,14 +65,18 @@ class HashTask:
         *,
         head_lr_factor: float = 1.0,
         views: str = "none",
+        features: Tensor | None = None,
+        thaw: int | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
         if len(index) != len(objective.labels):
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
         several = process_group is not None and process_group.size > 1
-        if several and (objective.needs_features or objective.keeps_backbone):
+        if several and features is None and (objective.needs_features or objective.keeps_backbone):
             why = "looks at" if objective.needs_features else "keeps"
             raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
+        if objective.needs_views > 1 and features is not None:
+            raise RequestError(f"{objective.name} compares random views of a picture; a frozen backbone sees none")
         if objective.needs_views > 1 and views == "none":
             raise RequestError(
                 f"{objective.name} compares random views of a picture; `augment=none` makes none, `augment=crop-color` does"
@@ -78,14 +87,18 @@ class HashTask:
         self.head_lr_factor, self.views = head_lr_factor, views
         self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
-        self.net: nn.Module = model if self.process_group.size == 1 else DistributedDataParallel(model)
+        self.learned: nn.Module = model.head if rests(model.backbone) else model
+        self.at_rest = features is not None or self.learned is model.head or objective.keeps_backbone
+        self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
+        inner = model if features is None else model.head
+        self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
         self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Backbone (unless it is kept), head, and what the method has of its own, each with its factor on the learning rate."""
-        backbone = [] if self.objective.keeps_backbone else list(self.model.backbone.parameters())
+        """Backbone where it learns, head, and what the method has of its own, each with its factor on the learning rate."""
+        learns = self.learned is self.model and not self.objective.keeps_backbone
         groups = [
-            {"params": backbone, "lr_factor": 1.0},
+            {"params": list(self.model.backbone.parameters()) if learns else [], "lr_factor": 1.0},
             {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
             {"params": self.objective.parameters(), "lr_factor": self.head_lr_factor},
         ]
@@ -98,23 +111,37 @@ class HashTask:
 
     def select(self, epoch: int) -> Tensor | None:
         """The method's own subset of this epoch, or None."""
+        self._epoch = epoch
         return self.objective.select(epoch)
 
     def step(self, batch: Batch) -> Tensor:
         """Loss of the global batch: own pictures through the network, codes of all processes into the objective."""
+        self.learn()
+        if (known := self._known) is not None:
+            every = known[batch.index.to(self.device)]  # (B, D)
+            return self.loss_of(self.net(every[batch.part]).float(), batch, every)
         asked = self.objective
-        self.model.train()
-        self.model.backbone.train(not asked.keeps_backbone)
         x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
         total = len(batch.index)
         views = [augment(x, self.views, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
         x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
         if not (asked.needs_features or asked.keeps_backbone):
-            return self.loss_of(self.net(x).float(), batch)
+            return self.loss_of((self.net if self.thaw is None else self.model)(x).float(), batch)
         with torch.set_grad_enabled(not asked.keeps_backbone):
             features = self.model.features_of(x)  # (views * B, D)
         z = self.model.head(features).float()
         return self.loss_of(z, batch, features.detach().float().chunk(asked.needs_views)[0])
+
+    def learn(self) -> None:
+        """Training mode, but for a backbone that stays as it is."""
+        self.model.train()
+        if self.at_rest:
+            self.model.backbone.eval()
+
+    @property
+    def _known(self) -> Tensor | None:
+        """Features that are those of the backbone as it is."""
+        return self.features if self.thaw is None or self._epoch < self.thaw else None
 
     def loss_of(self, z: Tensor, batch: Batch, features: Tensor | None = None) -> Tensor:
         """Loss of the global batch.
@@ -149,31 +176,39 @@ class HashTask:
 
     def outputs(self, every: int = 1) -> Tensor:
         """Logits of every `every`-th training item, `(n / every, K)`, in evaluation mode, no gradient."""
-        was = self.model.training
         self.model.eval()
         rows = self.index[::every]
         with torch.no_grad():
+            if (known := self._known) is not None:
+                return self.model.head(known[::every]).float()  # type: ignore[no-any-return]
             parts = [
                 self.model.logits(self.images.batch(rows[i : i + FIRST_PASS]).to(self.device)).float()
                 for i in range(0, len(rows), FIRST_PASS)
             ]
-        self.model.train(was)
         return torch.cat(parts)  # (n, K)
 
     def state(self) -> dict[str, Any]:
-        """Network, objective and what was seen in this epoch; copies, so that training on does not change them."""
+        """What learns, objective and what was seen in this epoch; copies, so that training on does not change them."""
         return {
-            "model": {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()},
+            "model": {name: value.detach().cpu().clone() for name, value in self.learned.state_dict().items()},
             "objective": {name: value.detach().cpu().clone() for name, value in self.objective.state.items()},
             **self._watch.state(),
+            **({} if self.thaw is None else {"epoch": self._epoch}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
-        self.model.load_state_dict(state["model"])
+        self.learned.load_state_dict(state["model"])
         self.objective.load_state({name: value.to(self.device) for name, value in state["objective"].items()})
         self._watch.load_state(state)
+        self._epoch = int(state.get("epoch", 0))
 
     def finish(self) -> None:
         """After the last step: a batch norm before the code becomes part of the head."""
         fold_head_norm(self.model)
+
+
+def rests(part: nn.Module) -> bool:
+    """Whether a part of a network has weights, and none of them learns."""
+    learning = [value.requires_grad for value in part.parameters()]
+    return bool(learning) and not any(learning)

@@ -26,7 +26,6 @@ from hamguard.core.seeds import derive_seed, torch_generator
 from hamguard.training.checkpoint import NAME, load_checkpoint, save_checkpoint, taking
 from hamguard.training.distributed import share_number
 from hamguard.training.recipe import Recipe
-from hamguard.training.schedules import factor
 from hamguard.training.stopping import StopRequest
 
 Progress = Callable[[float, str], None]
@@ -174,7 +173,7 @@ def _fit(
     if stand.history:
         tell()  # the run may have been killed between its checkpoint and these lines
     saved = time.monotonic()
-    while stand.epoch < recipe.epochs and not stand.stopped:
+    while stand.epoch < recipe.passes and not stand.stopped:
         visit = task.select(stand.epoch)
         visit = torch.arange(task.items) if visit is None else visit
         order = visit[torch.randperm(len(visit), generator=torch_generator(seed, "order", stand.epoch))]
@@ -183,11 +182,12 @@ def _fit(
             raise RunError(f"{len(order)} training pictures are too few for {process_group.size} processes")
         steps = len(order) // size  # the incomplete last batch is left out: its pairs would weigh more than others
         while stand.step < steps:
-            share = (stand.epoch + stand.step / steps) / recipe.epochs
+            done = stand.epoch + stand.step / steps
             index = order[stand.step * size : (stand.step + 1) * size]  # (B,)
-            loss = _turn(task, optimizer, recipe, stand, index, share, seed, process_group)
+            loss = _turn(task, optimizer, recipe, stand, index, done, seed, process_group)
             if progress:
-                progress(share + 1 / steps / recipe.epochs, f"epoch {stand.epoch + 1}/{recipe.epochs}  loss {loss:.4f}")
+                share = done / recipe.passes + 1 / steps / recipe.passes
+                progress(share, f"epoch {stand.epoch + 1}/{recipe.passes}  loss {loss:.4f}")
             due = recipe.checkpoint_seconds and time.monotonic() - saved > recipe.checkpoint_seconds
             if (due or stop.asked) and stand.step < steps:
                 save()
@@ -196,7 +196,7 @@ def _fit(
                 raise StoppedError(_stopped(stand, recipe, folder))
         facts = {"epoch": stand.epoch + 1, "loss": stand.loss_sum / steps, "seconds": round(stand.seconds, 3)}
         facts |= task.end_epoch(stand.epoch)
-        last = stand.epoch + 1 == recipe.epochs
+        last = stand.epoch + 1 == recipe.passes
         if validate and ((stand.epoch + 1) % recipe.validate_every == 0 or last):
             facts["validation_map"] = value = share_number(validate() if process_group.leads else 0.0, process_group)
             if value > stand.best:
@@ -209,7 +209,7 @@ def _fit(
         save()
         saved = time.monotonic()
         tell()
-        if stop.asked and stand.epoch < recipe.epochs and not stand.stopped:
+        if stop.asked and stand.epoch < recipe.passes and not stand.stopped:
             raise StoppedError(_stopped(stand, recipe, folder))
     if best_state is not None:
         task.load_state(best_state)
@@ -222,17 +222,17 @@ def _turn(
     recipe: Recipe,
     stand: Progressed,
     index: Tensor,
-    share: float,
+    done: float,
     seed: int,
     process_group: ProcessGroup,
 ) -> float:
-    """One step on the items `index` `(B,)`, entered in `stand`: its loss."""
+    """One step on the items `index` `(B,)` after `done` epochs, entered in `stand`: its loss."""
     started = time.monotonic()
     for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * group["lr_factor"] * factor(recipe.schedule, share)
+        group["lr"] = recipe.lr * group["lr_factor"] * recipe.rate(done)
     own = len(index) // process_group.size
     mine = slice(process_group.rank * own, (process_group.rank + 1) * own)
-    batch = Batch(index, mine, share, torch_generator(seed, "step", stand.epoch, stand.step))
+    batch = Batch(index, mine, done / recipe.passes, torch_generator(seed, "step", stand.epoch, stand.step))
     loss = _step(task, optimizer, batch, recipe, derive_seed(seed, "net", stand.epoch, stand.step, process_group.rank))
     if not math.isfinite(loss):
         raise RunError(
@@ -246,7 +246,7 @@ def _turn(
 
 
 def _stopped(stand: Progressed, recipe: Recipe, folder: Path) -> str:
-    where = f"after {stand.epoch} of {recipe.epochs} epochs" + (f" and {stand.step} steps" if stand.step else "")
+    where = f"after {stand.epoch} of {recipe.passes} epochs" + (f" and {stand.step} steps" if stand.step else "")
     return f"stopped {where}; {folder} keeps a checkpoint, and the same command goes on from there"
 
 

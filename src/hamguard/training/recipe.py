@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from hamguard.core.asked import Asked
+from hamguard.core.asked import Grown
+from hamguard.training.schedules import factor
 
 
-class Recipe(Asked):
+class Recipe(Grown):
     """How a run is trained. Frozen; unknown keys are errors."""
+
+    later: ClassVar[tuple[str, ...]] = ("freeze", "finetune")
 
     epochs: int = Field(20, ge=1, description="passes over the training set (or over the method's own subset)")
     batch_size: int | None = Field(
@@ -38,6 +41,28 @@ class Recipe(Asked):
     validate_every: int = Field(1, ge=1, description="epochs between validations (with patience or --validate)")
     checkpoint_seconds: float = Field(60.0, ge=0, description="seconds between checkpoints inside an epoch")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="mixed precision of the forward pass")
+    freeze: bool = Field(
+        False, description="the backbone stays as it is and the head alone learns, on features that are kept"
+    )
+    finetune: int = Field(
+        0, ge=0, description="epochs of all weights after those of the head (with freeze); batch norms stay at rest"
+    )
+
+    @property
+    def passes(self) -> int:
+        """All epochs: those of the head alone, or of all weights from the start, and those of all weights after it."""
+        return self.epochs + self.finetune
+
+    def rate(self, done: float) -> float:
+        """Learning rate divided by its peak after `done` epochs; the schedule begins again where a backbone begins to learn.
+
+        >>> recipe = Recipe(epochs=2, schedule="linear", freeze=True, finetune=4)
+        >>> recipe.rate(0), recipe.rate(1), recipe.rate(2), recipe.rate(5)
+        (1.0, 0.5, 1.0, 0.25)
+        """
+        if done < self.epochs:
+            return factor(self.schedule, done / self.epochs)
+        return factor(self.schedule, (done - self.epochs) / self.finetune)
 
     def batch_of(self, items: int) -> int:
         """Pictures a step on a training set of `items`.
