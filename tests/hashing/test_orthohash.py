@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hamguard.codes.bank import CodeBank
+from hamguard.core.context import Context, ProcessGroup
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.data.opened import Data
@@ -124,9 +125,9 @@ def test_a_norm_needs_two_pictures_a_process():
     data = Data(dataset, make_split(dataset))
     ask = job("batch_size=2")
     model = hash_model.build_model(ask.network, 0, data)
-    group = hash_model.ProcessGroup(0, 2)
+    context = Context(process_group=ProcessGroup(0, 2))
     with pytest.raises(RequestError, match="orthohash has a batch norm before the code, which needs two pictures"):
-        hash_model.new_task(ask, model, data, group)
+        hash_model.new_task(ask, model, data, context)
 
 
 def test_codes_of_classes_depend_on_the_seed_only():
