@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hamguard.core.rows import Row, Rows
@@ -42,17 +43,24 @@ def privacy_table(rows: Sequence[Row], what: str) -> Table:
 
 
 def four_searches_table(rows: Sequence[Row]) -> Table | None:
-    """The searches of protections in a grid, with intervals; None where it has none."""
+    """The searches of protections in a grid, with intervals; None where it has none.
+
+    Two protections of the same name and size are told apart by their protector.
+    """
     searches: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in Rows(rows).where(metric="map"):
         if row.task and row.task[:3] in ("C->", "A->") and row.attack:
             name = f"{row.attack['method']} {row.attack.get('eps', 0):.3g}"
             key = (name, row.method or "", str(row.bits), row.train or "", str(row.seed))
-            searches.setdefault(key, {})[row.task] = row
+            searches.setdefault((*key, str(row.attack.get("protector") or ""), str(row.model)), {})[row.task] = row
     if not searches:
         return None
     tasks = list(dict.fromkeys(task for own in searches.values() for task in own))
-    lines = [(*key, *(half_width(own[task]) if task in own else "" for task in tasks)) for key, own in searches.items()]
+    alike = Counter(key[:-2] for key in searches)
+    lines = []
+    for (name, *facts, protector, _), own in searches.items():
+        told = f"{name} ({protector})" if protector and alike[name, *facts] > 1 else name
+        lines.append((told, *facts, *(half_width(own[task]) if task in own else "" for task in tasks)))
     title = "MAP of four searches, query->database, C clean, A protected"
     return Table.of(title, ("protection", "method", "bits", "trained on", "seed", *tasks), lines)
 
