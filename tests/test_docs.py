@@ -125,7 +125,8 @@ def less(words: list[str]) -> list[str]:
         str(min(int(word), MOST[before])) if before in MOST else word
         for before, word in zip(["", *words[:-1]], words, strict=True)
     ]
-    if words[0] in ("train", "harden") and "itq" not in words:
+    fitted = "itq" in words or (words[0] == "train" and "folder:photos" in words and "--method" not in words)
+    if words[0] in ("train", "harden") and not fitted:  # photos without labels are fitted in one pass
         words += ["--epochs", "1"]
     if words[0] in ("attack", "transfer") and not {"--queries", "--list"} & {*words}:
         words += ["--queries", "8"]

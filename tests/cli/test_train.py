@@ -23,7 +23,8 @@ def test_train_says_what_it_made(world: World, shell: Shell, tmp_path: Path) -> 
     folder = tmp_path / "my model"
     answer = shell.done("train", "--data", world.data, *FAST, "--out", folder)
     assert answer.out.splitlines()[-1] == f"Next: hamguard evaluate '{folder}'" and "CSQ" in answer.out
-    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "history.jsonl", "model.safetensors", "run.json"]
+    files = ["card.json", "class_codes.npz", "history.jsonl", "model.safetensors", "run.json"]
+    assert sorted(p.name for p in folder.iterdir()) == files
     assert (folder / "model.safetensors").read_bytes() == (world.model / "model.safetensors").read_bytes()
     again = shell.done("train", "--data", world.data, *FAST, "--out", folder, "--json")
     assert [row["fresh"] for row in again.rows] == [False] and again.err == ""
@@ -118,7 +119,7 @@ def test_refused_data(world: World, shell: Shell, tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=images[:40], labels=np.zeros(40, int))
     assert "have the same labels; csq needs at least two kinds" in train(f"arrays:{tmp_path / 'one.npz'}")
     np.savez(tmp_path / "none.npz", images=images[:40], labels=np.zeros((40, 3), np.uint8))
-    said = train(f"arrays:{tmp_path / 'none.npz'}")
+    said = train(f"arrays:{tmp_path / 'none.npz'}", "--method", "csq")
     assert "none has no labels; csq needs them, bihalf, cibhash, lsh, itq, hashing-baseline, pca do not" in said
     np.savez(tmp_path / "two.npz", images=images[:2], labels=np.zeros(2, int))
     two = f"arrays:{tmp_path / 'two.npz'}"

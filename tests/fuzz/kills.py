@@ -391,7 +391,7 @@ def _hash(path: Path) -> str:
                      for name in sorted(arrays.files) if name not in ("seconds", "digest")]  # fmt: skip
         content = b"".join(parts)
     elif path.suffix in (".json", ".jsonl"):
-        text = re.sub(r'"(digest|rows\.jsonl)": "[0-9a-f]{16}"', "", CLOCK.sub(r"\g<1>0", content.decode()))
+        text = re.sub(r'"(digest|rows|rows\.jsonl)": "[0-9a-f]{16}"', "", CLOCK.sub(r"\g<1>0", content.decode()))
         content = "\n".join(
             sorted(set(text.splitlines()))
         ).encode()  # a log in any order, lines that differ in time alone

@@ -113,7 +113,8 @@ def test_networks_that_are_there_for_their_weights_take_them() -> None:
     assert scratch.network.weights == "none" and not scratch.network.given
     assert scratch.training == read_job({}, {"method": "csq"}).training
     plain, none = ({"method": "csq", "model.backbone": "resnet18", "model.weights": word} for word in (None, "none"))
-    assert read_job({}, plain).digest == read_job({}, none).digest and read_job({}, plain).network.weights is None
+    assert read_job({}, plain).network.weights is None and read_job({}, none).network.weights == "none"
+    assert not read_job({}, plain).network.given and not read_job({}, none).network.given
 
 
 def test_large_pictures_get_a_network_with_weights_and_its_recipe() -> None:

@@ -36,7 +36,7 @@ def test_all_faults_are_named_at_once_with_suggestions() -> None:
 
 
 def test_unknown_method_is_named_with_the_others() -> None:
-    with pytest.raises(RequestError, match=r"unknown hash method 'dpsj'; allowed: adsh, csq, .*did you mean dpsh\?"):
+    with pytest.raises(RequestError, match=r"unknown hash method 'dpsj'; allowed: adsh, bihalf, .*did you mean dpsh\?"):
         read_job({}, {"method": "dpsj"})
 
 

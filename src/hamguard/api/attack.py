@@ -24,13 +24,7 @@ from hamguard.core.types import Norm as Denominator
 from hamguard.data.opened import Data
 from hamguard.evaluation.attack.generators import check_generator, with_generator
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.spec import (
-    AttackSpec,
-    Combine,
-    Reference,
-    check_gradients,
-    parsed_options,
-)
+from hamguard.evaluation.attack.spec import AttackSpec, Combine, Reference, check_gradients, parsed_options
 from hamguard.evaluation.attack.targets import save_targets
 from hamguard.evaluation.encoder import behind_encoder
 from hamguard.evaluation.ground import Ground, Loaded
@@ -137,10 +131,9 @@ class AttackRows(Rows):
 
     def _picture(self, file: Path) -> Picture:
         """The sheet in a sentence."""
-        name = self.attacks[0].spec.name
-        return Picture(
-            file, f"{self.ground.name} under {name}: queries before and after, with their answers", "attacks"
-        )
+        attack = self.attacks[0].spec.name
+        caption = f"{self.ground.name} under {attack}: queries before and after, with their answers"
+        return Picture(file, caption, "attacks")
 
 
 @checked

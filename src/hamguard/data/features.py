@@ -81,7 +81,7 @@ def holds_features(dataset: Dataset) -> bool:
     return isinstance(dataset.images, FeatureStore)
 
 
-@source(NAME, "one .npz file with features of pictures, labels, texts, split", takes_path=True)
+@source("features", "one .npz file with features of pictures, labels, texts, split", takes_path=True)
 def read_features(folder: Path, *, size: int | None = None, progress: Progress | None = None) -> Dataset:
     """Read features from an .npz file of the layout above.
 

@@ -153,14 +153,14 @@ def first_weights(backbone: str | None, asked: str | None) -> str | None:
         asked: `pretrained`, `none`, or another word for weights; None where nothing is asked for.
 
     >>> first_weights("efficientnet_lite0", None), first_weights("efficientnet_lite0", "none"), first_weights("resnet18", "none")
-    ('pretrained', 'none', None)
+    ('pretrained', 'none', 'none')
     """
     if backbone is None:
         return asked
     entry = TABLE.get(backbone.partition("+")[0])
     if entry is not None and entry.usual:
         return asked or PRETRAINED
-    return None if asked == NONE else asked
+    return asked
 
 
 def weights_of(backbone: str) -> Weights:

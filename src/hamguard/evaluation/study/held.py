@@ -9,6 +9,7 @@ itself (`bits`, `targets`), and without a path in the recipe (`metrics`). A gene
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -136,4 +137,6 @@ def _value(thing: Any, path: str, place: str) -> Any:
             thing = thing[word] if isinstance(thing, Mapping) else getattr(thing, word)
         except (KeyError, AttributeError) as error:
             raise RequestError(f"{place} has no {path}") from error
+    if inspect.ismethod(thing):  # what a thing does is no setting of it
+        raise RequestError(f"{place} has no {path}")
     return thing
