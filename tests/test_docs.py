@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hamguard.core.digests import digest_json
+from hamguard.data.arrays import read_arrays
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.registry import SOURCES
+from hamguard.data.registry import SOURCES, Source
 from hamguard.evaluation.study import run as study_run
 from tests.cli.helpers import Shell, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
@@ -135,6 +137,18 @@ def less(words: list[str]) -> list[str]:
     return words
 
 
+def few_photos(place: Path) -> Source:
+    """`coco18` with 90 drawn pictures of 96 pixels in the place of its 8,000 photos, which are not everywhere."""
+    draw = np.random.default_rng(0)
+    images = np.kron(draw.integers(0, 256, (90, 6, 6, 3), np.uint8), np.ones((1, 16, 16, 1), np.uint8))
+    np.savez(place, images=images, labels=np.eye(3, dtype=np.uint8)[np.arange(90) % 3], split=np.arange(90) // 3 % 4)
+
+    def read(folder: Path, **more: Any) -> Dataset:
+        return replace(read_arrays(place, **more), name="coco18")
+
+    return replace(SOURCES["coco18"], read=read, found=lambda folder: True)
+
+
 class InThisProcess:
     """A pool that runs a study's chains where it stands; `test_processes_give_the_same_rows` starts the processes."""
 
@@ -200,6 +214,7 @@ def test_commands_run_as_written(
     monkeypatch.setattr("hamguard.data.scenes.SIZE", 16)  # of 32
     for name, step in (("digits", 4), ("fashion-products", 20)):
         monkeypatch.setitem(SOURCES._entries, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
+    monkeypatch.setitem(SOURCES._entries, "coco18", few_photos(tmp_path / "few.npz"))
     monkeypatch.setattr(study_run, "ProcessPoolExecutor", InThisProcess)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "photos").mkdir()
