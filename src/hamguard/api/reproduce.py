@@ -101,13 +101,14 @@ def reproduce(
     folder = Path("runs") / f"{name}-{scale}" if out is None else Path(out)
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; a folder is needed to write to")
+    recipe = recipes.recipe_of(experiment, chosen)
     begun, spent = time.monotonic(), _core_seconds()
     if chosen == "small" and context is not None:
         context.tell(
             f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores."
         )
     shared = folder.parent / "cells" if cells is None else cells
-    done = study(recipes.recipe_of(experiment, chosen), folder, cells=shared, root=root, context=context)
+    done = study(recipe, folder, cells=shared, root=root, context=context)
     if done is None:
         return None  # another process speaks
     judged = experiment.judge(Found(done, done.cells, done.per_query), chosen)

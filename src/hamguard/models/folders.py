@@ -81,6 +81,15 @@ def first_fault(error: ValidationError) -> str:
     return f"{where}: {message[:1].lower()}{message[1:]}".splitlines()[0]
 
 
+def without_memory(make: Callable[[], AnyNet]) -> AnyNet:
+    """A network of shapes alone (device meta); a whole one where it computes with its first weights (torchvision's RegNet)."""
+    try:
+        with torch.device("meta"):
+            return make()
+    except NotImplementedError:
+        return make()
+
+
 def with_weights(make: Callable[[], AnyNet], state: Mapping[str, Tensor], folder: Path | str) -> AnyNet:
     """A network with the weights of its folder, compared shape by shape before anything of its size is built.
 
@@ -92,11 +101,7 @@ def with_weights(make: Callable[[], AnyNet], state: Mapping[str, Tensor], folder
     Raises:
         RequestError: they do not fit the card.
     """
-    try:
-        with torch.device("meta"):  # a card may ask for more than the memory holds
-            net = make()
-    except NotImplementedError:  # a network that computes with its first weights (torchvision's RegNet)
-        net = make()
+    net = without_memory(make)  # a card may ask for more than the memory holds
     # copies: a tensor of the file's reader may begin at any byte, and fast kernels round by where a tensor begins
     take_weights(net, {name: value.clone() for name, value in state.items()}, folder, assign=True)
     if any(value.is_meta for value in itertools.chain(net.parameters(), net.buffers())):

@@ -12,6 +12,7 @@ from torch import nn
 
 from hamguard.core.errors import RequestError
 from hamguard.models.backbones import backbone_channels, check_backbone, network
+from hamguard.models.folders import without_memory
 from hamguard.models.pretrained import TABLE, Known, Weights, described, place_of
 from hamguard.models.registry import BACKBONES, TORCHVISION
 
@@ -118,13 +119,7 @@ def _of_torchvision(name: str) -> dict[str, Any]:
 def _built(name: str, side: int, *, measured: bool) -> nn.Module:
     """The network; without memory (device meta) where only its shapes are asked for and it can be built so."""
     with torch.random.fork_rng(devices=[]):
-        if not measured:
-            try:
-                with torch.device("meta"):
-                    return network(name, 3, side)
-            except NotImplementedError:  # one that computes with its first weights (torchvision's RegNet)
-                pass
-        return network(name, 3, side)
+        return network(name, 3, side) if measured else without_memory(lambda: network(name, 3, side))
 
 
 @torch.no_grad()

@@ -155,12 +155,8 @@ def first_weights(backbone: str | None, asked: str | None) -> str | None:
     >>> first_weights("efficientnet_lite0", None), first_weights("efficientnet_lite0", "none"), first_weights("resnet18", "none")
     ('pretrained', 'none', 'none')
     """
-    if backbone is None:
-        return asked
-    entry = TABLE.get(backbone.partition("+")[0])
-    if entry is not None and entry.usual:
-        return asked or PRETRAINED
-    return asked
+    entry = TABLE.get((backbone or "").partition("+")[0])
+    return PRETRAINED if asked is None and entry is not None and entry.usual else asked
 
 
 def weights_of(backbone: str) -> Weights:

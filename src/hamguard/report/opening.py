@@ -21,7 +21,7 @@ HOW = (
 
 
 @dataclass(frozen=True)
-class Bar:
+class ChartBar:
     """A bar of the chart.
 
     Attributes:
@@ -43,7 +43,7 @@ class Bar:
 class Chart:
     """Bars by whose figures they are, and how they are to be read."""
 
-    groups: tuple[tuple[str, tuple[Bar, ...]], ...]
+    groups: tuple[tuple[str, tuple[ChartBar, ...]], ...]
     caption: str
 
 
@@ -104,13 +104,13 @@ def _chart(told: Sequence[Told]) -> Chart | None:
         return None
     ends = [end for e in entries.values() for end in (value_of(e), *(e.row.ci95 or ()))]
     top = max(1.0, *ends)
-    groups: dict[str, list[Bar]] = {}
+    groups: dict[str, list[ChartBar]] = {}
     for whose, what in dict.fromkeys((whose, what) for one in told for whose, what, _ in one.bars):
         entry = entries[whose, what]
         low, high = (100 * max(0.0, end) / top for end in entry.row.ci95 or (value_of(entry),) * 2)
         text = share_text(entry) if entry.row.metric == "left top" else figure_text(entry)
         groups.setdefault(whose, []).append(
-            Bar(what, _kind(whose, what), text, 100 * max(0.0, value_of(entry)) / top, low, high)
+            ChartBar(what, _kind(whose, what), text, 100 * max(0.0, value_of(entry)) / top, low, high)
         )
     kinds = {"left top": "share of the files", "t-map": "t-MAP"}
     scores = {kinds.get((e.row.metric or "").removeprefix("random_"), "MAP") for e in entries.values()}

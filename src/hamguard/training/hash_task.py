@@ -72,6 +72,8 @@ class HashTask:
         if len(index) != len(objective.labels):
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
         several = process_group is not None and process_group.size > 1
+        if objective.keeps_backbone:
+            model.backbone.requires_grad_(False)
         if several and features is None and (objective.needs_features or objective.keeps_backbone):
             why = "looks at" if objective.needs_features else "keeps"
             raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
@@ -88,7 +90,7 @@ class HashTask:
         self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
         self.learned: nn.Module = model.head if rests(model.backbone) else model
-        self.at_rest = features is not None or self.learned is model.head or objective.keeps_backbone
+        self.at_rest = features is not None or self.learned is model.head
         self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
         inner = model if features is None else model.head
         self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
@@ -96,7 +98,7 @@ class HashTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone where it learns, head, and what the method has of its own, each with its factor on the learning rate."""
-        learns = self.learned is self.model and not self.objective.keeps_backbone
+        learns = self.learned is self.model
         groups = [
             {"params": list(self.model.backbone.parameters()) if learns else [], "lr_factor": 1.0},
             {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
@@ -125,9 +127,9 @@ class HashTask:
         total = len(batch.index)
         views = [augment(x, self.views, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
         x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
-        if not (asked.needs_features or asked.keeps_backbone):
+        if not (asked.needs_features or self.learned is self.model.head):
             return self.loss_of((self.net if self.thaw is None else self.model)(x).float(), batch)
-        with torch.set_grad_enabled(not asked.keeps_backbone):
+        with torch.set_grad_enabled(self.learned is self.model):
             features = self.model.features_of(x)  # (views * B, D)
         z = self.model.head(features).float()
         return self.loss_of(z, batch, features.detach().float().chunk(asked.needs_views)[0])
