@@ -1,7 +1,8 @@
 """Bi-half: in every batch, the upper half of each bit is +1 and the lower half is -1.
 
 Paper: Y. Li, J. van Gemert, "Deep Unsupervised Image Hashing by Maximizing Bit Entropy", AAAI 2021. Authors' code:
-liyunqianggyn/Deep-Unsupervised-Image-Hashing (`ImageHashing/Cifar10_I.py`), preset "code".
+liyunqianggyn/Deep-Unsupervised-Image-Hashing (`ImageHashing/Cifar10_I.py`), preset "code". The code was
+read; the text of the paper was not compared.
 
 Halves are the bits of greatest entropy, and a sort is the cheapest way of the outputs U to them. The gradient goes straight through
 to U, with a pull toward the codes B: `dL/dU = dL/dB + gamma (U - B) / (N K)`. L asks that cosine similarities of codes be those

@@ -1,7 +1,7 @@
 """CIBHash: two random views of a picture get codes that find each other among those of a batch; no labels.
 
 Paper: Z. Qiu, Q. Su, Z. Ou, J. Yu, C. Chen, "Unsupervised Hashing with Contrastive Information Bottleneck", IJCAI 2021 (arXiv
-2105.06138). Authors' code: zexuanqiu/CIBHash, preset "code".
+2105.06138). Authors' code: zexuanqiu/CIBHash, preset "code". The code was read; the text of the paper was not compared.
 
 An output z stands for the probability `p = sigmoid(z)` that a bit is +1. Bits are drawn, the gradient goes straight through to p,
 and the loss is the contrastive one (NT-Xent) of the drawn codes plus a weight times the divergence between the probabilities of
@@ -9,7 +9,7 @@ both views, which keeps what the views share and drops the rest (information bot
 
 Deliberate differences:
 
-* Codes are drawn, as the paper has it; the code takes `sign(p - 1/2)` and draws nothing (`codes="sign"`). Both are in {-1, +1}, as
+* Codes are drawn, as the paper's form is known; the code takes `sign(p - 1/2)` and draws nothing (`codes="sign"`). Both are in {-1, +1}, as
   in the code.
 * The draws of a step are a function of seed and step, and belong to pictures, not to places in the batch.
 * The divergence is computed from logits, which cannot overflow; the code adds 1e-8 inside the logarithms.
