@@ -9,8 +9,8 @@ both views, which keeps what the views share and drops the rest (information bot
 
 Deliberate differences:
 
-* Codes are drawn, as the paper's form is known; the code takes `sign(p - 1/2)` and draws nothing (`codes="sign"`). Both are in {-1, +1}, as
-  in the code.
+* Codes are drawn, as the paper's form is known; the code takes `sign(p - 1/2)` and draws nothing (`codes="sign"`). Both are in
+  {-1, +1}, as in the code.
 * The draws of a step are a function of seed and step, and belong to pictures, not to places in the batch.
 * The divergence is computed from logits, which cannot overflow; the code adds 1e-8 inside the logarithms.
 * The whole network learns (`features="learned"`); the code learns two layers on frozen VGG-16 features. Preset "code" leaves the
