@@ -40,7 +40,7 @@ from hamguard.cli import (
     verify,
 )
 from hamguard.cli.common import say
-from hamguard.cli.memory import guarded, memory_line
+from hamguard.cli.memory import guarded, keep_freed, memory_line
 from hamguard.cli.options import in_flags
 from hamguard.core.errors import HamguardError, RequestError, StoppedError
 from hamguard.core.shown import shown
@@ -161,6 +161,7 @@ def _run() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("HAMGUARD_DEBUG"))
     write_anything()
+    keep_freed()
     # what a library warns of is said in our words or not at all; last, so that whoever asks for warnings hears them
     warnings.simplefilter("ignore", append=True)
     sys.path.append(str(Path.cwd()))  # models of package.module:factory may stand here; last, so that they hide nothing

@@ -25,6 +25,9 @@ ASKED = re.compile(r"(?:tried to allocate|unable to allocate) ([\d.,]+ ?(?:bytes
 LEFT = "a smaller --batch-size, fewer items at once or a higher limit need less or give more"
 ENDS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGILL)  # how a library ends a process that gets no memory
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of malloc.h
+KEPT = 2**31 - 1  # bytes, the most that a C int can say
+
 
 def memory_line(error: BaseException) -> str | None:
     """What to say where memory was too small; None where the error, and what it came from, is another one."""
@@ -59,6 +62,22 @@ def limit() -> int | None:
 def _limit_words() -> str:
     most = limit()
     return "" if most is None else f" (the limit of this shell is {most >> 20:,} MiB)"
+
+
+def keep_freed() -> None:
+    """Let the process keep memory that it frees for its next batch, where the system's library can be told so (glibc).
+
+    A network asks for the same hundreds of MiB at every batch. By default they go back to the system and come again page by page,
+    which costs more than the network itself at 224 pixels. Whoever set `MALLOC_...` in the environment has said it otherwise.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    with contextlib.suppress(Exception):  # no glibc, no such call
+        import ctypes
+
+        library = ctypes.CDLL(None)
+        for parameter in (TRIM_THRESHOLD, MMAP_THRESHOLD):
+            library.mallopt(parameter, KEPT)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,10 @@ Progress = Callable[[float, str], None]
 STEP = 4096  # texts at once
 
 
+PIXELS = 64 * 224 * 224
+"""Of a batch at most, whatever was asked for: what a network makes of more takes gigabytes, and is not faster."""
+
+
 def fits(model: AnyModel, images: ImageStore) -> bool:
     """Whether pictures have the size that the model was made for."""
     return tuple(images.size) == tuple(model.size)
@@ -40,7 +44,7 @@ def packed_codes(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Bytes:
-    """Codes of the pictures of `index`, `(n, ceil(K / 8))` uint8.
+    """Codes of the pictures of `index`, `(n, ceil(K / 8))` uint8; of large pictures fewer than `batch_size` at once.
 
     Raises:
         RequestError: the pictures have another size than the model's, the model is a bare module, or it returns something else than
@@ -52,6 +56,8 @@ def packed_codes(
         have, want = images.size, tuple(model.size)
         raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
     check_range("batch_size", batch_size, 1)
+    height, width = images.size
+    batch_size = min(batch_size, max(1, PIXELS // (height * width)))
     out = np.empty((len(index), -(-model.bits // 8)), dtype=np.uint8)
     for start in range(0, len(index), batch_size):
         rows = index[start : start + batch_size]
