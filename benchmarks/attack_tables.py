@@ -3,9 +3,12 @@
     uv run python benchmarks/attack_tables.py cifar10 --model MODEL
     uv run python benchmarks/attack_tables.py fashion-products --model MODEL
     uv run python benchmarks/attack_tables.py searches --model MODEL [--model MODEL ...]
+    uv run python benchmarks/attack_tables.py coco18 --model MODEL [--only mainstay,away] [--only dhta ...]
 
 Each suite is a list of attacks; rows go to `results/attacks_SUITE.jsonl` after each one, and an attack that stands there already
-is not run again, so a stopped run goes on where it was. `seconds` is wall time; run with OMP_NUM_THREADS=1.
+is not run again, so a stopped run goes on where it was. Several processes may write to one file, each with an `--only` of its own.
+`seconds` is wall time; run with OMP_NUM_THREADS=1. Beside each attack stand its core-seconds a picture and gradient, and the share
+of them that the FLOPs of a gradient take at the speed of a matrix product, measured just before.
 """
 
 from __future__ import annotations
@@ -14,15 +17,20 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hamguard.core.errors import HamguardError
-from hamguard.core.rows import Row, read_rows, write_rows
+from floor import flop_rate, gradient_flops
+
+from hamguard.core.errors import HamguardError, RequestError
+from hamguard.core.files import updating, write_text
+from hamguard.core.rows import Row, Rows, levels_text, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
@@ -62,7 +70,32 @@ def searches() -> list[dict[str, Any]]:
     return [{**one, "eps": eps / 255} for eps in (8, 2) for one in (pgd, *short)]
 
 
-SUITES = {"cifar10": (cifar10, 1000), "fashion-products": (fashion_products, 300), "searches": (searches, 200)}
+def coco18() -> list[dict[str, Any]]:
+    """20 gradients on photos of 224 pixels, where a gradient is dear: what matters most comes first."""
+    best = {"method": "adaptive", "options": {"loss": "mainstay"}}
+    parts: list[tuple[dict[str, Any], tuple[float, ...]]] = [
+        ({**best, "guide": "mainstay"}, (0.5, 1, 2, 4, 8)),
+        ({"method": "dhta", **NO_OVERLAP}, (8, 2, 0.5, 1, 4)),
+        ({"method": "hag"}, (8, 2, 1, 4, 0.5)),
+        ({**best, "guide": "mainstay", **NO_OVERLAP}, (8, 2, 1, 4, 0.5)),
+        ({"method": "center"}, (2, 8)),
+        ({**best, "guide": "own"}, (2, 8)),
+        ({"method": "p2p", **NO_OVERLAP}, (2, 8)),
+    ]
+    return [{**one, "eps": eps / 255, "steps": 20} for one, radii in parts for eps in radii]
+
+
+SUITES = {
+    "cifar10": (cifar10, 1000), "fashion-products": (fashion_products, 300), "searches": (searches, 200), "coco18": (coco18, 300),
+}  # fmt: skip
+GRADIENT, FLOOR = "core-seconds-a-gradient", "core-seconds-floor-share"
+
+
+def chosen(spec: AttackSpec, only: Sequence[str]) -> bool:
+    """Whether an attack has all words of one of `only`: its method, its guide, `away` or `toward`, its radius as in `8/255`."""
+    radius = levels_text(spec.threat.eps) if spec.threat else ""
+    words = {spec.name, str(spec.attack.guide.name), "toward" if spec.toward else "away", radius}
+    return not only or any(words >= set(one.split(",")) for one in only)
 
 
 def key_of(spec: AttackSpec, guide: str | None, model: str) -> str:
@@ -83,29 +116,47 @@ def row_key(row: Row) -> str | None:
     )
 
 
-def run(suite: str, models: list[str], source: str | None, queries: int, path: Path) -> list[Row]:
-    """Every attack of a suite on every model."""
+def run(suite: str, models: list[str], source: str | None, queries: int, path: Path, only: Sequence[str]) -> Rows:
+    """The attacks of a suite that are asked for, on every model."""
     asked = [dict(one) for one in SUITES[suite][0]()]
     specs = [(AttackSpec.read(one.pop("method"), **one), one.get("guide")) for one in asked]
-    rows = read_rows(path) if path.exists() else []
-    done = {row_key(row) for row in rows}
+    specs = [(spec, guide) for spec, guide in specs if chosen(spec, only)]
+    if not specs:
+        raise RequestError(f"no attack of {suite} has all words of {' or of '.join(only)}")
+    rows = read_rows(path) if path.exists() else Rows()
     for name in models:
         model, card = load_any(name)
         short = Path(name).name
         place = source or (str(card.data["source"]) if card else "")
         dataset, split = open_source(place, protocol=card.data.get("protocol") if card else None)
         ground = Ground.open(Loaded(short, model, card), Data(dataset, split), queries=queries)
+        flops = gradient_flops(model)
         for spec, guide in specs:
-            if key_of(spec, guide, short) in done:
+            if key_of(spec, guide, short) in map(row_key, rows):
                 continue
-            begun = time.process_time()
+            begun, rate = time.process_time(), flop_rate()
             found = measure_attack(ground, spec, context=ground.context.but(work=cache_folder() / "attacks"))
-            rows += found.rows
-            write_rows(path, _once(rows))
+            rows = added(path, [*found.rows, *cost_rows(found, flops / rate)])
             best = next(row for row in found.rows if row.metric == ("t-map" if spec.toward else "map") and row_key(row))
             print(f"{short} {spec.title} {guide or ''} {spec.rule or 'away'}: {best.value:.4f} "
                   f"({time.process_time() - begun:.0f} core-s)", flush=True)  # fmt: skip
     return rows
+
+
+def cost_rows(found: Measured, floor: float) -> list[Row]:
+    """Core-seconds of a gradient of one picture, and the share of them that `floor`, its least, makes."""
+    spent = (found.made.core_seconds or 0.0) / int(found.made.backwards.sum())
+    like = replace(found.rows[-1], ci95=None, notes=found.rows[0].notes)
+    return [replace(like, metric=GRADIENT, value=spent), replace(like, metric=FLOOR, value=floor / spent)]
+
+
+def added(path: Path, rows: list[Row]) -> Rows:
+    """The rows of a file with more of them; what another process wrote there meanwhile stays. Controls are shared."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with updating(path.parent):
+        whole = Rows([*(read_rows(path) if path.exists() else []), *rows]).once()
+        write_rows(path, whole)
+    return whole
 
 
 def tables(rows: list[Row]) -> str:
@@ -121,19 +172,21 @@ def _table(rows: list[Row], model: str, metric: str) -> str:
     attacks = [row for row in scored if row_key(row)]
     if not attacks:
         return ""
-    radii = sorted({round(row.threat["eps"] * 255) for row in attacks if row.threat})
+    radii = sorted({radius_of(row) for row in attacks})
     lines = {(name, steps, labels): {} for name, steps, labels in map(_line_of, attacks)}
     ceilings: dict[str, Row] = {}
     for row in scored:
         if row.attack and row.attack["method"] == "ideal-code":
             ceilings.setdefault(str(row.attack["guide"]), row)
         elif row_key(row) and row.threat:
-            lines[_line_of(row)][round(row.threat["eps"] * 255)] = row
+            lines[_line_of(row)][radius_of(row)] = row
     clean = next(row for row in scored if row.attack is None)
-    noise = {round(r.threat["eps"] * 255): r for r in scored if r.attack and r.attack["method"] == "noise" and r.threat}
+    noise = {radius_of(r): r for r in scored if r.attack and r.attack["method"] == "noise" and r.threat}
     head = "MAP, away" if metric == "map" else "t-MAP, toward labels without overlap"
     out = [f"### {model} ({clean.dataset}): {head}, {clean.n} queries", ""]
-    out += [f"| attack | gradients | labels | {' | '.join(f'{radius}/255' for radius in radii)} | guide code itself |"]
+    out += [
+        f"| attack | gradients | labels | {' | '.join(f'{radius:g}/255' for radius in radii)} | guide code itself |"
+    ]
     out += ["|---|---|---|" + "---|" * (len(radii) + 1)]
     out += [f"| {'clean' if metric == 'map' else 'original'} | | | {' | '.join(_cell(clean) for _ in radii)} | |"]
     out += [f"| noise | | | {' | '.join(_cell(noise.get(radius)) for radius in radii)} | |"]
@@ -142,6 +195,12 @@ def _table(rows: list[Row], model: str, metric: str) -> str:
         values = " | ".join(_cell(cells.get(radius)) for radius in radii)
         out.append(f"| {name} | {steps} | {labels} | {values} | {_cell(ceilings.get(guide))} |")
     return "\n".join([*out, ""])
+
+
+def radius_of(row: Row) -> float:
+    """The radius in gray levels."""
+    assert row.threat
+    return float(round(row.threat["eps"] * 255, 3))
 
 
 def _line_of(row: Row) -> tuple[str, int, str]:
@@ -159,11 +218,6 @@ def _cell(row: Row | None) -> str:
     return f"{row.value:.3f}" + (f" ({row.ci95[0]:.3f} .. {row.ci95[1]:.3f})" if row.ci95 else "")
 
 
-def _once(rows: list[Row]) -> list[Row]:
-    kept = {row.json(): row for row in rows}  # controls are shared
-    return list(kept.values())
-
-
 def main() -> int:
     """Run one suite."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,12 +225,17 @@ def main() -> int:
     parser.add_argument("--model", action="append", required=True, help="model folder; may be repeated")
     parser.add_argument("--data", help="data source; the model's own where not given")
     parser.add_argument("--queries", type=int)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORDS",
+        help="only attacks that have all of these words, as in mainstay,away or dhta,8/255; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     path = options.out or RESULTS / f"attacks_{options.suite}.jsonl"
     try:
-        rows = run(options.suite, options.model, options.data, options.queries or SUITES[options.suite][1], path)
-        path.with_suffix(".md").write_text(f"# Attacks: {options.suite}\n\n{tables(rows)}", encoding="utf-8")
+        queries = options.queries or SUITES[options.suite][1]
+        rows = run(options.suite, options.model, options.data, queries, path, options.only)
+        write_text(path.with_suffix(".md"), f"# Attacks: {options.suite}\n\n{tables(rows)}")
     except HamguardError as error:
         print(error, file=sys.stderr)
         return 1

@@ -26,14 +26,13 @@ import argparse
 import copy
 import importlib.util
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from floor import flop_rate, gradient_flops, least_seconds
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.losses.inner import inner_product
@@ -94,25 +93,6 @@ def libraries(model: Any, x: Tensor) -> dict[str, Callable[[], object]]:
     return found
 
 
-def seconds(works: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """Least CPU seconds of each, measured in turn so that a busy moment meets all."""
-    least = dict.fromkeys(works, float("inf"))
-    for turn in range(turns + 1):
-        for name, work in works.items():
-            start = time.process_time()
-            work()
-            if turn:  # the first turn warms up
-                least[name] = min(least[name], time.process_time() - start)
-    return least
-
-
-def peak_rate() -> float:
-    """FLOP per second of a large matrix product on one core."""
-    a = torch.rand(1024, 1024)
-    spent = min(seconds({"product": lambda: a @ a}, 5).values())
-    return 2 * 1024**3 / spent
-
-
 def measure(name: str, model: Any, batch: int, turns: int, peak: float) -> list[dict[str, object]]:
     """Rows of one network at one batch size."""
     channels, (height, width) = model.channels, model.size
@@ -144,11 +124,8 @@ def measure(name: str, model: Any, batch: int, turns: int, peak: float) -> list[
         "gradient": gradient,
     }
     others = libraries(model, x)
-    took = seconds(works | others, turns)
-    with FlopCounterMode(display=False) as counter:
-        at = x.clone().requires_grad_()
-        torch.autograd.grad(model.logits(at).sum(), at)
-    floor = counter.get_total_flops() * STEPS / peak
+    took = least_seconds(works | others, turns)
+    floor = gradient_flops(model) * batch * STEPS / peak
     ours = took["hamguard"]
     return [
         {
@@ -182,7 +159,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    peak = peak_rate()
+    peak = flop_rate()
     rows = []
     if options.models + options.model:
         for folder in options.models + options.model:

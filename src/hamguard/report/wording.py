@@ -16,6 +16,7 @@ HEADS = {
     "bits-moved": "bits moved", "linf": "Linf/255", "rmse": "RMSE x100", "l2": "L2", "ssim": "SSIM", "psnr": "PSNR dB",
     "changed": "% changed", "pixels": "pixels changed", "reached": "goal reached", "l2-reached": "L2 where reached",
     "core-seconds": "core seconds", "core-seconds-a-picture": "core seconds a picture",
+    "core-seconds-a-gradient": "core seconds a picture and gradient", "core-seconds-floor-share": "share of the floor",
 }  # fmt: skip
 DIGITS = {
     "linf": 1,

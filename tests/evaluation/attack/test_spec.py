@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,24 @@ def test_an_attack_without_a_factory_is_called_attack_and_is_its_own_control_whe
         row.attack["method"] for row in measure_attack(ground, noisy, context=Context(work=tmp_path)).rows if row.attack
     }
     assert methods == {"grain"}, "no noise beside noise"
+
+
+def test_core_seconds_are_those_of_the_processor_and_survive_a_stopped_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(u: Tensor, guide: Tensor, direction: int) -> Tensor:
+        time.sleep(0.2)
+        return -direction * (u * guide).sum(1)
+
+    ground = make_ground("a")
+    spec = AttackSpec(Attack(loss=waits, search=SignSteps(steps=1)))
+    two = Context(work=tmp_path, batch_size=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("hamguard.evaluation.attack.measure.forget", lambda folder: None)
+        made = measure_attack(replace(ground, context=two), spec, context=two).made
+    assert made.seconds > 0.4 and 0 < float(made.core_seconds or 0) < made.seconds - 0.35
+    again = measure_attack(replace(ground, context=two), spec, context=two).made
+    assert again.core_seconds == made.core_seconds, "kept with the batches"
 
 
 def test_targets_need_an_attack_that_approaches() -> None:

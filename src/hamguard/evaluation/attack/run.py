@@ -35,6 +35,7 @@ from hamguard.models.store import AnyModel
 from hamguard.training.distributed import wait
 
 ITEMS, COUNTS, FAR = "items", ("forwards", "backwards", "flat"), "distance"
+TIMES = ("seconds", "core_seconds")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class AttackedSet:
         edits: what was done to each of them.
         targets: target labels, None away from a guide.
         kept: what it was after fewer gradients.
+        core_seconds: time that the processor worked on it, whatever else ran beside; None where it was read from files.
     """
 
     items: Any
@@ -64,6 +66,7 @@ class AttackedSet:
     edits: Sequence[Sequence[str]] = ()
     targets: Targets | None = None
     kept: Mapping[int, AttackedSet] = field(default_factory=dict)
+    core_seconds: float | None = None
 
     def at(self, mark: int) -> AttackedSet:
         """After some number of gradients, the last where it was not looked at on its way."""
@@ -224,7 +227,7 @@ def _place(path: Path) -> str:
 def kept_names(attack: Attack[Any], marks: Sequence[int]) -> list[str]:
     """Names of the arrays of a finished batch."""
     each = [f"{name}{end}" for end in ("", *(f"-{mark}" for mark in marks)) for name in (ITEMS, *COUNTS, FAR)]
-    return [*each, "seconds", *(["edited"] if isinstance(attack.search, WordEdits) else [])]
+    return [*each, *TIMES, *(["edited"] if isinstance(attack.search, WordEdits) else [])]
 
 
 def _attack_batch(
@@ -236,7 +239,7 @@ def _attack_batch(
     how: Combine,
     marks: Sequence[int],
 ) -> dict[str, Any]:
-    begun, attack = time.perf_counter(), sources[0].attack
+    begun, worked, attack = time.perf_counter(), time.process_time(), sources[0].attack
     x = ground.items(attack.modality, numbers)  # (b, C, H, W), or b texts
     goals = None if labels is None else torch.from_numpy(labels).float().to(ground.device)
     at: dict[str, Any] = {"index": numbers.tolist(), "seed": seed}
@@ -258,7 +261,8 @@ def _attack_batch(
         pairs = zip(last.edited.texts, last.edited.edits, strict=True)
         batch["edited"] = np.array([json.dumps([text, *edits]) for text, edits in pairs])
         batch[FAR] = np.array([len(edits) for edits in last.edited.edits], np.float64)
-    return {**batch, "seconds": np.array(time.perf_counter() - begun)}
+    spent = time.perf_counter() - begun, time.process_time() - worked
+    return {**batch, **{name: np.array(one) for name, one in zip(TIMES, spent, strict=True)}}
 
 
 def _arrays(attack: Attack[Any], found: Attacked, clean: Tensor) -> dict[str, Any]:
@@ -271,11 +275,12 @@ def _arrays(attack: Attack[Any], found: Attacked, clean: Tensor) -> dict[str, An
 def _joined(parts: Sequence[Mapping[str, Any]], attack: Attack[Any], marks: Sequence[int]) -> AttackedSet:
     """Batches as a run."""
     joined = {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in kept_names(attack, marks)}
-    seconds, steps = float(joined["seconds"].sum()), getattr(attack.search, "steps", 0)
+    steps = getattr(attack.search, "steps", 0)
+    seconds, cores = (float(joined[name].sum()) for name in TIMES)
 
     def whole(end: str, share: float) -> AttackedSet:
         items, forwards, backwards, flat, moved = (joined[f"{name}{end}"] for name in (ITEMS, *COUNTS, FAR))
-        return AttackedSet(items, forwards, backwards, seconds * share, flat, moved)
+        return AttackedSet(items, forwards, backwards, seconds * share, flat, moved, core_seconds=cores * share)
 
     done, kept = whole("", 1.0), {mark: whole(f"-{mark}", mark / steps) for mark in marks}
     edited = [json.loads(str(one)) for one in joined.get("edited", ())]
