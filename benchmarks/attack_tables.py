@@ -71,13 +71,16 @@ def searches() -> list[dict[str, Any]]:
 
 
 def coco18() -> list[dict[str, Any]]:
-    """20 gradients on photos of 224 pixels, where a gradient is dear: what matters most comes first."""
+    """20 gradients on photos of 224 pixels, where a gradient is dear: what matters most comes first.
+
+    Half a gray level is tried once, with the strongest: pictures are scored as 8-bit files hold them, which cannot hold that change.
+    """
     best = {"method": "adaptive", "options": {"loss": "mainstay"}}
     parts: list[tuple[dict[str, Any], tuple[float, ...]]] = [
-        ({**best, "guide": "mainstay"}, (0.5, 1, 2, 4, 8)),
-        ({"method": "dhta", **NO_OVERLAP}, (8, 2, 0.5, 1, 4)),
-        ({"method": "hag"}, (8, 2, 1, 4, 0.5)),
-        ({**best, "guide": "mainstay", **NO_OVERLAP}, (8, 2, 1, 4, 0.5)),
+        ({**best, "guide": "mainstay"}, (1, 2, 4, 8, 0.5)),
+        ({"method": "dhta", **NO_OVERLAP}, (8, 2, 1, 4)),
+        ({"method": "hag"}, (8, 2, 1, 4)),
+        ({**best, "guide": "mainstay", **NO_OVERLAP}, (8, 2, 1, 4)),
         ({"method": "center"}, (2, 8)),
         ({**best, "guide": "own"}, (2, 8)),
         ({"method": "p2p", **NO_OVERLAP}, (2, 8)),

@@ -40,6 +40,8 @@ ACROSS: Mapping[Modality, str] = {"image": "image->text", "text": "text->image"}
 Texts: TypeAlias = Literal["none", "any", "needed"]
 """Whether the text side of a cross-modal model is left alone, used where model and data have one, or needed."""
 ENCODED = 256  # images that are encoded at once
+PIXELS = 16 * 224 * 224
+"""Of a batch that is attacked, at most: a gradient keeps 100 MB a photo of 224 pixels, and more photos at once are not faster."""
 
 
 def other_modality(modality: Modality) -> Modality:
@@ -212,8 +214,9 @@ class Ground:
 
     @property
     def batch_size(self) -> int:
-        """Images attacked at once."""
-        return self.context.batch_size
+        """Images attacked at once: as the context says, fewer of large ones."""
+        height, width = self.dataset.images.size
+        return min(self.context.batch_size, max(1, PIXELS // (height * width)))
 
     @property
     def device(self) -> torch.device | str:
