@@ -73,7 +73,7 @@ def searches() -> list[dict[str, Any]]:
 def coco18() -> list[dict[str, Any]]:
     """20 gradients on photos of 224 pixels, where a gradient is dear: what matters most comes first.
 
-    Half a gray level is tried once, with the strongest: pictures are scored as 8-bit files hold them, which cannot hold that change.
+    Half a gray level is tried once, with the strongest: pictures are scored as 8-bit files hold them, which cannot hold it.
     """
     best = {"method": "adaptive", "options": {"loss": "mainstay"}}
     parts: list[tuple[dict[str, Any], tuple[float, ...]]] = [
