@@ -136,8 +136,13 @@ class HashTask:
 
     def learn(self) -> None:
         """Training mode, but for a backbone that stays as it is."""
-        self.model.train()
-        if self.at_rest:
+        if not self.at_rest:
+            self.model.train()
+            return
+        self.model.head.train()
+        if (
+            self.model.backbone.training
+        ):  # asked first, for a large one has hundreds of parts to tell, which costs more than a step
             self.model.backbone.eval()
 
     @property
