@@ -12,15 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hamguard.core.digests import digest_json
-from hamguard.data.arrays import read_arrays
 from hamguard.data.dataset import Dataset, ImageStore
-from hamguard.data.registry import SOURCES, Source
+from hamguard.data.registry import SOURCES
 from hamguard.evaluation.study import run as study_run
-from tests.cli.helpers import Shell, write_picture
+from tests.cli.helpers import Shell, few_photos, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
 
 ROOT = Path(__file__).parent.parent
@@ -135,18 +133,6 @@ def less(words: list[str]) -> list[str]:
     if words[0] == "attack" and {"mainstay", "mifgsm"} & {*words} and "--steps" not in words:
         words += ["--steps", "2"]
     return words
-
-
-def few_photos(place: Path) -> Source:
-    """`coco18` with 90 drawn pictures of 96 pixels in the place of its 8,000 photos, which are not everywhere."""
-    draw = np.random.default_rng(0)
-    images = np.kron(draw.integers(0, 256, (90, 6, 6, 3), np.uint8), np.ones((1, 16, 16, 1), np.uint8))
-    np.savez(place, images=images, labels=np.eye(3, dtype=np.uint8)[np.arange(90) % 3], split=np.arange(90) // 3 % 4)
-
-    def read(folder: Path, **more: Any) -> Dataset:
-        return replace(read_arrays(place, **more), name="coco18")
-
-    return replace(SOURCES["coco18"], read=read, found=lambda folder: True)
 
 
 class InThisProcess:

@@ -80,6 +80,18 @@ def test_where_records_differ_no_sentence_gives_one_verdict(tmp_path: Path) -> N
     assert facts.faults(root) == ["the schedule: no sentence begins with 'A schedule is better explained' any more"]
 
 
+def test_what_is_judged_on_photos_counts_for_facts_on_photos_alone(tmp_path: Path) -> None:
+    root = place(tmp_path, f"That the schedule lowers it holds: {LINK}.", "holds")
+    folder = root / "results" / "reproduce"
+    record = json.loads((folder / "hag-alpha.json").read_text(encoding="utf-8"))
+    record["scale"], record["relations"][0]["verdict"] = "photos", "does not hold"
+    (folder / "hag-alpha-photos.json").write_text(json.dumps(record), encoding="utf-8")
+    assert facts.faults(root) == []
+    (root / "docs" / "facts.toml").write_text(FACT + 'scale = "photos"\n', encoding="utf-8")
+    (fault,) = facts.faults(root)
+    assert fault.endswith("recorded is: does not hold")
+
+
 def test_a_row_is_quoted_in_one_wording(tmp_path: Path) -> None:
     def entry(page: str, text: str) -> str:
         return f"[[sentence]]\npage = '{page}'\ntext = '{text}'\nvalues = ['toy metric=map']\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hamguard.core.files import write_text
-from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Experiment
+from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Experiment, Scale
 from hamguard.report.printers import as_markdown
 from hamguard.report.table import Table
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PAGE, RECORDED = Path("docs/reproduce.md"), Path("results/reproduce")
 MOST = 24  # lines of a block that the page shows; the record has all
 VERDICTS = ("holds", "within the intervals", "does not hold", "not testable")
-SCALES = {"small": "small scale", "paper": "paper scale"}
+SCALES: dict[Scale, str] = {"small": "small scale", "photos": "photos", "paper": "paper scale"}
 
 INTRO = """# Published tables, run again
 
@@ -61,13 +61,16 @@ USE = """## Run one yourself
 ```sh
 hamguard reproduce --list
 hamguard reproduce ppl-table1
+hamguard reproduce saat-table1 --scale photos
 hamguard reproduce prosgan-table1 --scale paper --show-recipe
 ```
 
 `--scale small`, the default, ends within the stated minutes on two cores. Its data, networks and budgets are not the published
-ones, so that a difference in figures says little; what it tests are the claims. `--scale paper` has the published data,
-networks and budgets; it needs the data (`hamguard data list` says which files go where) and mostly a GPU. Sections below say
-which scale was recorded.
+ones, so that a difference in figures says little; what it tests are the claims. `--scale photos` has the published radii on
+`coco18`, 8,000 photos of MS-COCO at 112 pixels (`HAMGUARD_DATA` says where they lie), where hash heads learn on frozen networks
+of ImageNet; where a paper prints a figure of MS-COCO, it stands beside ours. It has no form of PPL and of ProS-GAN's ablations.
+`--scale paper` has the published data, networks and budgets; it needs the data (`hamguard data list` says which files go where)
+and mostly a GPU. Sections below say which scale was recorded.
 
 Rows, both figures as CSV and LaTeX, and one page with everything lie in `runs/NAME-SCALE`. A run that was stopped goes on with
 the same command; experiments share trained models and finished attacks in `runs/cells`.
@@ -75,8 +78,8 @@ the same command; experiments share trained models and finished attacks in `runs
 
 AFTER = """## What this does not show
 
-* At small scale the queries are few, and the intervals say how much that leaves open. Few seeds say little of training: an
-  interval over three seeds is too narrow rather than too wide.
+* At small scale and on photos the queries are few, and the intervals say how much that leaves open. Few seeds say little of
+  training: an interval over three seeds is too narrow rather than too wide.
 * A claim that fails here may hold on the published data, and the reverse.
 * HAG and CMLA are specified by slides and code: budgets and cut-offs that these do not name are ours, and stand in the recipes.
 """
@@ -99,9 +102,10 @@ class Recording:
     rows: bool
 
     @property
-    def scale(self) -> str:
-        """`small` or `paper`."""
-        return str(self.content.get("scale", "small"))
+    def scale(self) -> Scale:
+        """`small`, `photos` or `paper`."""
+        scale: Scale = self.content.get("scale", "small")
+        return scale
 
     @property
     def heading(self) -> str:
@@ -139,13 +143,16 @@ def _as_today(relation: dict[str, Any]) -> dict[str, Any]:
 
 
 def recorded(root: Path = ROOT) -> dict[str, list[Recording]]:
-    """Recordings by experiment, small scale first."""
+    """Recordings by experiment, in the order of scales."""
     found: dict[str, list[Recording]] = {}
     for path in sorted((root / RECORDED).glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         one = Recording(path.stem, str(content["experiment"]), content, path.with_suffix(".jsonl").is_file())
         found.setdefault(one.experiment, []).append(one)
-    return {name: sorted(several, key=lambda one: (one.scale != "small", one.name)) for name, several in found.items()}
+    order = list(SCALES)
+    return {
+        name: sorted(several, key=lambda one: (order.index(one.scale), one.name)) for name, several in found.items()
+    }
 
 
 def paper(experiment: Experiment) -> str:
@@ -165,7 +172,7 @@ def summary(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> 
     yield ""
     yield (
         f"Claims of the papers: **{hold} hold, {within} are within the intervals, {fail} do not hold, {open_} cannot be tested.** "
-        "A claim that was judged at two scales counts for both."
+        "A claim that was judged at several scales counts for each."
     )
     yield ""
     columns = ("paper", "claims", "hold", "within the intervals", "do not hold", "cannot be tested")
@@ -201,12 +208,12 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
     """Figures and relations of one experiment, recording by recording; a word where there is none."""
     yield from (f"## {experiment.name}", "", f"**{experiment.what}.** {experiment.source}.", "")
     if not recordings:  # its place is there, so that other pages can lead to it
-        yield from (f"Small scale: {experiment.small}. Not recorded yet.", "")
+        yield from (f"{_differs(experiment, experiment.scales[0])} Not recorded yet.".strip(), "")
     for one in recordings:
         if len(recordings) > 1 or one.scale != "small":
             yield from (f"### {experiment.name}, {one.heading}", "")
-        if one.scale == "small":
-            yield from (f"Small scale: {experiment.small}.", "")
+        if differs := _differs(experiment, one.scale):
+            yield from (differs, "")
         if one.old:
             yield from (
                 "Recorded before verdicts took intervals into account: the order of the figures alone decided.",
@@ -224,6 +231,12 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
             f"All figures: [comparison](../{RECORDED}/{one.name}.json){', ' + one.place if one.rows else ''}.",
             "",
         )
+
+
+def _differs(experiment: Experiment, scale: Scale) -> str:
+    """How the form of a scale differs from the published one, as a sentence."""
+    differs = experiment.differs(scale)
+    return f"{SCALES[scale].capitalize()}: {differs}." if differs else ""
 
 
 def _relation(relation: dict[str, Any]) -> Iterator[str]:
@@ -270,14 +283,16 @@ def _cells(line: dict[str, Any], whys: bool) -> list[str]:
 
 
 def listed(known: dict[str, Experiment], found: dict[str, list[Recording]]) -> Iterator[str]:
-    """All experiments: what they are and how long the small form takes."""
+    """All experiments: what they are and how long their forms take."""
     yield from ("## Experiments", "")
     lines = []
     for name, one in known.items():
         own = found.get(name, [])
         scales = ", ".join(recording.heading for recording in own) or "not recorded"
-        lines.append([f"[{name}](#{name})", f"{paper(one)}: {one.what}", str(one.minutes), scales])
-    yield from as_markdown(Table.of("", ("experiment", "what", "minutes, small", "recorded"), lines))
+        minutes = [str(one.minutes), str(one.minutes_at("photos") or "")]
+        lines.append([f"[{name}](#{name})", f"{paper(one)}: {one.what}", *minutes, scales])
+    columns = ("experiment", "what", "minutes, small", "minutes, photos", "recorded")
+    yield from as_markdown(Table.of("", columns, lines))
     yield ""
 
 

@@ -67,8 +67,11 @@ def known(root: Path = ROOT) -> list[dict[str, Any]]:
 
 
 def judged(fact: Mapping[str, Any], found: Mapping[str, list[Recording]]) -> list[dict[str, Any]]:
-    """Claims of the recordings that are the fact."""
-    several = [one for name in fact["experiments"] for one in found.get(name, [])]
+    """Claims of the recordings that are the fact: those on photos where it is one on photos, else the others."""
+    on_photos = fact.get("scale") == "photos"
+    several = [
+        one for name in fact["experiments"] for one in found.get(name, []) if (one.scale == "photos") == on_photos
+    ]
     claims = [claim for one in several for claim in one.claims]
     return [claim for claim in claims if any(fnmatchcase(claim["claim"], form) for form in fact["claims"])]
 

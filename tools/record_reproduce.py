@@ -4,8 +4,9 @@
     uv run python tools/record_reproduce.py runs/hag-examples-small --picture "HAG, 1,000 raw steps=runs/cells/dph-hag-SHEET.png"
     uv run python tools/record_reproduce.py runs/fashion --as ppl-table1-fashion --part "the Fashion-MNIST third"
 
-NAME is that of the experiment, with `-paper` at paper scale; an experiment may be recorded several times under other names, which
-begin with its own. Values of single queries stay in the run's cells. Then: `uv run python tools/build_reproduce.py`.
+NAME is that of the experiment, with `-photos` or `-paper` at these scales; an experiment may be recorded several times under
+other names, which begin with its own. Values of single queries stay in the run's cells. Then: `uv run python
+tools/build_reproduce.py`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ import typer.main
 from PIL import Image
 
 from hamguard.cli import main
+from hamguard.data.arrays import read_arrays
+from hamguard.data.dataset import Dataset
+from hamguard.data.registry import SOURCES, Source
 
 typer.main.get_command = functools.cache(
     typer.main.get_command
@@ -92,3 +96,15 @@ def write_pictures(folder: Path, n: int = 80, size: int = 16) -> Path:
     for number in range(n):
         write_picture(folder / f"{number:03d}.png", size, size, seed=number)
     return folder
+
+
+def few_photos(place: Path) -> Source:
+    """`coco18` with 90 drawn pictures of 96 pixels in the place of its 8,000 photos, which are not everywhere."""
+    draw = np.random.default_rng(0)
+    images = np.kron(draw.integers(0, 256, (90, 6, 6, 3), np.uint8), np.ones((1, 16, 16, 1), np.uint8))
+    np.savez(place, images=images, labels=np.eye(3, dtype=np.uint8)[np.arange(90) % 3], split=np.arange(90) // 3 % 4)
+
+    def read(folder: Path, **more: Any) -> Dataset:
+        return replace(read_arrays(place, **more), name="coco18")
+
+    return replace(SOURCES["coco18"], read=read, found=lambda folder: True)

@@ -56,7 +56,9 @@ def test_from_recipe_to_page(shell: Shell, tiny: Path, tmp_path: Path) -> None:
 def test_wrong_words_cost_no_work(shell: Shell, tmp_path: Path) -> None:
     assert "did you mean ppl-table1?" in shell.fails(2, "reproduce", "ppl-tabel1")
     assert "did you mean ppl-table1?" in shell.fails(2, "reproduce", "PPL-TABLE1")
-    assert "unknown scale 'huge'; allowed: small, paper" in shell.fails(2, "reproduce", "ppl-table1", "--scale", "huge")
+    assert "unknown scale 'huge'; allowed: small, photos, paper" in shell.fails(
+        2, "reproduce", "ppl-table1", "--scale", "huge"
+    )
     assert "--list" in shell.fails(2, "reproduce")
     blocked = tmp_path / "file"
     blocked.write_text("x")

@@ -81,11 +81,19 @@ def measures_listed() -> list[dict[str, Any]]:
 
 
 def experiments_listed() -> list[dict[str, Any]]:
-    """Every experiment: `name`, `source`, `what`, what is `small` about the small scale, and its `minutes`."""
+    """Every experiment: `name`, `source`, `what`, how it differs where it is `small` or on `photos`, and `minutes` of both."""
     from hamguard.evaluation.reproduce.experiment import EXPERIMENTS  # whose files load nothing heavy
 
     return [
-        {"name": one.name, "source": one.source, "what": one.what, "small": one.small, "minutes": one.minutes}
+        {
+            "name": one.name,
+            "source": one.source,
+            "what": one.what,
+            "small": one.small,
+            "minutes": one.minutes,
+            "photos": one.photos,
+            "photos_minutes": one.photos_minutes,
+        }
         for one in EXPERIMENTS.values()
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hamguard.report.table import Table
 
 __all__ = ["Reproduced", "recipe_text", "reproduce"]
+
+WORDS: Mapping[Scale, str] = {"small": "at small scale", "photos": "on photos", "paper": "at paper scale"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def reproduce(
 
     Args:
         name: of the experiment; `hamguard reproduce --list` lists them.
-        scale: `small`, minutes on two cores, or `paper`, the published data, networks and budgets.
+        scale: `small`, minutes on two cores; `photos`, the same time, published radii on real photos and a network of ImageNet; or
+            `paper`, the published data, networks and budgets.
         out: folder of rows, tables and page; `runs/NAME-SCALE` by default.
         cells: folder of finished cells, shared by experiments; `cells` beside `out` by default.
         root: folder of the named data sets.
@@ -103,10 +107,9 @@ def reproduce(
         raise RequestError(f"{folder} is a file; a folder is needed to write to")
     recipe = recipes.recipe_of(experiment, chosen)
     begun, spent = time.monotonic(), _core_seconds()
-    if chosen == "small" and context is not None:
-        context.tell(
-            f"{experiment.what}; at small scale: {experiment.small}. About {experiment.minutes} minutes on two cores."
-        )
+    if chosen != "paper" and context is not None:
+        form = f"{WORDS[chosen]}: {experiment.differs(chosen)}. About {experiment.minutes_at(chosen)} minutes on two cores."
+        context.tell(f"{experiment.what}; {form}")
     shared = folder.parent / "cells" if cells is None else cells
     done = study(recipe, folder, cells=shared, root=root, context=context)
     if done is None:
@@ -141,9 +144,9 @@ def _write(
         tables.append(published_table(_lines(judged), "Published and ours", _whys(judged)))
     said = [Said(one.claim, one.verdict, one.figures, one.kind, one.printed) for one in judged.relations]
     tables.append(relation_table(said))
-    words = (
-        (f"At small scale: {experiment.small}.",) if scale == "small" else ("Published data, networks and budgets.",)
-    )
+    differs = experiment.differs(scale)
+    form = f"{WORDS[scale]}: {differs}." if differs else "published data, networks and budgets."
+    words = (form[0].upper() + form[1:],)
     report = rows_report(collect([folder]), title)
     front = Section("Published figures beside ours", words, tables)
     verdicts = [f"{one.claim}: {one.verdict} ({one.figures})." for one in judged.relations if one.kind == "claim"]

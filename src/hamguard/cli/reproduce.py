@@ -17,7 +17,11 @@ NameArgument = Annotated[
 ]
 ScaleOption = Annotated[
     str,
-    typer.Option("--scale", help="small: minutes on two cores; paper: the published data, networks and budgets."),
+    typer.Option(
+        "--scale",
+        help="small: minutes on two cores; photos: the same on real photos, at published radii; "
+        "paper: the published data, networks and budgets.",
+    ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder of rows, tables and page; runs/NAME-SCALE by default.")
@@ -52,6 +56,8 @@ def reproduce(
     hamguard reproduce ppl-table1 --scale small
 
     hamguard reproduce saat-table2 --out runs/saat
+
+    hamguard reproduce saat-table1 --scale photos
 
     hamguard reproduce prosgan-table1 --scale paper --show-recipe
     """
@@ -91,6 +97,9 @@ def _print_list(*, as_json: bool) -> None:
     if as_json:
         print_json(known)
         return
-    lines = [(one["name"], str(one["minutes"]), one["what"], one["source"]) for one in known]
-    title = "Published experiments; minutes: at small scale, on two cores"
-    to_terminal(Table.of(title, ("name", "minutes", "what", "paper"), lines, names=4))
+    lines = [
+        (one["name"], str(one["minutes"]), str(one["photos_minutes"] or ""), one["what"], one["source"])
+        for one in known
+    ]
+    title = "Published experiments; minutes: at small scale, and with --scale photos, on two cores"
+    to_terminal(Table.of(title, ("name", "minutes", "photos", "what", "paper"), lines, names=5))

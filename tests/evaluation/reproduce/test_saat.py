@@ -10,7 +10,7 @@ import pytest
 from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS, Comparison
 from hamguard.evaluation.reproduce.published import published
-from hamguard.evaluation.reproduce.saat import HALF, HITS
+from hamguard.evaluation.reproduce.saat import HITS, LESS
 from tests.evaluation.reproduce.planted import found, planted
 
 OWN: Mapping[str, Any] = {"bits": 32, "dataset": "fashion-products"}
@@ -87,7 +87,7 @@ def test_attacks_of_half_the_radius_stand_in_a_block_of_their_own() -> None:
         cells["dph", name] = [planted(0.1, "t-map", **OWN), planted(value, "t-map", method, **OWN)]
     cells |= {("dph", f"{name}-half"): cell(name, value) for name, value in zip(away, (0.4, 0.5, 0.45), strict=True)}
     judged = EXPERIMENTS["saat-table1"].judge(found([], cells), "small")
-    half = {line.setting: line.published for line in judged.lines if line.block == HALF}
+    half = {line.setting: line.published for line in judged.lines if line.block == LESS["half"]}
     assert list(half.values()) == [None] * 3 and len(judged.lines) == 12
     verdicts = said(judged)
     assert verdicts["SAAT's attack leaves less MAP than HAG"] == ("holds", "claim")

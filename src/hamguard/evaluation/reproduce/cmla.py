@@ -10,17 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from hamguard.core.rows import Row
 from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
 from hamguard.evaluation.reproduce.figures import Figure, mean_of
 from hamguard.evaluation.reproduce.found import CURVES, Found
-from hamguard.evaluation.reproduce.published import NAMES, figure, published
+from hamguard.evaluation.reproduce.published import data_beside, figure, published
 from hamguard.evaluation.reproduce.relations import Relation
 
 PAPER = "Li, Gao, Deng, Xie, Liu: CMLA, NeurIPS 2019"
 SMALL_DATA = "product photos with names instead of MIRFlickr-25K (printed figures beside ours), small nets, 100 queries"
 SMALL = f"{SMALL_DATA}; static training on adversaries of a fifth of the pairs after 20 steps, 3 epochs"
 SOURCE = "CMLA, NeurIPS 2019"
-DATA = "MIRFlickr-25K"  # the printed set that the small scale stands beside
+DATA = "MIRFlickr-25K"  # the printed set that others stand beside
 PRINTED = {"dcmh": "DCMH", "ssah": "SSAH"}
 TABLE = "attack MAP and D"
 STAYS = 0.05  # so far may the search within move and still be said to stay
@@ -64,10 +65,15 @@ class Victim:
         return PRINTED[self.method] + KINDS[kind]
 
 
+def _beside(row: Row) -> str:
+    """The printed data set that a row stands beside; both tables have the same."""
+    return data_beside(row.dataset, SOURCE, TABLE, DATA)
+
+
 def _victims(found: Found) -> list[Victim]:
     rows = [one.row for one in found.all(attack=None, metric="map", task="image->text", defense=None)]
     known = [
-        Victim(str(row.model), str(row.method), int(row.bits or 0), NAMES.get(str(row.dataset), DATA), str(row.dataset))
+        Victim(str(row.model), str(row.method), int(row.bits or 0), _beside(row), str(row.dataset))
         for row in rows
         if row.method in PRINTED
     ]

@@ -11,7 +11,7 @@ from hamguard.evaluation.reproduce.figures import Figure
 from hamguard.evaluation.reproduce.found import Found
 from hamguard.evaluation.reproduce.relations import Relation
 
-Scale = Literal["small", "paper"]
+Scale = Literal["small", "photos", "paper"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,12 @@ class Experiment:
         source: the paper.
         what: its table or figure, in words.
         small: how the small form differs, in a sentence.
-        minutes: what the small form takes on two cores, measured.
+        minutes: what the small form takes on two cores, measured; of the published one where there is no small form.
         judge: puts rows beside the printed figures.
         recipe: name of the experiment whose recipe it shares where it has none of its own.
-        scales: those that it has a recipe of; `minutes` are those of the first.
+        scales: those that it has a recipe of.
+        photos: how the form on real photos differs, in a sentence.
+        photos_minutes: what that takes on two cores, measured.
     """
 
     name: str
@@ -82,6 +84,16 @@ class Experiment:
     judge: Callable[[Found, Scale], Comparison]
     recipe: str = ""
     scales: tuple[Scale, ...] = ("small", "paper")
+    photos: str = ""
+    photos_minutes: int = 0
+
+    def differs(self, scale: Scale) -> str:
+        """How the form of a scale differs from the published one, in a sentence; empty for that one itself."""
+        return {"small": self.small, "photos": self.photos, "paper": ""}[scale]
+
+    def minutes_at(self, scale: Scale) -> int:
+        """What the form of a scale takes on two cores; 0 where nobody has measured it."""
+        return {"photos": self.photos_minutes, self.scales[0]: self.minutes}.get(scale, 0)
 
 
 Judge = TypeVar("Judge", bound="Callable[[Found, Scale], Comparison]")
@@ -97,15 +109,21 @@ def experiment(
     minutes: int,
     recipe: str = "",
     scales: tuple[Scale, ...] = ("small", "paper"),
+    photos: str = "",
+    photos_minutes: int = 0,
 ) -> Callable[[Judge], Judge]:
     """Decorator of the function that puts rows beside printed figures: enter its experiment; arguments as its attributes.
+
+    Where `photos` says how the form on real photos differs, there is such a form.
 
     Raises:
         RequestError: the name is taken by another one.
     """
 
     def enter(judge: Judge) -> Judge:
-        EXPERIMENTS.enter(name, Experiment(name, paper, what, small, minutes, judge, recipe, scales), judge)
+        known: tuple[Scale, ...] = (*scales, "photos") if photos else scales
+        made = Experiment(name, paper, what, small, minutes, judge, recipe, known, photos, photos_minutes)
+        EXPERIMENTS.enter(name, made, judge)
         return judge
 
     return enter

@@ -8,7 +8,7 @@ from itertools import product
 from hamguard.evaluation.reproduce.experiment import Comparison, Line, Scale, experiment
 from hamguard.evaluation.reproduce.figures import Figure
 from hamguard.evaluation.reproduce.found import CURVES, Found
-from hamguard.evaluation.reproduce.prosgan import PAPER, SMALL, SOURCE, Pairs, rmse, t_map
+from hamguard.evaluation.reproduce.prosgan import PAPER, PHOTOS, SMALL, SOURCE, Pairs, rmse, t_map
 from hamguard.evaluation.reproduce.published import figure
 
 CUTS = {
@@ -18,8 +18,8 @@ CUTS = {
     "sigmoid": ("the sigmoid of the text", "the sigmoid of the text"),
 }
 """Cells of one change each: what is given back at small scale, and what is cut at paper scale."""
-PAIRS = {"small": ("bank", "the pairs of the authors' code"), "paper": ("batch", "balanced pairs inside the batch")}
-"""The model with the other training of DPSH, by scale."""
+PAIRS = {True: ("batch", "balanced pairs inside the batch"), False: ("bank", "the pairs of the authors' code")}
+"""The model with the other training of DPSH, at paper scale or not."""
 
 
 @experiment(
@@ -28,9 +28,11 @@ PAIRS = {"small": ("bank", "the pairs of the authors' code"), "paper": ("batch",
     what="Table 3: transfer",
     small=f"{SMALL}; two networks, 12 and 32 bits on one of them, 100 queries",
     minutes=10,
+    photos=f"{PHOTOS}; the same on MobileNetV2, 32 bits, 100 queries, 20 gradients",
+    photos_minutes=12,
 )
 def table3(found: Found, scale: Scale) -> Comparison:
-    """Pictures made on one model, asked of others; at small scale the networks differ from the printed ones."""
+    """Pictures made on one model, asked of others; only at paper scale the networks are the printed ones."""
     lines: list[Line] = []
     across: dict[str, list[Figure]] = {"dhta": [], "prosgan": []}
     pairs: Pairs = []
@@ -58,9 +60,9 @@ def table3(found: Found, scale: Scale) -> Comparison:
         found.above("ProS-GAN's pictures reach other models, too (above the clean picture)", gains),
         found.above("ProS-GAN transfers better than DHTA", pairs),
     ]
-    why = {"small": "the networks are none of the printed ones, so that no printed figure stands beside", "paper": ""}[
-        scale
-    ]
+    why = (
+        "" if scale == "paper" else "the networks are none of the printed ones, so that no printed figure stands beside"
+    )
     return Comparison(lines, relations, why=why)
 
 
@@ -76,6 +78,8 @@ def _printed(model: str) -> str:
     what="Figure 2: precision-recall and precision@N curves",
     small=f"{SMALL}; 32 bits",
     minutes=5,
+    photos=f"{PHOTOS}; 32 bits, 100 queries, 20 gradients",
+    photos_minutes=7,
 )
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
@@ -106,6 +110,8 @@ def fig2(found: Found, scale: Scale) -> Comparison:
     small=f"{SMALL}; 32 bits",
     minutes=5,
     recipe="prosgan-fig2",
+    photos=f"{PHOTOS}; 32 bits, 100 queries, 20 gradients",
+    photos_minutes=7,
 )
 def fig3(found: Found, scale: Scale) -> Comparison:
     """Answers to a query before and after: a sheet on the page."""
@@ -189,7 +195,7 @@ def cuts(found: Found, scale: Scale) -> Comparison:
         found.above(f"ProS-GAN reaches more with {words}", pair("dpsh", attack, "prosgan"), ours=True)
         for attack, words in changes.items()
     ]
-    for model, words in (("dpsh", ""), PAIRS[scale]):
+    for model, words in (("dpsh", ""), PAIRS[scale == "paper"]):
         where = f" on DPSH with {words}" if words else ""
         claim = f"ProS-GAN reaches more than DHTA, each at its own budget{where}"
         relations.append(found.above(claim, pair(model, "prosgan", "dhta"), ours=True))

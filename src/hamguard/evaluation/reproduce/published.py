@@ -60,8 +60,28 @@ def published() -> tuple[Published, ...]:
     return tuple(found)
 
 
-NAMES = {"flickr25k": "FLICKR-25K", "nus-wide": "NUS-WIDE", "mscoco": "MS-COCO", "mirflickr": "MIRFlickr-25K"}
+NAMES = {
+    "flickr25k": "FLICKR-25K",
+    "nus-wide": "NUS-WIDE",
+    "mscoco": "MS-COCO",
+    "mirflickr": "MIRFlickr-25K",
+    "coco18": "MS-COCO",  # a sample of its photos and labels
+}
 """Our name of a data set, and the printed one."""
+
+
+def data_beside(dataset: str | None, source: str, table: str, default: str) -> str:
+    """The printed data set that rows stand beside: their own where the table has it, else the one that is given.
+
+    Args:
+        dataset: our name of it.
+        source: as in `figure`.
+        table: as in `figure`.
+        default: what the table has in its place.
+    """
+    known = {one.dataset for one in published() if one.source.startswith(source) and one.table == table}
+    name = NAMES.get(str(dataset), default)
+    return name if name in known else default
 
 
 def figure(source: str, table: str, **setting: object) -> float | None:

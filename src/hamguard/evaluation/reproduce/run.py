@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.reproduce.experiment import Experiment, Scale
 
-SCALES = ("small", "paper")
+SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 def recipe_of(experiment: Experiment, scale: Scale) -> Path:
