@@ -6,7 +6,7 @@ backward passes, no more. Pictures are not rounded to 8 bits; that is the busine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -92,11 +92,15 @@ def adversaries(attack: Attack, model: Victim, x: Tensor, target: Guide, index: 
 
 
 @contextmanager
-def at_rest(model: HashModel) -> Iterator[AnyModel]:
+def at_rest(model: HashModel, fold: Callable[[AnyModel], AnyModel] = folded) -> Iterator[AnyModel]:
     """The model in evaluation mode with frozen weights, and then as it was: batch norm learns nothing from attacks under way.
 
     Gives what gradients are taken from: a folded copy where there are batch norms to fold, which is a sixth faster with the
     copying counted, and the model itself where there are none.
+
+    Args:
+        model: the network.
+        fold: makes the copy; a `Folding` where the same network is folded at every step.
     """
     was = [(part, part.training) for part in model.modules()]  # each for itself: a frozen backbone is at rest already
     learned = [p for p in model.parameters() if p.requires_grad]
@@ -107,7 +111,7 @@ def at_rest(model: HashModel) -> Iterator[AnyModel]:
         seen: AnyModel = model
         if any(isinstance(part, nn.BatchNorm2d) for part in model.modules()):
             with torch.autocast(next(model.parameters()).device.type, enabled=False):  # its trial is in full precision
-                seen = folded(model)
+                seen = fold(model)
         yield seen
     finally:
         for p in learned:

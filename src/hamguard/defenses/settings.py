@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.threat import Threat, parse_eps
-from hamguard.core.asked import Asked
+from hamguard.core.asked import Grown
 from hamguard.defenses.inner import inner_attack
 
 
-class DefenseSettings(Asked):
+class DefenseSettings(Grown):
     """What every method has, the control included; frozen, unknown keys are errors."""
+
+    later: ClassVar[tuple[str, ...]] = ("pictures", "rest")
 
     objective: str = Field(
         "own", description="loss on clean pictures: own (the model's method), another hash method, or keep (its codes)"
     )
     average: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, e.g. 0.99; 0 keeps the last ones")
+    pictures: int = Field(0, ge=0, description="training pictures of an epoch, others in the next; 0 for all")
+    rest: bool | None = Field(
+        None, description="batch norms keep what they learned; where not said, as in the model's own training"
+    )
 
 
 class AdversarySettings(DefenseSettings):

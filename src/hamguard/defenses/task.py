@@ -29,7 +29,7 @@ from hamguard.attacks.threat import Threat
 from hamguard.codes.binary import relax
 from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RequestError, RunError
-from hamguard.core.seeds import derive_seed
+from hamguard.core.seeds import derive_seed, torch_generator
 from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.defenses.average import Average
@@ -37,6 +37,7 @@ from hamguard.defenses.bank import TrainingBank
 from hamguard.defenses.inner import adversaries, at_rest
 from hamguard.defenses.settings import AdversarySettings, DefenseSettings
 from hamguard.hashing.objective import Objective
+from hamguard.models.folding import Folding
 from hamguard.models.hash_model import HashModel
 from hamguard.training.augment import augment
 from hamguard.training.distributed import gather
@@ -60,6 +61,7 @@ class Defense(ABC):
         seed: seed of whatever the method draws.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
+        rest: batch norms keep the statistics that they have.
         process_group: this process among several.
 
     Raises:
@@ -85,14 +87,23 @@ class Defense(ABC):
         seed: int = 0,
         head_lr_factor: float = 1.0,
         views: str = "none",
+        rest: bool = False,
         process_group: ProcessGroup | None = None,
     ) -> None:
         self.codes = HashTask(
-            model, objective, images, index, head_lr_factor=head_lr_factor, views=views, process_group=process_group
+            model,
+            objective,
+            images,
+            index,
+            head_lr_factor=head_lr_factor,
+            views=views,
+            rest=rest,
+            process_group=process_group,
         )
         self.model, self.objective, self.settings, self.seed = model, objective, settings, seed
         self.threat, self.views, self.process_group = threat, views, self.codes.process_group
         self.items, self.device = self.codes.items, self.codes.device
+        self.folding = Folding()
         self.bank = TrainingBank(objective.labels, model.bits)
         self.average = Average(self.codes.learned, settings.average) if settings.average else None
         self.attack = settings.attack(threat) if isinstance(settings, AdversarySettings) else None
@@ -113,8 +124,14 @@ class Defense(ABC):
             self.objective.start(z)
 
     def select(self, epoch: int) -> Tensor | None:
-        """The hash method's own subset of this epoch, or None."""
-        return self.objective.select(epoch)
+        """The hash method's own subset of this epoch, or the next `pictures` of the training set; None for all."""
+        chosen, few = self.objective.select(epoch), self.settings.pictures
+        pool = torch.arange(self.items) if chosen is None else chosen
+        if not 0 < few < len(pool):
+            return chosen
+        around, place = divmod(epoch, len(pool) // few)  # no picture comes again before the others had their turn
+        order = torch.randperm(len(pool), generator=torch_generator(self.seed, "pictures", around))
+        return pool[order[place * few : (place + 1) * few]]
 
     @abstractmethod
     def step(self, batch: Batch) -> Tensor:
@@ -194,7 +211,7 @@ class Defense(ABC):
         attack = attack or self.attack
         assert attack is not None
         draw = int(torch.randint(2**62, (), generator=batch.generator))  # equal on all processes
-        with at_rest(self.model) as seen:
+        with at_rest(self.model, self.folding) as seen:
             return adversaries(attack, seen, x, target[batch.part], batch.index[batch.part].tolist(), draw)
 
     def outputs(self, *pictures: Tensor) -> list[Tensor]:
@@ -229,7 +246,7 @@ class Defense(ABC):
         seed = derive_seed(self.seed, "alarm", epoch)
         shares = []
         for attack in (self.attack, self.settings.check_attack(self.threat)):
-            with at_rest(self.model) as seen:
+            with at_rest(self.model, self.folding) as seen:
                 x_adv = adversaries(attack, seen, x, target, index.tolist(), seed)
                 with torch.no_grad():
                     shares.append(float((self.model.logits(x_adv) * target < 0).float().mean()))

@@ -24,24 +24,44 @@ TURNED = 0.05
 weights, where rounding turns rectifiers at 0); another function is at 0.5 and more."""
 
 
-def folded(model: AnyModel) -> AnyModel:
-    """The quicker copy, frozen and in evaluation mode; the model itself where it cannot be copied or there is nothing to gain.
+class Folding:
+    """Folds one model again and again while it learns; how it can be folded is tried the first time only.
 
-    A copy counts only if outputs and the gradient to the picture agree with the model's on a trial picture.
+    A copy counts only if outputs and the gradient to the picture agree with the model's on a trial picture, which costs as much
+    as a few pictures of a batch.
+    """
+
+    def __init__(self) -> None:
+        self._ways: tuple[bool, ...] = (True, False)  # rectifiers in place, or as they are
+        self._tried = False
+
+    def __call__(self, model: AnyModel) -> AnyModel:
+        """The quicker copy, frozen and in evaluation mode; the model itself where it cannot be copied or nothing is gained.
+
+        Args:
+            model: frozen, in evaluation mode; the same network each time, with whatever weights.
+        """
+        if not isinstance(model, HashModel):
+            return model
+        for in_place in self._ways:
+            try:
+                twin = _copy(model, in_place)
+                if self._tried or _agrees(model, twin):
+                    self._ways, self._tried = (in_place,), True
+                    return twin
+            except Exception:  # a network may hold any code; the model itself is as right, only slower
+                continue
+        self._ways = ()
+        return model
+
+
+def folded(model: AnyModel) -> AnyModel:
+    """The quicker copy of a model that is folded once; see `Folding`.
 
     Args:
         model: frozen, in evaluation mode.
     """
-    if not isinstance(model, HashModel):
-        return model
-    for in_place in (True, False):
-        try:
-            twin = _copy(model, in_place)
-            if _agrees(model, twin):
-                return twin
-        except Exception:  # a network may hold any code; the model itself is as right, only slower
-            continue
-    return model
+    return Folding()(model)
 
 
 def _copy(model: HashModel, in_place: bool) -> HashModel:

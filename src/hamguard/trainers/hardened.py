@@ -30,6 +30,8 @@ from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
 
 EPOCHS, NORMAL_EPOCHS = 10, 20
 """Epochs where nothing was asked for, and epochs of a training whose card does not say."""
+STATISTICS = 2_000
+"""Training pictures that a card's statistics are made of: they go through the whole network, which on photos costs minutes."""
 
 
 @KINDS.register("hardened")
@@ -116,6 +118,7 @@ class HardenedKind(Kind):
             "settings": job.settings,
             "objective": task.objective.name,
             "seed": job.seed,
+            **({"rest": True} if task.codes.at_rest else {}),
         }
         return {
             "fit": card.fit,
@@ -125,7 +128,9 @@ class HardenedKind(Kind):
             "seed": card.seed,
             "initial_weights": card.initial_weights,
             "parent": start[0].model.digest,
-            "statistics": checked_statistics(task.codes, "the hardened network returns", "every picture has"),
+            "statistics": checked_statistics(
+                task.codes, "the hardened network returns", "every picture has", most=STATISTICS
+            ),
             "defense": defense,
         }
 
@@ -161,8 +166,15 @@ def new_defense(
         seed=job.seed,
         head_lr_factor=job.training.head_lr_factor,
         views=job.training.augment,
+        rest=rests(job, card),
         process_group=process_group,
     )
+
+
+def rests(job: Job, card: Card) -> bool:
+    """Whether batch norms keep their statistics: as asked, else as in the training of the start model."""
+    asked: bool | None = job.parsed.rest
+    return bool(card.recipe.get("freeze") or card.defense.get("rest")) if asked is None else asked
 
 
 def new_objective(job: Job, model: HashModel, card: Card, data: Data) -> Objective:
@@ -212,9 +224,11 @@ def epochs_of_budget(budget: float, job: Job, normal_epochs: int | None) -> int:
     """Epochs, at least one, that cost `budget` times the training of the start model.
 
     Raises:
-        RequestError: the budget is not above 0.
+        RequestError: the budget is not above 0, or an epoch has some of the training pictures only.
     """
     if not 0 < budget < float("inf"):
         raise RequestError(f"`cost` must be above 0, got {budget:g}; 1 is what the training of the model cost")
+    if job.parsed.pictures:
+        raise RequestError("`cost` counts epochs over all training pictures; with pictures=... give epochs")
     whole = budget * (normal_epochs or NORMAL_EPOCHS)
     return max(1, round(whole / epoch_cost(job.method, job.parsed)))

@@ -288,20 +288,21 @@ def fit_head(model: HashModel, job: Job, data: Data, context: Context) -> Tensor
     return head(features)  # (n, K)
 
 
-def checked_statistics(task: Any, returns: str, every: str) -> dict[str, float]:
+def checked_statistics(task: Any, returns: str, every: str, most: int = 10_000) -> dict[str, float]:
     """Statistics of the codes of a trained task's pictures; the model is put into evaluation mode.
 
     Args:
         task: a `HashTask` or `FittedHead`.
         returns: beginning of what is said of NaN: `the trained network returns`.
         every: beginning of what is said of one code: `every picture has`.
+        most: pictures that are looked at, about; there is a bound, because a large set need not be encoded for a few figures.
 
     Raises:
         RunError: the network returns NaN.
         CollapseError: all pictures have one code.
     """
     task.model.eval()
-    logits = task.outputs(every=max(1, task.items // 10_000))
+    logits = task.outputs(every=max(1, task.items // most))
     if not bool(logits.isfinite().all()):
         raise RunError(f"{returns} NaN or infinite numbers; lower the learning rate (`lr=...`)")
     statistics = code_statistics(logits.cpu())

@@ -18,6 +18,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.head_norm import fold_head_norm
 from hamguard.training.augment import augment
 from hamguard.training.distributed import gather
+from hamguard.training.features import frozen_features, has_features
 from hamguard.training.loop import Batch
 from hamguard.training.watch import Watch
 
@@ -48,6 +49,7 @@ class HashTask:
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
         features: what the backbone makes of these items, `(n, D)`; the head learns on them, and no picture is read.
+        rest: batch norms of the backbone keep the statistics that they have, whether its weights learn or not.
         thaw: epoch from which all weights learn on pictures, where the head learned on features; None for never.
         process_group: this process among several.
 
@@ -66,6 +68,7 @@ class HashTask:
         head_lr_factor: float = 1.0,
         views: str = "none",
         features: Tensor | None = None,
+        rest: bool = False,
         thaw: int | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
@@ -90,7 +93,7 @@ class HashTask:
         self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
         self.learned: nn.Module = model.head if rests(model.backbone) else model
-        self.at_rest = features is not None or self.learned is model.head
+        self.at_rest = rest or features is not None or self.learned is model.head
         self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
         inner = model if features is None else model.head
         self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
@@ -188,6 +191,8 @@ class HashTask:
         with torch.no_grad():
             if (known := self._known) is not None:
                 return self.model.head(known[::every]).float()  # type: ignore[no-any-return]
+            if has_features(self.model, self.images):
+                return self.model.head(frozen_features(self.model, self.images, rows).to(self.device)).float()  # type: ignore[no-any-return]
             parts = [
                 self.model.logits(self.images.batch(rows[i : i + FIRST_PASS]).to(self.device)).float()
                 for i in range(0, len(rows), FIRST_PASS)
