@@ -2,12 +2,17 @@
 
     uv run python benchmarks/defenses.py MODEL --eps 0.1 --passes 54 [--at 0.1 ...] [--only NAME ...] [--set KEY=VALUE ...]
         [--queries 200] [--seeds 3] [--best 3] [--work DIR] [--out FILE.jsonl]
+    uv run python benchmarks/defenses.py MODEL --suite coco18 [--only NAME ...] --work DIR --out FILE.jsonl
 
 Every defense begins from MODEL and may spend the same number of passes (forward and back) on each training picture; what differs
 is how many epochs that buys. All are trained with seed 0; the best ones by MAP under mainstay on validation pictures, SAAT and the
-control get the other seeds, too. Then the queries: clean MAP, HAG, SDHA, mainstay, the audit's worst case, t-MAP under DHTA, and
-the seven sanity checks. Trained folders and finished rows are kept, so the same command goes on where it was stopped. Core-seconds
-are processor time of the training process.
+control get the other seeds, too, where several are asked for. Then the queries: clean MAP, HAG, SDHA, mainstay, the audit's worst
+case, t-MAP under DHTA, and the seven sanity checks; audit and checks at the first radius. Trained folders, finished batches and
+finished rows are kept, so the same command goes on where it was stopped, and several processes may write to one file, each with an
+`--only` of its own. Core-seconds are processor time of the training process.
+
+`--suite coco18` is 224-pixel photos: everything that follows it may still be said otherwise. A model of photos is not encoded anew
+for every question: what its backbone makes of queries and database is kept.
 """
 
 from __future__ import annotations
@@ -16,13 +21,16 @@ import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from hamguard.attacks.budget import Budget, Linf
 from hamguard.attacks.threat import parse_eps
-from hamguard.core.files import write_text
+from hamguard.cli.memory import keep_freed
+from hamguard.core.context import Context
+from hamguard.core.files import updating, write_text
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
@@ -31,12 +39,15 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.audit.sanity import run_sanity
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.model_data import open_for_model
+from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_any, load_folder, read_card
 from hamguard.trainers.hardened import epoch_cost
 from hamguard.trainers.job import Job
 from hamguard.trainers.kind import Start
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
+from hamguard.training.checkpoint import NAME as CHECKPOINT
+from hamguard.training.features import frozen_features, is_kept
 
 RESULTS = Path(__file__).parent.parent / "results"
 DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -51,13 +62,34 @@ DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "CRDAT-like": ("distill", ("guide=own", "clean=0")),
     "fast SAAT": ("saat", ("lam=1", "fast=true")),
     "fast distillation": ("distill", ("fast=true",)),
+    "head only": ("distill", ("freeze=true",)),
 }
+BATCH = 25
+"""Queries attacked at once: what a stop loses."""
 BATTERY = ("hag", "sdha", "mainstay", "dhta")
 ALWAYS = ("SAAT", "control")
+SUITES: dict[str, dict[str, Any]] = {
+    "coco18": {
+        "eps": "1/255",
+        "at": ["1/255", "2/255"],
+        "steps": [100, 20],
+        "battery": ["mainstay"],
+        "only": ["none", "control", "SAAT", "distillation", "fast distillation", "head only"],
+        "passes": 1.6,
+        "batch_size": 16,
+        "set": ["pictures=250", "lr=2e-4"],
+        "queries": 100,
+        "audited": 24,
+        "audit_steps": 10,
+        "sanity": 0,
+        "seeds": 1,
+    }
+}
+"""Arguments that are not usual: everything costs seconds a photo there."""
 
 
-def requested(name: str, seed: int, arguments: argparse.Namespace) -> Job:
-    """The request of a defense, its epochs such that the passes are spent."""
+def requested(name: str, seed: int, items: int, arguments: argparse.Namespace) -> Job:
+    """The request of a defense on so many training pictures, its epochs such that the passes are spent."""
     method, own = DEFENSES[name]
     card = read_card(arguments.model)
     keys = ("protocol", "split_seed", "size", "drop_duplicates")
@@ -65,7 +97,8 @@ def requested(name: str, seed: int, arguments: argparse.Namespace) -> Job:
     flags = {"method": method, "seed": seed, "eps": arguments.eps, "training.batch_size": arguments.batch_size, **data}
     sets = [*arguments.set, *own]
     once = read_job({}, flags, sets, kind="hardened")
-    epochs = max(1, round(arguments.passes / epoch_cost(method, once.parsed)))
+    share = min(1.0, once.parsed.pictures / items or 1.0)  # of the training pictures, in an epoch
+    epochs = max(1, round(arguments.passes / share / epoch_cost(method, once.parsed)))
     return read_job({}, {**flags, "training.epochs": epochs}, sets, kind="hardened")
 
 
@@ -73,17 +106,22 @@ def trained(name: str, seed: int, arguments: argparse.Namespace) -> tuple[Path, 
     """The model folder of a defense and a row of what it cost."""
     model, card = load_folder(arguments.model)
     data = open_for_model(card, model)
-    request = requested(name, seed, arguments)
+    items = len(data.split.train)
+    request = requested(name, seed, items, arguments)
     folder = arguments.work / f"{name.replace(' ', '-')}-{seed}"
+    resumed = (folder / CHECKPOINT).is_file()
     begun, wall = time.process_time(), time.perf_counter()
     start = Start(str(arguments.model), model, card, Path(arguments.model))
     done = run_job(request, data, folder, start=[start])
     core, passed = time.process_time() - begun, time.perf_counter() - wall
-    passes = request.training.epochs * epoch_cost(request.method, request.parsed)
+    share = min(1.0, request.parsed.pictures / items or 1.0)
+    passes = request.training.epochs * epoch_cost(request.method, request.parsed) * share
+    notes = [f"overfitted epochs: {done.overfitted}"] * bool(done.overfitted)
+    notes += ["core-seconds are those after a stop"] * resumed
     cost = Row(
         model=f"{name}, seed {seed}", defense={**done.card.defense, "epochs": request.training.epochs}, task="training",
         metric="core-seconds", value=round(core, 1), seconds=round(passed, 1), backwards=round(passes),
-        n=len(data.split.train), seed=seed, notes=(f"overfitted epochs: {done.overfitted}",) if done.overfitted else (),
+        n=items, seed=seed, notes=(f"{passes:.2f} passes a training picture", *notes),
     )  # fmt: skip
     return folder, [cost] if done.fresh else []
 
@@ -95,7 +133,10 @@ def ground_of(folder: Path, name: str, part: str, count: int) -> Ground:
     data = open_for_model(card, model)
     if part == "validation":
         data = replace(data, split=replace(data.split, query=data.split.validation))
-    return Ground.open(Loaded(name, model, card), data, queries=count)
+    images, seen = data.dataset.images, np.union1d(data.split.query[:count], data.split.database)
+    if isinstance(model, HashModel) and is_kept(model, images):
+        frozen_features(model, images, seen)
+    return Ground.open(Loaded(name, model, card), data, queries=count, context=Context(batch_size=BATCH))
 
 
 def chosen_by(folder: Path, arguments: argparse.Namespace) -> float:
@@ -113,21 +154,24 @@ def measured(folder: Path, name: str, seed: int, at: list[float], arguments: arg
     ground = replace(ground, context=ground.context.but(work=arguments.work / "cache"))
     rows: list[Row] = []
     for eps in at:
+        steps = dict(zip(arguments.at, arguments.steps, strict=True))[eps]
         for method in arguments.battery:
             print("  ", called, method, eps, flush=True)
-            plan = AttackSpec.read(method, eps=eps, steps=arguments.steps)
+            plan = AttackSpec.read(method, eps=eps, steps=steps)
             found = measure_attack(ground, plan, context=ground.context.but(work=arguments.work / "cache")).rows
             rows += found if not rows else [row for row in found if row.attack or row.metric == "t-map"]
-        if arguments.audited:
+        if arguments.audited and eps == arguments.at[0]:
             print("  ", called, "audit", eps, flush=True)
-            budget, asks = Budget(Linf(eps), queries=arguments.answers or None), arguments.answers > 0
+            asks, many = arguments.answers > 0, arguments.audit_steps
+            budget = Budget(Linf(eps), steps=many, queries=arguments.answers or None)
             audit = AuditPlan(budget, answers=asks, checks=("none",), substitute=False)
             rows += [r for r in run_audit(ground.first(arguments.audited), audit).rows if r.attack]
-    if arguments.sanity:
+    if arguments.sanity and arguments.at[0] in at:
         print("  ", called, "sanity", flush=True)
         start = load_any(str(arguments.model), torch.device("cpu"))[0].requires_grad_(False)
         begun = None if name == "none" else start
-        rows += run_sanity(ground, Budget(Linf(arguments.at[0])), sample=arguments.sanity, start=begun).rows
+        few = Budget(Linf(arguments.at[0]), steps=arguments.audit_steps)
+        rows += run_sanity(ground, few, sample=arguments.sanity, start=begun).rows
     return [row for row in rows if recorded(row)]
 
 
@@ -209,10 +253,25 @@ def spread(rows: list[Row], at: list[float]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def written(new: list[Row], out: Path) -> list[Row]:
+    """All rows of the file with some new ones, which another process may have added to; and its table."""
+    with updating(out.parent):
+        rows = list(read_rows(out)) if out.is_file() else []
+        replaced = {r.model for r in new if r.metric == "core-seconds"}
+        rows = [r for r in rows if r.model not in replaced]
+        rows += [r for r in new if r.json() not in {one.json() for one in rows}]
+        write_rows(out, rows)
+        shown = sorted({r.threat["eps"] for r in rows if r.threat and r.metric == "map" and r.task != "sanity"})
+        text = table(rows, shown) + "\n" + spread(rows, shown)
+        write_text(out.with_suffix(".md"), f"# Defenses\n\nWritten by `benchmarks/defenses.py`.\n\n{text}")
+    return rows
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
+    parser.add_argument("--suite", choices=list(SUITES), help="arguments of a known set; what else is said goes before")
     parser.add_argument("--eps", default="8/255", help="radius of the training")
     parser.add_argument("--at", nargs="+", default=None, help="radii of the attacks; that of the training by default")
     parser.add_argument("--passes", type=float, default=54, help="passes on each training picture")
@@ -223,15 +282,22 @@ def main() -> None:
     parser.add_argument("--audited", type=int, default=100, help="queries of the audit; 0: none")
     parser.add_argument("--answers", type=int, default=0, help="pictures that the audit's query-only attack asks")
     parser.add_argument("--battery", nargs="+", default=list(BATTERY))
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, nargs="+", default=[100], help="gradients at each radius, or at all")
+    parser.add_argument(
+        "--audit-steps", type=int, default=None, help="gradients of audit and checks; theirs by default"
+    )
     parser.add_argument("--sanity", type=int, default=24, help="queries of the sanity checks; 0: none")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--best", type=int, default=3, help="how many get all seeds, besides SAAT and the control")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    known, _ = parser.parse_known_args()
+    parser.set_defaults(**SUITES.get(known.suite, {}))
     arguments = parser.parse_args()
     arguments.eps = parse_eps(arguments.eps)
     arguments.at = [parse_eps(text) for text in arguments.at or [str(arguments.eps)]]
+    arguments.steps = arguments.steps * (len(arguments.at) if len(arguments.steps) == 1 else 1)
+    keep_freed()
     rows = read_rows(arguments.out) if arguments.out.is_file() else []
     jobs = [(name, 0) for name in arguments.only]
     scores: dict[str, float] = {}
@@ -239,20 +305,14 @@ def main() -> None:
         folder, cost = (arguments.model, []) if name == "none" else trained(name, seed, arguments)
         if cost:
             print(name, seed, f"{cost[0].value:.0f} core-s", flush=True)
-            rows = [r for r in rows if r.model != cost[0].model] + cost
-            write_rows(arguments.out, rows)
-        if seed == 0 and name != "none":
+            rows = written(cost, arguments.out)
+        if seed == 0 and name != "none" and arguments.seeds > 1:
             scores[name] = chosen_by(folder, arguments)
             print(f"   validation: {scores[name]:.4f}", flush=True)
         own = [r for r in rows if r.model == f"{name}, seed {seed}" and r.metric == "map" and r.threat]
-        if at := [eps for eps in arguments.at if not any(r.threat and r.threat["eps"] == eps for r in own)]:
-            rows += measured(folder, name, seed, at, arguments)
-            write_rows(arguments.out, rows)
-            shown = sorted({r.threat["eps"] for r in rows if r.threat and r.metric == "map" and r.task != "sanity"})
-            text = table(rows, shown) + "\n" + spread(rows, shown)
-            write_text(
-                arguments.out.with_suffix(".md"), f"# Defenses\n\nWritten by `benchmarks/defenses.py`.\n\n{text}"
-            )
+        for eps in arguments.at:
+            if not any(r.threat and r.threat["eps"] == eps for r in own):
+                rows = written(measured(folder, name, seed, [eps], arguments), arguments.out)
         if (name, seed) == (arguments.only[-1], 0):
             best = sorted(scores, key=lambda one: -scores[one])[: arguments.best]
             more = list(dict.fromkeys([*best, *(one for one in ALWAYS if one in scores)]))

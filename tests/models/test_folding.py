@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from hamguard.core.seeds import torch_generator
-from hamguard.models.folding import folded
+from hamguard.models import folding
+from hamguard.models.folding import Folding, folded
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.hash_model import HashModel
 
@@ -67,3 +68,22 @@ def test_broken_outputs_are_not_hidden() -> None:
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
     assert folded(model) is model
+
+
+def test_a_network_that_learns_is_tried_once_and_folded_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, plain = [], folding._agrees
+
+    def agrees(*nets: HashModel) -> bool:
+        tried.append(nets)
+        return plain(*nets)
+
+    monkeypatch.setattr(folding, "_agrees", agrees)
+    model, fold = HashModel("resnet20", 8, size=(32, 32)).eval().requires_grad_(False), Folding()
+    x = torch.rand(4, 3, 32, 32, generator=torch_generator(3))
+    for _ in range(3):
+        twin = fold(model)
+        assert twin is not model and torch.allclose(twin.logits(x), model.logits(x), atol=1e-4)
+        with torch.no_grad():
+            for value in model.parameters():
+                value.add_(0.01)
+    assert len(tried) == 1

@@ -242,3 +242,48 @@ def test_a_frozen_defense_changes_the_head_alone(method: str, place: Place, tmp_
     for name in kept:
         assert torch.equal(kept[name], found[name]) != name.startswith("head."), name
     assert done.card.recipe["freeze"] is True
+
+
+@pytest.mark.parametrize("method", ["distill", "saat"])
+def test_a_frozen_defense_of_a_frozen_training_begins_with_kept_features(
+    method: str, blobs: Blobs, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(ask(weights, "dpsh"), *blobs, tmp_path / "start")
+    asked, plain = [], HashModel.logits
+
+    def counted(model: HashModel, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # neither an attack nor a step
+            asked.append(len(x))
+        return plain(model, x)
+
+    monkeypatch.setattr(HashModel, "logits", counted)
+    job = ask_defense(method, "freeze=true", "steps=1", "lr=0.01")
+    done = train(job, *blobs, tmp_path / "kept", start=[tmp_path / "start"])
+    assert not asked, "codes of the training pictures, before and after, are heads of features that are kept"
+    assert same_backbone(done.model, weights) and done.card.defense["rest"] is True
+    start, _ = load_folder(tmp_path / "start")
+    assert not torch.equal(start.head.weight, done.model.head.weight)
+    monkeypatch.setenv("HAMGUARD_CACHE", str(tmp_path / "empty"))
+    anew = train(job, *blobs, tmp_path / "anew", start=[tmp_path / "start"])
+    assert sum(asked) == 2 * 80
+    for name, value in done.model.state_dict().items():
+        torch.testing.assert_close(value, anew.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_batch_norms_rest_in_a_defense_as_they_did_in_training(blobs: Blobs, weights: Path, tmp_path: Path) -> None:
+    for words, rests in ((("freeze=true",), True), (("freeze=false",), False)):
+        start = tmp_path / f"start-{rests}"
+        train(ask(weights, "dpsh", *words), *blobs, start)
+        for asked, told in (((), rests), (("rest=true",), True), (("rest=false",), False)):
+            place = tmp_path / f"{rests}-{''.join(asked)}"
+            job = ask_defense("control", "objective=keep", "lr=1e-4", *asked, **{"training.epochs": 1})
+            done = train(job, *blobs, place, start=[start])
+            kept, found = load_folder(start)[0].state_dict(), done.model.state_dict()
+            same = {torch.equal(kept[name], found[name]) for name in kept if "running_" in name}
+            assert same == {told} and done.card.defense.get("rest", False) is told
+            assert not torch.equal(kept["head.weight"], found["head.weight"])
+            assert any(not torch.equal(kept[n], found[n]) for n in kept if n.endswith("conv1.weight")), "all learns"
+    again = train(
+        ask_defense("control", **{"training.epochs": 1}), *blobs, tmp_path / "again", start=[tmp_path / "True-"]
+    )
+    assert again.card.defense["rest"] is True, "a hardened model is hardened as it was"

@@ -338,3 +338,18 @@ def test_any_guide_that_needs_no_search(place: Place) -> None:
         assert bool(task.step(batch_of(0, 1, 2, 3)).isfinite())
     history = json.dumps(begun(place, "saat").settings.model_dump())
     assert "mainstay" in history
+
+
+def test_an_epoch_of_some_pictures_takes_others_than_the_one_before(place: Place, tmp_path: Path) -> None:
+    task = begun(place, "control", "pictures=16")
+    epochs = [task.select(epoch) for epoch in range(6)]
+    assert all(one is not None and len(one) == 16 for one in epochs)
+    first, second = torch.cat(epochs[:3]), torch.cat(epochs[3:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(48)), "each once, then again"
+    assert first.tolist() != second.tolist()
+    assert torch.equal(task.select(1), epochs[1]), "a function of the epoch, so that a stopped run goes on"
+    assert begun(place, "control", "pictures=48").select(0) is None and begun(place, "control").select(0) is None
+    done = run(place, ask("control", "pictures=16"), tmp_path / "m")
+    assert done.card.defense["settings"]["pictures"] == 16
+    with pytest.raises(RequestError, match="with pictures=... give epochs"):
+        epochs_of_budget(2, ask("control", "pictures=16"), 4)
