@@ -68,6 +68,7 @@ BATCH = 25
 """Queries attacked at once: what a stop loses."""
 BATTERY = ("hag", "sdha", "mainstay", "dhta")
 ALWAYS = ("SAAT", "control")
+INNER = ("inner_eps=1.25/255",)
 SUITES: dict[str, dict[str, Any]] = {
     "coco18": {
         "eps": "1/255",
@@ -75,11 +76,17 @@ SUITES: dict[str, dict[str, Any]] = {
         "steps": [100, 20],
         "battery": ["mainstay"],
         "only": ["none", "control", "SAAT", "distillation", "fast distillation", "head only"],
-        "passes": 1.6,
+        "passes": 2.0,
         "batch_size": 16,
-        "set": ["pictures=250", "lr=2e-4"],
-        "queries": 100,
-        "audited": 24,
+        "set": ["pictures=250", "lr=1e-4"],
+        "words": {
+            "SAAT": ("lam=1", *INNER, "steps=2", "step_size=0.8/255"),
+            "distillation": ("clean=1", *INNER, "steps=2", "step_size=0.8/255"),
+            "fast distillation": ("clean=1", *INNER, "fast=true"),
+            "head only": ("clean=1", *INNER, "steps=2", "step_size=0.8/255", "freeze=true", "lr=1e-3"),
+        },
+        "queries": 64,
+        "audited": 16,
         "audit_steps": 10,
         "sanity": 0,
         "seeds": 1,
@@ -90,7 +97,8 @@ SUITES: dict[str, dict[str, Any]] = {
 
 def requested(name: str, seed: int, items: int, arguments: argparse.Namespace) -> Job:
     """The request of a defense on so many training pictures, its epochs such that the passes are spent."""
-    method, own = DEFENSES[name]
+    method, usual = DEFENSES[name]
+    own = arguments.words.get(name, usual)
     card = read_card(arguments.model)
     keys = ("protocol", "split_seed", "size", "drop_duplicates")
     data = {f"data.{key}": card.data.get(key) for key in ("source", *keys)}
@@ -292,6 +300,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     known, _ = parser.parse_known_args()
+    parser.set_defaults(words={})
     parser.set_defaults(**SUITES.get(known.suite, {}))
     arguments = parser.parse_args()
     arguments.eps = parse_eps(arguments.eps)
@@ -309,7 +318,7 @@ def main() -> None:
         if seed == 0 and name != "none" and arguments.seeds > 1:
             scores[name] = chosen_by(folder, arguments)
             print(f"   validation: {scores[name]:.4f}", flush=True)
-        own = [r for r in rows if r.model == f"{name}, seed {seed}" and r.metric == "map" and r.threat]
+        own = [r for r in rows if r.model == f"{name}, seed {seed}" and (r.metric, r.n) == ("map", arguments.queries)]
         for eps in arguments.at:
             if not any(r.threat and r.threat["eps"] == eps for r in own):
                 rows = written(measured(folder, name, seed, [eps], arguments), arguments.out)

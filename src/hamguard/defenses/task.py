@@ -61,7 +61,6 @@ class Defense(ABC):
         seed: seed of whatever the method draws.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
-        rest: batch norms keep the statistics that they have.
         process_group: this process among several.
 
     Raises:
@@ -87,18 +86,10 @@ class Defense(ABC):
         seed: int = 0,
         head_lr_factor: float = 1.0,
         views: str = "none",
-        rest: bool = False,
         process_group: ProcessGroup | None = None,
     ) -> None:
         self.codes = HashTask(
-            model,
-            objective,
-            images,
-            index,
-            head_lr_factor=head_lr_factor,
-            views=views,
-            rest=rest,
-            process_group=process_group,
+            model, objective, images, index, head_lr_factor=head_lr_factor, views=views, process_group=process_group
         )
         self.model, self.objective, self.settings, self.seed = model, objective, settings, seed
         self.threat, self.views, self.process_group = threat, views, self.codes.process_group

@@ -156,7 +156,7 @@ def new_defense(
         (height, width), (h, w) = model.size, images.size
         raise RequestError(f"the model takes pictures of {height}x{width} pixels, the data have {h}x{w}")
     model.to(memory_format=torch.channels_last)  # as in training
-    return DEFENSES[job.method](
+    task = DEFENSES[job.method](
         model,
         new_objective(job, model, card, data),
         images,
@@ -166,9 +166,10 @@ def new_defense(
         seed=job.seed,
         head_lr_factor=job.training.head_lr_factor,
         views=job.training.augment,
-        rest=rests(job, card),
         process_group=process_group,
     )
+    task.codes.at_rest |= rests(job, card)
+    return task
 
 
 def rests(job: Job, card: Card) -> bool:

@@ -39,7 +39,7 @@ class HashTask:
     """Learns hash codes.
 
     A backbone whose weights take no gradient (`requires_grad_(False)`) stays bit for bit what it is: the head alone learns. Its
-    batch norms are at rest, as they are wherever features are given.
+    batch norms are at rest, as they are wherever features are given; `at_rest` keeps them so where all weights learn.
 
     Args:
         model: the network, changed in place; its device is where the work happens.
@@ -49,7 +49,6 @@ class HashTask:
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation.
         features: what the backbone makes of these items, `(n, D)`; the head learns on them, and no picture is read.
-        rest: batch norms of the backbone keep the statistics that they have, whether its weights learn or not.
         thaw: epoch from which all weights learn on pictures, where the head learned on features; None for never.
         process_group: this process among several.
 
@@ -68,7 +67,6 @@ class HashTask:
         head_lr_factor: float = 1.0,
         views: str = "none",
         features: Tensor | None = None,
-        rest: bool = False,
         thaw: int | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
@@ -93,7 +91,7 @@ class HashTask:
         self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
         self.learned: nn.Module = model.head if rests(model.backbone) else model
-        self.at_rest = rest or features is not None or self.learned is model.head
+        self.at_rest = features is not None or self.learned is model.head
         self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
         inner = model if features is None else model.head
         self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
