@@ -78,7 +78,7 @@ SUITES: dict[str, dict[str, Any]] = {
         "only": ["none", "control", "SAAT", "distillation", "fast distillation", "head only"],
         "passes": 2.0,
         "batch_size": 16,
-        "set": ["pictures=250", "lr=1e-4"],
+        "set": ["pictures=250", "lr=2e-4", "schedule=one-cycle"],
         "words": {
             "SAAT": ("lam=1", *INNER, "steps=2", "step_size=0.8/255"),
             "distillation": ("clean=1", *INNER, "steps=2", "step_size=0.8/255"),
