@@ -10,13 +10,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hamguard.api.harden import hardening
 from hamguard.core.errors import RequestError
 from hamguard.data.dataset import Dataset
+from hamguard.data.opened import Data
 from hamguard.data.split import Split
 from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import load_folder
 from hamguard.trainers import hash_model
+from hamguard.trainers.hardened import GENTLE, learns_gently
 from hamguard.trainers.job import FINE_TUNING, Job
 from hamguard.trainers.words import read_job
 from hamguard.training import features
@@ -287,3 +290,18 @@ def test_batch_norms_rest_in_a_defense_as_they_did_in_training(blobs: Blobs, wei
         ask_defense("control", **{"training.epochs": 1}), *blobs, tmp_path / "again", start=[tmp_path / "True-"]
     )
     assert again.card.defense["rest"] is True, "a hardened model is hardened as it was"
+
+
+def test_all_weights_of_a_network_at_rest_learn_gently(blobs: Blobs, weights: Path, tmp_path: Path) -> None:
+    train(ask(weights, "dpsh"), *blobs, tmp_path / "start")
+    _, card = load_folder(tmp_path / "start")
+    learned = card.model_copy(update={"recipe": {**card.recipe, "freeze": False}})
+    for words, gentle in (((), True), (("lr=0.01",), False), (("freeze=true",), False), (("rest=false",), False)):
+        assert learns_gently(ask_defense("saat", *words), card) is gentle, words
+    assert not learns_gently(ask_defense("saat"), learned) and learns_gently(ask_defense("saat", "rest=true"), learned)
+    assert not learns_gently(ask_defense("saat", preset="paper"), card)
+    flags = {"method": "control", "eps": 0.1, "training.epochs": 1}
+    done = hardening(tmp_path / "start", Data(*blobs), tmp_path / "m", flags=flags)
+    assert done.card.recipe["lr"] == GENTLE
+    told = hardening(tmp_path / "start", Data(*blobs), tmp_path / "told", flags=flags, sets=["lr=0.002"])
+    assert told.card.recipe["lr"] == 0.002

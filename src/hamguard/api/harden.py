@@ -21,7 +21,7 @@ from hamguard.evaluation.ground import Ground
 from hamguard.models.cross_modal import CrossModel, has_texts
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel, Card, read_card
-from hamguard.trainers.hardened import epochs_of_budget
+from hamguard.trainers.hardened import GENTLE, epochs_of_budget, learns_gently
 from hamguard.trainers.kind import Trained
 from hamguard.trainers.words import read_job
 
@@ -146,8 +146,10 @@ def hardening(
     kind = "hardened-pair" if is_pair(model) else "hardened"
     flags = {**flags, "eps": parse_eps(flags["eps"]) if isinstance(flags["eps"], str) else flags["eps"]}
     check_pair_options(model, str(flags.get("method")), ["cost"] if cost is not None else [])
+    card: Card | None = read_card(model) if isinstance(model, (str, Path)) else getattr(model, "card", None)
+    if kind == "hardened" and card is not None and learns_gently(read_job({}, flags, sets, kind=kind), card):
+        flags = {**flags, "training.lr": GENTLE}
     if cost is not None:
-        card: Card | None = read_card(model) if isinstance(model, (str, Path)) else getattr(model, "card", None)
         normal = card.recipe.get("epochs") if card is not None and not card.defense else None
         epochs = epochs_of_budget(cost, read_job({}, flags, sets, kind=kind), normal)
         sets = _without_epochs(sets)

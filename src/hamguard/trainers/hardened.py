@@ -30,6 +30,8 @@ from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
 
 EPOCHS, NORMAL_EPOCHS = 10, 20
 """Epochs where nothing was asked for, and epochs of a training whose card does not say."""
+GENTLE = 1e-4
+"""Learning rate of a network whose batch norms rest: at 4e-4 EfficientNet-Lite0's codes were those of chance after 50 steps."""
 STATISTICS = 2_000
 """Training pictures that a card's statistics are made of: they go through the whole network, which on photos costs minutes."""
 
@@ -176,6 +178,12 @@ def rests(job: Job, card: Card) -> bool:
     """Whether batch norms keep their statistics: as asked, else as in the training of the start model."""
     asked: bool | None = job.parsed.rest
     return bool(card.recipe.get("freeze") or card.defense.get("rest")) if asked is None else asked
+
+
+def learns_gently(job: Job, card: Card) -> bool:
+    """Whether all weights learn, with batch norms at rest, and nobody said at which rate: then `GENTLE` is the one to take."""
+    usual = "lr" not in job.training.model_fields_set and job.preset in (None, "default")
+    return usual and not job.training.freeze and rests(job, card)
 
 
 def new_objective(job: Job, model: HashModel, card: Card, data: Data) -> Objective:
