@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from floor import flop_rate, gradient_flops
@@ -73,7 +74,8 @@ def searches() -> list[dict[str, Any]]:
 def coco18() -> list[dict[str, Any]]:
     """20 gradients on photos of 224 pixels, where a gradient is dear: what matters most comes first.
 
-    Half a gray level is tried once, with the strongest: pictures are scored as 8-bit files hold them, which cannot hold it.
+    Half a gray level is tried once, with the strongest: pictures are scored as 8-bit files hold them, which cannot hold that
+    change. Five gradients at one level tell attacks apart that are all at the floor with twenty.
     """
     best = {"method": "adaptive", "options": {"loss": "mainstay"}}
     parts: list[tuple[dict[str, Any], tuple[float, ...]]] = [
@@ -85,7 +87,9 @@ def coco18() -> list[dict[str, Any]]:
         ({**best, "guide": "own"}, (2, 8)),
         ({"method": "p2p", **NO_OVERLAP}, (2, 8)),
     ]
-    return [{**one, "eps": eps / 255, "steps": 20} for one, radii in parts for eps in radii]
+    plans = [{**one, "eps": eps / 255, "steps": 20} for one, radii in parts for eps in radii]
+    few = [one for one, _ in parts if one["method"] not in ("center", "p2p")]
+    return plans + [{**one, "eps": 1 / 255, "steps": 5} for one in few]
 
 
 SUITES = {
@@ -187,17 +191,27 @@ def _table(rows: list[Row], model: str, metric: str) -> str:
     noise = {radius_of(r): r for r in scored if r.attack and r.attack["method"] == "noise" and r.threat}
     head = "MAP, away" if metric == "map" else "t-MAP, toward labels without overlap"
     out = [f"### {model} ({clean.dataset}): {head}, {clean.n} queries", ""]
-    out += [
-        f"| attack | gradients | labels | {' | '.join(f'{radius:g}/255' for radius in radii)} | guide code itself |"
-    ]
-    out += ["|---|---|---|" + "---|" * (len(radii) + 1)]
-    out += [f"| {'clean' if metric == 'map' else 'original'} | | | {' | '.join(_cell(clean) for _ in radii)} | |"]
-    out += [f"| noise | | | {' | '.join(_cell(noise.get(radius)) for radius in radii)} | |"]
+    across = " | ".join(f"{radius:g}/255" for radius in radii)
+    out += [f"| attack | gradients | labels | {across} | guide code itself | core-seconds a gradient |"]
+    out += ["|---|---|---|" + "---|" * (len(radii) + 2)]
+    out += [f"| {'clean' if metric == 'map' else 'original'} | | | {' | '.join(_cell(clean) for _ in radii)} | | |"]
+    out += [f"| noise | | | {' | '.join(_cell(noise.get(radius)) for radius in radii)} | | |"]
     for (name, steps, labels), cells in sorted(lines.items(), key=lambda item: (item[0][2] == "aware", item[0][1])):
         guide = next(row.attack["guide"] for row in cells.values() if row.attack)
         values = " | ".join(_cell(cells.get(radius)) for radius in radii)
-        out.append(f"| {name} | {steps} | {labels} | {values} | {_cell(ceilings.get(guide))} |")
+        cost = _cost(rows, list(cells.values()))
+        out.append(f"| {name} | {steps} | {labels} | {values} | {_cell(ceilings.get(guide))} | {cost} |")
     return "\n".join([*out, ""])
+
+
+def _cost(rows: list[Row], cells: list[Row]) -> str:
+    """Mean core-seconds of a gradient of one picture over the cells of a line, and the share of the floor in them."""
+    ran = [(row.model, row.attack, row.threat) for row in cells]
+    each = [
+        [r.value or 0.0 for r in rows if r.metric == m and (r.model, r.attack, r.threat) in ran]
+        for m in (GRADIENT, FLOOR)
+    ]
+    return f"{mean(each[0]):.3f} ({mean(each[1]):.0%} the floor)" if all(each) else ""
 
 
 def radius_of(row: Row) -> float:

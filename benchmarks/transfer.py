@@ -1,11 +1,15 @@
-"""Transfer between hash models: two networks, two lengths, two hash methods; one attack away, one toward targets.
+"""Transfer between hash models: pictures are made on each network and asked of all of them.
 
-    uv run python benchmarks/transfer.py [--work DIR] [--queries 200] [--steps 50]
+    uv run python benchmarks/transfer.py fashion-mnist [--work DIR] [--queries 200] [--steps 50]
+    uv run python benchmarks/transfer.py coco18 [--work DIR] [--made-on coco18-dpsh-lite0 ...] [--generator FOLDER]
 
-Six models on Fashion-MNIST, each trained in one to two core-minutes where `--work` does not have it yet; they stay there. Pictures
-are made on each with the mainstay attack (away) and with DHTA (toward labels without overlap), linf 0.1, and asked of all six;
-ProS-GAN within the same budget is trained against one of them. Rows go to `results/transfer.jsonl`, tables to
-`results/transfer.md`. A stopped run goes on where it was.
+`fashion-mnist`: two networks, two lengths, two hash methods, each model trained in one to two core-minutes; the mainstay attack
+away, DHTA toward labels without overlap, linf 0.1; ProS-GAN within the same budget is trained against one of them. `coco18`: heads
+of four ImageNet networks on photos of 224 pixels, each learned in seconds on features that are kept; 8/255, 100 queries.
+`--generator` adds a ProS-GAN generator that was trained against one of the models.
+
+Models are trained where `--work` does not have them yet; they stay there. Rows go to `results/transfer.jsonl` or
+`results/transfer_SUITE.jsonl`, tables beside them. An attack that stands there is not carried out again, so a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -15,135 +19,192 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from hamguard.core.errors import HamguardError
+from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.files import write_text
-from hamguard.core.rows import read_rows, write_rows
-from hamguard.data.dataset import Dataset
+from hamguard.core.rows import Rows, read_rows, write_rows
 from hamguard.data.opened import Data
 from hamguard.data.sources import open_source
-from hamguard.data.split import Split
 from hamguard.evaluation.attack.generators import with_generator
 from hamguard.evaluation.attack.spec import AttackSpec
-from hamguard.evaluation.attack.transfer import Maker, Transfer, measure_transfer
+from hamguard.evaluation.attack.transfer import Maker, measure_transfer
 from hamguard.evaluation.ground import Ground, Loaded
-from hamguard.models.store import load_any
+from hamguard.evaluation.search.same_queries import open_grounds
+from hamguard.models.generator_store import read_generator_card
+from hamguard.report.printers import as_markdown
+from hamguard.report.transfer_table import transfer_tables
 from hamguard.trainers.kind import Start
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
-MODELS = {
-    "csq-conv2-16": ("csq", "conv2", 16, 20),
-    "csq-conv2-32": ("csq", "conv2", 32, 20),
-    "csq-conv8-16": ("csq", "conv8", 16, 5),
-    "csq-conv8-32": ("csq", "conv8", 32, 5),
-    "dpsh-conv2-32": ("dpsh", "conv2", 32, 20),
-    "dpsh-conv8-32": ("dpsh", "conv8", 32, 5),
-}
-"""Hash method, network, bits, epochs."""
-
-ATTACKS = {"mainstay": {}, "dhta": {"targets": "no-overlap"}, "prosgan": {"targets": "no-overlap"}}
-EPS = 0.1
-GENERATORS = ("csq-conv2-32",)
-GAME = ("budget=hard", f"eps={EPS}", "lr=1e-3", "precision=bfloat16")
+TARGETS = {"targets": "no-overlap"}
+BEST = {"method": "adaptive", "guide": "mainstay", "options": {"loss": "mainstay"}}
 GAME_EPOCHS = 8
 
 
-def trained(name: str, dataset: Dataset, split: Split, work: Path) -> Path:
+@dataclass(frozen=True)
+class Suite:
+    """What is trained, attacked and asked.
+
+    Attributes:
+        models: names and what training is told beside data and seed.
+        attacks: what rows call them, and their words.
+        eps: radius in pixel units.
+        queries: how many are asked.
+        steps: gradients of a picture.
+        rows: file of the rows.
+        trains: the model that a generator is trained against where none is given; empty where none is trained.
+        game: what that training is told.
+    """
+
+    models: Mapping[str, Mapping[str, Any]]
+    attacks: Mapping[str, Mapping[str, Any]]
+    eps: float
+    queries: int
+    steps: int
+    rows: str
+    trains: str = ""
+    game: Sequence[str] = ()
+
+
+def small(method: str, backbone: str, bits: int, epochs: int) -> dict[str, Any]:
+    """A small network learned whole."""
+    return {"method": method, "model.backbone": backbone, "model.bits": bits, "training.epochs": epochs}
+
+
+def head(backbone: str) -> dict[str, Any]:
+    """A head on an ImageNet network."""
+    own = {"model.backbone": backbone, "model.weights": "pretrained", "training.freeze": True}
+    return {"method": "dpsh", "model.bits": 32, **own}
+
+
+SUITES = {
+    "fashion-mnist": Suite(
+        {
+            "csq-conv2-16": small("csq", "conv2", 16, 20),
+            "csq-conv2-32": small("csq", "conv2", 32, 20),
+            "csq-conv8-16": small("csq", "conv8", 16, 5),
+            "csq-conv8-32": small("csq", "conv8", 32, 5),
+            "dpsh-conv2-32": small("dpsh", "conv2", 32, 20),
+            "dpsh-conv8-32": small("dpsh", "conv8", 32, 5),
+        },
+        {"mainstay": {"method": "mainstay"}, "dhta": {"method": "dhta", **TARGETS}},
+        eps=0.1, queries=200, steps=50, rows="transfer.jsonl",
+        trains="csq-conv2-32", game=("budget=hard", "eps=0.1", "lr=1e-3", "precision=bfloat16"),
+    ),
+    "coco18": Suite(
+        {
+            "coco18-dpsh-lite0": head("efficientnet_lite0"),
+            "coco18-dpsh-lite1": head("efficientnet_lite1"),
+            "coco18-dpsh-mobilenet": head("mobilenet_v2_tf"),
+            "coco18-dpsh-squeezenet": head("squeezenet1_0"),
+        },
+        {"adaptive": BEST, "adaptive-diverse": {**BEST, "diversity": 0.5}},
+        eps=8 / 255, queries=100, steps=20, rows="transfer_coco18.jsonl",
+    ),
+}  # fmt: skip
+
+
+def model_folder(name: str, flags: Mapping[str, Any], source: str, data: Data, work: Path) -> Path:
     """The folder of a model, trained where it is not there yet."""
-    method, backbone, bits, epochs = MODELS[name]
     folder = work / name
     if not (folder / "card.json").exists():
-        flags = {
-            "data.source": "fashion-mnist", "method": method, "model.backbone": backbone, "model.bits": bits,
-            "training.epochs": epochs, "seed": 0,
-        }  # fmt: skip
         begun = time.process_time()
-        run_job(read_job({}, flags), Data(dataset, split), folder)
+        run_job(read_job({}, {"data.source": source, "seed": 0, **flags}), data, folder)
         print(f"trained {name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
     return folder
 
 
-def generator_of(ground: Ground, dataset: Dataset, split: Split, work: Path) -> Path:
+def trained_generator(ground: Ground, suite: Suite, source: str, work: Path) -> Path:
     """The folder of a generator against a model, trained where it is not there yet."""
     folder = work / f"prosgan-{ground.name}"
     begun = time.process_time()
-    flags = {"data.source": "fashion-mnist", "training.epochs": GAME_EPOCHS}
-    job, victim = read_job({}, flags, list(GAME), kind="generator"), Start(ground.name, ground.model, ground.card)
-    if run_job(job, Data(dataset, split), folder, start=[victim]).fresh:
+    flags = {"data.source": source, "training.epochs": GAME_EPOCHS}
+    job, victim = read_job({}, flags, list(suite.game), kind="generator"), Start(ground.name, ground.model, ground.card)
+    if run_job(job, ground.data, folder, start=[victim]).fresh:
         print(f"trained {folder.name} in {time.process_time() - begun:.0f} core-seconds", flush=True)
     return folder
 
 
-def makers_of(spec: AttackSpec, grounds: list[Ground], dataset: Dataset, split: Split, work: Path) -> list[Maker]:
-    """What makes pictures: all models, or those that a generator was trained against."""
-    if spec.name != "prosgan":
-        return [Maker(ground, spec) for ground in grounds]
-    return [
-        Maker(ground, with_generator(spec, str(generator_of(ground, dataset, split, work))))
-        for ground in grounds
-        if ground.name in GENERATORS
-    ]
+def generators_of(
+    suite: Suite, source: str, grounds: list[Ground], given: Sequence[Path], work: Path
+) -> list[tuple[Ground, Path]]:
+    """Generators that are given, or trained where the suite trains one, each with the model that it belongs to.
+
+    Raises:
+        RequestError: a generator of another model.
+    """
+    if suite.trains and not given:
+        return [(own, trained_generator(own, suite, source, work)) for own in grounds if own.name == suite.trains]
+    victims = {ground.model.digest: ground for ground in grounds}
+    cards = [(read_generator_card(folder), folder) for folder in given]
+    for card, folder in cards:
+        if card.victim not in victims:
+            raise RequestError(
+                f"{folder} was trained against {card.victim_name or card.victim}, which is not asked here"
+            )
+    return [(victims[card.victim], folder) for card, folder in cards]
 
 
-def tables(found: Transfer, steps: int) -> str:
-    """Markdown: raw figures with clean and noise on top, then scores."""
-    matrix, spec = found.matrix, found.spec
-    metric = "t-MAP, toward labels without overlap" if matrix.toward else "MAP, away"
-    head = [f"| made on | {' | '.join(matrix.victims)} |", "|---|" + "---|" * len(matrix.victims)]
-
-    def line(name: str, values: np.ndarray) -> str:
-        return f"| {name} | {' | '.join('' if np.isnan(value) else f'{value:.3f}' for value in values)} |"
-
-    clean, n = ("original" if matrix.toward else "clean"), matrix.clean.shape[1]
-    out = [
-        f"## {spec.name}: {metric}",
-        "",
-        f"linf {EPS:g}, {'one pass' if spec.name == 'prosgan' else f'{steps} gradients'}, {n} queries, 8-bit pictures.",
-        "",
-    ]
-    out += [*head, line(clean, matrix.clean_maps), line("noise", found.noise.mean(1))]
-    out += [line(name, maps) for name, maps in zip(matrix.sources, matrix.maps, strict=True)]
-    out += ["", "Transfer score: 0 no effect, 1 as good as the attack on the asked model itself.", "", *head]
-    out += [line(name, scores) for name, scores in zip(matrix.sources, matrix.scores, strict=True)]
-    return "\n".join([*out, ""])
+def run(name: str, options: argparse.Namespace) -> Rows:
+    """The attacks of a suite that have no rows yet."""
+    suite, path = SUITES[name], options.out
+    data = Data(*open_source(name, root=options.data_root))
+    folders = [(own, model_folder(own, flags, name, data, options.work)) for own, flags in suite.models.items()]
+    loaded = [Loaded.open(folder, name=own) for own, folder in folders]
+    grounds = open_grounds(loaded, data, queries=options.queries or suite.queries)
+    on = [ground for ground in grounds if not options.made_on or ground.name in options.made_on]
+    makers: dict[str, list[Maker]] = {}
+    for own, words in suite.attacks.items():
+        read = AttackSpec.read(**words, eps=suite.eps, steps=options.steps or suite.steps)
+        makers[own] = [Maker(ground, replace(read, name=own)) for ground in on]
+    prosgan = AttackSpec.read("prosgan", **TARGETS)
+    trained = generators_of(suite, name, grounds, options.generator, options.work)
+    if trained:
+        makers["prosgan"] = [Maker(ground, with_generator(prosgan, str(folder))) for ground, folder in trained]
+    rows = read_rows(path) if path.exists() else Rows()
+    for own, several in makers.items():
+        if rows.where(attack=own):
+            continue
+        begun = time.process_time()
+        found = measure_transfer(several, grounds, work=options.work / ".attacked")
+        rows = Rows([*rows, *found.rows]).once()  # attacks share clean and noise
+        write_rows(path, rows)
+        print(f"{own}: {time.process_time() - begun:.0f} core-seconds", flush=True)
+    return rows
 
 
 def main() -> int:
     """Train what is missing, attack, score, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "transfer_models")
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--made-on", nargs="+", default=[], help="only these models make pictures; all are asked")
+    parser.add_argument("--generator", type=Path, nargs="+", default=[], help="folders of ProS-GAN generators")
     parser.add_argument("--data-root", type=Path, default=os.environ.get("HAMGUARD_DATA"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "transfer.jsonl")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    specs = [
-        AttackSpec.read(method, eps=EPS, steps=None if method == "prosgan" else options.steps, **more)
-        for method, more in ATTACKS.items()
-    ]
+    options.out = options.out or RESULTS / SUITES[options.suite].rows
     try:
-        dataset, split = open_source("fashion-mnist", root=options.data_root)
-        grounds = []
-        for name in MODELS:
-            model, card = load_any(trained(name, dataset, split, options.work))
-            grounds.append(Ground.open(Loaded(name, model, card), Data(dataset, split), queries=options.queries))
-            print(f"encoded {name}", flush=True)
-        rows, pages = [], []
-        for spec in specs:
-            begun = time.process_time()
-            makers = makers_of(spec, grounds, dataset, split, options.work)
-            found = measure_transfer(makers, grounds, work=options.work / ".attacked")
-            rows += found.rows
-            pages.append(tables(found, options.steps))
-            print(f"{pages[-1]}\n{spec.name}: {time.process_time() - begun:.0f} core-seconds", flush=True)
-        write_rows(options.out, rows)
-        assert len(read_rows(options.out)) == len(rows)
-        write_text(options.out.with_suffix(".md"), "\n".join(["# Transfer, Fashion-MNIST\n", *pages]))
+        tables = transfer_tables(run(options.suite, options))
+        lines = [f"# Transfer, {options.suite}"]
+        for table in tables:
+            lines += [
+                "",
+                f"## {table.title}",
+                "",
+                *table.reading,
+                *([""] if table.reading else []),
+                *as_markdown(table),
+            ]
+        write_text(options.out.with_suffix(".md"), "\n".join([*lines, ""]))
     except HamguardError as error:
         print(error, file=sys.stderr)
         return 1
