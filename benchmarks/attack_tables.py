@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 from floor import flop_rate, gradient_flops
 
 from hamguard.core.errors import HamguardError, RequestError
@@ -35,6 +36,7 @@ from hamguard.evaluation.attack.measure import Measured, measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec, describe
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import load_any
+from hamguard.report.plots import Panel, Stroke, draw_panels
 
 RESULTS = Path(__file__).parent.parent / "results"
 NO_OVERLAP = {"targets": "no-overlap"}
@@ -204,6 +206,30 @@ def _table(rows: list[Row], model: str, metric: str) -> str:
     return "\n".join([*out, ""])
 
 
+def draw(rows: Sequence[Row], model: str, path: Path) -> None:
+    """MAP away and t-MAP toward targets of a model over the radius, of attacks at four radii or more; 0 is the clean picture."""
+    longest = max(int(row.threat["steps"]) for row in rows if row_key(row) and row.threat)
+    panels = []
+    for metric, toward, up in (("map", False, "MAP, away"), ("t-map", True, "t-MAP, toward targets")):
+        curves: dict[str, dict[float, Row]] = {}
+        for row in rows:
+            facts = row.attack or {}
+            if row.model != model or row.metric != metric or (row.threat or {}).get("steps") not in (None, longest):
+                continue
+            if row.threat and (facts["method"] == "noise" or facts["toward"] == toward):
+                guide = f", {facts['guide']} guide" if facts["method"] == "adaptive" else ""
+                curves.setdefault(f"{facts['method']}{guide}", {})[radius_of(row)] = row
+        clean = next(row.value for row in rows if (row.model, row.metric, row.attack) == (model, metric, None))
+        strokes = []
+        for name, points in curves.items():
+            if len(points) >= 4:
+                x = [0.0, *sorted(points)]
+                y = [clean, *(points[at].value for at in x[1:])]
+                strokes.append(Stroke(name, np.array(x), np.array(y, float), len(strokes), marker="o"))
+        panels.append(Panel(strokes, "eps, of 255", up))
+    draw_panels(panels, path)
+
+
 def _cost(rows: list[Row], cells: list[Row]) -> str:
     """Mean core-seconds of a gradient of one picture over the cells of a line, and the share of the floor in them."""
     ran = [(row.model, row.attack, row.threat) for row in cells]
@@ -247,12 +273,15 @@ def main() -> int:
         help="only attacks that have all of these words, as in mainstay,away or dhta,8/255; may be repeated",
     )  # fmt: skip
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the scores of the first model over eps")
     options = parser.parse_args()
     path = options.out or RESULTS / f"attacks_{options.suite}.jsonl"
     try:
         queries = options.queries or SUITES[options.suite][1]
         rows = run(options.suite, options.model, options.data, queries, path, options.only)
         write_text(path.with_suffix(".md"), f"# Attacks: {options.suite}\n\n{tables(rows)}")
+        if options.plot:
+            draw(rows, Path(options.model[0]).name, options.plot)
     except HamguardError as error:
         print(error, file=sys.stderr)
         return 1

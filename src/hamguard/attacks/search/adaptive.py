@@ -135,29 +135,29 @@ class AdaptiveSteps:
         at = threat.start(x, problem.index, problem.seed, turn) if self.random_start else x.clone()
         memory, pace, before = torch.zeros_like(x), Pace(at, START * threat.reach), slope("rising", 0, self.steps)
         for step in range(self.steps):
-            alpha = slope("rising", step, self.steps)
+            alpha, here = slope("rising", step, self.steps), at[live]  # each is gathered once a step: photos are large
             # 1. the gradient, and what the model makes of this point
-            gradient, loss, wrong = problem.gradient(
-                at[live], live, alpha, views=self.views, step=turn * self.steps + step
-            )
-            best.offer(live, at[live], wrong)
+            gradient, loss, wrong = problem.gradient(here, live, alpha, views=self.views, step=turn * self.steps + step)
+            best.offer(live, here, wrong)
             if self.early_stop and bool((wrong == 0).any()):
-                gradient, loss, live = gradient[wrong > 0], loss[wrong > 0], live[wrong > 0]
+                left = wrong > 0
+                gradient, loss, here, live = gradient[left], loss[left], here[left], live[left]
                 if len(live) == 0:
                     return
             # 2. its memory
             gradient = blur(gradient, self.translation)
             gradient = gradient / mean_size(gradient)
-            memory[live] = MEMORY * memory[live] + gradient
+            along = memory[live] = MEMORY * memory[live] + gradient
             # 3. the size, and the way back to the best point
             if alpha != before:
                 pace.forget(step)
             before = alpha
-            pace.record(live, at[live], gradient, loss)
+            pace.record(live, here, gradient, loss)
             if step in marks and step - pace.since >= LONG:
                 back = pace.halve(live, step)
                 at[back], memory[back] = pace.x[back], pace.gradient[back]
+                here, along = at[live], memory[live]
             # 4. the step
             size = (1 - step / self.steps) * pace.size[live].view(-1, 1, 1, 1)
-            at[live] = threat.project(at[live] - size * threat.steepest(memory[live], at[live]), x[live])
+            at[live] = threat.project(here - size * threat.steepest(along, here), x[live])
         best.offer(live, at[live], problem.score(at[live], live))  # the last picture counts, too
