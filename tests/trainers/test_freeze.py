@@ -61,13 +61,13 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pictures = 0
-        plain = HashModel.features_of
+        plain = HashModel.trunk_of
 
         def counted(model: HashModel, x: Tensor) -> Tensor:
             self.pictures += len(x)
             return plain(model, x)
 
-        monkeypatch.setattr(HashModel, "features_of", counted)
+        monkeypatch.setattr(HashModel, "trunk_of", counted)
 
 
 def same_backbone(model: HashModel, weights: Path) -> bool:
@@ -209,7 +209,7 @@ def test_what_freezing_does_not_go_with_is_one_line(blobs: Blobs, weights: Path,
     ):
         with pytest.raises(RequestError, match=message):
             train(ask(weights, "csq", *words), *blobs, tmp_path / "m")
-    for method in ("prosgan", "dcmh", "comdefend"):
+    for method in ("prosgan", "comdefend"):
         with pytest.raises(RequestError, match="unknown key freeze"):
             read_job({}, {"method": method}, ["freeze=true"])
         with pytest.raises(RequestError, match=f"{method} takes no freeze"):

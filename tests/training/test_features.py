@@ -134,14 +134,14 @@ def test_damaged_blocks_are_computed_again(cache: Path) -> None:
 
 def test_small_sets_and_features_larger_than_pixels_are_not_kept(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     images = ImageStore(pictures())
-    wide = HashModel("conv2+128", 8, channels=1, size=(16, 16))
-    assert is_kept(network(), images) and not is_kept(wide, images) and 4 * wide.features > 256
+    wide = HashModel("features", 8, channels=1, size=(16, 16))
+    assert is_kept(network(), images) and not is_kept(wide, images) and 4 * wide.trunk_features > 256
     monkeypatch.setattr(features, "LEAST", 20 * 256)
     for model in (network(), wide):
         assert not is_kept(model, images)
         found = frozen_features(model, images, np.arange(20))
         with torch.no_grad():
-            torch.testing.assert_close(found, model.features_of(images.batch(slice(None))), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(found, model.trunk_of(images.batch(slice(None))), rtol=1e-5, atol=1e-5)
     assert not cache.exists()
 
 
@@ -172,3 +172,19 @@ def test_encoding_asks_a_backbone_that_is_known_for_new_pictures_only(cache: Pat
     assert encoded(model, dataset, 40).digest == plain.digest and asked.pictures == 80
     packed_codes(model, dataset.images, np.arange(40))  # how changed pictures are encoded
     assert asked.pictures == 120
+
+
+def test_a_feature_layer_is_no_part_of_what_is_kept() -> None:
+    images, index = ImageStore(pictures()), np.arange(20)
+    plain = network()
+    found = frozen_features(plain, images, index)
+    above = HashModel("resnet20+5", 8, channels=1, size=(16, 16), generator=torch_generator(9)).eval()
+    above.trunk.load_state_dict(plain.backbone.state_dict())
+    asked = Counted(above)
+    assert above.features == 5 and above.trunk_features == plain.features
+    assert torch.equal(frozen_features(above, images, index), found) and asked.pictures == 0
+    with torch.no_grad():
+        x = images.batch(index)
+        torch.testing.assert_close(above.tail(found), above.logits(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(above.neck(above.trunk_of(x)), above.features_of(x))
+        assert torch.equal(plain.tail(found), plain.head(found)) and torch.equal(plain.neck(found), found)

@@ -250,6 +250,7 @@ def _of_model(
 ) -> SearchRows:
     """Rows of a model's search, of the four searches of a cross-modal model, or of searches with changed copies."""
     from hamguard.api.running import running
+    from hamguard.data.texts import has_text_side
     from hamguard.evaluation.ground import Ground, Loaded
     from hamguard.evaluation.model_data import open_for_model
     from hamguard.evaluation.search.copies import search_views
@@ -270,7 +271,7 @@ def _of_model(
         check_defined(text, convention, len(data.split.database))
     if not dataset.labels.any():
         raise RequestError(f"{dataset.name} has no labels, so nothing can be relevant; MAP needs labeled pictures")
-    cross = loaded.cross is not None and dataset.texts is not None
+    cross = loaded.cross is not None and has_text_side(dataset)
     if cross and learned:
         raise RequestError(
             f"{loaded.name} has no learned codes; only ADSH learns codes of its training pictures directly"

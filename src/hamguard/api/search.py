@@ -290,7 +290,7 @@ def _encoded(loaded: _Loaded, asked: _Asked) -> tuple[list[Answer], Bytes, list[
         )
     for word in asked.words:
         assert loaded.cross is not None
-        codes.append(pack(loaded.cross.text.code(loaded.cross.vocabulary.bag_of_query(word))))
+        codes.append(pack(loaded.cross.text.code(loaded.cross.encoder.bag_of_query(word))))
         queries.append(Answer(f'"{word}"'))
     return queries, np.concatenate(codes), broken
 

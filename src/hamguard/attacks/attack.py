@@ -266,6 +266,11 @@ class Attack(Generic[G]):
         if not isinstance(x, Tensor):
             texts, x = tuple(x), bags_of(model, x)
         carrier = self.carrier
+        if carrier is None and isinstance(model, Reader) and model.encoder.name != "words":
+            raise RequestError(
+                f"this text side takes what {model.encoder.name} makes of texts, not bags of words, whose values could be moved; "
+                "whole words can be edited: `side` words"
+            )
         if carrier is not None:
             if carrier.lacks:
                 raise RequestError(carrier.lacks)

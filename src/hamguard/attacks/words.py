@@ -3,7 +3,8 @@
 The continuous attack moves a bag of words to values that no text has. Here the text itself is edited: a tag of the vocabulary is
 added at the end, or a word is left out, and what is scored is the bag of the edited text, read again like any other. Each round
 takes the gradient at the present bag, ranks all edits by what it promises, tries the best of them exactly, and keeps the best one
-if the loss falls (greedy, after the flips of J. Ebrahimi et al., "HotFlip", ACL 2018).
+if the loss falls (greedy, after the flips of J. Ebrahimi et al., "HotFlip", ACL 2018). A bag of words changes by a one for each new
+term; the vector of a sentence encoder is taken to go toward that of the word alone, by one part in as many as there are words then.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from torch import Tensor
 
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.problem import Problem
-from hamguard.attacks.types import Carrier, EditedTexts, SearchProblem
-from hamguard.codes.binary import relax
+from hamguard.attacks.types import Carrier, EditedTexts, SearchProblem, Victim
+from hamguard.codes.binary import relax, sign
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError
 from hamguard.models.reader import Reader
-from hamguard.models.vocabulary import Vocabulary, phrases, terms
+from hamguard.models.vocabulary import phrases
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,13 @@ class WordEdits(Carrier):
         if labels is not None and len(x) != len(labels):
             raise RequestError(f"texts and labels must match, got {len(x)} texts and {len(labels)} label rows")
 
+    def own_code(self, model: Victim, x: Tensor) -> Tensor | None:
+        """The codes of sentences, whose vectors are not looked at for values in [0, 1]; those of bags of words are made as any."""
+        if not isinstance(model, Reader) or model.encoder.name == "words":
+            return None
+        with torch.no_grad():
+            return sign(model.logits(x))
+
     @property
     def budget(self) -> dict[str, Any]:
         """The number of edits."""
@@ -117,17 +125,16 @@ class WordEdits(Carrier):
             raise RequestError("whole words are edited in texts; give them as texts, with `model.reader` to read them")
         reader, texts, spent = problem.model, problem.texts, problem.spent
         drafts, bags = [Draft.of(text) for text in texts], problem.x.clone()  # (B, V)
-        closed = _closure(reader.vocabulary).to(bags)
+        alone = reader.bag(reader.vocabulary.words).to(bags)  # of each term as a text of its own, (W, V)
         live = [row for row in range(len(texts)) if bool(bags[row].any())]
         for _ in range(self.most):
             if not live:
                 break
             rows = torch.tensor(live)
             slope, loss, _wrong = problem.gradient(bags[rows], rows, 1.0)
-            gain = slope @ closed.T  # what adding each term promises, where all its parts are new, (b, V)
             still = []
             for place, row in enumerate(live):
-                tried = self._candidates(drafts[row], bags[row], slope[place], gain[place], reader.vocabulary)
+                tried = self._candidates(drafts[row], bags[row], slope[place], alone, reader)
                 if not tried:
                     continue
                 found = reader.bag([draft.text for draft in tried])  # (c, V)
@@ -144,30 +151,24 @@ class WordEdits(Carrier):
         problem.edited = EditedTexts(shown, tuple(draft.edits for draft in drafts))
         return bags
 
-    def _candidates(
-        self, draft: Draft, bag: Tensor, slope: Tensor, gain: Tensor, vocabulary: Vocabulary
-    ) -> list[Draft]:
-        """The edits that the gradient likes best; none leaves a text without a known word."""
-        likely = torch.where(bag > 0, float("inf"), gain).topk(min(self.candidates, len(bag)), largest=False)
+    def _candidates(self, draft: Draft, bag: Tensor, slope: Tensor, alone: Tensor, reader: Reader) -> list[Draft]:
+        """The edits that the gradient likes best; none leaves a text that says nothing."""
+        vocabulary = reader.vocabulary
+        new = alone if reader.encoder.name == "words" else (alone - bag) / (1 + sum(map(len, draft.parts)))
+        held = vocabulary.bag([draft.text])[0].to(bag) > 0  # terms that the text has, (W,)
+        gain = torch.where(held, float("inf"), new @ slope)  # what adding each term promises, (W,)
+        likely = gain.topk(min(self.candidates, len(gain)), largest=False)
         ranked: list[tuple[float, Draft]] = []
         for value, column in zip(likely.values.tolist(), likely.indices.tolist(), strict=True):
             if value < float("inf"):
                 ranked.append((value, draft.add(vocabulary.words[column])))
-        for word in sorted(draft.words):
-            without = draft.drop(word)
-            kept = vocabulary.known(without.text)
-            lost = [column for column in bag.nonzero().flatten().tolist() if vocabulary.words[column] not in kept]
-            if kept and lost:
-                ranked.append((-float(slope[lost].sum()), without))
+        shorter = [draft.drop(word) for word in sorted(draft.words)]
+        shorter = [one for one in shorter if reader.encoder.reads(one.text)]
+        left = reader.bag([one.text for one in shorter]) - bag  # (w, V)
+        changed = left.any(1)
+        promised = (left @ slope).tolist()
+        ranked += [
+            (promise, one) for promise, one, moves in zip(promised, shorter, changed.tolist(), strict=True) if moves
+        ]
         ranked.sort(key=lambda pair: (pair[0], pair[1].edits))
         return [one for _, one in ranked[: self.candidates]]
-
-
-def _closure(vocabulary: Vocabulary) -> Tensor:
-    """Row i: the columns that a text of term i alone holds, `(D, D)` in {0, 1}."""
-    out = torch.zeros(len(vocabulary), len(vocabulary))
-    for row, word in enumerate(vocabulary.words):
-        out[row, [vocabulary.column[term] for term in terms(word, vocabulary.ngrams) if term in vocabulary.column]] = (
-            1.0
-        )
-    return out

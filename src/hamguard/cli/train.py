@@ -56,6 +56,13 @@ FreezeOption = Annotated[
 FinetuneOption = Annotated[
     int | None, typer.Option("--finetune", help="With --freeze: epochs of all weights after those of the head.")
 ]
+TextEncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text-encoder",
+        help="Texts of a cross-modal method: words (bags of words), minilm (a sentence encoder), features (of a features: file).",
+    ),
+]
 OwnSeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights, order and draws.")]
 
 
@@ -74,6 +81,7 @@ def train(
     backbone: BackboneOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
+    text_encoder: TextEncoderOption = None,
     freeze: FreezeOption = False,
     epochs: EpochsOption = None,
     finetune: FinetuneOption = None,
@@ -92,6 +100,8 @@ def train(
 
     Pictures and texts in one Hamming space: hamguard train --data scenes --method dcmh --out models/scenes
 
+    On frozen networks: hamguard train --data coco18 --method dsph --freeze --text-encoder minilm --out models/coco-words
+
     A generator of attacked pictures instead: hamguard train --method prosgan --victim models/digits --out generators/digits
 
     A purifier of pictures: hamguard train --method comdefend --data digits --out purifiers/digits
@@ -105,6 +115,7 @@ def train(
         "preset": preset,
         "seed": seed,
         "settings.eps": eps,
+        "settings.text_encoder": text_encoder,
         "data.protocol": protocol,
         "data.drop_duplicates": drop_duplicates or None,
         "model.backbone": backbone,
@@ -140,6 +151,9 @@ def _check_options(flags: dict[str, Any], victim: str | None, surrogates: list[s
         raise RequestError("--victim belongs to --method prosgan")
     if method != "ppl" and (surrogates or flags["settings.eps"] is not None):
         raise RequestError(f"{'--surrogate' if surrogates else '--eps'} belongs to --method ppl")
+    crossing = names("cross-modal method").split(", ")
+    if flags["settings.text_encoder"] is not None and method not in crossing and (method or recipe is None):
+        raise RequestError(f"--text-encoder belongs to cross-modal methods: {names('cross-modal method')}")
     if method in ("prosgan", "ppl", "comdefend"):
         given = {
             "RECIPE": recipe,

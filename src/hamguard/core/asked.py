@@ -40,9 +40,11 @@ class Grown(Asked):
 
     @model_serializer(mode="wrap")
     def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        known = type(self).model_fields
-        found: dict[str, Any] = write(self)
-        return {key: found[key] for key in found if key not in self.later or found[key] != known[key].default}
+        known, found = type(self).model_fields, write(self)
+        later = {
+            name for kind in type(self).__mro__ for name in vars(kind).get("later", ())
+        }  # those of every base, too
+        return {key: value for key, value in found.items() if key not in later or value != known[key].default}
 
 
 def _kinds(annotation: Any) -> set[Any]:

@@ -19,6 +19,9 @@ Array: TypeAlias = npt.NDArray[Any]
 Modality: TypeAlias = Literal["image", "text"]
 """What an item is that asks, is searched or is attacked."""
 
+EncoderName: TypeAlias = Literal["words", "minilm", "features"]
+"""What makes the numbers that a text net takes: a bag of words, a sentence encoder, or a file of features of texts."""
+
 Ties = Literal["expected", "stable", "worst", "best"]
 """What happens inside a group of equal distances: mean over all orders, database order, or a bound."""
 

@@ -144,6 +144,7 @@ class Dataset:
         defect: what this copy of a known set suffers from, e.g. `JPEG copy`; rows never name the set without it.
         opened: how `open_source` opened it; None for data made in Python, which are found under no name again.
         unread: why each picture that lies there and cannot be read is not in the set.
+        text_features: features of the texts, `(N, D)` float32, of a file that holds features in the place of pictures; or None.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Dataset:
     defect: str = ""
     opened: Opened | None = None
     unread: tuple[str, ...] = ()
+    text_features: Array | None = None
 
     def __post_init__(self) -> None:
         N = len(self.images)
@@ -168,6 +170,7 @@ class Dataset:
         if len(self.class_names) != self.labels.shape[1]:
             raise RequestError(f"{self.labels.shape[1]} labels need as many names, got {len(self.class_names)}")
         others: dict[str, Any] = {"labels": self.labels, "ids": self.ids, "texts": self.texts, "split": self.native}
+        others["text_features"] = self.text_features
         for name, value in others.items():
             if value is not None and len(value) != N:
                 raise RequestError(f"{name} must match the pictures: {N} pictures, {len(value)} {name}")
@@ -192,9 +195,11 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Content hash of pictures, labels, ids and texts."""
+        """Content hash of pictures, labels, ids, texts and their features."""
         texts = digest_bytes(*(text.encode() for text in self.texts or ()))
-        parts = (self.images.digest, digest_array(self.labels), digest_array(self.ids), texts)
+        parts = [self.images.digest, digest_array(self.labels), digest_array(self.ids), texts]
+        if self.text_features is not None:
+            parts.append(digest_array(self.text_features))
         return digest_bytes(*(part.encode() for part in parts))
 
 

@@ -1,8 +1,9 @@
 """`features:FILE.npz`: features that a network made of pictures, in one NumPy file; hash codes are learned on them as they are.
 
 The file holds `features`, real numbers (N, D), and beside them what `arrays:` holds beside its pictures: `labels`, and optionally
-`texts`, `class_names`, `ids` and `split`. Labels may be missing. Learning, encoding, search and metrics work on such a set; what
-looks at pixels does not, and says so. `hamguard features` writes such a file.
+`texts`, `class_names`, `ids` and `split`. `text_features`, real numbers (N, E), are what a network made of the texts; a cross-modal
+model learns on both. Labels may be missing. Learning, encoding, search and metrics work on such a set; what looks at pixels does
+not, and says so. `hamguard features` writes such a file.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NAME = "features"
 """Of the array, of the source, and of the backbone that hands features on as they are."""
+TEXT = "text_features"
+"""Of the array with features of texts."""
 MOST = 4096
 """Features of a picture, as many as a model's card allows for the side of one."""
 
@@ -111,7 +114,7 @@ def read_features(folder: Path, *, size: int | None = None, progress: Progress |
 
 def _read(stored: dict[str, Array], path: Path) -> Dataset:
     """A data set of the arrays of a file."""
-    arrays, unread = known_arrays(stored, (NAME, "labels", "texts", "class_names", "label_names", "ids", "split"))
+    arrays, unread = known_arrays(stored, (NAME, TEXT, "labels", "texts", "class_names", "label_names", "ids", "split"))
     if NAME not in arrays:
         raise RequestError(f"needs an array {NAME} (N, D); got {', '.join(sorted(stored)) or 'nothing'}")
     values = check_features(arrays[NAME])
@@ -121,7 +124,8 @@ def _read(stored: dict[str, Array], path: Path) -> Dataset:
     if "labels" in arrays and arrays["labels"].shape != (N, 0):
         labels, class_names, notes = read_names(arrays["labels"], names, N)
     ids, texts = read_ids(arrays, N), read_words(arrays, "texts")
-    for name, value in (("ids", ids), ("texts", texts)):
+    of_texts = check_features(arrays[TEXT], TEXT) if TEXT in arrays else None
+    for name, value in (("ids", ids), ("texts", texts), (TEXT, of_texts)):
         if value is not None and len(value) != N:
             raise RequestError(f"{name} must match the features: {N:,} rows, {len(value):,} {name}")
     return Dataset(
@@ -133,6 +137,7 @@ def _read(stored: dict[str, Array], path: Path) -> Dataset:
         texts=texts,
         notes=(*((f"arrays not read: {', '.join(map(shown, unread))}",) if unread else ()), *notes),
         native=stored_parts(arrays["split"], N) if "split" in arrays else None,
+        text_features=of_texts,
     )
 
 
@@ -141,27 +146,29 @@ def _no_labels(N: int) -> tuple[Bytes, tuple[str, ...], tuple[str, ...]]:
     return np.zeros((N, 0), np.uint8), (), ()
 
 
-def check_features(features: Array) -> Array:
-    """Features as they are kept, `(N, D)` float32.
+def check_features(features: Array, what: str = NAME) -> Array:
+    """Features as they are kept, `(N, D)` float32; `what` names them in messages.
 
     Raises:
         RequestError: another shape or type, no row, more than 4,096 columns, or values that are not finite.
     """
     if features.ndim != 2 or features.dtype.kind != "f":
-        raise RequestError(f"features must be real numbers (N, D), got {features.dtype} {features.shape}")
+        raise RequestError(f"{what} must be real numbers (N, D), got {features.dtype} {features.shape}")
     if 0 in features.shape or features.shape[1] > MOST:
-        raise RequestError(f"features must be at least one row of 1 to {MOST:,} numbers, got {features.shape}")
+        raise RequestError(f"{what} must be at least one row of 1 to {MOST:,} numbers, got {features.shape}")
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(features, np.float32)
     broken = ~np.isfinite(values).all(1)
     if broken.any():
         raise RequestError(
-            f"features hold NaN or infinite numbers in {int(broken.sum()):,} rows, e.g. row {int(broken.argmax())}"
+            f"{what} hold NaN or infinite numbers in {int(broken.sum()):,} rows, e.g. row {int(broken.argmax())}"
         )
     return values
 
 
-def write_features(path: Path, features: Array, dataset: Dataset, split: Split) -> None:
+def write_features(
+    path: Path, features: Array, dataset: Dataset, split: Split, *, text_features: Array | None = None
+) -> None:
     """Write features of all pictures of a data set, with its labels, texts, ids and split, as `features:PATH` reads them.
 
     Args:
@@ -169,6 +176,7 @@ def write_features(path: Path, features: Array, dataset: Dataset, split: Split) 
         features: `(N, D)` float32.
         dataset: whose pictures they are of.
         split: kept where it is one that a file can say: all but the queries are the database. Else it is drawn again.
+        text_features: of its texts, `(N, E)` float32.
 
     Raises:
         RunError: the file cannot be written.
@@ -181,6 +189,8 @@ def write_features(path: Path, features: Array, dataset: Dataset, split: Split) 
         arrays |= {"labels": dataset.labels, "class_names": np.array(dataset.class_names)}
     if dataset.texts is not None:
         arrays["texts"] = np.array(dataset.texts)
+    if text_features is not None:
+        arrays[TEXT] = text_features
     write_npz(path, arrays)
 
 

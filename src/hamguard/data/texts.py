@@ -1,9 +1,24 @@
-"""The texts of a data set, where it has any."""
+"""The texts of a data set, or features of them, where it has any."""
 
 from __future__ import annotations
 
 from hamguard.core.errors import RequestError
 from hamguard.data.dataset import Dataset
+
+
+def has_text_side(dataset: Dataset) -> bool:
+    """Whether texts, or features of texts, stand beside the pictures."""
+    return dataset.texts is not None or dataset.text_features is not None
+
+
+def check_text_side(dataset: Dataset) -> None:
+    """Check that a cross-modal model has something to read.
+
+    Raises:
+        RequestError: the data have neither texts nor features of texts.
+    """
+    if dataset.text_features is None:
+        texts_of(dataset)
 
 
 def texts_of(dataset: Dataset) -> tuple[str, ...]:

@@ -176,7 +176,10 @@ def encoded_by(encoder: Loaded, data: Data, context: Context) -> Tensor:
     index = np.arange(len(data.dataset))
     with context.stage(f"features of {encoder.name}") as progress:
         if isinstance(net, HashModel):
-            return frozen_features(net, images, index, progress=progress)
+            found = frozen_features(net, images, index, progress=progress)
+            with torch.no_grad():
+                above: Tensor = net.neck(found.to(_device(net)))
+            return above.cpu()
         parts = []
         for start in range(0, len(index), AT_ONCE):
             rows = index[start : start + AT_ONCE]

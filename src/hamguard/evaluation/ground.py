@@ -24,14 +24,14 @@ from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
-from hamguard.data.texts import texts_of
+from hamguard.data.texts import check_text_side, has_text_side, texts_of
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, has_texts, load_cross
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, Card, called, load_any
 from hamguard.models.trial import notes_of
-from hamguard.training.encode import encode, packed_codes, text_bank
+from hamguard.training.encode import encode, packed_codes, text_bags, text_bank
 
 SEARCHES = ("image->text", "text->image", "image->image", "text->text")
 """Searches of a cross-modal model; any other model has one, without a name."""
@@ -177,8 +177,8 @@ class Ground:
         if pixels and holds_features(dataset):
             raise DataMissingError(dataset.images.missing)
         if texts == "needed":
-            texts_of(dataset)
-        cross = loaded.cross if dataset.texts is not None else None
+            check_text_side(dataset)
+        cross = loaded.cross if has_text_side(dataset) else None
         asked, held = split.part("query").first(queries), split.part("database")
         at: dict[str, Any] = {"batch_size": batch_size, "device": context.device}
         with context.stage(f"encoding with {loaded.name}") as progress:
@@ -286,8 +286,8 @@ class Ground:
 
     @cached_property
     def bags(self) -> Tensor:
-        """Their bags of words, `(Q, D)`."""
-        return self.both.vocabulary.bag(self.texts)
+        """What the text side takes of them, `(Q, D)`."""
+        return text_bags(self.both.encoder, self.dataset, self.rows)
 
     @property
     def both(self) -> CrossModel:
@@ -356,7 +356,7 @@ class Ground:
         part = part.first(len(self.query)) if role == "query" else part
         loaded = self.loaded if by is None else Loaded.open(by)
         own = encode(loaded.model, self.dataset, self.split, part, device=self.device)
-        if loaded.cross is None or self.dataset.texts is None:
+        if loaded.cross is None or not has_text_side(self.dataset):
             return own
         return PairBank.join(own, text_bank(loaded.cross, self.dataset, self.split, part, self.device))
 

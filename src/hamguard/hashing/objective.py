@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from hamguard.core.asked import Grown
 from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import label_rows
-from hamguard.core.types import Array
+from hamguard.core.types import Array, EncoderName
 
 
 class Settings(Grown):
@@ -190,8 +190,14 @@ def pair_weights(similar: Tensor) -> Tensor:
 
 
 class CrossSettings(Settings):
-    """What every cross-modal method has: its vocabulary and its text net."""
+    """What every cross-modal method has: its text encoder, its vocabulary and its text net."""
 
+    later = ("text_encoder",)
+
+    text_encoder: EncoderName | None = Field(
+        None,
+        description="words: bags of words; minilm: a sentence encoder; features: of a file; by the data if not given",
+    )
     words: int = Field(1000, ge=1, le=100_000, description="most terms of the vocabulary, frequent ones first")
     least: int = Field(3, ge=1, description="training texts that a term must stand in")
     ngrams: int = Field(2, ge=1, le=5, description="longest term in words; 2 keeps 'red circle' together")
@@ -205,6 +211,13 @@ class CrossSettings(Settings):
         "refuse", description="training pictures without any text: an error, or left out"
     )
     balance: bool = Field(True, description="similar and dissimilar pairs weigh alike")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_net(cls, asked: Any) -> Any:
+        """A sentence is no row of words that have neighbors, so its net is the plain one where none is asked for."""
+        sentence = isinstance(asked, Mapping) and asked.get("text_encoder") in ("minilm", "features")
+        return {"text_net": "mlp", **asked} if sentence else asked
 
     title: ClassVar[str] = ""
     name: ClassVar[str] = ""

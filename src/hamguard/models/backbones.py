@@ -96,6 +96,15 @@ def _neck(name: str) -> tuple[str, int]:
     return base, int(units) if plus else 0
 
 
+def feature_layer(name: str) -> int:
+    """Units of the feature layer of a backbone; 0 where it has none.
+
+    >>> feature_layer("conv8+512"), feature_layer("conv8")
+    (512, 0)
+    """
+    return _neck(name)[1]
+
+
 def _inputs(weights: Mapping[str, Tensor] | None, layer: str) -> int | None:
     """What a linear layer takes; None where its weights are not there."""
     found = (weights or {}).get(f"{layer}.weight")

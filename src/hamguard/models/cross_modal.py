@@ -10,18 +10,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from hamguard import __version__
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.html import Shown
+from hamguard.core.types import EncoderName
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, take_weights, with_weights, write_folder
 from hamguard.models.hash_model import HashModel
 from hamguard.models.reader import Reader
 from hamguard.models.store import CARD as IMAGE_CARD
 from hamguard.models.store import MAX_BITS, Card, load_folder, save_model
+from hamguard.models.text_encoders import TextEncoder, text_encoder
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 from hamguard.models.weight_files import read_safetensors
@@ -35,7 +37,9 @@ class TextCard(BaseModel):
 
     Attributes:
         kind: net over the bag of words.
-        words: the vocabulary, one term a column.
+        encoder: what makes bags of texts: a vocabulary (`words`), `minilm`, or nothing that is here (`features`).
+        words: the vocabulary; where it makes the bags, one term a column.
+        takes: numbers of a bag, where the vocabulary does not make it; 0 where it does.
         ngrams: longest term in words.
         bits: code length K, that of the image side.
         width: units of the wide layer.
@@ -50,7 +54,9 @@ class TextCard(BaseModel):
 
     format: Literal[1, 2] = FORMAT
     kind: Literal["mlp", "multi-scale"]
-    words: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(min_length=1, max_length=MAX_WORDS)
+    encoder: EncoderName = "words"
+    words: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(max_length=MAX_WORDS)
+    takes: int = Field(0, ge=0, le=MAX_WIDTH)
     ngrams: int = Field(ge=1, le=5)
     bits: int = Field(ge=1, le=MAX_BITS)
     width: int = Field(ge=1, le=MAX_WIDTH)
@@ -60,17 +66,28 @@ class TextCard(BaseModel):
     texts: dict[str, int] = {}
     version: str = __version__
 
+    @model_validator(mode="after")
+    def _has_columns(self) -> TextCard:
+        if not self.columns:
+            raise ValueError("words: a bag of words needs one word at least")
+        return self
+
+    @property
+    def columns(self) -> int:
+        """Numbers of a bag, D."""
+        return len(self.words) if self.encoder == "words" else self.takes
+
 
 class CrossModel(Shown, nn.Module):
     """Both sides.
 
     Args:
         image: pixels to codes.
-        text: bags of words to codes.
-        vocabulary: what the columns of a bag mean.
+        text: bags to codes.
+        encoder: texts to bags; a vocabulary for bags of words.
 
     Raises:
-        RequestError: the sides have codes of different length, or the vocabulary another size than the text net.
+        RequestError: the sides have codes of different length, or the encoder gives bags of another size than the text net takes.
     """
 
     card: Any = None
@@ -80,24 +97,29 @@ class CrossModel(Shown, nn.Module):
     place: str = ""
     """Where a trained pair lies."""
 
-    def __init__(self, image: HashModel, text: TextModel, vocabulary: Vocabulary) -> None:
+    def __init__(self, image: HashModel, text: TextModel, encoder: TextEncoder) -> None:
         super().__init__()
         if image.bits != text.bits:
             raise RequestError(f"both sides need codes of one length, got {image.bits} and {text.bits} bits")
-        if text.words != len(vocabulary):
-            raise RequestError(f"the text net takes {text.words} terms, the vocabulary has {len(vocabulary)}")
-        self.image, self.text, self.vocabulary = image, text, vocabulary
+        if text.words != len(encoder):
+            raise RequestError(f"the text net takes {text.words} terms, the vocabulary has {len(encoder)}")
+        self.image, self.text, self.encoder = image, text, encoder
         self.bits = image.bits
 
     @property
     def digest(self) -> str:
-        """Content hash of both sides and the vocabulary."""
-        return digest_bytes(*(part.encode() for part in (self.image.digest, self.text.digest, self.vocabulary.digest)))
+        """Content hash of both sides and what makes the bags."""
+        return digest_bytes(*(part.encode() for part in (self.image.digest, self.text.digest, self.encoder.digest)))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Terms of the training texts."""
+        return self.encoder.vocabulary
 
     @property
     def reader(self) -> Reader:
-        """The text side with its vocabulary."""
-        return Reader(self.text, self.vocabulary)
+        """The text side with what reads texts for it."""
+        return Reader(self.text, self.encoder)
 
     def freeze(self) -> CrossModel:
         """Itself, in evaluation mode with frozen weights."""
@@ -109,7 +131,12 @@ class CrossModel(Shown, nn.Module):
     def summary(self) -> dict[str, Any]:
         """What tells it from others: that of its card where it has one, and its words."""
         own = self.image.summary if self.card is None else {"place": self.place, **self.card.summary}
-        return {**own, "words": f"{len(self.vocabulary):,}"}
+        return {
+            **own,
+            **(
+                {"words": f"{len(self.vocabulary):,}"} if self.encoder.name == "words" else {"texts": self.encoder.name}
+            ),
+        }
 
     def _repr_html_(self) -> str:
         return self.image._repr_html_() if self.card is None else str(self.card._repr_html_())
@@ -145,8 +172,9 @@ def save_cross(
         if earlier.is_file():
             earlier.unlink()
     card = TextCard(
-        kind=text.kind, words=list(model.vocabulary.words), ngrams=model.vocabulary.ngrams, bits=text.bits,
-        width=text.width, features=text.features, partner=model.image.digest, weights_hash=text.digest, texts=texts or {},
+        kind=text.kind, encoder=model.encoder.name, words=list(model.vocabulary.words), ngrams=model.vocabulary.ngrams,
+        takes=0 if model.encoder.name == "words" else len(model.encoder), bits=text.bits, width=text.width,
+        features=text.features, partner=model.image.digest, weights_hash=text.digest, texts=texts or {},
     )  # fmt: skip
     if parts is not None:
         write_folder(folder / PARTS, parts.state_dict(), folder / CARD, card)
@@ -171,7 +199,7 @@ def load_cross(folder: Path | str) -> tuple[CrossModel, Card, TextCard]:
     missing = f"{folder} has no text side; cross-modal models: hamguard train --method dcmh (or ssah)"
     facts = read_card_file(folder / CARD, TextCard, missing)
     text = with_weights(
-        lambda: TextModel(facts.kind, len(facts.words), facts.bits, width=facts.width, features=facts.features),
+        lambda: TextModel(facts.kind, facts.columns, facts.bits, width=facts.width, features=facts.features),
         read_safetensors(folder / WEIGHTS),
         folder,
     )
@@ -181,7 +209,8 @@ def load_cross(folder: Path | str) -> tuple[CrossModel, Card, TextCard]:
             f"{folder}: the text side learned with image weights {facts.partner}, the folder holds {image.digest}; "
             "their codes do not compare"
         )
-    model = CrossModel(image, text, Vocabulary(tuple(facts.words), facts.ngrams))
+    vocabulary = Vocabulary(tuple(facts.words), facts.ngrams)
+    model = CrossModel(image, text, text_encoder(facts.encoder, vocabulary, facts.columns))
     return model.eval(), card, facts
 
 

@@ -14,7 +14,7 @@ from hamguard.core.checks import check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
-from hamguard.models.backbones import backbone_channels, build_backbone, count_features
+from hamguard.models.backbones import backbone_channels, build_backbone, count_features, feature_layer
 from hamguard.models.channels import match_channels
 
 LARGE = 512  # pixels of a side
@@ -103,7 +103,33 @@ class HashModel(Shown, nn.Module):
 
     def features_of(self, x: Tensor) -> Tensor:
         """What the hash head takes, `(B, D)`, of pixels `(B, C, H, W)` in [0, 1]."""
-        found: Tensor = self.backbone(self.normalize(x))  # (B, D)
+        found: Tensor = self.neck(self.trunk_of(x))  # (B, D)
+        return found
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The backbone without a feature layer (`NAME+F`): what may stay as it is while the rest learns."""
+        return next(self.backbone.children()) if feature_layer(self.name) else self.backbone
+
+    @property
+    def neck(self) -> nn.Module:
+        """The feature layer above the trunk; it hands features on where there is none."""
+        return nn.Sequential(*list(self.backbone.children())[1:]) if feature_layer(self.name) else nn.Identity()
+
+    @property
+    def tail(self) -> nn.Module:
+        """All that stands above the trunk: the feature layer where there is one, and the hash head."""
+        return nn.Sequential(*self.neck.children(), self.head) if feature_layer(self.name) else self.head
+
+    @property
+    def trunk_features(self) -> int:
+        """Features that the trunk gives."""
+        first = next(self.neck.children(), None)  # none where the trunk is all
+        return first.in_features if isinstance(first, nn.Linear) else self.features
+
+    def trunk_of(self, x: Tensor) -> Tensor:
+        """What `tail` takes, `(B, trunk_features)`, of pixels `(B, C, H, W)` in [0, 1]."""
+        found: Tensor = self.trunk(self.normalize(x))
         return found
 
     def logits(self, x: Tensor) -> Tensor:

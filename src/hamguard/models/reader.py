@@ -1,4 +1,4 @@
-"""`Reader`: a text net with its vocabulary, which takes texts as people type them."""
+"""`Reader`: a text net with its text encoder, which takes texts as people type them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hamguard.core.digests import digest_bytes
+from hamguard.models.text_encoders import TextEncoder
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import Vocabulary
 
@@ -18,12 +19,17 @@ class Reader:
     """The text side of a cross-modal model.
 
     Attributes:
-        net: bags of words to codes.
-        vocabulary: what the columns of a bag mean.
+        net: bags to codes.
+        encoder: texts to bags.
     """
 
     net: TextModel
-    vocabulary: Vocabulary
+    encoder: TextEncoder
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Terms of the training texts."""
+        return self.encoder.vocabulary
 
     @property
     def bits(self) -> int:
@@ -32,14 +38,14 @@ class Reader:
 
     @property
     def digest(self) -> str:
-        """Content hash of weights and vocabulary."""
-        return digest_bytes(self.net.digest.encode(), self.vocabulary.digest.encode())
+        """Content hash of weights and text encoder."""
+        return digest_bytes(self.net.digest.encode(), self.encoder.digest.encode())
 
     def bag(self, texts: Sequence[str]) -> Tensor:
-        """Bags of words, `(B, V)` in {0, 1}, where the net is."""
+        """Bags, `(B, V)`, where the net is: in {0, 1} of words, any real numbers of a sentence encoder."""
         weights = next(self.net.parameters(), torch.zeros(0))
-        return self.vocabulary.bag(texts).to(weights.device)
+        return self.encoder.bag(texts).to(weights.device)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Bags `(B, V)` in [0, 1] to `(B, K)` real numbers."""
+        """Bags `(B, V)` to `(B, K)` real numbers."""
         return self.net.logits(x)

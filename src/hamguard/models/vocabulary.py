@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -68,6 +69,16 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} terms of up to {self.ngrams} words)"
 
+    @property
+    def name(self) -> Literal["words"]:
+        """What settings and cards call a text encoder that makes bags of words."""
+        return "words"
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Itself, as the vocabulary of a text encoder."""
+        return self
+
     @cached_property
     def column(self) -> dict[str, int]:
         """Column of each term."""
@@ -113,6 +124,10 @@ class Vocabulary:
     def known(self, text: str) -> list[str]:
         """The terms of a text that stand in the vocabulary, sorted."""
         return sorted(term for term in terms(text, self.ngrams) if term in self.column)
+
+    def reads(self, text: str) -> bool:
+        """Whether a text holds a known term."""
+        return bool(self.known(text))
 
     def bag(self, texts: Sequence[str]) -> Tensor:
         """Bags of words, `(n, D)` float32 in {0, 1}: 1 where the text holds the term."""

@@ -51,11 +51,19 @@ def _pair(out: str, card: Facts, text: Facts) -> list[str]:
     return [
         f"{out}: {card['title']}, {card['backbone']}, {card['bits']} bits, {texts.get('training', 0):,} training pairs",
         *_first_weights(card),
-        f"vocabulary: {len(words):,} terms of up to {text['ngrams']} words, such as {', '.join(words[:5])}",
+        _reading(text, words),
         f"codes: {facts['distinct_codes']:,.0f} distinct of pictures, {facts['text_distinct_codes']:,.0f} of texts; "
         f"a picture and its text agree in {facts['pairs_agreeing_bits']:.1%} of the bits",
         *(f"Note: {texts[key]:,} training pictures {what} and were left out" for key, what in left if texts.get(key)),
     ]
+
+
+def _reading(text: Facts, words: Sequence[str]) -> str:
+    """How texts are read."""
+    if text["encoder"] == "words":
+        return f"vocabulary: {len(words):,} terms of up to {text['ngrams']} words, such as {', '.join(words[:5])}"
+    made = "the sentence encoder all-MiniLM-L6-v2" if text["encoder"] == "minilm" else "a file of features"
+    return f"texts: {text['takes']:,} numbers each, by {made}"
 
 
 def _generator(out: str, card: Facts) -> list[str]:

@@ -92,11 +92,15 @@ class HardenedPairKind(Kind):
         begun = with_card(start)
         card: Card = begun.card
         model: CrossModel = copy.deepcopy(begun.model).requires_grad_(True)
-        kept, _ = kept_pairs(data.dataset, data.split.train, model.vocabulary, drop=True)
+        if model.encoder.name != "words":
+            raise RequestError(
+                f"{begun.name} reads texts by {model.encoder.name}; the defenses attack bags of words, whose values lie in [0, 1]"
+            )
+        kept, _ = kept_pairs(data.dataset, data.split.train, model.encoder, drop=True)
         check_pair_labels(data.dataset, kept, card.method)
         model.to(place.context.device)
         model.image.to(memory_format=torch.channels_last)
-        pairs = pairs_of(data.dataset, kept, model.vocabulary)
+        pairs = pairs_of(data.dataset, kept, model.encoder)
         if job.method != "minmax":
             pairs = in_front(pairs, *_first(job, model, pairs, place))
         task = TASKS[card.method](
@@ -129,7 +133,7 @@ class HardenedPairKind(Kind):
             "seed": job.seed,
         }
         if job.method == "static":
-            clean = len(kept_pairs(done.data.dataset, done.data.split.train, task.model.vocabulary, drop=True)[0])
+            clean = len(kept_pairs(done.data.dataset, done.data.split.train, task.model.encoder, drop=True)[0])
             defense["adversaries"] = distances(task.pairs, clean)
         return {
             "fit": card.fit,

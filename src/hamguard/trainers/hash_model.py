@@ -26,10 +26,8 @@ from hamguard.models.head_norm import add_head_norm
 from hamguard.models.store import load_folder, make_card, save_model
 from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
-from hamguard.trainers.networks import FITS, build_model, check_differ
+from hamguard.trainers.networks import FITS, build_model, check_differ, check_frozen, check_views, kept_features
 from hamguard.trainers.validation import validation_map
-from hamguard.training.distributed import wait
-from hamguard.training.features import frozen_features
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.statistics import code_statistics
 
@@ -124,10 +122,7 @@ class HashModelKind(Kind):
         recipe = job.training
         if recipe.finetune and not recipe.freeze:
             raise RequestError("finetune are epochs after those of the head alone; give freeze=true, or epochs alone")
-        if recipe.freeze and not recipe.finetune and recipe.augment != "none":
-            raise RequestError(
-                f"a frozen backbone sees each picture once, without random views; leave out augment={recipe.augment}"
-            )
+        check_views(recipe)
 
     def alone(self, job: Job) -> str:
         """All weights after the head, whose network is not the one that began."""
@@ -146,12 +141,8 @@ class HashModelKind(Kind):
             )
         if holds_features(data.dataset) and job.training.augment != "none":
             raise RequestError(f"features have no views; leave out augment={job.training.augment}")
-        drawn = job.network.weights is None and not holds_features(data.dataset)
-        if job.training.freeze and drawn and job.method not in UNSUPERVISED:
-            raise RequestError(
-                "a backbone that stays as it is needs weights, and this one is drawn at random; give weights, a backbone that has "
-                "some, or weights=none for a trial on random features"
-            )
+        if job.method not in UNSUPERVISED:
+            check_frozen(job, data)
         model = build_model(job.network, job.seed, data).to(place.context.device)
         model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a quarter faster so
         if job.method in UNSUPERVISED:
@@ -246,8 +237,8 @@ def new_task(job: Job, model: HashModel, data: Data, context: Context) -> HashTa
         add_head_norm(model)
     features = None
     if job.training.freeze:
-        model.backbone.requires_grad_(bool(job.training.finetune))
-        features = training_features(model, data, context)
+        model.trunk.requires_grad_(bool(job.training.finetune))
+        features = kept_features(model, data, data.split.train, context)
     return HashTask(
         model,
         objective,
@@ -261,27 +252,10 @@ def new_task(job: Job, model: HashModel, data: Data, context: Context) -> HashTa
     )
 
 
-def training_features(model: HashModel, data: Data, context: Context) -> Tensor:
-    """Features of the training pictures, `(n, D)`, from the cache where they are there; the leading process encodes the others.
-
-    Raises:
-        RunError: the backbone returns NaN, or the cache cannot be written.
-    """
-    group = context.process_group
-    if not group.leads:
-        wait(group)
-    with context.stage(f"features of {model.name}") as progress:
-        told = progress if group.leads else None
-        features = frozen_features(model, data.dataset.images, data.split.train, progress=told)
-    if group.leads:
-        wait(group)
-    return features
-
-
 @torch.no_grad()
 def fit_head(model: HashModel, job: Job, data: Data, context: Context) -> Tensor:
     """Fit an unsupervised hash head (LSH, ITQ, PCA) to the features of the training pictures; returns their logits `(n, K)`."""
-    features = training_features(model, data, context)  # (n, D)
+    features = model.neck(kept_features(model, data, data.split.train, context).to(context.device)).cpu()  # (n, D)
     head = UNSUPERVISED[job.method](features, model.bits, job.seed)
     model.head.weight.copy_(torch.as_tensor(head.weight))
     model.head.bias.copy_(torch.as_tensor(head.bias))

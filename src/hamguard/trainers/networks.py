@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 from hamguard.core.types import Ints
@@ -11,7 +14,10 @@ from hamguard.data.opened import Data
 from hamguard.models.backbones import load_initial, scratch_backbone
 from hamguard.models.hash_model import HashModel
 from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, NONE, PRETRAINED, weights_of
-from hamguard.trainers.job import ModelSection
+from hamguard.trainers.job import Job, ModelSection
+from hamguard.training.distributed import wait
+from hamguard.training.features import frozen_features
+from hamguard.training.recipe import Recipe
 
 FITS = {"fashion-products": "pad"}  # its pictures were padded to a square on white; all others were cropped
 
@@ -78,6 +84,48 @@ def _on_features(ask: ModelSection, seed: int, data: Data, features: int) -> Has
         size=data.dataset.images.size,
         generator=torch_generator(seed, "weights"),
     )
+
+
+def check_frozen(job: Job, data: Data) -> None:
+    """Check what a backbone that stays as it is goes with.
+
+    Raises:
+        RequestError: its weights are drawn at random.
+    """
+    drawn = job.network.weights is None and not holds_features(data.dataset)
+    if job.training.freeze and drawn:
+        raise RequestError(
+            "a backbone that stays as it is needs weights, and this one is drawn at random; give weights, a backbone that has "
+            "some, or weights=none for a trial on random features"
+        )
+
+
+def check_views(recipe: Recipe) -> None:
+    """Check that a backbone that stays as it is sees whole pictures.
+
+    Raises:
+        RequestError: random views are asked for.
+    """
+    if recipe.freeze and not recipe.finetune and recipe.augment != "none":
+        raise RequestError(
+            f"a frozen backbone sees each picture once, without random views; leave out augment={recipe.augment}"
+        )
+
+
+def kept_features(model: HashModel, data: Data, index: Ints, context: Context) -> Tensor:
+    """Features of some pictures, `(n, D)`, from the cache where they are there; the leading process encodes the others.
+
+    Raises:
+        RunError: the backbone returns NaN, or the cache cannot be written.
+    """
+    group = context.process_group
+    if not group.leads:
+        wait(group)
+    with context.stage(f"features of {model.name}") as progress:
+        features = frozen_features(model, data.dataset.images, index, progress=progress if group.leads else None)
+    if group.leads:
+        wait(group)
+    return features
 
 
 def check_differ(dataset: Dataset, index: Ints, method: str) -> None:

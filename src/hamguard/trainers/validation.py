@@ -26,7 +26,7 @@ def validation_map(model: AnyModel, data: Data, device: torch.device | str = "cp
     """
     images, parts = data.dataset.images, (data.split.part("validation"), data.split.part("train"))
     known: list[Tensor] = []
-    if isinstance(model, HashModel) and rests(model.backbone):
+    if isinstance(model, HashModel) and rests(model.trunk):
         known = [frozen_features(model, images, part.index).to(device) for part in parts]
 
     @torch.no_grad()
@@ -37,7 +37,7 @@ def validation_map(model: AnyModel, data: Data, device: torch.device | str = "cp
         for number, part in enumerate(parts):
             if known:
                 assert isinstance(model, HashModel)
-                packed = pack(sign(model.head(known[number])))
+                packed = pack(sign(model.tail(known[number])))
             else:
                 packed = packed_codes(model, images, part.index, device=device)
             labels = data.dataset.labels[part.index]

@@ -23,6 +23,7 @@ from hamguard.hashing.dcmh import DCMHSettings, dcmh, update_codes
 from hamguard.hashing.dsph import DSPHSettings, dsph
 from hamguard.hashing.objective import CrossSettings, similarity
 from hamguard.hashing.ssah import SSAHSettings, discriminate, mislead, ssah
+from hamguard.models.backbones import feature_layer
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.dsph_parts import Proxies
 from hamguard.models.ssah_parts import SsahParts
@@ -86,6 +87,8 @@ class CrossTask(ABC):
         head_lr_factor: learning rate of the image side's hash head divided by that of its backbone.
         views: kind of augmentation.
         seed: of the parts that only training needs.
+        features: what the trunk of the image net makes of the pictures, `(n, D)`; what stands above it learns on them, the trunk
+            stays as it is and no picture is read.
     """
 
     def __init__(
@@ -97,21 +100,27 @@ class CrossTask(ABC):
         head_lr_factor: float = 1.0,
         views: str = "none",
         seed: int = 0,
+        features: Tensor | None = None,
     ) -> None:
         self.model, self.pairs, self.settings = model, pairs, settings
         self.items, self.views, self.head_lr_factor = len(pairs), views, head_lr_factor
         self.device = next(model.parameters()).device
         self.labels, self.bags = pairs.labels.to(self.device), pairs.bags.to(self.device)
+        self.features = None if features is None else features.to(self.device)
+        self.trunk = "image.backbone." + ("0." if feature_layer(model.image.name) else "")  # where its weights stand
+        if features is not None:
+            model.image.trunk.requires_grad_(False)
         self.adversaries: Adversaries | None = None
         self.parts: nn.Module | None = None  # networks that only training needs
         self.watch = Watch(model.bits)
         del seed
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Image net, its head, text net, and the parts that only training needs."""
+        """Image net, its head, text net, and the parts that only training needs; a trunk that stays as it is has none."""
         image, text = self.model.image, self.model.text
+        learned = image.backbone if self.features is None else image.neck
         groups = [
-            {"params": list(image.backbone.parameters()), "lr_factor": 1.0},
+            {"params": list(learned.parameters()), "lr_factor": 1.0},
             {"params": list(image.head.parameters()), "lr_factor": self.head_lr_factor},
             {"params": list(text.parameters()), "lr_factor": self.settings.text_lr_factor},
         ]
@@ -135,6 +144,24 @@ class CrossTask(ABC):
             CollapseError: the codes became constant.
         """
         return self.watch.end_epoch(epoch, ADVICE)
+
+    def learn(self) -> None:
+        """Training mode, but for a trunk that stays as it is."""
+        self.model.train()
+        if self.features is not None:
+            self.model.image.trunk.eval()
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """What the hash head of the image net takes of the pictures of a batch, `(B, F)`, with gradient to what learns."""
+        if self.features is None:
+            return self.model.image.features_of(self.pictures_of(batch))
+        found: Tensor = self.model.image.neck(self.features[batch.index.to(self.device)])
+        return found
+
+    def image_logits(self, batch: Batch) -> Tensor:
+        """Logits of the image net for the pictures of a batch, `(B, K)`."""
+        z: Tensor = self.model.image.head(self.image_features(batch))
+        return z
 
     def pictures_of(self, batch: Batch) -> Tensor:
         """Pictures of a batch under their random views, and their adversaries after them where there are any."""
@@ -164,7 +191,10 @@ class CrossTask(ABC):
         was = net.training
         net.eval()
         groups = torch.split(torch.arange(self.items), PASS)
-        found = torch.cat([net.logits(self.pairs.pictures(rows).to(self.device)) for rows in groups])
+        if self.features is not None:
+            found = torch.cat([net.tail(part) for part in torch.split(self.features, PASS)])
+        else:
+            found = torch.cat([net.logits(self.pairs.pictures(rows).to(self.device)) for rows in groups])
         net.train(was)
         return found
 
@@ -176,11 +206,14 @@ class CrossTask(ABC):
     def state(self) -> dict[str, Any]:
         """Networks, what is remembered, and what was seen in this epoch; copies."""
         kept: dict[str, Any] = {"model": _copy(self.model), **self.watch.state()}
+        if self.features is not None:  # the trunk is what it was
+            for name in self.model.image.trunk.state_dict(prefix=self.trunk):
+                del kept["model"][name]
         return {**kept, "parts": _copy(self.parts) if self.parts is not None else {}}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"], strict=self.features is None)
         self.watch.load_state(state)
         if self.parts is not None:
             self.parts.load_state_dict(state["parts"])
@@ -213,13 +246,13 @@ class DcmhTask(CrossTask):
 
     def step(self, batch: Batch) -> Tensor:
         """Eq. (1) for the net whose turn it is."""
-        self.model.train()
+        self.learn()
         ask = self.settings
         images = (self.epoch if ask.turns == "pass" else self.turn) % 2 == 0
         self.turn += 1
         rows = self.rows_of(batch)
         memory, fixed = (self.f, self.g) if images else (self.g, self.f)
-        z = self.model.image.logits(self.pictures_of(batch)) if images else self.model.text.logits(self.bags_of(batch))
+        z = self.image_logits(batch) if images else self.model.text.logits(self.bags_of(batch))
         z = z.float()  # what is remembered is no half precision
         if images:
             self.watch.look(z.detach().cpu())
@@ -286,13 +319,13 @@ class SsahTask(CrossTask):
 
     def step(self, batch: Batch) -> Tensor:
         """Eq. (7) and (8): the sum of the nets' losses, each with the others' outputs fixed, so that each gets its own gradient."""
-        self.model.train()
+        self.learn()
         ask, parts = self.settings, self.parts
         labels = self.labels[self.rows_of(batch)]  # (B, C)
         terms, delta = ask.weights(items=self.items, bits=self.model.bits, labels=labels.shape[1])
         weights: dict[str, Any] = {**terms, "balance": ask.balance}
         fl, zl, ll = parts.label_net(labels)
-        fv = self.model.image.features_of(self.pictures_of(batch))  # (B, F)
+        fv = self.image_features(batch)  # (B, F)
         ft = self.model.text.encode(self.bags_of(batch))  # (B, F)
         zv, zt = self.model.image.head(fv), self.model.text.head(ft)  # (B, K)
         self.watch.look(zv.detach().cpu())
@@ -330,9 +363,9 @@ class DsphTask(CrossTask):
 
     def step(self, batch: Batch) -> Tensor:
         """Both nets toward the proxies of their labels, and pairs without a common label apart."""
-        self.model.train()
+        self.learn()
         ask, labels = self.settings, self.labels[self.rows_of(batch)]  # (B, C)
-        zv = self.model.image.logits(self.pictures_of(batch)).float()  # (B, K)
+        zv = self.image_logits(batch).float()  # (B, K)
         zt = self.model.text.logits(self.bags_of(batch)).float()  # (B, K)
         self.watch.look(zv.detach().cpu())
         u, t, proxies = relax(zv), relax(zt), self.parts.points

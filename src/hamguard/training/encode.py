@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import pack, sign
@@ -19,6 +20,8 @@ from hamguard.models.cross_modal import CrossModel
 from hamguard.models.foreign import check_face
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel
+from hamguard.models.text_encoders import TextEncoder
+from hamguard.models.text_model import TextModel
 from hamguard.training.features import frozen_features, has_features
 
 Progress = Callable[[float, str], None]
@@ -92,7 +95,7 @@ def encode(
     if isinstance(model, HashModel) and has_features(model, images) and not model.training:
         features = frozen_features(model, images, part.index, progress=progress)
         with torch.no_grad():
-            packed = pack(sign(model.head(features.to(device))))
+            packed = pack(sign(model.tail(features.to(device))))
     else:
         packed = packed_codes(model, images, part.index, batch_size=batch_size, device=device, progress=progress)
     return CodeBank(
@@ -100,16 +103,32 @@ def encode(
     )
 
 
+def text_bags(encoder: TextEncoder, dataset: Dataset, index: Ints) -> Tensor:
+    """What a text net takes of some rows of a data set, `(n, D)`.
+
+    Raises:
+        RequestError: the data set has no texts, or no text features of this width where the text side learned on such.
+    """
+    if encoder.name != "features":
+        texts = texts_of(dataset)
+        return encoder.bag([texts[i] for i in index])
+    held = dataset.text_features
+    if held is None or held.shape[1] != len(encoder):
+        have = "none" if held is None else f"{held.shape[1]} numbers"
+        raise RequestError(f"the text side takes text features of {len(encoder)} numbers, {dataset.name} has {have}")
+    return torch.from_numpy(held[index])
+
+
 @torch.no_grad()
-def text_codes(model: CrossModel, texts: Sequence[str], device: torch.device | str = "cpu") -> Bytes:
-    """Packed codes of texts, `(n, ceil(K / 8))`.
+def text_codes(net: TextModel, bags: Tensor, device: torch.device | str = "cpu") -> Bytes:
+    """Packed codes of bags `(n, D)`, `(n, ceil(K / 8))`.
 
     Raises:
         RunError: the model returns NaN.
     """
     parts = []
-    for start in range(0, len(texts), STEP):
-        z = model.text.logits(model.vocabulary.bag(texts[start : start + STEP]).to(device))
+    for part in torch.split(bags, STEP):
+        z = net.logits(part.to(device))
         if not bool(z.isfinite().all()):
             raise RunError("the text side returns NaN or infinite numbers; its weights are broken")
         parts.append(pack(sign(z)))
@@ -125,7 +144,6 @@ def text_bank(
         RequestError: the data set has no texts.
         RunError: the model returns NaN.
     """
-    texts = texts_of(dataset)
-    packed = text_codes(model, [texts[i] for i in part.index], device)
+    packed = text_codes(model.text, text_bags(model.encoder, dataset, part.index), device)
     ids = dataset.ids[part.index].astype(str)
     return CodeBank(packed, model.bits, dataset.labels[part.index], ids, model.text.digest, split.digest)

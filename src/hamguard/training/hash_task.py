@@ -74,7 +74,7 @@ class HashTask:
             raise RequestError(f"{len(index)} training pictures need as many label rows, got {len(objective.labels)}")
         several = process_group is not None and process_group.size > 1
         if objective.keeps_backbone:
-            model.backbone.requires_grad_(False)
+            model.trunk.requires_grad_(False)
         if several and features is None and (objective.needs_features or objective.keeps_backbone):
             why = "looks at" if objective.needs_features else "keeps"
             raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
@@ -90,19 +90,20 @@ class HashTask:
         self.head_lr_factor, self.views = head_lr_factor, views
         self.process_group = process_group or ProcessGroup()
         self.device = next(model.parameters()).device
-        self.learned: nn.Module = model.head if rests(model.backbone) else model
-        self.at_rest = features is not None or self.learned is model.head
+        self.learned: nn.Module = model.tail if rests(model.trunk) else model
+        self.at_rest = features is not None or self.learned is not model
         self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
-        inner = model if features is None else model.head
+        inner = model if features is None else model.tail
         self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
         self._watch = Watch(model.bits)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone where it learns, head, and what the method has of its own, each with its factor on the learning rate."""
         learns = self.learned is self.model
+        upper = self.model.head if learns else self.model.tail
         groups = [
             {"params": list(self.model.backbone.parameters()) if learns else [], "lr_factor": 1.0},
-            {"params": list(self.model.head.parameters()), "lr_factor": self.head_lr_factor},
+            {"params": list(upper.parameters()), "lr_factor": self.head_lr_factor},
             {"params": self.objective.parameters(), "lr_factor": self.head_lr_factor},
         ]
         return [group for group in groups if group["params"]]
@@ -128,11 +129,11 @@ class HashTask:
         total = len(batch.index)
         views = [augment(x, self.views, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
         x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
-        if not (asked.needs_features or self.learned is self.model.head):
+        if not asked.needs_features and self.learned is self.model:
             return self.loss_of((self.net if self.thaw is None else self.model)(x).float(), batch)
         with torch.set_grad_enabled(self.learned is self.model):
-            features = self.model.features_of(x)  # (views * B, D)
-        z = self.model.head(features).float()
+            features = self.model.trunk_of(x)  # (views * B, D)
+        z = self.model.tail(features).float()
         return self.loss_of(z, batch, features.detach().float().chunk(asked.needs_views)[0])
 
     def learn(self) -> None:
@@ -188,9 +189,9 @@ class HashTask:
         rows = self.index[::every]
         with torch.no_grad():
             if (known := self._known) is not None:
-                return self.model.head(known[::every]).float()  # type: ignore[no-any-return]
+                return self.model.tail(known[::every]).float()  # type: ignore[no-any-return]
             if has_features(self.model, self.images):
-                return self.model.head(frozen_features(self.model, self.images, rows).to(self.device)).float()  # type: ignore[no-any-return]
+                return self.model.tail(frozen_features(self.model, self.images, rows).to(self.device)).float()  # type: ignore[no-any-return]
             parts = [
                 self.model.logits(self.images.batch(rows[i : i + FIRST_PASS]).to(self.device)).float()
                 for i in range(0, len(rows), FIRST_PASS)

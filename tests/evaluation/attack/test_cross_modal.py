@@ -262,9 +262,9 @@ def test_curves_of_every_search(ground: Ground) -> None:
 def test_texts_are_encoded_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, dataset, split = fitted()
     texts = list(dataset.texts or ())
-    whole = text_codes(model, texts)
+    whole = text_codes(model.text, model.encoder.bag(texts))
     monkeypatch.setattr(encode, "STEP", 7)
-    assert np.array_equal(text_codes(model, texts), whole)
+    assert np.array_equal(text_codes(model.text, model.encoder.bag(texts)), whole)
     assert np.array_equal(unpack(whole, 12), model.text.code(model.vocabulary.bag(texts)).numpy())
     bank = text_bank(model, dataset, split, split.part("query"))
     assert np.array_equal(bank.packed, whole[QUERY]) and bank.ids.tolist() == [f"pair{i}" for i in range(18)]

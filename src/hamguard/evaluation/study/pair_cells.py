@@ -205,7 +205,7 @@ def transferred(study: Study, grounds: Mapping[str, Ground]) -> list[Row]:
         gradients = np.full(len(kept["made"]), last)
         made = AttackedSet(kept["made"], gradients + 1, gradients, 0.0, distance=kept["distance"])
         for target, ground in grounds.items():
-            same = maker.both.vocabulary.digest == ground.both.vocabulary.digest
+            same = maker.both.encoder.digest == ground.both.encoder.digest
             if target == source or not _alike(maker, ground) or (cell.modality == "text" and not same):
                 continue  # a bag of another vocabulary means something else
 
