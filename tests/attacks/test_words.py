@@ -21,9 +21,12 @@ from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import relax, sign
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
+from hamguard.models.minilm import WIDTH
 from hamguard.models.reader import Reader
+from hamguard.models.text_encoders import Sentences
 from hamguard.models.text_model import TextModel
 from hamguard.models.vocabulary import LONGEST, Vocabulary, phrases, terms
+from tests.models.sentences import toy_vectors, use_toy_vectors
 
 TERMS = ("red", "circle", "red circle", "blue", "square", "blue square", "green", "cross", "ground", "a", "strasse")
 WORDS = Vocabulary(TERMS, 2)
@@ -275,3 +278,47 @@ def test_a_gradient_that_is_not_finite_is_named() -> None:
         RunError, match="the gradient to the text is NaN or infinite; the model's weights or outputs are broken"
     ):
         cmla_words()(Reader(Rooted(), WORDS), TEXTS, LABELS, reference())  # type: ignore[arg-type]
+
+
+# --- Sentences -------------------------------------------------------------------------------------------------------
+
+
+def test_sentences_are_edited_by_whole_words_that_lower_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_vectors(monkeypatch)
+    net = TextModel("mlp", WIDTH, 8, width=24, seed=2).eval().requires_grad_(False)
+    reader = Reader(net, Sentences(WORDS))
+    asked = ["a red circle on striped ground", "zebra", "", "blue square, green cross"]
+    bank, loss = reference(), CmlaLoss(1.0)
+    labels = LABELS[: len(asked)]
+    target = pair_codes(bank.codes, bank.other_codes, labels, torch.from_numpy(bank.labels).float())
+
+    def scores(texts: list[str] | tuple[str, ...]) -> Tensor:
+        return loss(relax(net.logits(toy_vectors(texts))), target, -1)
+
+    found = cmla_words(most=2)(reader, asked, labels, bank)
+    made = edited(found)
+    assert torch.equal(found.x_adv, toy_vectors(made.texts)), "what is scored is the edited text, read again"
+    assert all(len(edits) <= 2 for edits in made.edits) and any(made.edits)
+    before, after = scores(asked), scores(made.texts)
+    assert bool((after <= before + 1e-6).all()) and float(after.sum()) < float(before.sum()) - 1e-3
+    assert all(text.strip() for text, edits in zip(made.texts, made.edits, strict=True) if edits), "none is left empty"
+
+
+def test_one_edit_of_a_sentence_is_the_best_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_vectors(monkeypatch)
+    net = TextModel("mlp", WIDTH, 8, width=24, seed=2).eval().requires_grad_(False)
+    reader, asked, labels, bank = Reader(net, Sentences(WORDS)), ["a red circle"], LABELS[:1], reference()
+    target = pair_codes(bank.codes, bank.other_codes, labels, torch.from_numpy(bank.labels).float())
+    every = [*(f"a red circle, {term}" for term in TERMS if term not in WORDS.known("a red circle")),
+             "red circle", "a, circle", "a red"]  # fmt: skip
+    best = float(CmlaLoss(1.0)(relax(net.logits(toy_vectors(every))), target, -1).min())
+    found = cmla_words(most=1, candidates=99)(reader, asked, labels, bank)
+    score = float(CmlaLoss(1.0)(relax(net.logits(found.x_adv)), target, -1))
+    assert score == pytest.approx(best, abs=1e-6)
+
+
+def test_values_of_a_sentence_are_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_vectors(monkeypatch)
+    reader = Reader(TextModel("mlp", WIDTH, 8, width=24, seed=2).eval(), Sentences(WORDS))
+    with pytest.raises(RequestError, match="takes what minilm makes of texts, not bags of words"):
+        cmla_text(steps=2)(reader, ["a red circle"], LABELS[:1], reference())

@@ -102,7 +102,9 @@ def few_photos(place: Path) -> Source:
     """`coco18` with 90 drawn pictures of 96 pixels in the place of its 8,000 photos, which are not everywhere."""
     draw = np.random.default_rng(0)
     images = np.kron(draw.integers(0, 256, (90, 6, 6, 3), np.uint8), np.ones((1, 16, 16, 1), np.uint8))
-    np.savez(place, images=images, labels=np.eye(3, dtype=np.uint8)[np.arange(90) % 3], split=np.arange(90) // 3 % 4)
+    texts = np.array([f"a {('dog', 'boat', 'pizza')[i % 3]} number {i % 5}" for i in range(90)])
+    labels = np.eye(3, dtype=np.uint8)[np.arange(90) % 3]
+    np.savez(place, images=images, labels=labels, texts=texts, split=np.arange(90) // 3 % 4)
 
     def read(folder: Path, **more: Any) -> Dataset:
         return replace(read_arrays(place, **more), name="coco18")

