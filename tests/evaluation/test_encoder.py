@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hamguard.data.opened import Data
 from hamguard.evaluation.encoder import with_encoder
 from hamguard.evaluation.ground import Loaded
 from hamguard.models.store import save_model
+from tests.models.sentences import toy_vectors
 from tests.training.conftest import make_blobs, make_split
 
 BITS = 12
@@ -210,3 +212,20 @@ def test_models_of_images_and_texts_learn_on_features_as_well(features: str, tmp
     assert {"image->text", "text->image"} <= {*found} and found["text->image"] > 0.27, "chance is 0.25"
     with pytest.raises(DataMissingError, match="pairs.npz holds features, no pictures"):
         hg.attack(tmp_path / "pair", attack="cmla", modality="image")
+
+
+def test_features_of_texts_stand_beside_those_of_pictures(
+    tmp_path: Path, encoder: str, pictures: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hamguard.api.features.sentence_vectors", toy_vectors)
+    data = hg.data(pictures)
+    with pytest.raises(RequestError, match="has no texts"):
+        hg.features(encoder, data, out=tmp_path / "t.npz", text_encoder="minilm")
+    texts = tuple(f"blob {i % 7}" for i in range(len(data)))
+    told = hg.Data(replace(data.dataset, texts=texts), data.split)
+    made = hg.features(encoder, told, out=tmp_path / "t.npz", text_encoder="minilm")
+    held = hg.data(f"features:{made.path}").dataset
+    assert held.text_features is not None and held.texts == texts
+    np.testing.assert_array_equal(held.text_features, toy_vectors(texts).numpy())
+    with pytest.raises(RequestError, match="text encoder"):
+        hg.features(encoder, told, out=tmp_path / "u.npz", text_encoder="words")

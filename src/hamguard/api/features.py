@@ -7,13 +7,16 @@ from pathlib import Path
 
 from hamguard.api.arguments import checked
 from hamguard.api.running import running
+from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.features import write_features
 from hamguard.data.opened import Data
+from hamguard.data.texts import texts_of
 from hamguard.evaluation.encoder import encoded_by, made_on_features
 from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.model_data import open_for_model
+from hamguard.models.minilm import sentence_vectors
 from hamguard.models.store import AnyModel
 
 __all__ = ["FeatureFile", "features"]
@@ -42,6 +45,7 @@ def features(
     data: Data | str | None = None,
     *,
     out: Path | str,
+    text_encoder: str | None = None,
     protocol: str | None = None,
     root: Path | str | None = None,
     context: Context | None = None,
@@ -55,22 +59,26 @@ def features(
         model: a trained or loaded hash model, of which the backbone counts; or a foreign network, whose outputs are the features.
         data: what `hg.data` gave, or a source; None for what the model was trained on.
         out: file to write, `.npz`.
+        text_encoder: `minilm`, for features of the texts beside those of the images; None for the texts alone, where there are any.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
         context: where to compute, how progress is shown.
 
     Raises:
-        RequestError: no such model or data, images that do not fit the model, or a name of another type.
+        RequestError: no such model or data, images that do not fit the model, a name of another type, or no texts to encode.
         RunError: the network returns NaN, or the file cannot be written.
     """
     context, out = running(context, model), Path(out)
     if out.suffix != ".npz":
         raise RequestError(f"features are written to an .npz file, got {out}")
+    if text_encoder is not None:
+        check_choice("text encoder", text_encoder, ("minilm",))
     loaded = Loaded.open(model, device=context.device)
     if made_on_features(loaded.model):
         raise RequestError(f"{loaded.name} learned on features; give the network that made them")
     if not isinstance(data, Data):
         data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    of_texts = None if text_encoder is None else sentence_vectors(texts_of(data.dataset)).numpy()
     found = encoded_by(loaded, data, context)
-    write_features(out, found.numpy(), data.dataset, data.split)
+    write_features(out, found.numpy(), data.dataset, data.split, text_features=of_texts)
     return FeatureFile(out, len(found), found.shape[1], data.dataset.notes)

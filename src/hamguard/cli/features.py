@@ -18,12 +18,17 @@ ModelArgument = Annotated[
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="File to write, .npz; its source is features:FILE.")]
+TextEncoderOption = Annotated[
+    str | None,
+    typer.Option("--text-encoder", help="minilm: also what this sentence encoder makes of the texts."),
+]
 
 
 def features(
     model: ModelArgument,
     out: OutOption,
     data: opt.Data = None,
+    text_encoder: TextEncoderOption = None,
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
     device: opt.Device = "auto",
@@ -37,7 +42,9 @@ def features(
     """
     from hamguard.api.features import features as write
 
-    made = write(model, data, out=out, protocol=protocol, root=data_root, context=context_of(device))
+    made = write(
+        model, data, out=out, text_encoder=text_encoder, protocol=protocol, root=data_root, context=context_of(device)
+    )
     if as_json:
         print_json([{"file": str(made.path), "count": made.count, "features": made.features}])
         return

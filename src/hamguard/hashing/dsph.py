@@ -16,7 +16,8 @@ Deliberate differences:
 
 * The cosine delta is `1 - 2 d / K` with the largest distance d that the Griesmer bound allows a linear code of K bits with as many
   words as there are classes. The code reads it from a table, which was not at hand.
-* Nets that learn from pixels and from bags of words; the code fine-tunes CLIP, with dropout before the codes.
+* Nets that learn from pixels and from bags of words, or heads on features of networks that stay as they are (`--freeze`,
+  `--text-encoder minilm`, or both in a `features:` file); the code fine-tunes CLIP, with dropout before the codes.
 * Proxies learn by the optimizer of the nets, at a rate of their own; in the code by an SGD of their own, 20 times as fast as heads.
 * A batch that lacks a kind of pair lacks its term; the code divides by zero.
 * `balance=false` weighs every class of an item alike, so that the other classes, which are more, weigh more; not in the code.

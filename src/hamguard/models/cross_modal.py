@@ -8,12 +8,13 @@ needs (SSAH's label net and discriminators), so that a model can be trained on.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from hamguard import __version__
+from hamguard.core.asked import Grown
 from hamguard.core.digests import digest_bytes
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.html import Shown
@@ -32,7 +33,7 @@ WEIGHTS, CARD, PARTS = "text.safetensors", "text.json", "parts.safetensors"
 MAX_WORDS, MAX_WIDTH = 100_000, 65_536  # a card that asks for more is no card of ours and would only fill the memory
 
 
-class TextCard(BaseModel):
+class TextCard(Grown):
     """Facts that travel with the text side.
 
     Attributes:
@@ -50,7 +51,7 @@ class TextCard(BaseModel):
         version: hamguard's version.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    later: ClassVar[tuple[str, ...]] = ("encoder", "takes")
 
     format: Literal[1, 2] = FORMAT
     kind: Literal["mlp", "multi-scale"]
@@ -63,7 +64,7 @@ class TextCard(BaseModel):
     features: int = Field(ge=0, le=MAX_WIDTH)
     partner: str = ""
     weights_hash: str = ""
-    texts: dict[str, int] = {}
+    texts: dict[str, int] = Field(default_factory=dict)
     version: str = __version__
 
     @model_validator(mode="after")

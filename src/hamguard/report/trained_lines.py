@@ -60,9 +60,10 @@ def _pair(out: str, card: Facts, text: Facts) -> list[str]:
 
 def _reading(text: Facts, words: Sequence[str]) -> str:
     """How texts are read."""
-    if text["encoder"] == "words":
+    encoder = text.get("encoder", "words")
+    if encoder == "words":
         return f"vocabulary: {len(words):,} terms of up to {text['ngrams']} words, such as {', '.join(words[:5])}"
-    made = "the sentence encoder all-MiniLM-L6-v2" if text["encoder"] == "minilm" else "a file of features"
+    made = "the sentence encoder all-MiniLM-L6-v2" if encoder == "minilm" else "a file of features"
     return f"texts: {text['takes']:,} numbers each, by {made}"
 
 
