@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from hamguard.api.attack import attack
 from hamguard.attacks.methods.cmla import cmla, cmla_words
 from hamguard.attacks.methods.mainstay import mainstay
 from hamguard.attacks.threat import Linf
@@ -26,6 +25,8 @@ from hamguard.core.context import Context
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.opened import Data
 from hamguard.data.texts import texts_of
+from hamguard.evaluation.attack.measure import measure_attack
+from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.evaluation.search.cross_modal import agreement_row, cross_rows, task_row
 from hamguard.evaluation.search.score import score_rows
@@ -74,29 +75,36 @@ SUITES = {"coco18": PHOTOS}
 
 @dataclass
 class Recorded:
-    """The rows file, cell by cell; a cell's rows carry its name as `model`."""
+    """The rows file, cell by cell; a cell's rows carry its name as `model`.
+
+    Attributes:
+        path: of the file.
+        queries: of the whole query part; clean rows of fewer stand beside attacks.
+        rows: so far.
+    """
 
     path: Path
+    queries: int
     rows: list[Row] = field(default_factory=list)
 
-    def cell(self, name: str, tasks: Iterable[str], work: Callable[[], list[Row]]) -> None:
+    def cell(self, name: str, part: str, work: Callable[[], list[Row]]) -> None:
         """Run a cell whose rows are not there yet."""
-        tasks = set(tasks)
-        if any(row.model == name and _part(row) in tasks for row in self.rows):
+        if any(row.model == name and self.part_of(row) == part for row in self.rows):
             return
         begun = time.monotonic()
         found = [replace(row, model=name if row.model != "random codes" else row.model) for row in work()]
         self.rows += found
         write_rows(self.path, self.rows)
         shown = "  ".join(f"{row.task} {row.value:.3f}" for row in found if row.metric == "map")
-        print(f"{name}, {'/'.join(sorted(tasks))}: {shown}  ({time.monotonic() - begun:.0f} s)", flush=True)
+        print(f"{name}, {part}: {shown}  ({time.monotonic() - begun:.0f} s)", flush=True)
 
-
-def _part(row: Row) -> str:
-    """What a row is of: `clean`, `new`, or the attack."""
-    if row.attack:
-        return str(row.attack["method"])
-    return "new" if row.task in (NEW, ALONE) else "clean"
+    def part_of(self, row: Row) -> str:
+        """What a row is of: `clean`, `new`, `before` (clean, of the queries that are attacked), or the attack."""
+        if row.attack:
+            return str(row.attack["method"])
+        if row.task in (NEW, ALONE):
+            return "new"
+        return "clean" if row.n == self.queries else "before"
 
 
 def new_words(data: Data) -> dict[int, str]:
@@ -129,17 +137,15 @@ def new_rows(ground: Ground, data: Data) -> list[Row]:
     return rows
 
 
-def attack_rows(ground: Ground, data: Data, which: str, suite: Suite) -> list[Row]:
-    """The rows of one attack on the first queries."""
+def attack_rows(ground: Ground, which: str, suite: Suite) -> list[Row]:
+    """The rows of one attack; noise of the same size stands beside the first on pictures."""
     eps = Linf(8 / 255)
     made = {
         "cmla": lambda: cmla(steps=suite.steps, threat=eps),
         "mainstay": lambda: mainstay(steps=suite.steps, threat=eps),
         "cmla-words": lambda: cmla_words(most=2),
     }[which]()
-    loaded = Loaded(ground.name, ground.model, ground.card, ground.cross)
-    done = attack(loaded, data, made, queries=suite.queries, context=Context(seed=0))
-    return [row for row in done if row.attack is not None]
+    return list(measure_attack(ground, AttackSpec(made, across=True, control=which == "cmla")).rows)
 
 
 def main() -> None:
@@ -159,8 +165,8 @@ def main() -> None:
     if ask.queries:
         suite = replace(suite, queries=ask.queries)
     out = ask.out or RESULTS / f"cross_modal_{ask.source}.jsonl"
-    recorded = Recorded(out, read_rows(out) if out.exists() else [])
     data = Data.open(ask.source)
+    recorded = Recorded(out, len(data.split.query), read_rows(out) if out.exists() else [])
     for seed in ask.seeds:
         for method in ask.methods or suite.methods:
             for encoder in ask.encoders or suite.encoders:
@@ -188,12 +194,14 @@ def run(
         return [*rows, replace(agreement_row(ground), seed=seed)]
 
     if ask.only != "attack":
-        recorded.cell(name, ["clean"], clean)
+        recorded.cell(name, "clean", clean)
         if suite.new_words:
-            recorded.cell(name, ["new"], lambda: [replace(row, seed=seed) for row in new_rows(ground, data)])
+            recorded.cell(name, "new", lambda: [replace(row, seed=seed) for row in new_rows(ground, data)])
     if ask.only != "search" and seed == 0 and (method, encoder) in suite.attacked:
+        few = ground.first(suite.queries)
+        recorded.cell(name, "before", lambda: cross_rows(few))
         for which in ("cmla", "mainstay", "cmla-words"):
-            recorded.cell(name, [which], lambda which=which: attack_rows(ground, data, which, suite))
+            recorded.cell(name, which, lambda which=which: attack_rows(few, which, suite))
 
 
 if __name__ == "__main__":
