@@ -23,7 +23,7 @@ FILES = ["codes", "index.json", "origin.json"]
 
 
 def names(folder: Path) -> list[str]:
-    return sorted("codes" if path.suffix == ".faiss" else path.name for path in folder.iterdir())
+    return sorted("codes" if path.suffix == ".npz" else path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("engine", ["flat", "ivf"])

@@ -8,7 +8,7 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.binary import hamming
 from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import write_sealed
-from hamguard.retrieval import faiss_index
+from hamguard.retrieval import index_file
 from hamguard.retrieval.engines import build_index, open_index
 from hamguard.retrieval.index import FACTS
 
@@ -86,6 +86,7 @@ def test_a_saved_index_answers_alike(engine, tmp_path):
     assert np.array_equal(again.search(query, 20).ids, index.search(query, 20).ids)
     facts = json.loads((tmp_path / "index" / FACTS).read_text())
     assert (facts["count"], facts["model_hash"], facts["split_hash"]) == (300, "m1", "s1")
+    assert (facts["distinct"], facts["classes"]) == (len(np.unique(items.packed, axis=0)), 1)
     assert facts["bank_digest"] == items.digest
     assert facts["ids"] == list(items.ids)
     assert sorted(p.name for p in (tmp_path / "index").iterdir()) == sorted([FACTS, facts["file"]])
@@ -169,20 +170,26 @@ def test_damaged_folders_are_refused(tmp_path):
     good = json.loads(path.read_text())
     engine = tmp_path / good["file"]
     content = engine.read_bytes()
-    engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(RequestError, match=r"is damaged: codes-.*faiss is not the file that index.json names"):
+    build_index(bank(30, 3)).save(tmp_path / "other")
+    engine.write_bytes(next((tmp_path / "other").glob("codes-*")).read_bytes())
+    with pytest.raises(RequestError, match=r"is damaged: codes-.*npz is not the file that index.json names"):
         open_index(tmp_path)
     engine.unlink()
-    with pytest.raises(RequestError, match=r"is damaged: codes-.*faiss is missing; build it again"):
+    with pytest.raises(RequestError, match=r"is damaged: codes-.*npz is missing; build it again"):
         open_index(tmp_path)
     engine.write_bytes(content)
     for change, message in [
         ({"count": 29}, "damaged: file name, bits, or the count"),
         ({"bits": 0}, "damaged: file name, bits"),
         ({"file": "../codes.faiss"}, "damaged: file name, bits"),
-        ({"count": 29, "ids": good["ids"][:29]}, "index.json says flat, 29 codes of 21 bits; .* holds 30 of 24"),
-        ({"bits": 32}, "index.json says flat, 30 codes of 32 bits; .* holds 30 of 24"),
-        ({"engine": "ivf"}, "does not fit index.json"),
+        (
+            {"count": 29, "ids": good["ids"][:29]},
+            f"says flat, 29 items on {good['distinct']} codes of 21 bits, and .* does not fit",
+        ),
+        ({"bits": 32}, "codes of 32 bits, and codes-.* does not fit it; build it again"),
+        ({"distinct": 30}, "30 items on 30 codes of 21 bits, and"),
+        ({"classes": 20}, "does not fit it"),
+        ({"engine": "ivf"}, "says ivf, 30 items on .* does not fit it"),
         ({"engine": "hnsw"}, "unknown engine in .* 'hnsw'"),
         ({"ids": [good["ids"][0]] * 30}, "an id stands in it twice"),
         ({"ids": list(range(30))}, "ids has the wrong type"),
@@ -210,14 +217,12 @@ def test_only_ordinary_files_of_a_fitting_size_are_read(tmp_path):
     whole = engine.read_bytes()
     engine.unlink()
     os.mkfifo(engine)
-    with pytest.raises(RequestError, match=r"faiss is not an ordinary file, no codes of an index"):
+    with pytest.raises(RequestError, match=r"npz is not an ordinary file, no codes of an index"):
         open_index(tmp_path)
     engine.unlink()
     with engine.open("wb") as stream:
         stream.truncate(40 << 30)
-    with pytest.raises(
-        RequestError, match=r"faiss has 42,949,672,960 bytes, too many for a codes of an index; the limit is"
-    ):
+    with pytest.raises(RequestError, match=r"npz is not a readable .npz file"):
         open_index(tmp_path)
     engine.write_bytes(whole)
     (tmp_path / FACTS).unlink()
@@ -232,14 +237,14 @@ def test_a_reader_beside_a_writer_sees_the_old_or_the_new_index(tmp_path, monkey
     index.save(tmp_path)
     extra = bank(40, 2)
     extra = CodeBank(extra.packed, extra.bits, extra.labels, np.array([f"w{i}" for i in range(40)]), extra.model_hash)
-    read, turns = faiss_index.read_bytes, []
+    read, turns = index_file.read_npz, []
 
-    def late(path, what, **rest):
+    def late(path, what):
         if len(turns) < 5:
             turns.append(path)
             index.add(extra.select(np.array([len(turns)])))
             index.save(tmp_path)
-        return read(path, what, **rest)
+        return read(path, what)
 
-    monkeypatch.setattr(faiss_index, "read_bytes", late)
+    monkeypatch.setattr(index_file, "read_npz", late)
     assert len(open_index(tmp_path)) == 35 and len(set(turns)) == 5

@@ -52,7 +52,7 @@ class IndexFolder:
 
     @property
     def bytes(self) -> int:
-        """Size of the engine's file."""
+        """Size of the file of codes."""
         return (self.folder / self.facts.file).stat().st_size
 
     @property
@@ -66,7 +66,8 @@ class IndexFolder:
         """What it holds, as lines."""
         facts = self.facts
         lines = [
-            f"{self.folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {self.bytes:,} bytes",
+            f"{self.folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {facts.distinct:,} of them different, "
+            f"{self.bytes:,} bytes",
             f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}",
         ]
         if self.origin:
@@ -86,7 +87,7 @@ def look(folder: Path | str) -> IndexFolder:
     Raises:
         RequestError: there is no index, or it is damaged.
     """
-    open_index(folder)  # reads the engine's file and compares its hash
+    open_index(folder)  # reads the file of codes and compares its hash
     return IndexFolder(Path(folder), IndexFacts.load(folder), read_origin(Path(folder)))
 
 

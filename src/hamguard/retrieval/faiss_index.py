@@ -1,8 +1,9 @@
 """The index engines of faiss: `IndexBinaryFlat`, exact, and `IndexBinaryIVF`, cells of similar codes.
 
-What faiss does with equal distances was looked up by experiment (version 1.15) and is held by tests: the flat index
-with counting instead of heaps keeps and returns the earliest of them, and is faster; the cells return them in the
-order of cells, so there more items are fetched and the choice at the k-th place is made here.
+Faiss holds each code once, numbered by age; what it finds becomes items in `items.py`. What it does with equal distances was
+looked up by experiment (version 1.15) and is held by tests: the flat index with counting instead of heaps keeps and returns the
+earliest of them, and is faster; the cells return them in the order of cells, so there more codes are fetched and the choice at the
+k-th place is made here.
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ import faiss
 import numpy as np
 
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import check_packed
+from hamguard.codes.binary import bytes_of, check_packed
+from hamguard.codes.distinct import distinct
+from hamguard.codes.label_sets import LabelSets
 from hamguard.core.checks import check_range
-from hamguard.core.digests import digest_bytes
-from hamguard.core.errors import MissingFileError, RequestError, StaleError
-from hamguard.core.files import read_bytes, write_bytes
+from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.types import Array, Bytes, Ints
 from hamguard.retrieval.index import Ball, IndexFacts, Nearest
+from hamguard.retrieval.index_file import Arrays, arrays_of, changed, check_codes, items_of, read_index, write_index
+from hamguard.retrieval.items import Items
 
-TRAINING_ITEMS_PER_CELL = 39  # faiss warns below this: the cells would follow single items
+TRAINING_CODES_PER_CELL = 39  # faiss warns below this: the cells would follow single codes
 TRAINING_LIMIT = 64
 ABSENT = (1 << 40) - 1
-HEADER = 64 << 20  # more bytes than the centers of the cells and what the engine says of itself take
-SPARE = 16  # items fetched beyond 2 k from cells; where a tie is longer than that, a radius search finds it all
+SPARE = 16  # codes fetched beyond those that are likely to be enough; a tie that is longer than that is found by radius
 
 
 class FaissIndex:
-    """Codes in a faiss index, with their ids in the order of insertion."""
+    """Codes in a faiss index, each once, with the items that have it."""
 
-    def __init__(self, inner: Any, numbers: Ints, facts: IndexFacts) -> None:
+    def __init__(self, inner: Any, items: Items, facts: IndexFacts) -> None:
         self._inner = inner
-        self._numbers = numbers  # faiss's number of each item, rising; the flat index renumbers after a removal
+        self._items = items
         self._facts = facts
-        self._ids = np.array(facts.ids, dtype=np.str_)
-        self._known = set(facts.ids)
+        self._known = set(items.ids.tolist())
         if facts.engine == "flat":
             inner.use_heap = False
 
@@ -54,7 +55,7 @@ class FaissIndex:
     @property
     def ids(self) -> Array:
         """Ids in the order of insertion, `(N,)` strings."""
-        return self._ids
+        return self._items.ids
 
     @property
     def model_hash(self) -> str:
@@ -78,10 +79,10 @@ class FaissIndex:
         self._inner.nprobe = check_range("probes", number, 1, int(self._inner.nlist))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._items)
 
     def __repr__(self) -> str:
-        return f"FaissIndex({self.engine}, {len(self)} codes of {self.bits} bits)"
+        return f"FaissIndex({self.engine}, {len(self)} items on {self._items.codes} codes of {self.bits} bits)"
 
     @classmethod
     def build(cls, bank: CodeBank, *, engine: str = "flat", cells: int | None = None, probes: int = 16) -> FaissIndex:
@@ -92,52 +93,43 @@ class FaissIndex:
         """
         if len(bank) == 0:
             raise RequestError("an index needs at least one code, the bank is empty")
-        width = 8 * bank.packed.shape[1]
+        names = _names(bank)
+        first, owner = distinct(bank.packed)
+        codes = np.ascontiguousarray(bank.packed[first])  # (D, bytes)
         if engine == "flat":
-            inner: Any = faiss.IndexBinaryFlat(width)
+            inner: Any = faiss.IndexBinaryFlat(8 * codes.shape[1])
+            inner.add(codes)
         else:
-            usual = int(min(len(bank) ** 0.5, len(bank) / TRAINING_ITEMS_PER_CELL))
-            number = check_range("cells", max(1, usual) if cells is None else cells, 1, len(bank))
-            quantizer: Any = faiss.IndexBinaryFlat(width)
-            inner = faiss.IndexBinaryIVF(quantizer, width, number)
-            inner.own_fields = True
-            quantizer.this.disown()  # the index frees it
-            inner.cp.min_points_per_centroid = 1  # few items are a choice here, not a mistake
-            inner.cp.max_points_per_centroid = TRAINING_LIMIT  # a seeded sample: a million codes train in seconds
-            inner.train(np.ascontiguousarray(bank.packed))
-            inner.nprobe = min(check_range("probes", probes, 1), number)
-        facts = IndexFacts(engine, bank.bits, 0, "", "", bank.model_hash, bank.split_hash, "", [])
-        index = cls(inner, np.empty(0, dtype=np.int64), facts)
-        index.add(bank)
-        index._facts = _changed(index._facts, bank_digest=bank.digest)
-        return index
+            usual = max(1, int(min(len(codes) ** 0.5, len(codes) / TRAINING_CODES_PER_CELL)))
+            number = check_range("cells", usual if cells is None else cells, 1, len(bank))
+            inner = _cells(codes, min(number, len(codes)), check_range("probes", probes, 1))
+        facts = IndexFacts(engine, bank.bits, 0, 0, 0, "", "", bank.model_hash, bank.split_hash, bank.digest, [])
+        return cls(inner, Items(names, owner, LabelSets.of(bank.labels)), facts)
 
     def add(self, bank: CodeBank) -> None:
         """Add the items of a bank behind those present.
 
         Raises:
-            RequestError: wrong number of bits, or an id that is twice in the bank or already in the index.
+            RequestError: wrong number of bits, other classes, or an id that is twice in the bank or already in the index.
             StaleError: the bank was made by another model.
         """
         self._check_kin(bank)
-        names = [str(i) for i in bank.ids.tolist()]
-        fresh = set(names)
-        if len(fresh) < len(names):
-            raise RequestError(f"ids must be unique, {_first_repeated(names)!r} stands in the bank more than once")
+        names = _names(bank)
+        fresh = set(names.tolist())
         both = fresh & self._known
         if both:
             raise RequestError(f"ids must be unique, {min(both)!r} is already in the index; remove it first")
-        first = int(self._numbers[-1]) + 1 if len(self._numbers) else 0
-        numbers = np.arange(first, first + len(names), dtype=np.int64)
-        packed = np.ascontiguousarray(bank.packed)
+        count = self._items.codes
+        first, owner = distinct(np.concatenate([self._codes(), bank.packed]))  # codes that are here keep their numbers
+        items = self._items.join(names, owner[count:], LabelSets.of(bank.labels))
+        more = np.ascontiguousarray(bank.packed[first[count:] - count])
         if self.engine == "ivf":
-            self._inner.add_with_ids(packed, numbers)
+            self._inner.add_with_ids(more, np.arange(count, len(first), dtype=np.int64))
         else:
-            self._inner.add(packed)
-        self._numbers = np.concatenate([self._numbers, numbers])
-        self._ids = np.concatenate([self._ids, np.array(names, dtype=np.str_)]) if names else self._ids
+            self._inner.add(more)
+        self._items = items
         self._known |= fresh
-        self._facts = _changed(self._facts, bank_digest="")
+        self._facts = changed(self._facts, bank_digest="")
 
     def remove(self, ids: Array) -> None:
         """Remove items by id; the order of the others stays.
@@ -149,13 +141,16 @@ class FaissIndex:
         unknown = names - self._known
         if unknown:
             raise RequestError(f"{len(unknown)} ids are not in the index, the first is {min(unknown)!r}")
-        gone = np.fromiter((i in names for i in self._ids.tolist()), dtype=bool, count=len(self))
-        self._inner.remove_ids(self._numbers[gone])
-        kept = self._numbers[~gone]
-        self._numbers = kept if self.engine == "ivf" else np.arange(len(kept), dtype=np.int64)
-        self._ids = self._ids[~gone]
+        kept = np.fromiter((i not in names for i in self.ids.tolist()), dtype=bool, count=len(self))
+        self._items, old = self._items.select(kept)
+        if self.engine == "ivf":
+            _renumber(self._inner, old)
+        else:
+            codes = self._codes()
+            self._inner.reset()
+            self._inner.add(np.ascontiguousarray(codes[old]))
         self._known -= names
-        self._facts = _changed(self._facts, bank_digest="")
+        self._facts = changed(self._facts, bank_digest="")
 
     def search(self, query: CodeBank | Bytes, k: int) -> Nearest:
         """The k nearest items of each query, nearest first, of equal ones the earliest added first.
@@ -170,16 +165,12 @@ class FaissIndex:
         """
         packed = self._packed(query)
         check_range("k", k, 1, len(self))
-        if self.engine == "flat":
-            distances, places = self._inner.search(packed, k)
-        else:
-            distances, places = self._search_cells(packed, k)
-        ids = self._ids[np.maximum(places, 0)]
+        # Where codes are shared by ten items, a tenth of the codes hold the k nearest, unless these lie on rare codes.
+        distances, items = self._nearest(packed, k, max(SPARE, 2 * k * self._items.codes // len(self)))
+        ids = self.ids.take(items, mode="clip")  # -1 is no item
         if self.engine == "ivf":
-            missing = places < 0
-            distances = np.where(missing, -1, distances)
-            ids = np.where(missing, "", ids)
-        return Nearest(distances.astype(np.int64), ids)
+            ids = np.where(items < 0, "", ids)
+        return Nearest(distances, ids)
 
     def within(self, query: CodeBank | Bytes, radius: int) -> Ball:
         """All items at most `radius` bits away, nearest first, of equal ones the earliest added first.
@@ -190,8 +181,13 @@ class FaissIndex:
         """
         packed = self._packed(query)
         check_range("radius", radius, 0, self.bits)
-        limits, distances, places = self._ball(packed, radius)
-        return Ball(limits, distances, self._ids[places])
+        limits, distances, items = self._items.ball(*self._range(packed, radius))
+        return Ball(limits, distances, self.ids.take(items, mode="clip"))
+
+    def bank(self) -> CodeBank:
+        """All items in the order of insertion, with their labels where they were given."""
+        packed, labels = self._codes()[self._items.owner], self._items.labels.labels
+        return CodeBank(packed, self.bits, labels, self.ids, self.model_hash, self.split_hash)  # type: ignore[arg-type]
 
     def save(self, folder: Path | str) -> None:
         """Write the index folder; an older index in it is replaced in one step.
@@ -199,20 +195,14 @@ class FaissIndex:
         Raises:
             RunError: the folder cannot be written.
         """
-        folder = Path(folder)
-        content = faiss.serialize_index_binary(self._inner).tobytes()
-        if self.engine == "ivf":
-            content += self._numbers.tobytes()
-        file_hash = digest_bytes(content)
-        facts = _changed(
-            self._facts, count=len(self), file=f"codes-{file_hash}.faiss", file_hash=file_hash, ids=self._ids.tolist()
+        items = self._items
+        held = (
+            {"codes": self._codes()} if self.engine == "flat" else {"cells": faiss.serialize_index_binary(self._inner)}
         )
-        write_bytes(folder / facts.file, content)
-        facts.save(folder)
-        self._facts = facts
-        for other in folder.glob("codes-*.faiss"):
-            if other.name != facts.file:
-                other.unlink(missing_ok=True)
+        facts = changed(
+            self._facts, count=len(items), distinct=items.codes, classes=items.labels.classes, ids=self.ids.tolist()
+        )
+        self._facts = write_index(Path(folder), facts, held | arrays_of(items))
 
     @classmethod
     def load(cls, folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> FaissIndex:
@@ -222,28 +212,15 @@ class FaissIndex:
             RequestError: no index there, or it is damaged.
             StaleError: it belongs to another model or split.
         """
-        facts, content = _read(Path(folder), model_hash, split_hash)
-        if digest_bytes(content) != facts.file_hash:
-            raise RequestError(
-                f"index {folder} is damaged: {facts.file} is not the file that index.json names; build it again"
-            )
-        numbers = np.arange(facts.count, dtype=np.int64)
+        facts, arrays = read_index(Path(folder), model_hash, split_hash)
         try:
-            if facts.engine == "ivf":
-                split = max(0, len(content) - 8 * facts.count)
-                content, numbers = content[:split], np.frombuffer(content[split:], dtype=np.int64)
-            inner = faiss.deserialize_index_binary(np.frombuffer(content, dtype=np.uint8))
-        except (RuntimeError, ValueError, MemoryError) as error:
+            inner = _inner_of(arrays, facts)
+            return cls(inner, items_of(arrays, facts), facts)
+        except (KeyError, IndexError, RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise RequestError(
-                f"index {folder} is damaged: {facts.file} does not fit index.json; build it again"
+                f"index {folder} is damaged: index.json says {facts.engine}, {facts.count} items on {facts.distinct} codes of "
+                f"{facts.bits} bits, and {facts.file} does not fit it; build it again"
             ) from error
-        kind = faiss.IndexBinaryFlat if facts.engine == "flat" else faiss.IndexBinaryIVF
-        if not isinstance(inner, kind) or inner.ntotal != facts.count or inner.d != 8 * -(-facts.bits // 8):
-            raise RequestError(
-                f"index {folder} is damaged: index.json says {facts.engine}, {facts.count} codes of {facts.bits} bits; "
-                f"{facts.file} holds {inner.ntotal} of {inner.d}"
-            )
-        return cls(inner, numbers, facts)
 
     def _packed(self, query: CodeBank | Bytes) -> Bytes:
         if isinstance(query, CodeBank):
@@ -261,59 +238,127 @@ class FaissIndex:
                 "encode again with one model"
             )
 
-    def _places(self, numbers: Ints) -> Ints:
-        """Faiss's numbers as places in the order of insertion; -1 stays."""
+    def _codes(self) -> Bytes:
+        """The codes by number, `(D, bytes)`."""
+        width = self._inner.code_size
         if self.engine == "flat":
-            return numbers
-        return np.where(numbers < 0, -1, np.searchsorted(self._numbers, numbers))
+            flat: Bytes = faiss.vector_to_array(self._inner.xb).reshape(-1, width)
+            return flat
+        codes = np.empty((self._inner.ntotal, width), np.uint8)
+        for numbers, held in _lists(self._inner):
+            codes[numbers] = held
+        return codes
 
-    def _search_cells(self, packed: Bytes, k: int) -> tuple[Ints, Ints]:
+    def _nearest(self, packed: Bytes, k: int, fetch: int) -> tuple[Ints, Ints]:
+        """The k nearest items by the `fetch` nearest codes; by more where these are not sure to be enough."""
+        items = self._items
+        fetch = min(fetch, k, items.codes)
+        distances, codes = self._near(packed, fetch)
+        if items.single:
+            return distances, codes
+        enough = items.enough(distances, codes, k)
+        if enough.all():
+            return items.nearest(distances, codes, k)
+        found, places = np.empty((2, len(packed), k), np.int64)
+        found[enough], places[enough] = items.nearest(distances[enough], codes[enough], k)
+        found[~enough], places[~enough] = self._nearest(packed[~enough], k, 4 * fetch)
+        return found, places
+
+    def _near(self, packed: Bytes, count: int) -> tuple[Ints, Ints]:
+        """The nearest codes by distance and age, `(Q, count)`; -1 where cells hold fewer."""
+        if self.engine == "ivf":
+            return self._search_cells(packed, count)
+        distances, codes = self._inner.search(packed, count)
+        return distances.astype(np.int64), codes
+
+    def _search_cells(self, packed: Bytes, count: int) -> tuple[Ints, Ints]:
         """Search in cells, with the promised order and choice among equal distances."""
-        fetch = min(len(self), 2 * k + SPARE)
-        distances, numbers = self._inner.search(packed, fetch)  # (Q, fetch)
-        places = self._places(numbers)
-        # One number that sorts by distance, then by place: places stay below 2**40, what is missing has a huge distance.
+        fetch = min(self._items.codes, 2 * count + SPARE)
+        distances, codes = self._inner.search(packed, fetch)  # (Q, fetch)
+        # One number that sorts by distance, then by code: codes stay below 2**40, what is missing has a huge distance.
         far = np.minimum(distances, self.bits + 1).astype(np.int64)
-        key = np.sort(far << 40 | np.where(places < 0, ABSENT, places), axis=1)[:, :k]
+        key = np.sort(far << 40 | np.where(codes < 0, ABSENT, codes), axis=1)[:, :count]
         nearest, chosen = key >> 40, key & ABSENT
-        chosen[chosen == ABSENT] = -1
-        # Where the tie at place k reaches the end of what was fetched, earlier members of it may be missing.
-        open_end = (chosen[:, -1] >= 0) & (nearest[:, -1] == distances[:, -1]) & (fetch < len(self))
+        missing = chosen == ABSENT
+        nearest[missing], chosen[missing] = -1, -1
+        # Where the tie at the last place reaches the end of what was fetched, earlier members of it may be missing.
+        open_end = ~missing[:, -1] & (nearest[:, -1] == distances[:, -1]) & (fetch < self._items.codes)
         for row in np.flatnonzero(open_end):
-            _, ball, inside = self._ball(packed[row : row + 1], int(nearest[row, -1]))
-            nearest[row], chosen[row] = ball[:k], inside[:k]
+            _, ball, inside = self._range(packed[row : row + 1], int(nearest[row, -1]))
+            order = np.lexsort((inside, ball))[:count]
+            nearest[row], chosen[row] = ball[order], inside[order]
         return nearest, chosen
 
-    def _ball(self, packed: Bytes, radius: int) -> tuple[Ints, Ints, Ints]:
-        limits, distances, numbers = self._inner.range_search(packed, radius + 1)  # faiss excludes the radius itself
-        limits, distances = limits.astype(np.int64), distances.astype(np.int64)
-        places = self._places(numbers)
-        owner = np.repeat(np.arange(len(packed)), np.diff(limits))
-        order = np.lexsort((places, distances, owner))
-        return limits, distances[order], places[order]
+    def _range(self, packed: Bytes, radius: int) -> tuple[Ints, Ints, Ints]:
+        """Limits, distances and numbers of the codes within a radius, of each query in any order."""
+        limits, distances, codes = self._inner.range_search(packed, radius + 1)  # faiss excludes the radius itself
+        return limits.astype(np.int64), distances.astype(np.int64), codes
 
 
-def _read(folder: Path, model_hash: str | None, split_hash: str | None) -> tuple[IndexFacts, bytes]:
-    """The facts of an index and its engine's file; begun again where a writer has replaced both in between.
+def _names(bank: CodeBank) -> Array:
+    """Ids of a bank, `(N,)` strings.
 
     Raises:
-        RequestError: no index there, or it is damaged.
-        StaleError: it belongs to another model or split.
+        RequestError: one stands there twice.
     """
-    while True:
-        facts = IndexFacts.load(folder, model_hash=model_hash, split_hash=split_hash)
-        usual = facts.count * (-(-facts.bits // 8) + 16)  # codes, and for cells two numbers an item
-        try:
-            return facts, read_bytes(folder / facts.file, "codes of an index", limit=2 * usual + HEADER)
-        except MissingFileError as error:
-            if IndexFacts.load(folder).file == facts.file:
-                raise RequestError(f"index {folder} is damaged: {facts.file} is missing; build it again") from error
+    names = [str(i) for i in bank.ids.tolist()]
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise RequestError(f"ids must be unique, {twice!r} stands in the bank more than once")
+    return np.array(names, dtype=np.str_)
 
 
-def _changed(facts: IndexFacts, **values: Any) -> IndexFacts:
-    return IndexFacts(**{**vars(facts), **values})
+def _cells(codes: Bytes, number: int, probes: int) -> Any:
+    """Codes `(D, bytes)` in cells of similar ones."""
+    width = 8 * codes.shape[1]
+    quantizer: Any = faiss.IndexBinaryFlat(width)
+    inner: Any = faiss.IndexBinaryIVF(quantizer, width, number)
+    inner.own_fields = True
+    quantizer.this.disown()  # the index frees it
+    inner.cp.min_points_per_centroid = 1  # few codes are a choice here, not a mistake
+    inner.cp.max_points_per_centroid = TRAINING_LIMIT  # a seeded sample: a million codes train in seconds
+    inner.train(codes)
+    inner.nprobe = min(probes, number)
+    inner.add_with_ids(codes, np.arange(len(codes), dtype=np.int64))
+    return inner
 
 
-def _first_repeated(names: list[str]) -> str:
-    seen: set[str] = set()
-    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+def _inner_of(arrays: Arrays, facts: IndexFacts) -> Any:
+    """The faiss index of a file.
+
+    Raises:
+        ValueError: it does not fit the facts.
+    """
+    width = 8 * bytes_of(facts.bits)
+    if facts.engine == "flat":
+        check_codes(arrays["codes"], facts)
+        inner: Any = faiss.IndexBinaryFlat(width)
+        inner.add(np.ascontiguousarray(arrays["codes"]))
+        return inner
+    inner = faiss.deserialize_index_binary(arrays["cells"])
+    if not isinstance(inner, faiss.IndexBinaryIVF) or (inner.ntotal, inner.d) != (facts.distinct, width):
+        raise ValueError("cells")
+    numbers = np.concatenate([numbers for numbers, _ in _lists(inner)])
+    if not np.array_equal(np.sort(numbers), np.arange(facts.distinct)):
+        raise ValueError("numbers of codes")
+    return inner
+
+
+def _lists(inner: Any) -> list[tuple[Ints, Bytes]]:
+    """Numbers `(n,)` and codes `(n, bytes)` of each cell, as views of what faiss holds."""
+    lists, found = inner.invlists, []
+    for cell in range(inner.nlist):
+        if size := lists.list_size(cell):
+            numbers = faiss.rev_swig_ptr(lists.get_ids(cell), size)
+            found.append((numbers, faiss.rev_swig_ptr(lists.get_codes(cell), size * inner.code_size).reshape(size, -1)))
+    return found
+
+
+def _renumber(inner: Any, old: Ints) -> None:
+    """Keep the codes `old` of an index in cells, `(D',)` numbers, and call them by their places in `old`."""
+    number = np.full(inner.ntotal, -1, np.int64)
+    number[old] = np.arange(len(old))
+    inner.remove_ids(np.flatnonzero(number < 0))
+    for numbers, _ in _lists(inner):
+        numbers[:] = number[numbers]

@@ -1,10 +1,8 @@
 """A search index over packed codes: what every engine offers, and the facts that lie beside its file.
 
-An index folder holds the engine's own file, named by its content, and `index.json` with the facts of `IndexFacts`.
-The engine's file is written first and `index.json` last, so a folder always shows one complete index, also to a reader beside
-a writer. `index.json` carries the hash of its own content, ids included, and of the engine's file. Items are ranked by Hamming
-distance and then by age: of equally distant items the one added earlier stands first, and the same rule decides which of
-them are kept at the k-th place. So every exact engine gives the same answer.
+Each code is kept once, with the items that have it: learned codes collapse, and 60,000 items may lie on 5,000 codes. Items are
+ranked by Hamming distance and then by age: of equally distant items the one added earlier stands first, and the same rule decides
+which of them are kept at the k-th place. So every exact engine gives the same answer.
 """
 
 from __future__ import annotations
@@ -70,6 +68,9 @@ class Index(Protocol):
     def ids(self) -> Array:
         """Ids in the order of insertion, `(N,)` strings."""
 
+    def bank(self) -> CodeBank:
+        """All items in the order of insertion: codes, labels where they were given, ids."""
+
     def __len__(self) -> int: ...
 
     def add(self, bank: CodeBank) -> None:
@@ -96,8 +97,10 @@ class IndexFacts:
         engine: name of the engine.
         bits: code length K.
         count: number of items.
-        file: name of the engine's file in the folder.
-        file_hash: content hash of that file.
+        distinct: number of codes that differ.
+        classes: number of classes of their labels; 0 where nothing is labeled.
+        file: name of the file of codes in the folder.
+        file_hash: hash of its arrays.
         model_hash: hash of the model that made the codes; empty for foreign codes.
         split_hash: hash of the split the items came from.
         bank_digest: digest of the bank that the index was built from; empty once items were added or removed.
@@ -107,6 +110,8 @@ class IndexFacts:
     engine: str
     bits: int
     count: int
+    distinct: int
+    classes: int
     file: str
     file_hash: str
     model_hash: str
@@ -137,8 +142,13 @@ class IndexFacts:
             raise RequestError(
                 f"no index at {folder}: there is no {FACTS}; build one with `hamguard index build`"
             ) from error
-        kinds = {"bits": int, "count": int, "ids": list}
+        kinds = {"bits": int, "count": int, "distinct": int, "classes": int, "ids": list}
         names = [f.name for f in fields(cls)]
+        if {*names} - {*content} == {"distinct", "classes"}:
+            raise RequestError(
+                f"index {folder} was written by an older hamguard, which kept the code of every item; "
+                "build it again with `hamguard index build`"
+            )
         if sorted(content) != sorted(names):
             raise RequestError(f"{path} is damaged: it must have the keys {', '.join(names)}")
         wrong = [name for name in names if not isinstance(content[name], kinds.get(name, str))]
