@@ -66,7 +66,7 @@ class IndexFolder:
         """What it holds, as lines."""
         facts = self.facts
         lines = [
-            f"{self.folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {facts.distinct:,} of them different, "
+            f"{self.folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {facts.distinct:,} different, "
             f"{self.bytes:,} bytes",
             f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}",
         ]
