@@ -219,7 +219,7 @@ def generator_lines(name: str) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for key, field in GeneratorSettings.model_fields.items():
-        values = " | ".join(cell(shown(one.settings[key])) for one in forms)
+        values = " | ".join(cell(shown(getattr(one.parsed, key))) for one in forms)
         lines.append(f"| `{key}` | {values} | {cell(field.description or '')} |")
     for key in ("epochs", "batch_size", "lr", "schedule"):
         values = " | ".join(cell(getattr(one.training, key)) for one in forms)

@@ -169,11 +169,22 @@ def test_requests_that_do_not_fit_the_data(place: Place, tmp_path: Path) -> None
         (["reconstruction=-1"], "settings.reconstruction: .*got -1"),
         (["epochs=0"], "training.epochs: .*got 0"),
         (["width"], "--set width: must be key=value"),
+        (["start=picture", "budget=hard"], "start=picture is of a soft budget"),
     ],
 )
 def test_wrong_settings_are_named(sets: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         words({"data.source": "blobs"}, sets)
+
+
+def test_a_start_with_the_picture_moves_it_less_in_the_first_epoch(place: Place, tmp_path: Path) -> None:
+    moved = {}
+    for start in ("random", "picture"):
+        given = ask(f"start={start}", "epochs=1")
+        assert ("start" in given.settings) == (start == "picture"), "folders of before keep their names"
+        found = train(given, *place[1:], tmp_path / start, start=[Start("a", place[0])])
+        moved[start] = found.card.history[0]["rmse"]
+    assert moved["picture"] < 0.7 * moved["random"]
 
 
 def test_presets_and_what_wins_over_them() -> None:

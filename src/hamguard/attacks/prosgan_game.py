@@ -12,7 +12,8 @@ Ours, beside the published form: a hard budget (`budget="hard"`), where the gene
 ball around the picture, cut to [0, 1] and, with `rounding`, to 8 bits, all straight through for the gradient. In the narrow ball
 from the start a generator saturated its tanh before it had learned anything, so the ball may begin wide and fall (`widen`): it
 learns first where to go, and then to go there with less. Further: a loss with a margin on the codes' logits, so that bits that are
-right already no longer pull (`margin`), and no discriminator at all (`discriminator="none"`).
+right already no longer pull (`margin`), no discriminator at all (`discriminator="none"`), and first weights with which a
+generator of a soft budget begins with the picture (`start=picture` of its training, `Generator.begin_with_picture`).
 """
 
 from __future__ import annotations

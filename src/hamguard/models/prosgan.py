@@ -30,6 +30,9 @@ PARTS = 16  # a picture's side over that of the label's first map
 HALVINGS = 5  # of the discriminator
 BLOCKS = 6  # three count as encoder and three as decoder
 LEAK = 0.01
+PASSED, QUIET = 1.2, 0.1
+"""Of a generator that begins with the picture: how its values go into the last tanh, which makes them smaller, and the factor on
+all other first weights of the last layer."""
 
 
 class PrototypeNet(nn.Module):
@@ -121,6 +124,18 @@ class Generator(Shown, nn.Module):
                 *_up(2 * width, width),
             )
             self.last = nn.Conv2d(width + channels, channels, 3, 1, 1, bias=False)
+
+    @torch.no_grad()
+    def begin_with_picture(self) -> None:
+        """Change the first weights of the last layer so that an untrained generator makes about the picture that it is given.
+
+        Ours: from random weights a generator first learns, for hundreds of steps, what a picture looks like.
+        """
+        middle = self.last.weight.shape[-1] // 2
+        self.last.weight.mul_(QUIET)
+        for channel in range(self.channels):
+            self.last.weight[channel, self.width + channel] = 0
+            self.last.weight[channel, self.width + channel, middle, middle] = PASSED
 
     @property
     def summary(self) -> dict[str, Any]:

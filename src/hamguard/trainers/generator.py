@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPr
 from hamguard.attacks.prosgan_game import Game, GameRules, new_nets
 from hamguard.attacks.threat import parse_eps
 from hamguard.codes.binary import pack, sign
-from hamguard.core.asked import Asked
+from hamguard.core.asked import Grown
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError
@@ -32,8 +32,10 @@ from hamguard.training.encode import encode, fits
 from hamguard.training.schedules import factor
 
 
-class GeneratorSettings(Asked):
+class GeneratorSettings(Grown):
     """Net, rules of the game, prototype; frozen, unknown keys are errors."""
+
+    later: ClassVar[tuple[str, ...]] = ("start",)
 
     width: int = Field(16, ge=8, le=1024, multiple_of=8, description="channels of the first convolution; 64 published")
     budget: Literal["soft", "hard"] = Field("soft", description="soft: squared error as published; hard: a ball")
@@ -51,6 +53,10 @@ class GeneratorSettings(Asked):
     margin: float = Field(0.0, ge=0, description="above 0: mean relu(margin - h z) instead of 1 - mean h tanh z")
     rounding: bool = Field(False, description="train on pictures rounded to 8 bits, hard budget only")
     widen: float = Field(1.0, ge=1, description="hard budget: eps begins this many times larger")
+    start: Literal["random", "picture"] = Field(
+        "random",
+        description="first weights: random as published; or such that it begins with the picture (soft budget)",
+    )
     targets: Literal["distinct", "no-overlap"] = Field(
         "no-overlap", description="distinct: of the database, as published; no-overlap: of the training part"
     )
@@ -167,7 +173,12 @@ class GeneratorKind(Kind):
 
     def check(self, job: Job) -> None:
         """The ball, and that nothing contradicts."""
-        _ = job.parsed.rules
+        settings: GeneratorSettings = job.parsed
+        _ = settings.rules
+        if settings.start == "picture" and settings.budget == "hard":
+            raise RequestError(
+                "start=picture is of a soft budget; inside a ball every generator begins with the picture"
+            )
 
     def alone(self, job: Job) -> str:
         """Two optimizers are at work."""
@@ -231,6 +242,8 @@ def new_game(job: Job, victim: AnyModel, data: Data, device: torch.device | str 
     generator, discriminator = new_nets(
         dataset.images.channels, dataset.images.size, classes, settings.width, rules, job.seed
     )
+    if settings.start == "picture":
+        generator.begin_with_picture()
     for net in (generator, discriminator):
         if net is not None:
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -152,6 +152,17 @@ def test_weights_come_from_the_generator_alone() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_a_generator_may_begin_with_the_picture() -> None:
+    x, r = torch.rand(4, 3, 32, 32, generator=torch_generator(0)), torch.zeros(4, 512)
+    moved = {}
+    for start in ("random", "picture"):
+        generator = new_nets(3, (32, 32), 4, 8, GameRules(), 0)[0]
+        if start == "picture":
+            generator.begin_with_picture()
+        moved[start] = float((made_picture(generator, x, r, None).detach() - x).square().mean().sqrt())
+    assert moved["picture"] < 0.06 < 0.2 < moved["random"]
+
+
 def test_the_prototype_loss_is_equation_3() -> None:
     h = torch.tensor([[0.5, -0.2], [0.9, 0.1]])
     y_hat = torch.tensor([[0.8, 0.3], [0.4, 0.6]])
