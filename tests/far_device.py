@@ -47,6 +47,10 @@ class FarTensor(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _dispatched(func, args, kwargs or {})
 
+    def tolist(self) -> Any:
+        """Numbers, as a GPU hands them over; torch has this for its own tensors only."""
+        return self.inner.tolist()
+
     def __repr__(self) -> str:  # type: ignore[override]
         return f"FarTensor({tuple(self.shape)})"
 

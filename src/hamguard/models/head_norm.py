@@ -19,7 +19,7 @@ class NormedHead(nn.Linear):
     def __init__(self, head: nn.Linear) -> None:
         super().__init__(head.in_features, head.out_features, device="meta")
         self.weight, self.bias = head.weight, head.bias
-        self.norm = nn.BatchNorm1d(head.out_features, device=head.weight.device)
+        self.norm = nn.BatchNorm1d(head.out_features).to(head.weight.device)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalized logits `(B, K)` of features `(B, D)`; two rows at least in training mode."""
