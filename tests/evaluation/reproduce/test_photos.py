@@ -27,13 +27,13 @@ def small(recipe: Path, path: Path) -> Path:
     text = recipe.read_text(encoding="utf-8").replace('weights = "pretrained"\n', "")
     for name, net in NETWORKS.items():
         text = text.replace(f'backbone = "{name}"', f'backbone = "{net}"')
-    text = text.replace("width = 8", "width = 8, prototype_steps = 5")
+    text = text.replace("lr = 1e-3,", "width = 8, prototype_steps = 5,")
     text = re.sub(r"(bits = .*)\nset = { freeze = true }", r"\1\nepochs = 1", text)
     for key, value in {"size": "32", "queries": "6", "epochs": "1"}.items():
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
     text = re.sub(r"^steps = \d+$", "steps = 2", text, flags=re.M)
     text = re.sub(r"^steps = \[.*\]$", "steps = [1, 2]", text, flags=re.M)
-    path.write_text(re.sub(r"epochs = \d+, set", "epochs = 1, set", text), encoding="utf-8")
+    path.write_text(re.sub(r"epochs = \d+, batch", "epochs = 1, batch", text), encoding="utf-8")
     return path
 
 

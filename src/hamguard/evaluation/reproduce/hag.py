@@ -65,7 +65,7 @@ def _line(model: str, steps: int, one: Figure, block: str) -> Line:
     small=f"{SMALL}; 16 and 32 bits, to 1,000 iterations, each a run of its own",
     minutes=10,
     photos=f"{PHOTOS}; 16 and 32 bits, 40 queries, to 500 iterations, each a run of its own",
-    photos_minutes=8,
+    photos_minutes=9,
 )
 def iterations(found: Found, scale: Scale) -> Comparison:
     """MAP by number of iterations, for every code length that was run."""

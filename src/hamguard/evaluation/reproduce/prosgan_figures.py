@@ -29,7 +29,7 @@ PAIRS = {True: ("batch", "balanced pairs inside the batch"), False: ("bank", "th
     small=f"{SMALL}; two networks, 12 and 32 bits on one of them, 100 queries",
     minutes=10,
     photos=f"{PHOTOS}; the same on MobileNetV2, 32 bits, 100 queries, 20 gradients",
-    photos_minutes=12,
+    photos_minutes=14,
 )
 def table3(found: Found, scale: Scale) -> Comparison:
     """Pictures made on one model, asked of others; only at paper scale the networks are the printed ones."""
@@ -79,7 +79,7 @@ def _printed(model: str) -> str:
     small=f"{SMALL}; 32 bits",
     minutes=5,
     photos=f"{PHOTOS}; 32 bits, 100 queries, 20 gradients",
-    photos_minutes=7,
+    photos_minutes=8,
 )
 def fig2(found: Found, scale: Scale) -> Comparison:
     """Precision-recall and precision@N curves under target labels: the plots are on the page, their means here."""
@@ -111,7 +111,7 @@ def fig2(found: Found, scale: Scale) -> Comparison:
     minutes=5,
     recipe="prosgan-fig2",
     photos=f"{PHOTOS}; 32 bits, 100 queries, 20 gradients",
-    photos_minutes=7,
+    photos_minutes=8,
 )
 def fig3(found: Found, scale: Scale) -> Comparison:
     """Answers to a query before and after: a sheet on the page."""
