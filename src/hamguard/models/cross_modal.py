@@ -1,8 +1,8 @@
 """`CrossModel`: an image side and a text side whose codes lie in one Hamming space, and the folder that holds both.
 
 The folder is an ordinary model folder (`model.safetensors`, `card.json`: the image side, for every command that takes a hash model)
-with `text.safetensors` and `text.json` beside it: the text net and its vocabulary. `parts.safetensors` keeps what only training
-needs (SSAH's label net and discriminators), so that a model can be trained on.
+with `text.safetensors` and `text.json` beside it: the text net, its vocabulary, and which encoder reads texts for it.
+`parts.safetensors` keeps what only training needs (SSAH's label net and discriminators), so that a model can be trained on.
 """
 
 from __future__ import annotations

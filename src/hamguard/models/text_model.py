@@ -41,11 +41,11 @@ class MultiScale(nn.Module):
 
 
 class TextModel(nn.Module):
-    """Encoder of bags of words with a linear hash head.
+    """Encoder of bags of words, or of other numbers that stand for a text, with a linear hash head.
 
     Args:
         kind: `mlp` or `multi-scale`.
-        words: size D of the vocabulary.
+        words: numbers of a text D: size of the vocabulary, or of a vector.
         bits: code length K.
         width: units of the wide layer.
         features: units of a further layer with tanh before the head; 0 for none.
@@ -75,7 +75,7 @@ class TextModel(nn.Module):
             self.head = nn.Linear(features or width, bits)
 
     def encode(self, bag: Tensor) -> Tensor:
-        """Features `(B, features or width)` of bags `(B, D)` in [0, 1].
+        """Features `(B, features or width)` of bags `(B, D)`: in [0, 1] of words, any real numbers of a sentence encoder.
 
         Raises:
             RequestError: bags of another vocabulary size.
@@ -86,7 +86,7 @@ class TextModel(nn.Module):
         return found
 
     def logits(self, bag: Tensor) -> Tensor:
-        """Unbounded outputs z, `(B, K)`, of bags `(B, D)` in [0, 1]."""
+        """Unbounded outputs z, `(B, K)`, of bags `(B, D)`."""
         z: Tensor = self.head(self.encode(bag))
         return z
 

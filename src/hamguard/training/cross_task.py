@@ -42,7 +42,7 @@ class Pairs:
     Attributes:
         images: pictures of the data set.
         index: rows of `images`, `(n,)`.
-        bags: bags of words, `(n, D)` in [0, 1].
+        bags: what the text net takes, `(n, D)`: bags of words in [0, 1], or any real numbers of a sentence encoder.
         labels: multi-hot labels, `(n, C)` float in {0, 1}.
 
     Raises:
