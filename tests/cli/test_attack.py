@@ -324,6 +324,7 @@ def test_the_benchmark_prints_rows_for_any_model(
     script = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
     words = [str(script), str(world.model), "--batch", "8", "--turns", "1", "--json"]
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.syspath_prepend(script.parent)  # as when the script is run
     monkeypatch.setattr(
         os, "environ", os.environ.copy()
     )  # the script asks for one thread, which is not for the tests after it
