@@ -63,7 +63,10 @@ DEFENSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fast SAAT": ("saat", ("lam=1", "fast=true")),
     "fast distillation": ("distill", ("fast=true",)),
     "head only": ("distill", ("freeze=true",)),
+    "wide distillation": ("distill", ()),
 }
+USUAL = tuple(name for name in DEFENSES if name not in ("head only", "wide distillation"))
+"""The others are for photos."""
 BATCH = 25
 """Queries attacked at once: what a stop loses."""
 BATTERY = ("hag", "sdha", "mainstay", "dhta")
@@ -82,6 +85,7 @@ SUITES: dict[str, dict[str, Any]] = {
         "words": {
             "SAAT": ("lam=1", *INNER, "steps=2", "step_size=0.8/255"),
             "distillation": ("clean=1", *INNER, "steps=2", "step_size=0.8/255"),
+            "wide distillation": ("clean=1", "inner_eps=2/255", "steps=2", "step_size=1.25/255"),
             "fast distillation": ("clean=1", *INNER, "fast=true"),
             "head only": ("clean=1", *INNER, "steps=2", "step_size=0.8/255", "freeze=true", "lr=1e-3"),
         },
@@ -283,7 +287,7 @@ def main() -> None:
     parser.add_argument("--eps", default="8/255", help="radius of the training")
     parser.add_argument("--at", nargs="+", default=None, help="radii of the attacks; that of the training by default")
     parser.add_argument("--passes", type=float, default=54, help="passes on each training picture")
-    parser.add_argument("--only", nargs="+", choices=[*DEFENSES, "none"], default=["none", *DEFENSES])
+    parser.add_argument("--only", nargs="+", choices=[*DEFENSES, "none"], default=["none", *USUAL])
     parser.add_argument("--set", nargs="+", default=[], help="settings for all")
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--queries", type=int, default=200)
