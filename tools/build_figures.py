@@ -18,6 +18,7 @@ from statistics import mean
 from typing import Any
 
 from figure_query import CALC, Query, Seeds
+from hash_tables import caltech_heads, coco_heads
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import write_text
@@ -64,7 +65,11 @@ def cross_modal(root: Path) -> list[str]:
     return lines
 
 
-MADE = {"cross-modal": cross_modal}  # blocks that are more than a table
+MADE = {
+    "cross-modal": cross_modal,
+    "coco-heads": coco_heads,
+    "caltech-heads": caltech_heads,
+}  # blocks that are more than a table
 
 
 @cache
