@@ -19,7 +19,7 @@ from hamguard.evaluation.audit.checks.battery import AUDIT
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
 from tests.cli.conftest import World
-from tests.cli.helpers import Shell, write_pictures
+from tests.cli.helpers import Shell, write_arrays, write_pictures
 
 SMALL = ("--eps", "0.1", "--queries", "16", "--steps", "4", "--answers", "12", "--sample", "6", "--batch-size", "5")
 BARE = (*SMALL, "--no-substitute", "--check", "none")
@@ -307,8 +307,36 @@ def test_folders_of_others_and_pictures_without_labels_are_refused(shell: Shell,
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "holds other files" in shell.fails(2, "audit", world.model, *BARE, "--out", tmp_path / "mine")
+    some = write_arrays(
+        tmp_path / "some.npz", labels=np.eye(2, dtype=np.uint8)[np.zeros(300, int)], split=np.arange(300) % 4
+    )
+    arrays = dict(np.load(some))
+    arrays["labels"][arrays["split"] == 2] = 0
+    np.savez(some, **arrays)
+    line = shell.fails(2, "audit", world.model, "--data", f"arrays:{some}", *BARE)
+    assert "no query of some, or no picture that is searched, has a label" in line
+
+
+def test_pictures_without_labels_are_asked_for_their_originals(shell: Shell, world: World, tmp_path: Path) -> None:
     bare = write_pictures(tmp_path / "bare", n=60)
-    assert "labels" in shell.fails(2, "audit", world.model, "--data", f"folder:{bare}", *BARE)
+    words = ("audit", world.model, "--data", f"folder:{bare}", *SMALL, "--eps", "0.3", "--out", tmp_path / "out")
+    answer = shell.done(*words, "--json")
+    rows = answer.rows
+    assert not [row for row in rows if "map" in (row["metric"] or "")]
+    scored = [row for row in rows if row["metric"] == "found"]
+    assert {(row["task"], row["at"], row["ties"]) for row in scored} == {("query->database", 10, "expected")}
+    clean, (worst,) = scored[0], [row for row in scored if (row["attack"] or {}).get("method") == "audit"]
+    assert clean["attack"] is None and clean["value"] == 1 > worst["value"]  # every picture finds itself
+    assert worst["attack"]["labels"] == "free"  # nobody knows one
+    assert {row["attack"]["guide"] for row in rows if (row["attack"] or {}).get("stage")} <= {"own", None}
+    assert "no labels: all 60 pictures are searched" in " ".join(clean["notes"])
+    done = shell.done(*words)
+    assert "share found of them" in done.out and "MAP" not in done.out
+    said = "the share of pictures that find their original among the first 10 answers falls from 100.0% to"
+    assert said in done.out and (tmp_path / "out" / "audit.png").stat().st_size > 1000
+    shell.done("report", tmp_path / "out", "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "share found" in page and "MAP falls" not in page
 
 
 def test_every_check_is_documented() -> None:

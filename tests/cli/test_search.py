@@ -181,8 +181,11 @@ def test_evaluate_on_other_pictures(world: World, shell: Shell, tmp_path: Path) 
     row = shell.done("evaluate", world.model, "--data", f"arrays:{other}", "--json").rows[0]
     assert row["dataset"] == "other" and row["n"] == 10 and row["train"] == "toy, 225 pictures"
     bare = write_arrays(tmp_path / "bare.npz", labels=np.zeros((300, 2), np.uint8))
-    line = shell.fails(2, "evaluate", world.model, "--data", f"arrays:{bare}")
+    line = shell.fails(2, "evaluate", world.model, "--data", f"arrays:{bare}", "--metric", "map")
     assert "bare has no labels, so nothing can be relevant" in line
+    answer = shell.done("evaluate", world.model, "--data", f"arrays:{bare}", "--queries", 8)
+    assert "bare has no labels: asked with copies of its pictures, jpeg:50, resize:0.5, crop:0.8" in answer.err
+    assert "bare: 8 pictures copied, 300 database items" in answer.out and "crop:0.8 copy->original" in answer.out
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from hamguard.evaluation.audit.plan import AuditPlan
 from hamguard.evaluation.ground import Ground, Loaded
 from hamguard.models.store import AnyModel
 from hamguard.report.audit import draw_audit
-from hamguard.report.audit_table import audit_table, check_lines, worst_code
+from hamguard.report.audit_table import audit_table, check_lines, score_of, worst_code
 from hamguard.report.table import Table, as_html, note_lines
+from hamguard.report.wording import SCORES
 
 PICTURE = "audit.png"
 
@@ -50,7 +51,7 @@ class AuditResult(Audited):
         return [*checks, *notes, f"Verdict: {' '.join(self.verdict.sentences)}"]
 
     def draw(self, path: Path | str, title: str = "") -> None:
-        """Draw the worst MAP after each stage, and MAP against images asked.
+        """Draw the worst score after each stage, and the score against images asked.
 
         Args:
             path: `.png`, `.svg` or `.pdf` to write.
@@ -60,10 +61,12 @@ class AuditResult(Audited):
             RequestError: another kind of file.
             RunError: it cannot be written.
         """
-        floor, chance = worst_code(self.rows), self.rows.first("random_map")
+        score = score_of(self.rows)
+        floor, chance = worst_code(self.rows), self.rows.first(f"random_{score}")
         assert floor and chance
         ends = (floor.value or 0.0, chance.value or 0.0)
-        draw_audit(self.stages, self.curve, *ends, path, title=f"{title or floor.model}: {self.verdict.grade}")
+        title = f"{title or floor.model}: {self.verdict.grade}"
+        draw_audit(self.stages, self.curve, *ends, path, score=SCORES[score], title=title)
 
     def __repr__(self) -> str:
         return f"AuditResult({self.verdict.grade}; {len(self.rows)} rows): {self.verdict.sentences[0]}"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # codes of other software are scored without loading a networ
 
 __all__ = ["SearchRows", "evaluate"]
 
+USUAL_VIEWS = ("jpeg:50", "resize:0.5", "crop:0.8")
+"""Changed copies that a model is asked with where its images have no labels and nobody says which."""
+
 
 @dataclass(frozen=True)
 class Searched:
@@ -75,8 +78,9 @@ class SearchRows(Rows):
         """The rows as one table."""
         from hamguard.report.plain_table import plain_table
 
-        query, database = self.searched.query, self.searched.database
-        detail = f"{len(query):,} queries, {len(database):,} database items, {query.bits} bits"
+        query, database, copies = self.searched.query, self.searched.database, self.searched.copies
+        asked = f"{len(query):,} queries" if copies is None else f"{len(copies.rows):,} pictures copied"
+        detail = f"{asked}, {len(database):,} database items, {query.bits} bits"
         return [plain_table(self, f"{self[0].dataset or 'foreign codes'}: {detail}")]
 
     def curves(self, path: Path | str, *, name: str = "") -> Path:
@@ -162,7 +166,7 @@ def evaluate(
         norm: denominator of map@N: `relevant`, `hits` or `min`.
         empty: queries without a hit: `zero` or `skip`.
         learned: also search the codes that ADSH learned for its training images; None where there are any.
-        views: ask with changed copies instead: `jpeg:50`, `crop:216`, `resize:128`.
+        views: ask with changed copies instead: `jpeg:50`, `crop:216`, `resize:0.5`; of images without labels three usual ones.
         queries: only the first so many queries.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
@@ -173,14 +177,14 @@ def evaluate(
         Rows, and what they are of.
 
     Raises:
-        RequestError: neither a model nor codes, an unknown metric or view, one that has no value, data without labels, or images
-            that do not fit.
+        RequestError: neither a model nor codes, an unknown metric or view, one that has no value, metrics of data without labels,
+            or images that do not fit.
         RunError: the model returns NaN.
     """
     from hamguard.evaluation.search.score import DEFAULT_METRICS, Convention, parse_metric
 
     convention = Convention(ties, norm, empty)
-    metrics = tuple(metrics or DEFAULT_METRICS)
+    asked, metrics = bool(metrics), tuple(metrics or DEFAULT_METRICS)
     for text in metrics:
         parse_metric(text)
     if (model is None) == (query_codes is None and database_codes is None):
@@ -195,8 +199,8 @@ def evaluate(
     if exclude_self:
         raise RequestError("`exclude_self` goes with `query_codes` and `database_codes`")
     where: dict[str, Any] = {"root": root, "protocol": protocol, "queries": queries, "batch_size": batch_size}
-    asked = (metrics, convention, learned)
-    return _of_model(model, data, views, asked, context=context, **where)
+    how = (metrics if asked or learned else (), convention, learned)
+    return _of_model(model, data, views, how, context=context, **where)
 
 
 def _of_codes(
@@ -256,13 +260,17 @@ def _of_model(
     from hamguard.evaluation.search.copies import search_views
     from hamguard.evaluation.search.cross_modal import cross_rows
     from hamguard.evaluation.search.model_rows import model_rows
-    from hamguard.evaluation.search.score import check_defined
+    from hamguard.evaluation.search.score import DEFAULT_METRICS, check_defined
 
     context = running(context, model)
     loaded = Loaded.open(model, texts="any", device=context.device)
     if data is None or isinstance(data, str):
         data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
     dataset, (metrics, convention, learned) = data.dataset, asked
+    if not (views or metrics or dataset.labels.any()):
+        views = USUAL_VIEWS
+        context.tell(f"{dataset.name} has no labels: asked with copies of its pictures, {', '.join(views)}")
+    metrics = metrics or DEFAULT_METRICS
     if views:
         found = search_views(loaded, data, views, queries=queries, context=context.but(batch_size=batch_size))
         of = Searched(found.bank, found.bank, copies=found, unread=dataset.unread, seed=context.seed)

@@ -114,7 +114,7 @@ def index(
         out: folder to write.
         root: folder of the named data sets.
         protocol: named split of a source; by default the model's own.
-        everything: index all images, not only the database part.
+        everything: index all images, not only the database part; images without any label are all indexed anyway.
         modality: `image`, or `text` for the texts of a cross-modal model.
         engine: `flat` (exact) or `ivf` (nearest cells only, for millions).
         batch_size: images encoded at once.
@@ -135,6 +135,7 @@ def index(
         return _of_codes(source, out, engine)
     context = running(context, source)
     loaded, opened = _opened(source, data, root, protocol, modality, context)
+    everything = everything or not opened.dataset.labels.any()  # nothing is measured by labels, so no query is kept out
     bank, notes = _encoded(loaded, opened, everything, modality, batch_size, context)
     build_index(bank, engine=engine).save(out)
     if place := named or str(getattr(source, "place", "")):

@@ -84,10 +84,11 @@ def _print_report(report: CheckReport) -> None:
     silent = report.without_text
     to_terminal(part_table(report.counts, report.unlabeled, silent))
     typer.echo()
-    to_terminal(label_table(report.label_counts, report.labels_per_picture))
-    typer.echo()
-    typer.echo(f"Chance level (MAP of random codes): {report.chance:.3f}")
-    typer.echo(f"MAP ceiling: {report.map_ceiling:.3f}")
+    if report.label_counts:
+        to_terminal(label_table(report.label_counts, report.labels_per_picture))
+        typer.echo()
+        typer.echo(f"Chance level (MAP of random codes): {report.chance:.3f}")
+        typer.echo(f"MAP ceiling: {report.map_ceiling:.3f}")
     for finding in report.findings:
         typer.echo(f"Finding: {finding}")
     if not report.findings:

@@ -23,7 +23,12 @@ SourceArgument = Annotated[
     typer.Argument(help="Code bank (.npz) written by `encode`, codes from elsewhere (.npz: codes, ids), or a model."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Index folder to write.")]
-EverythingOption = Annotated[bool, typer.Option("--everything", help="Index all pictures, not only the database part.")]
+EverythingOption = Annotated[
+    bool,
+    typer.Option(
+        "--everything", help="Index all pictures, not only the database part; the usual thing without labels."
+    ),
+]
 ModalityOption = Annotated[
     str, typer.Option("--modality", help="image, or text: index the texts of a cross-modal model instead.")
 ]

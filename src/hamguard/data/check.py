@@ -194,9 +194,10 @@ def _findings(report: CheckReport, dataset: Dataset) -> list[str]:
         said.append(f"{report.copies:,} pictures are pixel-identical copies of others")
     if report.queries_with_copy:
         said.append(f"{report.queries_with_copy:,} of {Q:,} queries have a copy outside the query part")
-    if report.unlabeled["query"]:
+    labeled = bool(dataset.labels.any())
+    if report.unlabeled["query"] and labeled:
         said.append(f"{report.unlabeled['query']:,} of {Q:,} queries have no label")
-    if report.unlabeled["database"]:
+    if report.unlabeled["database"] and labeled:
         said.append(f"{report.unlabeled['database']:,} of {N:,} database pictures have no label")
     for role, n in (report.without_text or {}).items():
         if 0 < n < report.counts[role]:
@@ -204,8 +205,10 @@ def _findings(report: CheckReport, dataset: Dataset) -> list[str]:
     said += name_findings(dataset.class_names, list(report.label_counts.values()))
     if max(report.label_counts.values(), default=0) == 1:
         said.append("no label stands on two pictures: only changed copies of a picture can be searched for")
-    if not dataset.labels.any():
-        said.append("no picture has a label: nothing can be measured by labels")
+    if not labeled:
+        said.append(
+            "no picture has a label: searches are measured by whether a changed picture still finds its original"
+        )
     elif Q and N and report.chance == 1:
         said.append(
             "every query shares a label with every database picture: chance level is 1, nothing can be measured"

@@ -26,6 +26,7 @@ from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
 from hamguard.data.texts import check_text_side, has_text_side, texts_of
 from hamguard.evaluation.model_data import open_for_model
+from hamguard.evaluation.originals import note_of, searched_part
 from hamguard.images.quantize import as_pixels
 from hamguard.models.cross_modal import CrossModel, has_texts, load_cross
 from hamguard.models.foreign import check_face
@@ -122,7 +123,7 @@ class Ground:
         card: its card, None for foreign models.
         data: images, texts where there are any, and their parts.
         query: codes of the clean queries.
-        database: codes of the database.
+        database: codes of the database; without a label those of all images, so that a query has its original to find.
         context: device, seed, batch size, and how progress is shown.
         cross: both sides of a cross-modal model whose texts ask and are searched, too; else None.
     """
@@ -179,7 +180,7 @@ class Ground:
         if texts == "needed":
             check_text_side(dataset)
         cross = loaded.cross if has_text_side(dataset) else None
-        asked, held = split.part("query").first(queries), split.part("database")
+        asked, held = split.part("query").first(queries), searched_part(data)
         at: dict[str, Any] = {"batch_size": batch_size, "device": context.device}
         with context.stage(f"encoding with {loaded.name}") as progress:
             query = encode(loaded.model, dataset, split, asked, **at)
@@ -256,7 +257,7 @@ class Ground:
                 "query_codes": self.query.digest,
                 "database_codes": self.database.digest,
             },
-            notes=(*self.dataset.notes, *self.split.notes, *notes_of(self.model), *self._alike),
+            notes=(*self.dataset.notes, *self.split.notes, *note_of(self.data), *notes_of(self.model), *self._alike),
         )
 
     @property
@@ -309,7 +310,7 @@ class Ground:
     @cached_property
     def text_database(self) -> CodeBank:
         """Codes of the texts that are searched."""
-        return text_bank(self.both, self.dataset, self.split, self.split.part("database"), self.device)
+        return text_bank(self.both, self.dataset, self.split, searched_part(self.data), self.device)
 
     def query_of(self, modality: Modality) -> CodeBank:
         """Codes of what asks."""

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from hamguard.core.rows import Row
 from hamguard.report.collect import Entry, brief
-from hamguard.report.wording import attack_words, budget_words
+from hamguard.report.wording import attack_words, budget_words, is_score
 
 CONTROLS = ("noise", "ideal-code")
-SCORES = ("map", "t-map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,12 @@ class AttackLine:
 
     @property
     def score(self) -> str:
-        """The metric that says how well it did: t-MAP toward a target, else MAP."""
-        metrics = {entry.row.metric for entry in self.entries}
+        """The metric that says how well it did: t-MAP toward a target, without labels whether originals are found, else MAP."""
+        metrics = {entry.row.metric for entry in self.entries if is_score(entry.row)}
         toward = bool((self.row.attack or {}).get("toward"))
-        return "t-map" if "t-map" in metrics and (toward or "map" not in metrics) else "map"
+        if "t-map" in metrics and (toward or "map" not in metrics):
+            return "t-map"
+        return "found" if metrics == {"found"} else "map"
 
     def of(self, metric: str, task: str | None = None) -> list[Entry]:
         """Its rows of a metric."""

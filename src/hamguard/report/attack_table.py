@@ -109,7 +109,7 @@ def _block(members: Sequence[Rows], name: str, size: str, toward: bool, labels: 
     found = [
         f"{attack_name(row)}: the original is among the first {row.at} answers for {row.value:.1%} of the pictures"
         for rows in members
-        for row in rows.where(metric="found")
+        for row in rows.where(metric="found", attack=rows[-1].attack)
         if row.value is not None
     ]
     found += [sentence for rows in members if (sentence := _reached(rows))]

@@ -1,4 +1,4 @@
-"""The picture of an audit: how MAP falls from stage to stage, and with what a search is asked."""
+"""The picture of an audit: how the score falls from stage to stage, and with what a search is asked."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def draw_audit(
     chance: float,
     path: Path | str,
     *,
+    score: str = "MAP",
     title: str = "",
 ) -> None:
-    """Draw the worst MAP after each stage, and beside it MAP against pictures asked.
+    """Draw the worst score after each stage, and beside it the score against pictures asked.
 
     Args:
-        stages: name, queries attacked, worst MAP of all queries afterwards; the clean MAP first.
-        curve: pictures asked and MAP of the sample; empty where no search was asked.
-        floor: least MAP that a code of a guide finds.
-        chance: MAP of random codes.
+        stages: name, queries attacked, worst score of all queries afterwards; the clean one first.
+        curve: pictures asked and score of the sample; empty where no search was asked.
+        floor: least that a code of a guide finds.
+        chance: score of random codes.
         path: PNG, SVG or PDF to write.
+        score: its name.
         title: line above.
 
     Raises:
@@ -56,7 +58,7 @@ def draw_audit(
     axes.set_yticks(list(places), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel(
-        "worst MAP so far, all queries (in brackets: queries that still held and were attacked)", fontsize=8
+        f"worst {score} so far, all queries (in brackets: queries that still held and were attacked)", fontsize=8
     )
     for value, style, name in ((floor, ":", "least that a code finds"), (chance, "--", "random codes")):
         axes.axvline(value, linestyle=style, color="0.35", linewidth=1, label=f"{name}, {value:.3f}")
@@ -71,7 +73,7 @@ def draw_audit(
         axes.axhline(chance, linestyle="--", color="0.35", linewidth=1)
         axes.set_ylim(0, max(*maps, chance) * 1.08)
         axes.set_xlabel("pictures asked for each query, answers only", fontsize=8)
-        axes.set_ylabel("MAP of the sample", fontsize=8)
+        axes.set_ylabel(f"{score} of the sample", fontsize=8)
         axes.grid(alpha=0.25)
     for axes in frames:
         axes.spines[["top", "right"]].set_visible(False)

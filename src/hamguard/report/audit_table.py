@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from hamguard.core.rows import Row, Rows
 from hamguard.report.table import Table
-
-COLUMNS = ("stage", "queries", "MAP of them", "worst MAP of all", "gradients", "seconds")
+from hamguard.report.wording import SCORES
 
 
 def audit_table(rows: Sequence[Row], name: str = "") -> Table:
@@ -17,37 +16,44 @@ def audit_table(rows: Sequence[Row], name: str = "") -> Table:
         rows: of one audit.
         name: of the model; that of the rows where not given.
     """
-    found = Rows(rows)
-    lines = [line for row in found if (line := _line(row))]
+    found, metric = Rows(rows), score_of(rows)
+    lines = [line for row in found if (line := _line(row, metric))]
     least = worst_code(found)
     if least is not None:
         lines.append(("least that a code finds", f"{least.n:,}", "", f"{least.value:.4f}", "", ""))
     subject = name or next((row.model for row in found if row.model and row.attack), "no model")
-    return Table.of(f"{subject}: stages", COLUMNS, lines)
+    score = SCORES[metric]
+    columns = ("stage", "queries", f"{score} of them", f"worst {score} of all", "gradients", "seconds")
+    return Table.of(f"{subject}: stages", columns, lines)
+
+
+def score_of(rows: Sequence[Row]) -> str:
+    """The metric that an audit lowers: MAP, or without labels the share whose originals are found."""
+    return "found" if any(row.metric == "found" for row in rows) else "map"
 
 
 def worst_code(rows: Sequence[Row]) -> Row | None:
-    """The row of the least MAP that a code of any guide finds."""
+    """The row of the least that a code of any guide finds."""
     return next((row for row in rows if (row.attack or {}).get("guide") == "worst of all"), None)
 
 
-def _line(row: Row) -> tuple[str, ...] | None:
+def _line(row: Row, metric: str) -> tuple[str, ...] | None:
     facts = row.attack or {}
     value = "" if row.value is None else f"{row.value:.4f}"
     count = f"{row.n:,}"
-    if row.metric == "random_map":
+    if row.metric == f"random_{metric}":
         return ("random codes", count, "", value, "", "")
-    if row.metric == "map-of-those-attacked":
+    if row.metric == f"{metric}-of-those-attacked":
         gradients = "" if not row.backwards else f"{row.backwards:,}"
-        return (facts["stage"], count, value, f"{facts['worst_map_after']:.4f}", gradients, f"{row.seconds:,.1f}")
-    if row.metric != "map":
+        return (facts["stage"], count, value, f"{facts[f'worst_{metric}_after']:.4f}", gradients, f"{row.seconds:,.1f}")
+    if row.metric != metric:
         return None
     if row.attack is None:
         return ("clean", count, "", value, "", "")
     if facts["method"] == "noise":
         return ("noise", count, "", value, "", "")
     if facts["method"] == "audit":
-        what = "worst of all" if facts["labels"] == "aware" else "worst without labels"
+        what = "worst of all" if "stages" in facts else "worst without labels"
         spent = ("", "") if row.backwards is None else (f"{row.backwards:,}", f"{row.seconds:,.1f}")
         return (what, count, "", value, *spent)
     return None

@@ -19,7 +19,14 @@ from hamguard.report.pictures import Picture, read_pictures
 
 K = TypeVar("K")
 FOREIGN, OLD, DISPUTED = "foreign", "other version", "disputed"
-OUTCOMES = ("worst_map_after", "held", "passed", "kept_of_each", "reference_codes")  # found by a run, not asked of it
+OUTCOMES = (
+    "worst_map_after",
+    "worst_found_after",
+    "held",
+    "passed",
+    "kept_of_each",
+    "reference_codes",
+)  # found by a run, not asked of it
 
 
 @dataclass(frozen=True, slots=True)

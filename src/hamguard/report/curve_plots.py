@@ -16,7 +16,7 @@ from hamguard.report.collect import OUTCOMES, Entry, brief, by
 from hamguard.report.plots import STYLES, Panel, Stroke
 from hamguard.report.sections_more import curve_name
 from hamguard.report.sections_search import data_of, name_of
-from hamguard.report.wording import attack_words, goes_toward, is_number
+from hamguard.report.wording import attack_words, goes_toward, is_number, is_score
 
 FACTORS = {"eps": "eps", "steps": "gradients", "asked": "pictures asked"}
 LEAST = 3  # points of a curve
@@ -60,7 +60,7 @@ def by_place(curves: Sequence[list[Entry]]) -> list[list[list[Entry]]]:
 def _place(row: Row, factor: str) -> float | None:
     """Where a row stands on the axis of a factor; None where it is no score of an attack, or has no place."""
     facts, threat = row.attack or {}, row.threat or {}
-    if row.metric not in ("map", "t-map", "map-after-answers") or row.value is None or not row.attack:
+    if not (is_score(row) or (row.metric or "").endswith("-after-answers")) or row.value is None or not row.attack:
         return None
     if facts.get("method") in CONTROLS or (factor == "steps" and not threat.get("steps")):
         return None

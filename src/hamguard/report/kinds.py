@@ -46,7 +46,7 @@ def kind_of(row: Row) -> str:
     facts, defense = row.attack or {}, row.defense or {}
     if row.metric == SCORE:
         return "transfer"
-    if facts.get("method") == "audit" or row.metric == "map-of-those-attacked":
+    if facts.get("method") == "audit" or (row.metric or "").endswith("-of-those-attacked"):
         return "audit"
     if defense.get("method") in ("detect", "purify"):
         return "detection" if defense["method"] == "detect" else "purification"

@@ -14,6 +14,7 @@ from hamguard.report.collect import Entry, by
 from hamguard.report.floors import is_random, with_floors
 from hamguard.report.sections_search import data_of, name_of, tables
 from hamguard.report.wording import (
+    SCORES,
     attack_words,
     budget_words,
     defense_words,
@@ -25,7 +26,7 @@ from hamguard.report.wording import (
 SEARCHES = ("C->C", "C->A", "A->C", "A->A", "C->learned", "A->learned")
 ACROSS = ("image->text", "text->image", "image->image", "text->text")
 CURVES = {"curve-precision": "precision at N", "curve-precision-at-recall": "precision at recall, percent"}
-AUDIT = ("map-of-those-attacked", "map-after-answers", "single")
+AUDIT = ("map-of-those-attacked", "map-after-answers", "found-of-those-attacked", "found-after-answers", "single")
 MEASURES = ("asr-", "t-asr-", "clever", "flip-", "lipschitz", "loss-sensitivity", "spearman", "min-eps", "bits-flipped")
 GAP = "-difference"
 MANY = 8  # values of a cut beyond which a measure is a curve, and its table is folded
@@ -186,8 +187,9 @@ def audits(pool: Pool) -> Section:
             draft = stages.setdefault(title, Draft(title, ("stage", "budget", "queries attacked"), folded=True))
             line = (attack_words(row), budget_words(row.threat), f"{row.n:,}" if row.n is not None else "")
             draft.put(line, (row.metric, row.at), entry, (row.metric or "").replace("map", "MAP").replace("-", " "))
-            if isinstance(facts.get("worst_map_after"), float):
-                draft.say(line, "worst", f"{facts['worst_map_after']:.3f}", "worst MAP so far")
+            for metric, word in SCORES.items():
+                if isinstance(after := facts.get(f"worst_{metric}_after"), float):
+                    draft.say(line, "worst", f"{after:.3f}", f"worst {word} so far")
     drafts += [worst, checks, *stages.values()]
     return Section("Audits and checks", (), tables(drafts))
 

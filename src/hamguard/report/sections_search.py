@@ -9,13 +9,23 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from hamguard.core.rows import Row
-from hamguard.report.attack_lines import SCORES, AttackLine, attack_lines, line_names, model_key
+from hamguard.report.attack_lines import AttackLine, attack_lines, line_names, model_key
 from hamguard.report.cells import Draft, Plot, Pool, Section
 from hamguard.report.collect import Entry, brief, by
 from hamguard.report.floors import is_random, with_floors
 from hamguard.report.heatmap import MOST, HeatMap
 from hamguard.report.table import Cell, Table
-from hamguard.report.wording import attack_words, budget_words, defense_words, is_number, listed, made_on, metric_head
+from hamguard.report.wording import (
+    SCORES,
+    attack_words,
+    budget_words,
+    defense_words,
+    is_number,
+    is_score,
+    listed,
+    made_on,
+    metric_head,
+)
 
 SHORT = (
     "gain",
@@ -78,7 +88,7 @@ def _head(row: Row) -> str:
 
 def attacks(pool: Pool, shown: set[int]) -> Section:
     """Attacks on models without a defense: one line an attack; controls that are `shown` elsewhere get no line of their own."""
-    found = pool.take(lambda e: bool(e.row.attack) and not e.row.defense and e.row.metric in ATTACKED)
+    found = pool.take(lambda e: bool(e.row.attack) and not e.row.defense and _is_attacked(e.row))
     drafts: list[Draft] = []
     beside: dict[str, Draft] = {}
     for members in by(found, lambda e: (e.row.dataset, e.row.split, e.row.model)).values():
@@ -90,7 +100,7 @@ def attacks(pool: Pool, shown: set[int]) -> Section:
         for toward in (False, True):
             own = [one for one in named if (one[0].score == "t-map") == toward and one[0].of(one[0].score)]
             if own:
-                aim = "toward targets: t-MAP" if toward else "away: MAP under the true labels"
+                aim = AIMS[own[0][0].score]
                 drafts.append(_attack_draft(f"Attacks on {title}, {aim}", own, used))
         rest = [line for line in controls if any(e.number not in used for e in line.entries)]
         if rest:
@@ -101,12 +111,23 @@ def attacks(pool: Pool, shown: set[int]) -> Section:
     return Section("Attacks", ATTACK_WORDS, tables([*drafts, *beside.values()]))
 
 
-ATTACKED = (*SCORES, *SHORT, "rmse", "l2", "changed", "pixels", "reached", "l2-reached", "psnr", "edits", "D")
+ATTACKED = ("map", "t-map", *SHORT, "rmse", "l2", "changed", "pixels", "reached", "l2-reached", "psnr", "edits", "D")
 ATTACK_WORDS = (
     "Scored on pictures as 8-bit files hold them, codes computed again. Noise has the same budget. The ideal code is the code "
     "that the attack follows, scored without a picture; gain is the share of the way to it.",
     "Away from a guide, low MAP is success; toward a target, high t-MAP is. The threat model of every line stands further below.",
 )
+
+
+AIMS = {
+    "map": "away: MAP under the true labels",
+    "t-map": "toward targets: t-MAP",
+    "found": "away: pictures whose original is among the first answers",
+}
+
+
+def _is_attacked(row: Row) -> bool:
+    return row.metric in ATTACKED or is_score(row)
 
 
 def _attack_draft(title: str, named: Sequence[tuple[AttackLine, str, str]], used: set[int]) -> Draft:
@@ -115,7 +136,7 @@ def _attack_draft(title: str, named: Sequence[tuple[AttackLine, str, str]], used
     for line, words, budget in named:
         key = (words, budget, "" if line.row.n is None else f"{line.row.n:,}")
         score = line.score
-        draft.put(key, "score", line.of(score), "t-MAP" if score == "t-map" else "MAP")
+        draft.put(key, "score", line.of(score), SCORES[score])
         for column, head, controls in (("noise", "noise", line.noise), ("ideal", "ideal code", line.ideal)):
             mark = (id(controls), score)
             if mark not in scored:
@@ -163,7 +184,7 @@ def transfer(pool: Pool, entries: Sequence[Entry]) -> Section:
     }
     found = pool.take(lambda e: e.number in wanted)
     drafts, plots, more = [], [], []
-    shapes = by((e for e in found if e.row.metric in SCORES), lambda e: (_variant(e.row), e.row.metric, e.row.n))
+    shapes = by((e for e in found if is_score(e.row)), lambda e: (_variant(e.row), e.row.metric, e.row.n))
     clean, noise = _beside(entries) if shapes else ({}, {})
     figures: dict[int, Cell] = {}  # of what stands beside many shapes
     for members in shapes.values():
@@ -189,7 +210,7 @@ def transfer(pool: Pool, entries: Sequence[Entry]) -> Section:
             draft.put((_source(entry.row),), entry.row.model, entry)
         drafts.append(draft)
         plots += _heat(draft, title, rule)
-    for members in by((e for e in found if e.row.metric not in SCORES), lambda e: e.row.dataset).values():
+    for members in by((e for e in found if not is_score(e.row)), lambda e: e.row.dataset).values():
         draft = Draft(
             f"Transfer, further figures on {data_of(members[0].row)}",
             ("attack", "budget", "made on", "scored on"),
@@ -232,7 +253,7 @@ Scores = dict[tuple[object, ...], tuple[Entry, ...]]
 
 def _beside(entries: Sequence[Entry]) -> tuple[Scores, Scores]:
     """Clean scores, and those of noise, by model, metric and queries, and noise by its radius, too."""
-    scored = [e for e in entries if e.row.metric in SCORES]
+    scored = [e for e in entries if is_score(e.row)]
     clean = by((e for e in scored if not e.row.attack), lambda e: _scored(e.row, e.row))
     noisy = (e for e in scored if (e.row.attack or {}).get("method") == "noise")
     noise = by(noisy, lambda e: (*_scored(e.row, e.row), *_radius(e.row)))
@@ -270,22 +291,20 @@ def _value(figures: Sequence[tuple[float | None, float | None, float | None]]) -
 def defenses(pool: Pool, entries: Sequence[Entry]) -> Section:
     """Defended models: clean and attacked beside undefended ones of the same files."""
     detected = pool.take(lambda e: (e.row.defense or {}).get("method") == "detect")
-    found = pool.take(lambda e: bool(e.row.defense) and (e.row.metric in ATTACKED or is_random(e.row)))
+    found = pool.take(lambda e: bool(e.row.defense) and (_is_attacked(e.row) or is_random(e.row)))
     drafts, more = [], []
-    groups = by(
-        (e for e in found if e.row.metric in SCORES or is_random(e.row)), lambda e: (e.row.dataset, e.row.split)
-    )
+    groups = by((e for e in found if is_score(e.row) or is_random(e.row)), lambda e: (e.row.dataset, e.row.split))
     plain = by(
         (
             e
             for e in entries
-            if e.row.metric in SCORES and (not e.row.defense or (e.row.attack or {}).get("method") == "audit")
+            if is_score(e.row) and (not e.row.defense or (e.row.attack or {}).get("method") == "audit")
         ),
         lambda e: (e.row.dataset, e.row.split),
     )
     for data, members in groups.items():
         drafts.append(_defense_draft(members, plain.get(data, [])))
-    rest = [e for e in found if e.row.metric not in SCORES and not is_random(e.row)]
+    rest = [e for e in found if not is_score(e.row) and not is_random(e.row)]
     for members in by(rest, lambda e: e.row.dataset).values():
         draft = Draft(
             f"Defenses, more on the attacked pictures of {data_of(members[0].row)}",

@@ -33,6 +33,15 @@ DIGITS = {
 }
 
 
+SCORES = {"map": "MAP", "t-map": "t-MAP", "found": "share found"}
+"""What a search is scored by, in words: with labels, toward a target, and without labels."""
+
+
+def is_score(row: Row) -> bool:
+    """Whether a row scores a search, which `found` does where the query itself is what is to be found, and not beside a MAP."""
+    return row.metric in SCORES and (row.metric != "found" or row.task == "query->database")
+
+
 def metric_head(row: Row) -> str:
     """A metric as a column names it, with its cut."""
     name = HEADS.get(row.metric or "", row.metric or "no metric")

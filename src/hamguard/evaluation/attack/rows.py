@@ -20,13 +20,11 @@ from hamguard.codes.histograms import distance_histograms
 from hamguard.core.noted import SOFT_NOISE
 from hamguard.core.rows import Row
 from hamguard.core.types import Bytes, Floats
+from hamguard.evaluation.originals import TOP, found_within, places_of, scored_as, scores
 from hamguard.evaluation.per_query import averaged
-from hamguard.evaluation.search.copies import found_within
 from hamguard.evaluation.search.score import Convention, measure, parse_metric, random_bank, score_row
 from hamguard.images.distortion import Distortion
 from hamguard.retrieval.intervals import ratio_interval
-
-TOP = 10  # an original that is not among so many answers is not found
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,9 @@ def attack_rows(
         seed: seed of the bootstrap.
 
     Returns:
-        Clean, random codes, noise, ideal code, attacked, gain (the retrieval rows only where there are labels), then bits
-        moved and distortion of the attacked pictures; the number of pixels that moved only where the threat is `l0` or `l2`, and
-        the share that reached its goal, with their L2, only where the attack has one.
+        Clean, random codes, noise, ideal code, attacked, gain, then bits moved and distortion of the attacked pictures; the number
+        of pixels that moved only where the threat is `l0` or `l2`, and the share that reached its goal, with their L2, only where
+        the attack has one. Without labels the rows of the search say whether originals are found (`evaluation.originals`).
     """
     rows: list[Row] = []
     named = _named(facts, sides)
@@ -111,6 +109,7 @@ def attack_rows(
     for task, database in searched.items():
         named = _named(replace(facts, base=replace(facts.base, task=task or None)), sides)
         if not database.labels.any():
+            rows += _originals(named, sides, database, seed)
             continue
         if targets is None:
             rows += _scores(named, sides, database, None, metrics, convention, seed)
@@ -184,6 +183,22 @@ def _scores(
     return rows
 
 
+def _originals(named: dict[str, Row], sides: Sides, database: CodeBank, seed: int) -> list[Row]:
+    """Without labels: whether the originals are still found, by the clean pictures, noise, guide codes and the attacked ones."""
+    if places_of(sides.attacked, database) is None:
+        return []
+    rows, first = [], {}
+    for side, base in named.items():
+        bank = random_bank(sides.clean, seed) if side == "random" else getattr(sides, side)
+        found = scores(bank, random_bank(database, seed + 1) if side == "random" else database)
+        row = averaged(replace(scored_as(base, database), bits=bank.bits), found, seed=seed)
+        rows.append(replace(row, metric=f"random_{row.metric}") if side == "random" else row)
+        first[side] = found
+    if "ideal" in first:
+        rows.append(_gain(named["attacked"], first, rows[-1], seed))
+    return rows
+
+
 def _gain(base: Row, first: dict[str, Floats], like: Row, seed: int) -> Row:
     """`(clean - attacked) / (clean - ideal)`, the same with both signs turned toward a target."""
     got, could = first["attacked"] - first["clean"], first["ideal"] - first["clean"]
@@ -207,10 +222,9 @@ def _moved(
             found = replace(found, notes=(*found.notes, f"{metric}: {left} {note}"))
         rows.append(found)
 
-    place = {str(item): number for number, item in enumerate(database.ids)}
-    if all(str(item) in place for item in sides.attacked.ids):
-        at = np.array([place[str(item)] for item in sides.attacked.ids])
-        row("found", found_within(sides.attacked, database, at, TOP), at=TOP)
+    place = places_of(sides.attacked, database) if database.labels.any() else None
+    if place is not None:
+        row("found", found_within(sides.attacked, database, place), at=TOP)
     row("bits-moved", hamming_pairs(sides.attacked.packed, sides.clean.packed).astype(np.float64))
     row("rmse", distortion.rmse)
     row("linf", distortion.linf)

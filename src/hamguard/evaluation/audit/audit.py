@@ -42,7 +42,8 @@ class Audited:
         rows: its rows.
         verdict: three sentences.
         checks: what the checks found.
-        stages: name of each stage, queries it attacked, worst MAP of all queries after it; the clean MAP first.
+        stages: name of each stage, queries it attacked, worst MAP of all queries after it; the clean MAP first. Without labels the
+            share whose originals are found stands in the place of each MAP.
         curve: MAP against pictures asked, as two lists; empty where the stage was left out.
         pixels: the worst pictures, `(Q, H, W)` or `(Q, H, W, 3)` uint8.
     """
@@ -61,7 +62,7 @@ def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> s
     return digest_json(
         {
             "plan": asdict(plan),
-            "battery": [cell.name for cell in BATTERY],
+            "battery": [cell.name for cell in BATTERY if ground.labeled or not cell.aware],
             "model": ground.model.digest,
             "sources": [model.digest for model in sources],
             "split": ground.split.digest,
@@ -83,18 +84,16 @@ def run_audit(ground: Ground, plan: AuditPlan, *, sources: Sequence[AnyModel] = 
         out: write rows, facts and the worst pictures here, and keep unfinished work here.
 
     Raises:
-        RequestError: no labels, a model without a gradient, a budget that is no ball, a source of another picture size, an
-            unknown check, or an `out` that holds other things.
+        RequestError: labels of some pictures but of no query, a model without a gradient, a budget that is no ball, a source of
+            another picture size, an unknown check, or an `out` that holds other things.
         StaleError: `out` holds another audit.
         RunError: NaN gradients, a search that fails for good, or a full disk.
         StoppedError: a person stopped the audit; what was finished stays.
     """
     names = check_names(plan.checks)
     check_ball(plan.budget.threat, "an audit")
-    if not ground.labeled:
-        raise RequestError(
-            f"an audit needs labels, and {ground.dataset.name} has none; label-free: hamguard attack --method hag"
-        )
+    if not ground.labeled and ground.dataset.labels.any():
+        raise RequestError(f"no query of {ground.dataset.name}, or no picture that is searched, has a label")
     check_gradients("adaptive", (ground.model, *sources))
     for name, model in zip(plan.sources, sources, strict=True):
         if not fits(model, ground.dataset.images):

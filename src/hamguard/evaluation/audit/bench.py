@@ -26,9 +26,9 @@ from hamguard.core.types import Bytes, Floats, Ints
 from hamguard.evaluation.attack.run import AttackedSet, Source, run_attack
 from hamguard.evaluation.audit.plan import BATTERY, STEPS, Cell, Gradients
 from hamguard.evaluation.ground import Ground
+from hamguard.evaluation.originals import scores, word_of
 from hamguard.models.folding import folded
 from hamguard.models.store import AnyModel
-from hamguard.retrieval.metrics import average_precision
 
 LEVEL = 2.0
 """Median size of the outputs that attacks see: there tanh bends and still has a slope. Trained hash models lie around it."""
@@ -70,7 +70,7 @@ class Outcome:
 
     Attributes:
         made: pictures and passes.
-        ap: average precision of each, `(n,)`.
+        ap: score of each, `(n,)`.
     """
 
     made: AttackedSet
@@ -129,14 +129,28 @@ class Bench:
         return self.ground.context.but(stage=always(self.progress))
 
     @property
+    def word(self) -> str:
+        """What sentences call the mean score: MAP, or without labels the share whose originals are found."""
+        return word_of(self.ground.database)
+
+    @property
+    def battery(self) -> tuple[Cell, ...]:
+        """The attacks that are tried; without labels those that leave the own code."""
+        return tuple(cell for cell in BATTERY if self.ground.labeled or not cell.aware)
+
+    def blind(self, cell: Cell) -> Cell:
+        """A cell as it is, or without labels with the own code in the place of its guide."""
+        return cell if self.ground.labeled else Cell("own", cell.loss)
+
+    @property
     def count(self) -> int:
         """Number of queries Q."""
         return len(self.ground.query)
 
     @cached_property
     def clean(self) -> Floats:
-        """Average precision of the clean queries, `(Q,)`."""
-        return average_precision(self.ground.query, self.ground.database)
+        """Score of the clean queries, `(Q,)`: average precision; without labels, whether the original is found."""
+        return scores(self.ground.query, self.ground.database)
 
     @cached_property
     def clean_pixels(self) -> Bytes:
@@ -145,24 +159,24 @@ class Bench:
 
     @cached_property
     def floors(self) -> dict[str, Floats]:
-        """Average precision of the opposite of each guide's code, `(Q,)` each: where an attack on that guide ends."""
+        """Score of the opposite of each guide's code, `(Q,)` each: where an attack on that guide ends."""
         found = {}
         marks = torch.from_numpy(self.ground.query.labels).float()
         own = self.ground.query.codes
-        for name in dict.fromkeys(cell.guide for cell in BATTERY):
+        for name in dict.fromkeys(cell.guide for cell in self.battery):
             guide = self._prepared(Cell(name, "inner"), self.ground.model, self.ground.reference).guide
             code = guide(own, marks, self.ground.reference, range(self.count), self.ground.seed)
             found[name] = self.ap_of_codes(code)
         return found
 
     def ap_of_codes(self, code: object) -> Floats:
-        """Average precision of the opposites of guide codes `(Q, K)`."""
+        """Scores of the opposites of guide codes `(Q, K)`."""
         bank = replace(self.ground.query, packed=pack(-code))  # type: ignore[operator]
-        return average_precision(bank, self.ground.database)
+        return scores(bank, self.ground.database)
 
     def ap(self, pixels: Bytes, numbers: Ints) -> Floats:
-        """Average precision of changed queries, `(n,)`: encoded again, searched, scored under their own labels."""
-        return average_precision(self.ground.codes_of(pixels, numbers), self.ground.database)
+        """Scores of changed queries, `(n,)`: encoded again, searched, scored under their own labels or by their originals."""
+        return scores(self.ground.codes_of(pixels, numbers), self.ground.database)
 
     def run(
         self,
@@ -193,7 +207,7 @@ class Bench:
             turn: other numbers give other random starts.
 
         Returns:
-            Pictures, passes, and average precision on the audited model.
+            Pictures, passes, and scores on the audited model.
         """
         on = model or self.ground.model
         votes = bank or self.ground.reference

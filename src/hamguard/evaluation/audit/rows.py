@@ -16,20 +16,21 @@ from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.check import Check
 from hamguard.evaluation.audit.plan import LOSSES
 from hamguard.evaluation.audit.worst import Stage, Worst, spent_by
+from hamguard.evaluation.originals import scored_as, scores
 from hamguard.evaluation.per_query import averaged
 from hamguard.evaluation.search.score import random_bank
 from hamguard.images.distortion import measure_distortion
-from hamguard.retrieval.metrics import average_precision
 
 
 def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Sequence[Check]) -> list[Row]:
     """All rows.
 
     The row of the result has the attack `audit`; its `n` are all queries. A stage's row has the MAP of the queries that it
-    attacked, those that still held, and says in `attack` what the worst MAP of all queries was once it was done.
+    attacked, those that still held, and says in `attack` what the worst MAP of all queries was once it was done. Without labels
+    all of these are shares whose originals are found, and there is one result, of attackers who know no label.
     """
     ground, seed = bench.ground, bench.ground.seed
-    base = replace(ground.base, task="query->database", metric="map", ties="expected")
+    base, labeled = scored_as(ground.base, ground.database), ground.labeled
     threat = bench.facts
 
     def scored(ap: Floats, row: Row = base, **more: Any) -> Row:
@@ -37,30 +38,36 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
 
     rows = [scored(worst.clean)]
     bare = replace(base, model="random codes", method=None, backbone=None, train=None, hashes={})
-    chance = average_precision(random_bank(ground.query, seed), random_bank(ground.database, seed + 1))
-    rows.append(scored(chance, bare, metric="random_map"))
-    noise = average_precision(ground.noisy(bench.threat), ground.database)
+    chance = scores(random_bank(ground.query, seed), random_bank(ground.database, seed + 1))
+    rows.append(scored(chance, bare, metric=f"random_{base.metric}"))
+    noise = scores(ground.noisy(bench.threat), ground.database)
     rows.append(scored(noise, attack={"method": "noise", "labels": "free"}, threat=threat))
     for guide, ap in bench.floors.items():
         rows.append(scored(ap, attack={"method": "ideal-code", "guide": guide, "toward": False}))
     rows.append(scored(worst.floor, attack={"method": "ideal-code", "guide": "worst of all", "toward": False}))
     for stage in worst.stages:
-        rows.append(_stage_row(scored, stage, threat))
+        rows.append(_stage_row(scored, stage, threat, str(base.metric)))
     forwards, backwards = spent_by(worst.stages, bench.count)
     spent: dict[str, Any] = {
         "seconds": round(sum(stage.seconds for stage in worst.stages), 3),
         "forwards": int(np.ceil(forwards.mean())),
         "backwards": int(np.ceil(backwards.mean())),
     }
-    facts = {"method": "audit", "labels": "aware", "stages": len(worst.stages), "held": len(worst.open)}
+    facts = {
+        "method": "audit",
+        "labels": "aware" if labeled else "free",
+        "stages": len(worst.stages),
+        "held": len(worst.open),
+    }
     result = scored(worst.ap, attack=facts, threat=threat, **spent)
     rows.append(result)
-    rows.append(scored(worst.label_free(), attack={"method": "audit", "labels": "free"}, threat=threat))
+    if labeled:
+        rows.append(scored(worst.label_free(), attack={"method": "audit", "labels": "free"}, threat=threat))
     rows += _moved(bench, worst, result, seed)
     if curve is not None:
         for asked, ap in zip(curve.asked.tolist(), curve.ap, strict=True):
             told = {"method": "query-only", "labels": "free", "asked": asked, "distances": curve.distances}
-            rows.append(scored(ap, attack=told, threat=threat, metric="map-after-answers"))
+            rows.append(scored(ap, attack=told, threat=threat, metric=f"{base.metric}-after-answers"))
     for check in checks:
         rows.append(
             replace(
@@ -69,6 +76,7 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
                 threat=threat,
                 task="audit",
                 metric="check",
+                at=None,
                 ties=None,
                 value=check.value,
                 n=len(bench.sample()),
@@ -78,21 +86,21 @@ def audit_rows(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Se
     return rows
 
 
-def _stage_row(scored: Any, stage: Stage, threat: dict[str, Any]) -> Row:
+def _stage_row(scored: Any, stage: Stage, threat: dict[str, Any], metric: str) -> Row:
     facts: dict[str, Any] = {
         "method": {"gradient": "adaptive", "transfer": "transfer", "answers": "query-only"}[stage.kind],
         "stage": stage.name,
         "guide": stage.guide or None,
         "loss": LOSSES.get(stage.loss),
         "labels": "free" if stage.guide in ("", "own") else "aware",
-        "worst_map_after": stage.after,
+        f"worst_{metric}_after": stage.after,
     }
     budget = {**threat, "steps": stage.steps, "restarts": stage.restarts}
     made: Row = scored(
         stage.ap,
         attack=facts,
         threat=budget,
-        metric="map-of-those-attacked",
+        metric=f"{metric}-of-those-attacked",
         seconds=round(stage.seconds, 3),
         forwards=int(np.ceil(stage.forwards.mean())),
         backwards=int(np.ceil(stage.backwards.mean())),
@@ -114,5 +122,5 @@ def _moved(bench: Bench, worst: Worst, base: Row, seed: int) -> list[Row]:
     }
     rows = []
     for metric, each in values.items():
-        rows.append(averaged(replace(base, task="query", metric=metric, ties=None), each, seed=seed))
+        rows.append(averaged(replace(base, task="query", metric=metric, at=None, ties=None), each, seed=seed))
     return rows

@@ -26,6 +26,7 @@ from hamguard.evaluation.audit.checks.check import Case, Check, Form
 from hamguard.evaluation.audit.plan import STEPS, Cell
 from hamguard.evaluation.audit.stages import begin, substitute_of, transfer_stages
 from hamguard.evaluation.ground import Ground
+from hamguard.evaluation.originals import scored_as
 from hamguard.models.store import AnyModel
 
 SAMPLE, ANSWERS = 64, 100
@@ -60,14 +61,14 @@ def run_sanity(ground: Ground, budget: Budget, *, sample: int = SAMPLE, start: A
         start: the model before the defense, for pictures made on it; without, a substitute is trained that imitates the codes.
 
     Raises:
-        RequestError: no labels, so nothing can be scored, a model without a gradient, or a budget that is no ball.
+        RequestError: labels of some pictures but of no query, a model without a gradient, or a budget that is no ball.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
     check_range("sample", sample, 2)
     check_ball(budget.threat, "sanity")
-    if not ground.labeled:
-        raise RequestError(f"{ground.dataset.name} has no labels, so nothing can be relevant; the checks compare MAPs")
+    if not ground.labeled and ground.dataset.labels.any():
+        raise RequestError(f"no query of {ground.dataset.name}, or no picture that is searched, has a label")
     check_gradients("adaptive", [ground.model, *([start] if start else [])])
     budget, few = budget.filled(steps=STEPS, queries=ANSWERS), ground.first(sample)
     key = digest_json(
@@ -111,6 +112,7 @@ def sanity_rows(case: Case, checks: Sequence[Check]) -> list[Row]:
         facts = {"method": "sanity", "check": check.name, "passed": check.passed}
         rows.append(replace(base, attack=facts, metric="check", value=check.value, notes=(check.sentence,)))
     for what, (facts, value) in case.figures.items():
-        metric = "t-map" if what.startswith("t-MAP") else "map"
-        rows.append(replace(base, attack={"method": "sanity", **facts}, metric=metric, ties="expected", value=value))
+        row = replace(scored_as(base, bench.ground.database), task=base.task)
+        metric = "t-map" if what.startswith("t-MAP") else row.metric
+        rows.append(replace(row, attack={"method": "sanity", **facts}, metric=metric, value=value))
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 
 from hamguard.core.types import Ints
 from hamguard.evaluation.audit.bench import Bench
-from hamguard.evaluation.audit.plan import BATTERY, LONG, Cell, Gradients
+from hamguard.evaluation.audit.plan import LONG, Cell, Gradients
 from hamguard.evaluation.audit.substitute import train_substitute
 from hamguard.evaluation.audit.worst import Stage, Worst
 from hamguard.models.store import AnyModel
@@ -27,10 +27,10 @@ def begin(bench: Bench) -> Worst:
 
 def gradient_stages(bench: Bench, worst: Worst) -> None:
     """The battery; gradients through steps and saturated parts, where the model has any; the best of all again, longer, twice."""
-    for cell in BATTERY:
+    for cell in bench.battery:
         _gradient(bench, worst, cell, cell.name)
     if len(worst.open) and bench.masks():
-        for cell in THROUGH:
+        for cell in dict.fromkeys(map(bench.blind, THROUGH)):
             _gradient(bench, worst, cell, f"{cell.name}, through steps", gradients="through")
     if len(worst.open):
         best = best_stage(worst, worst.open)
@@ -101,6 +101,7 @@ def transfer_stages(bench: Bench, worst: Worst, made_on: Mapping[str, AnyModel],
     They attack the queries that still hold and the sample of the checks, so that a check can compare them with the gradients of
     the audited model.
     """
+    cell = bench.blind(cell)
     for name, model in made_on.items():
         numbers = np.union1d(worst.open, bench.sample())
         with bench.stage(f"pictures made on {name}"):

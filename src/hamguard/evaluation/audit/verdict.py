@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hamguard.core.rows import size_text
+from hamguard.core.types import Floats
 from hamguard.evaluation.audit.answers import AnswerCurve
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.check import Check
 from hamguard.evaluation.audit.worst import Worst
+from hamguard.evaluation.originals import TOP
 
 BROKEN, WEAKENED = 0.8, 0.2
 """Share of the way from the clean MAP to the floor from which a search counts as broken, as weakened; below, it holds."""
@@ -23,7 +25,7 @@ class Verdict:
 
     Attributes:
         grade: `broken`, `weakened` or `holds`.
-        lost: share of the way from the clean MAP to the floor.
+        lost: share of the way from the clean score to the floor.
         trusted: whether every check that was made passed.
         sentences: what happened; who can do it; whether the figure can be trusted.
     """
@@ -43,7 +45,7 @@ def judge(bench: Bench, worst: Worst, curve: AnswerCurve | None, checks: Sequenc
         grade,
         lost,
         all(check.passed is not False for check in checks),
-        (_what(bench, grade, clean, found, floor, lost), _who(worst, curve, clean), _trust(checks)),
+        (_what(bench, grade, clean, found, floor, lost), _who(bench, worst, curve), _trust(checks)),
     )
 
 
@@ -59,13 +61,18 @@ def _what(bench: Bench, grade: str, clean: float, found: float, floor: float, lo
         "weakened": "This search can be weakened",
         "holds": "This search holds",
     }
+    if not bench.ground.labeled:
+        return (
+            f"{word[grade]}: while {budget}, the share of pictures that find their original among the first {TOP} answers falls "
+            f"from {clean:.1%} to {found:.1%}."
+        )
     return (
         f"{word[grade]}: while {budget}, MAP falls from {clean:.3f} to {found:.3f}, {lost:.0%} of the way to {floor:.3f}, "
         "the least that a code can find."
     )
 
 
-def _who(worst: Worst, curve: AnswerCurve | None, clean: float) -> str:
+def _who(bench: Bench, worst: Worst, curve: AnswerCurve | None) -> str:
     count = np.bincount(worst.by[worst.by >= 0], minlength=len(worst.stages))
     parts = []
     if count.sum():
@@ -73,15 +80,21 @@ def _who(worst: Worst, curve: AnswerCurve | None, clean: float) -> str:
         parts.append(f"the attack that made most of the worst pictures is {first.name}")
     else:
         parts.append("no attack made any query worse than it was")
-    free = float(worst.label_free().mean())
-    parts.append(f"an attacker who knows the model but no label reaches {free:.3f}")
+    if bench.ground.labeled:
+        parts.append(f"an attacker who knows the model but no label reaches {figure(bench, worst.label_free())}")
     if curve is not None:
         parts.append(
-            f"one who sees only answers, {int(curve.asked[-1])} of them a picture, brings {curve.ap[0].mean():.3f} to "
-            f"{curve.ap[-1].mean():.3f}" + ("" if curve.distances else " without seeing distances")
+            f"one who sees only answers, {int(curve.asked[-1])} of them a picture, brings {figure(bench, curve.ap[0])} to "
+            f"{figure(bench, curve.ap[-1])}" + ("" if curve.distances else " without seeing distances")
         )
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
+
+
+def figure(bench: Bench, each: Floats) -> str:
+    """A mean score as a sentence has it: a MAP, or a share of pictures."""
+    mean = float(each.mean())
+    return f"{mean:.3f}" if bench.ground.labeled else f"{mean:.1%}"
 
 
 def _trust(checks: Sequence[Check]) -> str:

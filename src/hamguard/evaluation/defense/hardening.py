@@ -116,7 +116,7 @@ def can_target(dataset: Dataset, split: Split, queries: int | None, seed: int) -
 def measure_side(ground: Ground, budget: Budget, *, targeted: bool = True, audit: int = 0) -> list[Row]:
     """All rows of one model: clean, noise, mainstay away, mainstay toward, and the audit's worst case.
 
-    Without labels there is no MAP: the label-free attack then tells how many bits move.
+    Without labels there is no MAP: the label-free attack then tells whether originals are found, and how many bits move.
 
     Args:
         ground: the model on its data.

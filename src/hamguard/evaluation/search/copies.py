@@ -24,7 +24,7 @@ from hamguard.evaluation.per_query import averaged
 from hamguard.images.named_views import parse_view
 from hamguard.models.encode import codes_of
 from hamguard.models.store import AnyModel
-from hamguard.retrieval.rank import rank_items, ranks_of
+from hamguard.retrieval.rank import ranks_of
 from hamguard.training.encode import encode
 
 BATCH = 32  # copies encoded at once
@@ -157,18 +157,6 @@ def search_copies(
         notes=(*facts.notes, f"{view}: {moved.mean():.1f} of {bank.bits} bits move on average"),
     )
     return CopySearch(averaged(row, found, seed=seed), codes, found, moved)
-
-
-def found_within(query: CodeBank, database: CodeBank, place: Array, top: int) -> Floats:
-    """Probability that the item at `place` of the database is among the first `top` answers to its query, `(n,)`.
-
-    Args:
-        query: codes of n queries.
-        database: codes that are searched.
-        place: number of each query's original in the database, `(n,)`.
-        top: how many answers count.
-    """
-    return rank_items(query.packed, database.packed, place).in_top(top)
 
 
 def shown_copies(

@@ -41,7 +41,7 @@ def eps_monotone(case: Case) -> Check:
     tried = sorted({eps / 2, eps, min(most, 2 * eps)})
     maps = [float(case.ap(eps=e).mean()) for e in tried]
     told = ", ".join(f"{size_text(norm, e)}: {value:.3f}" for e, value in zip(tried, maps, strict=True))
-    return falling("eps-monotone", maps, f"MAP at budgets of {told}", "the MAP rises with budgets")
+    return falling("eps-monotone", maps, f"{case.word} at budgets of {told}", f"the {case.word} rises with budgets")
 
 
 @register("large-eps")
@@ -73,7 +73,7 @@ def falls_with_eps(case: Case) -> Check:
     clean, floor = float(bench.clean.mean()), float(bench.floors[case.form.cell.guide].mean())
     left = max(0.0, (maps[-1] - floor) / (clean - floor)) if clean - floor > SLACK else 0.0
     listed = ", ".join(f"{size_text(norm, e)}: {m:.3f}" for e, m in zip(budgets, maps, strict=True))
-    said = f"MAP at {listed}; {left:.0%} of the way to {floor:.3f} is left at the largest"
+    said = f"{case.word} at {listed}; {left:.0%} of the way to {floor:.3f} is left at the largest"
     if rise(maps) > SLACK:
-        return falling("falls-with-eps", maps, said, "the MAP rises with the budget")
+        return falling("falls-with-eps", maps, said, f"the {case.word} rises with the budget")
     return judged("falls-with-eps", left, REST, said, f"{STOPS} attack")

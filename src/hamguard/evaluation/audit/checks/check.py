@@ -155,6 +155,11 @@ class Case:
         facts = {"guide": form.cell.guide, "eps": form.eps, "steps": form.steps, "restarts": form.restarts}
         return self.note(form.text(self.bench.threat.norm), value, **facts)
 
+    @property
+    def word(self) -> str:
+        """What sentences call the mean score."""
+        return self.bench.word
+
     def note(self, what: str, value: float, **facts: Any) -> float:
         """Enter a figure."""
         self.figures.setdefault(what, ({**facts, "what": what}, value))

@@ -20,7 +20,7 @@ def restart_gain(case: Case) -> Check:
     steps, (_, worst, _) = LONG * case.bench.steps, case.sample
     again = case.ap(steps=steps, turn=ELSEWHERE)
     value = float((worst - np.minimum(worst, again)).mean())
-    said = f"one more start of {steps} gradients lowers the MAP by {value:.4f}"
+    said = f"one more start of {steps} gradients lowers the {case.word} by {value:.4f}"
     reason = "the figure is not the worst case yet: give more --steps"
     return judged("restart-gain", value, SLACK, said, reason, masks=False)
 
@@ -43,12 +43,14 @@ def more_steps(case: Case, *, few: int | None = None, many: int = 0, starts: int
     if starts == 1:
         maps = [float(case.ap(steps=n).mean()) for n in tried]
         told = ", ".join(f"{n}: {value:.3f}" for n, value in zip(tried, maps, strict=True))
-        return falling("more-steps", maps, f"MAP at gradients of {told}", "the MAP rises with gradients")
+        return falling(
+            "more-steps", maps, f"{case.word} at gradients of {told}", f"the {case.word} rises with gradients"
+        )
     one, base, long = case.map(steps=max(1, third)), case.map(), case.map(steps=tried[-1])
     more = case.map(restarts=starts)
     value = max(0.0, base - one, long - min(one, base), more - base)
     said = (
-        f"MAP of {one:.3f} after {max(1, third)} gradients, {base:.3f} after {steps}, {long:.3f} after {tried[-1]}, "
+        f"{case.word} of {one:.3f} after {max(1, third)} gradients, {base:.3f} after {steps}, {long:.3f} after {tried[-1]}, "
         f"{more:.3f} from {starts} starts"
     )
     return judged("more-steps", value, SLACK, said, "a longer attack is weaker")

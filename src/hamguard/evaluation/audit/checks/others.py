@@ -25,7 +25,7 @@ def answers_no_stronger(case: Case, *, by_mean: bool = False) -> Check:
     asked = case.bench.budget.queries
     found = float(case.stages("answers")[-1].ap.mean())
     case.note(f"query-only, {asked} pictures asked", found)
-    return _by_mean(case, "query-only", found, f"MAP of {found:.3f} after {asked} pictures asked", "gradients")
+    return _by_mean(case, "query-only", found, f"{case.word} of {found:.3f} after {asked} pictures asked", "gradients")
 
 
 @register("transfer")
@@ -43,7 +43,7 @@ def transfer_no_stronger(case: Case, *, by_mean: bool = False) -> Check:
     stage, form = case.stages("transfer")[-1], case.form
     found = float(stage.ap.mean())
     case.note(stage.name, found, guide=stage.guide, eps=form.eps, steps=stage.steps, restarts=stage.restarts)
-    return _by_mean(case, "transfer", found, f"MAP of {found:.3f} under pictures {stage.name}", "its own")
+    return _by_mean(case, "transfer", found, f"{case.word} of {found:.3f} under pictures {stage.name}", "its own")
 
 
 def _by_queries(case: Case, kind: str, name: str, who: str) -> Check:

@@ -14,13 +14,15 @@ SLOPES = (0.1, 0.2, 0.5, 1.0)
 
 @register("raw-logits")
 def logits_no_stronger(case: Case) -> Check:
-    """MAP under the center guide with relaxed codes less that with raw logits, on outputs as they are.
+    """Score under the center guide (without labels the own code) with relaxed codes less that with raw logits, on plain outputs.
 
     Fails above 0.1: raw logits see what tanh hides.
     """
     plain = {"gradients": "plain", "turn": 0}
-    relaxed, raw = (float(case.ap(cell=Cell("center", loss), **plain).mean()) for loss in ("inner", "logarithm"))
-    said = f"MAP under one attack on outputs as they are: {relaxed:.3f} with relaxed codes, {raw:.3f} with raw logits"
+    relaxed, raw = (
+        float(case.ap(cell=case.bench.blind(Cell("center", loss)), **plain).mean()) for loss in ("inner", "logarithm")
+    )
+    said = f"{case.word} under one attack on outputs as they are: {relaxed:.3f} with relaxed codes, {raw:.3f} with raw logits"
     return judged("raw-logits", max(0.0, relaxed - raw), HIDDEN, said, "relaxed codes hide what raw logits show")
 
 
@@ -33,5 +35,5 @@ def slopes_agree(case: Case) -> Check:
     maps = {f"slope {alpha:g}": case.map(alpha=alpha) for alpha in SLOPES}
     maps["raw logits"] = case.map(alpha=RAW)
     plain, worst = maps[f"slope {SLOPES[-1]:g}"], min(maps.values())
-    said = f"MAP of {', '.join(f'{value:.3f} with {name}' for name, value in maps.items())}"
+    said = f"{case.word} of {', '.join(f'{value:.3f} with {name}' for name, value in maps.items())}"
     return judged("slopes", plain - worst, HIDDEN, said, "saturated outputs hide gradients; quote the worst slope")
