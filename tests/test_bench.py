@@ -66,6 +66,26 @@ def test_the_bench_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_real_photos_stand_first_and_budgets_in_their_order(tmp_path: Path) -> None:
+    rows = [CLEAN, attacked(0.4)]
+    photos = {"dataset": "coco18", "model": "lite0", "backbone": "efficientnet_lite0", "hashes": {"model": "p"}}
+    rows += [replace(CLEAN, **photos)]
+    for levels in (8, 0.5, 2):
+        threat = {"norm": "linf", "eps": round(levels / 255, 6), "steps": 100, "grid": "8 bit"}
+        rows.append(replace(attacked(0.3, **photos), threat=threat))
+    audit = {"method": "audit", "labels": "aware", "stages": 13, "held": 2}
+    rows.append(replace(rows[-1], attack=audit, value=0.25, n=50, threat={**rows[-1].threat, "steps": None}))
+    page = bench(tmp_path, *rows)
+    assert re.findall(r"^### (.*)", page, flags=re.M) == [
+        "coco18, query->database, linf 0.5/255",
+        "coco18, query->database, linf 2/255",
+        "coco18, query->database, linf 8/255",
+        "shop, query->database, linf 8/255",
+    ]
+    photo = [cells for cells in lines(page) if "lite0" in cells[0]][1]
+    assert photo[0] == "dpsh, 32 bits, efficientnet_lite0 (lite0)" and photo[6] == "0.250, 50 queries"
+
+
 def test_the_strongest_attack_counts_and_the_most_robust_model_stands_first(tmp_path: Path) -> None:
     defended = {"model": "hard", "hashes": {"model": "h2"}, "defense": {"method": "saat"}}
     training = Row(model="hard", task="training", metric="core-seconds", value=1234.0)

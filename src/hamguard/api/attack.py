@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from hamguard.api.arguments import checked
+from hamguard.api.budget import ATTACKED, usual_queries
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.attack import Attack
@@ -179,7 +180,7 @@ def attack(
         encoder: what made the features that a model learned on, a model or a network of your own; `data` are then the images.
         modality: what of a cross-modal model's queries is attacked; by default what the attack was made for. Texts are attacked
             by `hg.attacks.cmla_text(...)` (named `cmla`), by `hg.attacks.cmla_words(...)`, and by an `hg.Attack` of your own.
-        queries: only the first so many of the query split.
+        queries: only the first so many of the query split; None for all, of photos (96 pixels and more) for the first 64.
         metrics: as for `hg.evaluate`, `map` where none is named; the first also gives the gain.
         ties: order of equal distances, `expected`, `stable`, `worst` or `best`.
         norm: denominator of map@N: `relevant`, `hits` or `min`.
@@ -256,7 +257,9 @@ def _attacked_ground(
             check_defined(text, convention, len(data.split.database))
     for spec in specs:
         check_generator(spec, data.dataset, loaded.model)  # one for another model or size
-    return Ground.open(loaded, data, queries=queries, texts="any", context=context)
+    return Ground.open(
+        loaded, data, queries=usual_queries(queries, data, ATTACKED, context), texts="any", context=context
+    )
 
 
 def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> AttackRows:

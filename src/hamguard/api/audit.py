@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hamguard.api.arguments import checked
+from hamguard.api.budget import AUDITED, CHECKED, usual_queries
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
@@ -15,8 +16,9 @@ from hamguard.core.html import lines_html
 from hamguard.data.opened import Data
 from hamguard.evaluation.audit.audit import Audited, run_audit
 from hamguard.evaluation.audit.checks.battery import check_names
-from hamguard.evaluation.audit.plan import AuditPlan
+from hamguard.evaluation.audit.plan import SAMPLE, AuditPlan
 from hamguard.evaluation.ground import Ground, Loaded
+from hamguard.evaluation.model_data import open_for_model
 from hamguard.models.store import AnyModel
 from hamguard.report.audit import draw_audit
 from hamguard.report.audit_table import audit_table, check_lines, score_of, worst_code
@@ -87,7 +89,7 @@ def audit(
     distances: bool = True,
     endpoint: str = "",
     checks: Sequence[str] = (),
-    sample: int = 64,
+    sample: int | None = None,
     queries: int | None = None,
     protocol: str | None = None,
     root: Path | str | None = None,
@@ -111,8 +113,8 @@ def audit(
         distances: whether the search tells distances, or only what it found.
         endpoint: search to ask instead of the model's own, `package.module:factory` of a function of (pixels, k).
         checks: names of the checks to make; all of them where none is named, and no check for `("none",)`.
-        sample: queries that the checks look at, at least 2.
-        queries: only the first so many of the query split.
+        sample: queries that the checks look at, at least 2; 64, or 16 of photos (96 pixels and more), where nobody says.
+        queries: only the first so many of the query split; None for all, or for the first 32 of photos.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
         out: folder for rows, verdict, worst images and `audit.png`; unfinished work is kept in it.
@@ -131,17 +133,21 @@ def audit(
     check_names(checks)
     context = running(context, model)
     sources = [Loaded.open(one, device=context.device) for one in source_models]
+    loaded = Loaded.open(model, device=context.device)
+    if not isinstance(data, Data):
+        data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    usual = usual_queries(queries, data, AUDITED, context)
     plan = AuditPlan(
         budget,
         answers=answers,
         distances=distances,
-        sample=sample,
+        sample=(SAMPLE if usual == queries else CHECKED) if sample is None else sample,
         checks=tuple(checks),
         sources=tuple(one.name for one in sources),
         substitute=substitute,
         endpoint=endpoint,
     )
-    ground = Ground.open(model, data, protocol=protocol, root=root, queries=queries, context=context)
+    ground = Ground.open(loaded, data, queries=usual, context=context)
     found = run_audit(ground, plan, sources=[one.model for one in sources], out=None if out is None else Path(out))
     result = AuditResult.of(found)
     if out is not None:

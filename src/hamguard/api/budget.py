@@ -1,11 +1,16 @@
-"""What an attacker may spend, from the words of a command line."""
+"""What an attacker may spend, from the words of a command line, and on how many queries where nobody says."""
 
 from __future__ import annotations
 
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.threat import parse_threat
+from hamguard.core.context import Context
+from hamguard.data.opened import Data
 
-__all__ = ["read_budget"]
+__all__ = ["read_budget", "usual_queries"]
+
+ATTACKED, AUDITED, CHECKED = 64, 32, 16
+"""Queries of an attack, of an audit and of checks on photos where nobody says: so many take minutes on two cores."""
 
 
 def read_budget(
@@ -24,3 +29,22 @@ def read_budget(
         RequestError: an unknown norm, a radius that is no number or out of range, or a number below 1.
     """
     return Budget(parse_threat(norm, eps), steps=steps, restarts=restarts, queries=queries)
+
+
+def usual_queries(asked: int | None, data: Data, most: int, context: Context, *, name: str = "queries") -> int | None:
+    """How many queries are attacked: what was asked for; else all, or of photos the first `most`, as a gradient takes long there.
+
+    Args:
+        asked: what a person says, None for nothing.
+        data: photos are images that are large enough for pretrained networks.
+        most: queries of photos.
+        context: tells that it is not all.
+        name: of the argument that asks for more.
+    """
+    from hamguard.models.backbones import LARGE_ENOUGH
+
+    images, there = data.dataset.images, len(data.split.query)
+    if asked is not None or images.missing or min(images.size) < LARGE_ENOUGH or there <= most:
+        return asked
+    context.tell(f"the first {most} of {there:,} queries, as gradients of photos take long; `{name}` asks for more")
+    return most

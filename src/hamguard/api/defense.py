@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hamguard.api.arguments import checked
+from hamguard.api.budget import CHECKED, usual_queries
 from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
@@ -18,7 +19,8 @@ from hamguard.core.rows import write_rows
 from hamguard.data.opened import Data
 from hamguard.defenses.detect import check_rate
 from hamguard.defenses.purify import DRAWS, Chain, parse_purifier
-from hamguard.evaluation.audit.sanity import SAMPLE, Sane, run_sanity
+from hamguard.evaluation.audit.plan import SAMPLE
+from hamguard.evaluation.audit.sanity import Sane, run_sanity
 from hamguard.evaluation.defense.detection import (
     NEIGHBORS,
     RATE,
@@ -133,7 +135,7 @@ def sanity(
     budget: Budget = BUDGET,
     *,
     start: str | Path | AnyModel | None = None,
-    sample: int = SAMPLE,
+    sample: int | None = None,
     protocol: str | None = None,
     root: Path | str | None = None,
     context: Context | None = None,
@@ -149,7 +151,7 @@ def sanity(
         budget: the threat; `steps`, gradients of the attack, 30 where it does not say; `queries`, images that the query-only
             attack asks the search for each query, 100 where it does not say.
         start: the model before the defense; without, a substitute is trained that imitates the codes.
-        sample: queries to look at, the first of the split, at least 2.
+        sample: queries to look at, the first of the split, at least 2; 64, or 16 of photos (96 pixels and more), where nobody says.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
         context: device, seed, batch size, how progress is shown.
@@ -164,7 +166,12 @@ def sanity(
     """
     context = running(context, model)
     before = None if start is None else Loaded.open(start, device=context.device).model
-    ground = Ground.open(model, data, protocol=protocol, root=root, queries=sample, context=context)
+    loaded = Loaded.open(model, device=context.device)
+    if not isinstance(data, Data):
+        data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
+    sample = usual_queries(sample, data, CHECKED, context, name="sample")
+    sample = SAMPLE if sample is None else sample
+    ground = Ground.open(loaded, data, queries=sample, context=context)
     found = run_sanity(ground, budget, sample=sample, start=before)
     for note in notes_of(ground.model):
         context.tell(f"Note: {note}")

@@ -172,6 +172,7 @@ class Attack(Generic[G]):
         index: Sequence[int] | None = None,
         seed: int = 0,
         marks: Sequence[int] = (),
+        watch: Callable[[int], None] | None = None,
     ) -> Attacked:
         """Attack a batch.
 
@@ -185,12 +186,13 @@ class Attack(Generic[G]):
                 does not depend on how batches are cut.
             seed: seed of everything that is drawn.
             marks: numbers of gradients after which `Attacked.kept` has what it was, where the search knows of them.
+            watch: told after each gradient how many were taken of a picture.
 
         Raises:
             RequestError: pictures outside [0, 1], a guide without what it needs, or a model that does not return `(B, K)`.
             RunError: the gradient is not finite.
         """
-        problem = self.problem(model, x, labels, bank, index=index, seed=seed, marks=marks)
+        problem = self.problem(model, x, labels, bank, index=index, seed=seed, marks=marks, watch=watch)
         x_adv = self.solve(problem)
         kept = {
             count: Attacked(self.rounded(at, problem.x), problem.target, problem.spent_at[count])
@@ -260,6 +262,7 @@ class Attack(Generic[G]):
         index: Sequence[int] | None = None,
         seed: int = 0,
         marks: Sequence[int] = (),
+        watch: Callable[[int], None] | None = None,
     ) -> Problem:
         """What the search is given: guides made, the own code's forward pass counted. Arguments and errors as in a call."""
         texts: tuple[str, ...] = ()
@@ -286,7 +289,7 @@ class Attack(Generic[G]):
             model, x, target, 1 if self.toward else -1, self.loss, self.threat, numbers, seed,
             relaxed=self.relaxation == "tanh", fidelity=self.fidelity, fidelity_norm=self.fidelity_norm,
             fidelity_growth=self.fidelity_growth, marks=tuple(marks), own=own, labels=labels, texts=texts,
-            outputs=outputs_for(self.loss, self.guide, z, self.relaxation == "tanh"),
+            outputs=outputs_for(self.loss, self.guide, z, self.relaxation == "tanh"), watch=watch,
         )  # fmt: skip
         problem.spent.forwards += 1  # the own code, or the pass of a generator
         return problem

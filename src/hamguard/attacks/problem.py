@@ -45,6 +45,7 @@ class Problem:
         labels: labels of the pictures (away) or target labels (toward), `(B, C)`; None where there are none.
         texts: the texts whose bags of words `x` are; empty for pictures and for bags without texts.
         outputs: clean outputs, `(B, K)`, for a loss that leaves them; None for any other.
+        watch: told after each gradient how many were taken.
         kept: what it looked like after so many, `(B, C, H, W)` each.
         spent_at: what was spent until then.
         edited: the texts after edits of words, left by a search that makes them.
@@ -68,6 +69,7 @@ class Problem:
     labels: Tensor | None = None
     texts: tuple[str, ...] = ()
     outputs: Tensor | None = None
+    watch: Callable[[int], None] | None = None
     kept: dict[int, Tensor] = field(default_factory=dict)
     spent_at: dict[int, Spent] = field(default_factory=dict)
     edited: EditedTexts | None = None
@@ -133,6 +135,8 @@ class Problem:
         self.spent.forwards[places] += len(views)
         self.spent.backwards[places] += len(views)
         self.spent.flat[places] += len(views) * is_flat(found).cpu()
+        if self.watch is not None:
+            self.watch(int(self.spent.backwards.max()))
         return found, total.detach(), self.score(x_adv.detach(), rows) if wrong is None else wrong
 
     def mark(self, count: int, x_adv: Tensor) -> None:

@@ -28,7 +28,7 @@ Deliberate differences:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -237,6 +237,7 @@ class QueryOnly:
         index: Sequence[int],
         seed: int,
         marks: Sequence[int] = (),
+        watch: Callable[[int], None] | None = None,
     ) -> QueryAttacked:
         """Attack a batch.
 
@@ -247,6 +248,7 @@ class QueryOnly:
             index: number of each picture in the whole run, so that batches may be cut anywhere.
             seed: seed of the attack.
             marks: numbers of queries after which the best pictures are kept, 1 to `queries`.
+            watch: told after each question how many were asked of a picture.
 
         Raises:
             RequestError: pictures outside [0, 1] or of another shape, numbers that are not one a picture, or a mark out of range.
@@ -261,6 +263,8 @@ class QueryOnly:
                 self._step(step, hunts, x, endpoint, threat)
             if step in marks:
                 snapshots[step] = torch.stack([hunt.best for hunt in hunts])
+            if watch is not None:
+                watch(step)
         return QueryAttacked(
             torch.stack([hunt.best for hunt in hunts]),
             torch.tensor([hunt.asked for hunt in hunts]),

@@ -108,7 +108,7 @@ def attack(
     data: opt.Data = None,
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
-    queries: opt.Queries = None,
+    queries: opt.AttackedQueries = None,
     metric: MetricOption = None,
     ties: opt.Ties = "expected",
     norm: opt.Norm = "relevant",

@@ -34,7 +34,9 @@ SubstituteOption = Annotated[
 CheckOption = Annotated[
     list[str] | None, typer.Option("--check", help="Make this check only; may be repeated; none: no check.")
 ]
-SampleOption = Annotated[int, typer.Option("--sample", min=2, help="Queries that the checks look at.")]
+SampleOption = Annotated[
+    int | None, typer.Option("--sample", min=2, help="Queries that the checks look at. Default: 64, of photos 16.")
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for rows, verdict, worst pictures and audit.png.")
 ]
@@ -52,11 +54,11 @@ def audit(
     source_model: SourceOption = None,
     substitute: SubstituteOption = True,
     check: CheckOption = None,
-    sample: SampleOption = 64,
+    sample: SampleOption = None,
     data: opt.Data = None,
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
-    queries: opt.Queries = None,
+    queries: opt.AttackedQueries = None,
     out: OutOption = None,
     picture: PictureOption = None,
     batch_size: opt.AttackedAtOnce = 64,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import typer
 
 from hamguard.api.running import Bar
+from hamguard.cli.options import in_flags
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.shown import json_line, shown
@@ -30,7 +31,11 @@ def context_of(
     device: str = "auto", seed: int = 0, batch_size: int = 64, *, restart: bool = False, quiet: bool = False
 ) -> Context:
     """How a command's run is carried out; the door finds the device once it needs one, and `quiet` keeps its lines back."""
-    return Context(device, seed, batch_size, restart, stage=Bar, tell=(lambda line: None) if quiet else say)
+    return Context(device, seed, batch_size, restart, stage=Bar, tell=(lambda line: None) if quiet else _said)
+
+
+def _said(line: str) -> None:
+    say(in_flags(line))
 
 
 def check_suffix(option: str, path: Path | None) -> None:

@@ -26,6 +26,12 @@ DropDuplicates = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")
 ]
 Queries = Annotated[int | None, typer.Option("--queries", min=1, help="Use the first N of the query split.")]
+AttackedQueries = Annotated[
+    int | None,
+    typer.Option(
+        "--queries", min=1, help="Use the first N of the query split. Default: all; of photos 64, in an audit 32."
+    ),
+]
 
 Eps = Annotated[str, typer.Option("--eps", help="How far pixels may move, in pixel units of [0, 1].")]
 Threat = Annotated[str, typer.Option("--threat", help="Norm of the budget: linf or l2.")]
@@ -87,6 +93,7 @@ FLAGS = {
     "queries": "--queries",
     "query_codes": "--query-codes",
     "root": "--data-root",
+    "sample": "--sample",
     "side": "--side",
     "source_models": "--source-model",
     "steps": "--steps",

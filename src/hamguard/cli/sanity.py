@@ -19,7 +19,10 @@ StartOption = Annotated[
     typer.Option("--start", help="The model before the defense; without, a substitute that imitates the codes."),
 ]
 StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attack.")]
-SampleOption = Annotated[int, typer.Option("--sample", min=2, help="Queries to look at, the first of the split.")]
+SampleOption = Annotated[
+    int | None,
+    typer.Option("--sample", min=2, help="Queries to look at, the first of the split. Default: 64, of photos 16."),
+]
 AnswersOption = Annotated[int, typer.Option("--answers", min=1, help="Pictures that the query-only attack asks.")]
 
 
@@ -29,7 +32,7 @@ def sanity(
     eps: opt.Eps = "8/255",
     threat: opt.Threat = "linf",
     steps: StepsOption = 30,
-    sample: SampleOption = 64,
+    sample: SampleOption = None,
     answers: AnswersOption = 100,
     data: opt.Data = None,
     data_root: opt.Root = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hamguard.attacks.types import Attacked
 from hamguard.attacks.words import WordEdits
 from hamguard.codes.bank import CodeBank
 from hamguard.core.archives import read_npz
-from hamguard.core.context import Context
+from hamguard.core.context import Context, Progress, silent
 from hamguard.core.digests import digest_array, digest_bytes, digest_json
 from hamguard.core.errors import RequestError, StoppedError
 from hamguard.core.files import write_npz
@@ -165,11 +165,12 @@ def run_attack(
     first = sources[0].attack
     names, what = kept_names(first, marks), "pictures" if first.modality == "image" else "texts"
 
-    def attacked(start: int) -> dict[str, Any]:
+    def attacked(start: int, progress: Progress = silent) -> dict[str, Any]:
         part = slice(start, min(start + step, len(numbers)))
         goals = None if labels is None else labels[part]
         own = ground.seed if seed is None else seed
-        return _attack_batch(ground, sources, goals, numbers[part], own, combine, marks)
+        watch = within(progress, part, len(numbers), gradients_of(first), f"{what}, gradient")
+        return _attack_batch(ground, sources, goals, numbers[part], own, combine, marks, watch)
 
     starts = range(0, len(numbers), step)
     if group.size > 1:
@@ -184,7 +185,7 @@ def run_attack(
             part = kept_batch(path, names, stop - start)
             if part is None:
                 try:
-                    part = attacked(start)
+                    part = attacked(start, progress)
                 except KeyboardInterrupt as stopped:
                     raise StoppedError(
                         f"stopped: {start:,} of {len(numbers):,} {what} are attacked; the same command goes on from there"
@@ -194,6 +195,32 @@ def run_attack(
             progress(stop / len(numbers), f"{stop:,} of {len(numbers):,} {what}")
     wait(group)  # nobody forgets a batch that another still reads
     return _joined(parts, first, marks)
+
+
+def gradients_of(attack: Any) -> int:
+    """Gradients that a picture costs at most; 0 where the attack does not say."""
+    search = getattr(attack, "search", None)
+    views, restarts = getattr(search, "views", ()), getattr(search, "restarts", 1)
+    return int(getattr(search, "steps", 0) or 0) * int(restarts or 1) * max(1, len(views))
+
+
+def within(progress: Progress, part: slice, count: int, most: int, what: str) -> Callable[[int], None]:
+    """What a batch tells while it is attacked, so that a bar moves before the first batch is done.
+
+    Args:
+        progress: told the share of all items that is done.
+        part: the items of the batch.
+        count: how many items there are.
+        most: how often the batch tells something at most; 0: that is not known, and it tells nothing.
+        what: what it then has done so many of.
+    """
+
+    def watch(done: int) -> None:
+        if most:
+            share = (part.start + (part.stop - part.start) * min(1.0, done / most)) / count
+            progress(share, f"{part.start:,} of {count:,} {what} {done:,} of {most:,}")
+
+    return watch
 
 
 def forget(work: Path) -> None:
@@ -238,6 +265,7 @@ def _attack_batch(
     seed: int,
     how: Combine,
     marks: Sequence[int],
+    watch: Callable[[int], None],
 ) -> dict[str, Any]:
     begun, worked, attack = time.perf_counter(), time.process_time(), sources[0].attack
     x = ground.items(attack.modality, numbers)  # (b, C, H, W), or b texts
@@ -249,6 +277,7 @@ def _attack_batch(
         banks = [source.bank for source in sources]
         found: list[Attacked] = [attack_jointly(attacks, models, clean, goals, banks, **at)]
     else:
+        at |= {"watch": watch} if len(sources) == 1 and isinstance(attack, Attack) else {}
         found = [one.attack(one.model, x, goals, one.bank, marks=marks, **at) for one in sources]
     last = found[0]
     if len(found) > 1:

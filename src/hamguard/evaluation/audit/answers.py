@@ -15,7 +15,7 @@ from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError, RunError, StoppedError
 from hamguard.core.types import Array, Bytes, Floats, Ints
 from hamguard.data.dataset import ImageStore
-from hamguard.evaluation.attack.run import keep_batch, kept_batch
+from hamguard.evaluation.attack.run import keep_batch, kept_batch, within
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.plan import QUERIES
 from hamguard.evaluation.audit.worst import Worst
@@ -164,7 +164,12 @@ def _run(bench: Bench, attack: QueryOnly, search: Endpoint, numbers: Ints, marks
             begun = time.perf_counter()
             x = ground.dataset.images.batch(ground.rows[part]).to(ground.device)  # (b, C, H, W)
             try:
-                got = attack(x, search, bench.threat, index=part.tolist(), seed=ground.seed, marks=marks)
+                got = attack(
+                    x, search, bench.threat, index=part.tolist(), seed=ground.seed, marks=marks,
+                    watch=within(
+                        bench.progress, slice(start, start + len(part)), len(numbers), attack.queries, "queries, picture"
+                    ),
+                )  # fmt: skip
             except RunError as error:
                 raise RunError(
                     f"{error}; {start:,} of {len(numbers):,} queries are finished and kept, the same command goes on from there"

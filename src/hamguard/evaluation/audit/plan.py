@@ -14,8 +14,8 @@ from hamguard.attacks.threat import Threat
 from hamguard.core.checks import check_choice, check_range
 from hamguard.core.errors import RequestError
 
-STEPS, QUERIES = 30, 300
-"""Gradients of an attack and pictures asked, where the budget does not say."""
+STEPS, QUERIES, SAMPLE = 30, 300, 64
+"""Gradients of an attack and pictures asked, where the budget does not say, and queries that checks look at."""
 
 LONG = 3
 """A second, longer run of the best cell takes that many times the gradients, from each of two starts."""
@@ -100,7 +100,7 @@ class AuditPlan:
     budget: Budget = BUDGET
     answers: bool = True
     distances: bool = True
-    sample: int = 64
+    sample: int = SAMPLE
     checks: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     substitute: bool = True

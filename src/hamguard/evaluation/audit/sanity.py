@@ -23,14 +23,14 @@ from hamguard.evaluation.audit.answers import answer_stage, search_of
 from hamguard.evaluation.audit.bench import Bench
 from hamguard.evaluation.audit.checks.battery import SANITY
 from hamguard.evaluation.audit.checks.check import Case, Check, Form
-from hamguard.evaluation.audit.plan import STEPS, Cell
+from hamguard.evaluation.audit.plan import SAMPLE, STEPS, Cell
 from hamguard.evaluation.audit.stages import begin, substitute_of, transfer_stages
 from hamguard.evaluation.ground import Ground
 from hamguard.evaluation.originals import scored_as
 from hamguard.models.store import AnyModel
 
-SAMPLE, ANSWERS = 64, 100
-"""Queries that are looked at, and pictures that the query-only attack asks for each, where nothing else is asked for."""
+ANSWERS = 100
+"""Pictures that the query-only attack asks for each query, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
