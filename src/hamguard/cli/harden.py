@@ -144,6 +144,8 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
     card = done.card.model_dump(mode="json")
     defense, pair = card["defense"], done.text_card is not None
     size = eps_text({"norm": defense["norm"], "eps": defense["eps"]})
+    norm, _, eps = size.partition(" ")
+    budget = f"--eps {eps}" if norm == "linf" else f"--threat {norm} --eps {eps}"  # as a command line takes it
     epochs = card["recipe"]["epochs"]
     for line in hardened_lines(str(out), card, size=size, epochs=epochs, train=done.items, seconds=done.seconds):
         tell(line)
@@ -161,7 +163,7 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
     for note in card["data"]["notes"]:
         tell(f"Note: {note}")
     name = shlex.quote(str(out))
-    tell(f"Next: hamguard evaluate {name}" if pair else f"Next: hamguard audit {name} --eps {defense['eps']:g}")
+    tell(f"Next: hamguard evaluate {name}" if pair else f"Next: hamguard audit {name} {budget}")
 
 
 def _print_methods(*, as_json: bool) -> None:
