@@ -326,13 +326,15 @@ def test_pictures_without_labels_are_asked_for_their_originals(shell: Shell, wor
     scored = [row for row in rows if row["metric"] == "found"]
     assert {(row["task"], row["at"], row["ties"]) for row in scored} == {("query->database", 10, "expected")}
     clean, (worst,) = scored[0], [row for row in scored if (row["attack"] or {}).get("method") == "audit"]
-    assert clean["attack"] is None and clean["value"] == 1 > worst["value"]  # every picture finds itself
+    assert clean["attack"] is None and clean["value"] > worst["value"]  # below 1: equal codes stand in any order
     assert worst["attack"]["labels"] == "free"  # nobody knows one
     assert {row["attack"]["guide"] for row in rows if (row["attack"] or {}).get("stage")} <= {"own", None}
     assert "no labels: all 60 pictures are searched" in " ".join(clean["notes"])
     done = shell.done(*words)
     assert "share found of them" in done.out and "MAP" not in done.out
-    said = "the share of pictures that find their original among the first 10 answers falls from 100.0% to"
+    said = (
+        f"the share of pictures that find their original among the first 10 answers falls from {clean['value']:.1%} to"
+    )
     assert said in done.out and (tmp_path / "out" / "audit.png").stat().st_size > 1000
     shell.done("report", tmp_path / "out", "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -112,18 +112,18 @@ class AttackRows(Rows):
                 add_picture(path, self._picture(drawn))
         return path
 
-    def sheet(self, path: Path | str, shown: int = 4) -> Path:
-        """Draw queries of the first attack, perturbations, attacked queries and their answers (.png).
+    def sheet(self, path: Path | str, shown: int = 4, *, answers: int = 10) -> Path:
+        """Draw queries of the first attack, perturbations, attacked queries and their first answers (.png).
 
         Raises:
             RequestError: texts were attacked, or a file of another type.
             RunError: the file cannot be written.
         """
-        from hamguard.api.sheets import draw_attack
+        from hamguard.api.sheets import ANSWERS, draw_attack
 
         if self.modality == "text":
             raise RequestError("a sheet shows attacked images, and these rows are of an attack on texts")
-        draw_attack(Path(path), self.ground, self.attacks[0], shown)
+        draw_attack(Path(path), self.ground, self.attacks[0], shown, min(answers, ANSWERS))
         return Path(path)
 
     def pictures(self, folder: Path) -> list[Picture]:
@@ -131,9 +131,7 @@ class AttackRows(Rows):
         return [self._picture(self.sheet(folder / "attacked.png"))] if self.modality == "image" and self.attacks else []
 
     def _picture(self, file: Path) -> Picture:
-        """The sheet in a sentence."""
-        attack = self.attacks[0].spec.name
-        caption = f"{self.ground.name} under {attack}: queries before and after, with their answers"
+        caption = f"{self.ground.name} under {self.attacks[0].spec.name}: queries before and after, with their answers"
         return Picture(file, caption, "attacks")
 
 
@@ -257,9 +255,8 @@ def _attacked_ground(
             check_defined(text, convention, len(data.split.database))
     for spec in specs:
         check_generator(spec, data.dataset, loaded.model)  # one for another model or size
-    return Ground.open(
-        loaded, data, queries=usual_queries(queries, data, ATTACKED, context), texts="any", context=context
-    )
+    queries = usual_queries(queries, data, ATTACKED, context)
+    return Ground.open(loaded, data, queries=queries, texts="any", context=context)
 
 
 def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> AttackRows:

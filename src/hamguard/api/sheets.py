@@ -20,29 +20,35 @@ SHOWN, ANSWERS = 4, 10
 COPIES = 3  # changed copies a view on their sheet, the last of them the hardest
 
 
-def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) -> None:
-    """Two lines a query, before and after the attack; the last query is the one that resisted most."""
+def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN, most: int | None = None) -> None:
+    """Two lines a query, before and after the attack; the last query is the one that resisted most.
+
+    Args:
+        path: file to draw.
+        ground: the model on its data.
+        found: the attack.
+        shown: number of queries.
+        most: answers of each, ten where nothing is said.
+    """
     if found.spec.across:
         return draw_pairs(path, ground, found, shown)
     import numpy as np
 
     from hamguard.codes.binary import hamming
-    from hamguard.codes.histograms import distance_histograms
     from hamguard.core.rows import eps_text
+    from hamguard.evaluation.originals import places_of, scores
     from hamguard.evaluation.search.answers import sheet_entry
-    from hamguard.evaluation.search.score import EXACT, measure
     from hamguard.report.sheets import SheetItem, SheetRow, draw_sheet
 
     from dataclasses import replace  # isort: skip
 
-    dataset, targets = ground.dataset, found.targets
+    dataset, targets, most = ground.dataset, found.targets, most or ANSWERS
     attacked = found.sides.attacked
     asked = attacked if targets is None else replace(attacked, labels=targets.labels)
     count = min(shown, len(attacked))
     chosen = list(range(count))
-    if ground.database.labels.any():
-        table = distance_histograms(asked, ground.database)
-        values = measure("map", None, asked, ground.database, table, EXACT).per_query
+    if ground.database.labels.any() or places_of(asked, ground.database) is not None:
+        values = scores(asked, ground.database)
         hardest = int(values.argmax() if targets is None else values.argmin())
         chosen = [*[i for i in chosen if i != hardest][: max(0, count - 1)], hardest]
     clean = dataset.images.pixels(ground.rows[chosen])
@@ -56,29 +62,31 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN)
         for after in (False, True):
             bank = attacked if after else found.sides.clean
             dist = hamming(bank.packed[query : query + 1], ground.database.packed)[0]
-            answers = []
-            for item in np.argsort(dist, kind="stable")[:ANSWERS]:
+            nearest = []
+            for item in np.argsort(dist, kind="stable")[:most]:
                 other = sheet_entry(dataset, place[str(ground.database.ids[item])], row)
                 fits = other.relevant
                 if after and targets is not None:
                     fits = bool((dataset.labels[place[str(ground.database.ids[item])]] & targets.labels[query]).any())
-                answers.append(SheetItem(other.picture, f"{dist[item]} bits", other.caption, fits))
+                nearest.append(SheetItem(other.picture, f"{dist[item]} bits", other.caption, fits))
             if after:
                 beside = SheetItem(amplified(clean[number], found.made.pixels[query]), "perturbation", "amplified")
                 lines.append(
                     SheetRow(
                         SheetItem(found.made.pixels[query], f"attacked{resisted}", entry.caption + wanted),
-                        answers,
+                        nearest,
                         beside,
                     )
                 )
             else:
-                lines.append(SheetRow(SheetItem(entry.picture, "query", entry.caption), answers))
+                lines.append(SheetRow(SheetItem(entry.picture, "query", entry.caption), nearest))
     size = eps_text(next(row.threat for row in reversed(found.rows) if row.threat))
     meant = "the query" if targets is None else "the query (before) or with the target (after)"
+    signs = f"green and tick: shares a label with {meant}, red and cross: does not"
+    signs = signs if ground.labeled else "green and tick: the picture itself"
     footer = (
-        f"each query before and after, and its ten nearest by Hamming distance; green and tick: shares a label with {meant}, "
-        "red and cross: does not; the perturbation is stretched to the full range, gray is no change"
+        f"each query before and after, and its first {most} answers by Hamming distance; {signs}; "
+        "the perturbation is stretched to the full range, gray is no change"
     )
     draw_sheet(
         lines, path, title=f"{dataset.title}: {found.spec.name}, {size}, {ground.query.bits} bits", footer=footer
