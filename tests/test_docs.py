@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hamguard.core.digests import digest_json
@@ -54,6 +55,19 @@ def test_links_lead_somewhere() -> None:
         prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#:]+)\)", prose):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_photos_of_the_first_picture_are_free_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import build_first_picture
+
+    photos = build_first_picture.listed()
+    assert build_first_picture.CREDITS.read_text(encoding="utf-8") == build_first_picture.credit_page(photos)
+    assert len({one["title"] for one in photos}) == len(photos) > 10
+    with pytest.raises(SystemExit, match=r"not free to share: cat\.jpg"):
+        build_first_picture.credit_page([{"file": "cat.jpg", "license": "all rights reserved"}])
+    copies = build_first_picture.copies(np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8))
+    assert [copy.shape for copy in copies] == [(224, 224, 3)] * 4
 
 
 def test_every_page_with_commands_is_tried() -> None:
@@ -132,7 +146,9 @@ def less(words: list[str]) -> list[str]:
         words += ["--epochs", "1"]
     if words[0] in ("attack", "transfer") and not {"--queries", "--list"} & {*words}:
         words += ["--queries", "8"]
-    if words[0] == "attack" and {"mainstay", "mifgsm"} & {*words} and "--steps" not in words:
+    if words[0] == "audit" and "--queries" not in words:
+        words += ["--queries", "4", "--steps", "2", "--answers", "5", "--sample", "4"]
+    if words[0] == "attack" and {"mainstay", "mifgsm", "hag"} & {*words} and "--steps" not in words:
         words += ["--steps", "2"]
     return words
 

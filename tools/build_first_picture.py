@@ -11,20 +11,28 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import hamguard as hg
+from hamguard.core.files import write_text
 from hamguard.core.types import Bytes
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
 from hamguard.images.views import fit_image
 
 ROOT = Path(__file__).parent.parent
-LIST, PICTURE = ROOT / "docs/images/photos.toml", ROOT / "docs/images/first.png"
+LIST, PICTURE, CREDITS = (ROOT / "docs/images" / name for name in ("photos.toml", "first.png", "photos.md"))
+FREE = {
+    "CC0": "https://creativecommons.org/publicdomain/zero/1.0/",
+    "CC BY 2.0": "https://creativecommons.org/licenses/by/2.0/",
+    "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "public domain": "",
+}
+"""Licenses that photos of the picture may have, and their texts."""
 SIZE = 224
 EPS, STEPS = 2 / 255, 20
 SHOWN, ANSWERS = 2, 5
@@ -34,6 +42,31 @@ def listed(path: Path = LIST) -> list[dict[str, Any]]:
     """The photos: file, title, author, license, source; the first is the first query."""
     found: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["photo"]
     return found
+
+
+def credit_page(photos: Sequence[Mapping[str, Any]]) -> str:
+    """Whose photos the picture shows, under which license, as a page.
+
+    Raises:
+        SystemExit: a photo is not free to share.
+    """
+    if strange := [one["file"] for one in photos if one["license"] not in FREE]:
+        raise SystemExit(f"not free to share: {', '.join(strange)}; allowed: {', '.join(FREE)}")
+    lines = [
+        "# Photos of the first picture",
+        "",
+        "`first.png` is made by `tools/build_first_picture.py` from the photos below. They are cut to a square and made small;",
+        "copies are cut further, mirrored, in gray, or pressed hard; attacked ones are changed within the budget that it names.",
+        "The picture may be shared under CC BY 4.0, with these names.",
+        "",
+        "| photo | by | license | from |",
+        "|---|---|---|---|",
+    ]
+    for one in photos:
+        link = FREE[one["license"]]
+        license = f"[{one['license']}]({link})" if link else one["license"]
+        lines.append(f"| {one['title']} | {one['author']} | {license} | {one['source']}: {one['file']} |")
+    return "\n".join(lines) + "\n"
 
 
 def photo(name: str, folders: Sequence[Path]) -> Bytes:
@@ -66,8 +99,9 @@ def search(images: Sequence[Bytes], names: Sequence[str]) -> hg.Data:
 
 
 def main(model: str, folders: Sequence[Path]) -> None:
-    """Attack the photos and draw the picture."""
+    """Attack the photos, draw the picture, and say whose they are."""
     photos = listed()
+    write_text(CREDITS, credit_page(photos))
     data = search([photo(one["file"], folders) for one in photos], [one["title"] for one in photos])
     attack = hg.attacks.hag(steps=STEPS, threat=hg.Linf(EPS))
     rows = hg.attack(model, data, attack)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, wrap
 
 from hamguard.core.errors import RequestError
 from hamguard.core.files import replacing
@@ -14,6 +14,7 @@ from hamguard.core.shown import shown
 from hamguard.core.types import Array
 
 MOST_ROWS, MOST_ANSWERS = 100, 50  # beyond this nobody looks, and the renderer ends at 65,536 pixels
+LETTERS = 18  # of the line below, an inch
 GOOD, BAD, PLAIN = "#2a9d5c", "#c8443c", "#8a8f98"
 
 
@@ -73,14 +74,16 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
         raise RequestError(f"a sheet is written as .png, .svg or .pdf, got {path.name}")
     asked = 2 if any(row.beside for row in rows) else 1  # pictures left of the gap
     width = max(len(row.answers) for row in rows) + asked
-    head = 0.55 if title else 0.15
-    figure = Figure(figsize=(1.22 * width + 0.5, 1.52 * len(rows) + head + 0.35), dpi=130, facecolor="white")
+    head, wide = 0.55 if title else 0.15, 1.22 * width + 0.5  # inches
+    below = wrap(shown(footer), int(LETTERS * wide))
+    foot = 0.35 + 0.13 * max(0, len(below) - 1)
+    figure = Figure(figsize=(wide, 1.52 * len(rows) + head + foot), dpi=130, facecolor="white")
     FigureCanvasAgg(figure)
     height = figure.get_size_inches()[1]
     ratios = [*[1.0] * asked, 0.18, *[1.0] * (width - asked)]  # query, gap, answers
     grid = figure.add_gridspec(
         len(rows), width + 1, width_ratios=ratios, left=0.015, right=0.985,
-        top=1 - head / height, bottom=0.35 / height, wspace=0.08, hspace=0.42,
+        top=1 - head / height, bottom=foot / height, wspace=0.08, hspace=0.42,
     )  # fmt: skip
     for line, row in enumerate(rows):
         _cell(figure.add_subplot(grid[line, 0]), row.query, "#24282f")
@@ -94,7 +97,7 @@ def draw_sheet(rows: Sequence[SheetRow], path: Path | str, *, title: str = "", f
                     parse_math=False)  # fmt: skip
     if footer:
         figure.text(
-            0.015, 0.1 / height, shown(footer), fontsize=7, color="#5a6068", va="bottom", ha="left", parse_math=False
+            0.015, 0.1 / height, "\n".join(below), fontsize=7, color="#5a6068", va="bottom", ha="left", parse_math=False
         )
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks are drawn as boxes

@@ -43,5 +43,7 @@ def told(answer: Callable[[Form], float], threat: Threat = Linf(0.1), steps: int
         clean_pixels=worst.pixels,
         floors={guide: worst.floor},
         sample=lambda: np.arange(COUNT),
+        word="MAP",
+        blind=lambda cell: cell,
     )
     return Told(bench, worst, Form(Cell(guide, "inner"), threat.eps, steps), answer=answer)
