@@ -20,7 +20,7 @@ def row(value: float | None = 0.8, *, metric: str = "map", model: str | None = "
 
 def attacked(value: float, *, metric: str = "map", method: str = "mainstay", **more: Any) -> Row:
     facts = {"method": method, "preset": "default", "toward": False, "labels": "aware", "guide": "mainstay"}
-    task = "query->database" if metric in ("map", "gain", "t-map") else "query"
+    task = "query->database" if metric in ("map", "gain", "t-map", "found") else "query"
     return row(value, **{"metric": metric, "attack": facts, "threat": LINF, "task": task, **more})
 
 

@@ -194,7 +194,6 @@ def test_the_page_opens_with_picture_sentences_and_chart_in_this_order(tmp_path:
             'class="words"',
             "asked with unchanged pictures",
             'class="chart"',
-            "Findings</h2>",
             "Retrieval of clean models</h2>",
             "models/z under hag",
         )

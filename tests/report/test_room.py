@@ -21,7 +21,6 @@ from hamguard.report import (
     room,
     rows_page,
     sections_search,
-    sentences,
 )
 from hamguard.report.cells import WIDE, Draft, Plot, Section
 from hamguard.report.collect import Entry, collect_rows
@@ -147,7 +146,7 @@ def test_the_work_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "brief", counted("brief", collect.brief))
     monkeypatch.setattr(Row, "__eq__", counted("eq", Row.__eq__))
     monkeypatch.setattr(Draft, "put", counted("put", Draft.put))
-    for module in (sections_search, sentences, findings, plain_words, rows_page):
+    for module in (sections_search, findings, plain_words, rows_page):
         for name in ("attack_words", "model_key", "name_of"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, counted(name, getattr(module, name)))

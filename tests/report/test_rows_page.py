@@ -76,12 +76,15 @@ def test_every_row_of_a_study_is_shown_where_it_belongs() -> None:
         "0.550",
     )
     retrieval, away, gain = report.sentences
-    assert retrieval == "digits: models/a finds with MAP 0.812 [0.792, 0.832]; random codes 0.101."
-    assert (
-        "mainstay at Linf 8/255, 10 steps on models/a: lowest MAP 0.210" in away
-        and "noise of that budget 0.793" in away
+    assert retrieval.startswith(
+        "digits: asked with unchanged pictures, models/a scores MAP 0.812, where 1 is a perfect list"
     )
-    assert "leaves MAP 0.550" in gain and "without defense 0.210" in gain and "from 0.812 to 0.701" in gain
+    assert (
+        "mainstay, which changes no pixel by more than 8/255, lowers that to 0.210; random noise of the same size leaves 0.793"
+        in away
+    )
+    assert "scores 0.550, models/a without defense 0.210; on unchanged pictures 0.701 in place of 0.812" in gain
+    assert tuple(report.sentences) == report.opening.sentences and report.further == []
 
 
 def test_differences_have_a_table_of_their_own() -> None:
@@ -197,11 +200,17 @@ def test_audits_files_and_protection_have_sentences() -> None:
         protect = {"method": "protect", "view": None}
         rows.append(row(value, metric="left top", at=10, task="protected->original", model=model, attack=protect))
     said = rows_report(collect_rows(rows)).sentences
-    assert "models/a at Linf 8/255, 10 steps, leaves MAP 0.100" in said[-2] and "of a clean 0.800" in said[-2]
-    assert said[-2].endswith("its verdict: this search can be broken.")
-    assert said[-1] == "digits: 1 of 2 self-checks failed: b (models/a)."
-    assert "MAP of C->C 0.900, C->A 0.200, A->C 0.300, A->A 0.400" in said[1]
-    assert "left the first 10 answers: 0.600 [0.580, 0.620] by models/x (100 files), 0.500" in said[2]
+    assert "leaves models/a a score of 0.100 in place of 0.800" in said[1]
+    assert said[1].endswith("its verdict: this search can be broken.")
+    assert said[-1].endswith(
+        "1 of 2 checks failed, which ask whether attacks are as strong as they can be: b (models/a)."
+    )
+    assert "finds unchanged ones with MAP 0.900" in said[2] and "it finds with 0.200" in said[3]
+    assert (
+        "models/x, the search that is hit most of 2, misses the original among its first 10 answers for 60.0% of 100"
+        in said[4]
+    )
+    assert "models/y, the search that is hit least of 2," in said[5] and "for 50.0%" in said[5]
 
 
 def test_curves_join_rows_that_differ_in_one_thing() -> None:

@@ -60,12 +60,12 @@ def value_of(entry: Entry) -> float:
 def strongest(
     members: Sequence[Entry], lines: Sequence[AttackLine], score: str, *, elsewhere: bool = False
 ) -> Struck | None:
-    """The attack that moves a score most: MAP down, t-MAP up; one with a control where some have one.
+    """The attack that moves a score most: MAP and the share found down, t-MAP up; one with a control where some have one.
 
     Args:
         members: rows of one data set, for the clean scores.
         lines: attacks among them.
-        score: `map` or `t-map`.
+        score: `map`, `found` or `t-map`.
         elsewhere: whether attacks count that were made on another model.
     """
     if any(line.noise for line in lines):
@@ -75,14 +75,14 @@ def strongest(
         row, facts = line.row, line.row.attack or {}
         if line.score != score or facts.get("method") in GENERATED:
             continue
-        if (score == "map" and facts.get("toward")) or (
+        if (score != "t-map" and facts.get("toward")) or (
             not elsewhere and any(one != row.model for one in made_on(row))
         ):
             continue
         for entry in line.of(score):
             if entry.row.value is None or entry.row.task not in ASKED:
                 continue
-            rank = entry.row.value if score == "map" else -entry.row.value
+            rank = -entry.row.value if score == "t-map" else entry.row.value
             if best is None or rank < best[0]:
                 best = (rank, line, entry)
     return None if best is None else struck(members, best[1], best[2])

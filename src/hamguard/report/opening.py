@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from hamguard.report.collect import Entry, by
 from hamguard.report.findings import Struck, value_of
 from hamguard.report.pictures import Picture
-from hamguard.report.plain_words import CLEAN, NOISE, RANDOM, Told, figure_text, share_text, told_of
+from hamguard.report.plain_words import CLEAN, NOISE, RANDOM, Told, figure_text, told_of
 from hamguard.report.sections_search import name_of
-from hamguard.report.sentences import sentences
 
 MOST = 3  # sentences
 SHOWN = ("attacks", "sheets", "defenses", "protection")  # sections whose pictures may open a page, the best first
@@ -79,7 +78,7 @@ def opening(entries: Sequence[Entry], pictures: Sequence[Picture] = ()) -> Openi
     told = told[:MOST]
     method = str((found.attacked.row.attack or {}).get("method", "")) if found else ""
     picture = _picture(pictures, name_of(found.attacked.row) if found else "", method)
-    texts = tuple(one.text for one in told) or tuple(sentences(entries)[:MOST])
+    texts = tuple(one.text for one in told)
     how = "" if picture else HOW.format(method=method if method.isidentifier() and method != "audit" else "mainstay")
     return Opening(texts or (_nothing(entries),), _chart(told), picture, how)
 
@@ -108,11 +107,11 @@ def _chart(told: Sequence[Told]) -> Chart | None:
     for whose, what in dict.fromkeys((whose, what) for one in told for whose, what, _ in one.bars):
         entry = entries[whose, what]
         low, high = (100 * max(0.0, end) / top for end in entry.row.ci95 or (value_of(entry),) * 2)
-        text = share_text(entry) if entry.row.metric == "left top" else figure_text(entry)
+        text = figure_text(entry)
         groups.setdefault(whose, []).append(
             ChartBar(what, _kind(whose, what), text, 100 * max(0.0, value_of(entry)) / top, low, high)
         )
-    kinds = {"left top": "share of the files", "t-map": "t-MAP"}
+    kinds = {"left top": "share of the files", "t-map": "t-MAP", "found": "share found"}
     scores = {kinds.get((e.row.metric or "").removeprefix("random_"), "MAP") for e in entries.values()}
     caption = f"{', '.join(sorted(scores))}: bars go from 0 to {top:g}; thin lines are 95% intervals over queries."
     return Chart(tuple((whose, tuple(bars)) for whose, bars in groups.items()), caption)

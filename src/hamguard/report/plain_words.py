@@ -1,10 +1,14 @@
-"""What a page says first: the search, its strongest attack and what a defense holds, a sentence each, in plain words."""
+"""What came out, in plain words, a sentence each: the search, its strongest attack, what a defense holds, what else was measured.
+
+Every figure in them is that of a row. A page opens with the first three of the data set with most rows; others follow below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from hamguard.core.noted import verdict_of
 from hamguard.core.rows import Row, eps_words
 from hamguard.report.attack_lines import AttackLine, attack_lines
 from hamguard.report.cells import SIGNS
@@ -26,7 +30,10 @@ from hamguard.report.sections_search import data_of, name_of
 from hamguard.report.wording import attack_words, budget_words, defense_words, is_number
 
 MODELS = 8  # of a chart that compares nothing but models
+MOST = 10  # sentences of a page
 CLEAN, NOISE, RANDOM = "unchanged", "random noise", "random codes"
+SHARES = ("found", "random_found", "left top")
+"""Metrics that are shares of pictures or files."""
 BOUNDS = {
     "linf": "changes no {value} by more than {size}",
     "l2": "changes {what} by at most {size} in length",
@@ -48,6 +55,24 @@ class Told:
     bars: tuple[tuple[str, str, Entry], ...] = ()
 
 
+def sentences(entries: Sequence[Entry]) -> list[str]:
+    """What came out on all data sets, the most important of each first; of very many, how many more there are."""
+    groups = sorted(by(entries, lambda e: (e.row.dataset, e.row.split)).values(), key=len, reverse=True)
+    found = [
+        (place, data, one.text if not data else _named(one.text, members[0].row))
+        for data, members in enumerate(groups)
+        for place, one in enumerate(told_of(members)[0])
+    ]
+    kept = [text for _, _, text in sorted(sorted(found)[:MOST], key=lambda one: (one[1], one[0]))]
+    left = len(found) - len(kept)
+    return [*kept, f"{left:,} more findings stand in the tables."] if left else kept
+
+
+def _named(text: str, row: Row) -> str:
+    """A sentence that says which data it is about, where others stand before it."""
+    return text if text.startswith(data_of(row)) else f"{data_of(row)}: {text[:1].lower()}{text[1:]}"
+
+
 def told_of(members: Sequence[Entry]) -> tuple[list[Told], Struck | None]:
     """Sentences on one data set, the most important first, and the attack that they speak of, where they speak of one."""
     gained = best_defense(members, lambda row: (row.defense or {}).get("method") != CONTROL)
@@ -64,7 +89,7 @@ def _struck(members: Sequence[Entry], gained: Gained | None) -> Struck | None:
     defended, _ = attack_lines(e for e in members if e.row.attack and _is_hardened(e.row))
     for elsewhere in (False, True):
         for lines in (plain, defended):
-            for score in ("map", "t-map"):
+            for score in ("map", "found", "t-map"):
                 found = strongest(members, lines, score, elsewhere=elsewhere)
                 if found:
                     return found
@@ -87,17 +112,18 @@ def _told(members: Sequence[Entry], found: Struck | None, gained: Gained | None)
         )
         yield from _toward(members, lines, found)
         yield from _audited(members, found)
+        yield from _protected(members)
     else:
-        audited = list(_audited(members, None))
-        searched = [] if audited else list(_protected(members))
-        yield from audited or searched or _models(members)
+        audited, searched = list(_audited(members, None)), list(_protected(members))
+        yield from [*audited, *searched] or _models(members)
     yield from _files(members)
+    yield from _checks(members)
 
 
 def _clean(members: Sequence[Entry], found: Struck) -> Iterator[Told]:
     """The search as it is, beside random codes."""
     row = found.attacked.row
-    clean = found.clean[:1] if row.metric == "map" else unattacked(members, replace(row, metric="map"))[:1]
+    clean = found.clean[:1] if row.metric != "t-map" else unattacked(members, replace(row, metric="map"))[:1]
     for entry in clean:
         yield _found(members, entry)
 
@@ -107,11 +133,15 @@ def _found(members: Sequence[Entry], entry: Entry, more: str = "") -> Told:
     floor = _floor(members, row)
     beside = f"; random codes score {figure_text(floor)}" if floor else ""
     asked = {"image->text": "pictures, for texts", "text->image": "texts, for pictures"}.get(row.task or "", "pictures")
+    bars = [(_who(row), CLEAN, entry)] + ([(_who(row), RANDOM, floor)] if floor else [])
+    if row.metric == "found":
+        beside = f"; random codes find {figure_text(floor)}" if floor else ""
+        text = f"{data_of(row)}: {_who(row)} finds {figure_text(entry)} of unchanged pictures among its first {row.at} answers"
+        return Told(f"{text}{beside}.", tuple(bars))
     text = (
         f"{data_of(row)}: asked with unchanged {asked}, {_who(row)} scores MAP {figure_text(entry)}, where 1 is a perfect list of "
         f"answers{beside}{more}."
     )
-    bars = [(_who(row), CLEAN, entry)] + ([(_who(row), RANDOM, floor)] if floor else [])
     return Told(text, tuple(bars))
 
 
@@ -184,7 +214,7 @@ def _toward(members: Sequence[Entry], lines: Sequence[AttackLine], found: Struck
 def _audited(members: Sequence[Entry], found: Struck | None) -> Iterator[Told]:
     """The worst case of an audit: of the model that is spoken of, where one is."""
     own = [e for e in members if _is_audit(e.row) and (found is None or _who(e.row) == _who(found.attacked.row))]
-    aware = [e for e in own if (e.row.attack or {}).get("labels") != "free"]
+    aware = [e for e in own if (e.row.attack or {}).get("labels") != "free" or e.row.metric == "found"]
     if not aware or (found and _is_audit(found.attacked.row)):
         return
     worst = min(aware, key=value_of)
@@ -197,16 +227,17 @@ def _audited(members: Sequence[Entry], found: Struck | None) -> Iterator[Told]:
     ]
     count = f"{row.n:,} queries" if row.n is not None else "every query"
     text = f"the worst of an audit's attacks on each of {count}, which {_bound(row)}, leaves {_who(row)} "
-    text += f"a score of {figure_text(worst)}"
+    text += figure_text(worst) if row.metric == "found" else f"a score of {figure_text(worst)}"
     text += f" in place of {figure_text(clean[0])}" if clean else ""
     text += f"; attackers who know no label leave {figure_text(free[0])}" if free else ""
+    text += f"; its verdict: {said[:1].lower()}{said[1:]}" if (said := verdict_of(row)) else ""
     bars = [(_who(row), "audit", worst), *((_who(row), "audit, no labels", one) for one in free[:1])]
     bars += [(_who(row), CLEAN, one) for one in clean] if found is None else []
     yield Told(_capital(f"{text}."), tuple(bars))
 
 
 def _is_audit(row: Row) -> bool:
-    return (row.attack or {}).get("method") == "audit" and row.metric == "map" and row.value is not None
+    return (row.attack or {}).get("method") == "audit" and row.metric in ("map", "found") and row.value is not None
 
 
 def _protected(members: Sequence[Entry]) -> Iterator[Told]:
@@ -298,13 +329,29 @@ def _files(members: Sequence[Entry]) -> Iterator[Told]:
         yield Told(text, ((_who(row), "files lost", entry), *((_who(row), "lost under noise", one) for one in noise)))
 
 
+def _checks(members: Sequence[Entry]) -> Iterator[Told]:
+    """Which checks of an attack's figure failed, or that none did."""
+    checks = [e.row for e in members if e.row.metric == "check"]
+    failed = [row for row in checks if (row.attack or {}).get("passed") is False]
+    if failed:
+        names = list(dict.fromkeys(f"{(row.attack or {}).get('check')} ({name_of(row)})" for row in failed))
+        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        yield Told(
+            f"{len(failed)} of {len(checks)} checks failed, which ask whether attacks are as strong as they can be: {listed}."
+        )
+    elif checks:
+        yield Told(f"All {len(checks)} checks passed, which ask whether attacks are as strong as they can be.")
+
+
 def figure_text(entry: Entry) -> str:
-    """The value of a row as a sentence has it, with its signs."""
+    """The value of a row as a sentence has it, with its signs: a score, or a share of pictures."""
+    if entry.row.metric in SHARES:
+        return share_text(entry)
     return f"{value_of(entry):.3f}" + "".join(SIGNS[mark] for mark in entry.marks)
 
 
 def share_text(entry: Entry) -> str:
-    """A share of files as a sentence has it, with its signs."""
+    """A share of pictures or files as a sentence has it, with its signs."""
     return f"{value_of(entry):.1%}" + "".join(SIGNS[mark] for mark in entry.marks)
 
 

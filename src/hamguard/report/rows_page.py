@@ -17,6 +17,7 @@ from hamguard.report.heatmap import draw_heat_maps
 from hamguard.report.opening import Opening, opening
 from hamguard.report.page import picture_uri, render_page
 from hamguard.report.pictures import SECTIONS, Picture
+from hamguard.report.plain_words import sentences
 from hamguard.report.plots import draw_panels
 from hamguard.report.room import bounded, first_notes
 from hamguard.report.sections_more import (
@@ -31,7 +32,6 @@ from hamguard.report.sections_more import (
     protection,
 )
 from hamguard.report.sections_search import attacks, defenses, retrieval, transfer
-from hamguard.report.sentences import sentences
 from hamguard.report.settings import settings, threat_models
 from hamguard.report.table import Table
 
@@ -74,6 +74,11 @@ class RowsReport:
     signs: Sequence[str]
     pictures: Sequence[Picture] = ()
     bibtex: Sequence[str] = ()
+
+    @property
+    def further(self) -> list[str]:
+        """Sentences that the page does not open with."""
+        return [text for text in self.sentences if text not in self.opening.sentences]
 
     @property
     def tables(self) -> list[Table]:

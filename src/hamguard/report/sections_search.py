@@ -115,7 +115,8 @@ ATTACKED = ("map", "t-map", *SHORT, "rmse", "l2", "changed", "pixels", "reached"
 ATTACK_WORDS = (
     "Scored on pictures as 8-bit files hold them, codes computed again. Noise has the same budget. The ideal code is the code "
     "that the attack follows, scored without a picture; gain is the share of the way to it.",
-    "Away from a guide, low MAP is success; toward a target, high t-MAP is. The threat model of every line stands further below.",
+    "Away from a guide, low MAP is success (without labels, a low share found); toward a target, high t-MAP is. The threat model "
+    "of every line stands further below.",
 )
 
 

@@ -26,7 +26,8 @@ def saved_file(case: Case) -> Check:
     again = bench.ap(back, numbers)
     value = float(np.abs(again - worst.ap[numbers]).max())
     inside = _inside(bench, back, numbers.tolist())
-    said = f"saved as PNG and read back, average precisions differ by {value:.2g}"
+    what = "average precisions" if bench.ground.labeled else "scores"
+    said = f"saved as PNG and read back, {what} differ by {value:.2g}"
     if not inside:
         value = max(value, 1.0)
     return judged("saved-file", value, 0.0, said, "files do not hold what was scored, or leave the budget", masks=False)
