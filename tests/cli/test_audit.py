@@ -14,7 +14,6 @@ import torch
 from hamguard.core.errors import StoppedError
 from hamguard.evaluation.audit import audit as audit_module
 from hamguard.evaluation.audit import bench as bench_module
-from hamguard.evaluation.audit import stages as stages_module
 from hamguard.evaluation.audit.checks.battery import AUDIT
 from hamguard.evaluation.audit.plan import BATTERY
 from hamguard.images.io import decode
@@ -89,7 +88,7 @@ def changed(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> st
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four attacks stand for the battery: two guides, two losses, with labels and without."""
-    for module in (audit_module, bench_module, stages_module):
+    for module in (audit_module, bench_module):
         monkeypatch.setattr(module, "BATTERY", BATTERY[:4])
 
 

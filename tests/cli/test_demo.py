@@ -182,7 +182,7 @@ def assert_page_has_every_stage(out: Path, told: str, rows: list[Row]) -> None:
         "it opens with queries before and after"
     )
     assert page.count('src="data:image/png') >= 8  # six pictures, and curves of both models
-    said = re.search(r"protection by (\w+)", page)
+    said = re.search(r"protected by (\w+)", page)
     assert said and said[1] == "ppl"
     assert {row.model for row in rows if row.metric == "curve-precision"} == {str(out / "model"), str(out / "hardened")}
 

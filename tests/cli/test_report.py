@@ -22,7 +22,10 @@ def test_a_page_and_tables_are_written(shell: Shell, rows: Path, tmp_path: Path)
     write_rows(tmp_path / "two.jsonl", [*study(), row(0.7, n=50, version="0.0.9")])
     answer = shell.done("report", rows.parent, "two.jsonl", "--out", "pages/r.html", "--title", "Mine", "--tables", "t")
     lines = answer.out.splitlines()
-    assert lines[0] == "digits: models/a finds with MAP 0.812 [0.792, 0.832]; random codes 0.101."
+    assert lines[0] == (
+        "digits: asked with unchanged pictures, models/a scores MAP 0.812, where 1 is a perfect list of answers; "
+        "random codes score 0.101."
+    )
     assert any(line.startswith("Remark: 14 rows stand more than once") for line in lines)
     assert any(line.startswith("Remark: other version: 1 row is of hamguard 0.0.9") for line in lines)
     assert answer.err.startswith("wrote pages/r.html and ")
@@ -34,7 +37,7 @@ def test_json_says_the_same(shell: Shell, rows: Path) -> None:
     (facts,) = shell.done("report", rows, "--json").rows
     assert facts["out"] == "report.html" and Path("report.html").is_file()
     assert facts["rows"] == 14 and facts["duplicates"] == 0 and facts["remarks"] == [] and facts["tables"] == []
-    assert facts["sentences"][0].startswith("digits: models/a finds")
+    assert facts["sentences"][0].startswith("digits: asked with unchanged pictures, models/a scores")
 
 
 @pytest.mark.parametrize(
