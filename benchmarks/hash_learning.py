@@ -41,7 +41,8 @@ from hamguard.training.features import frozen_features
 RESULTS = Path(__file__).parent.parent / "results"
 SEVEN = ("csq", "adsh", "dsdh", "dpsh", "dph", "hashnet", "dsh")
 HEADS = (
-    *SEVEN, "orthohash", "orthohash-arc", "dpn", "greedyhash", "bihalf-labels", "bihalf", "itq", "hashing-baseline", "pca", "lsh",
+    *SEVEN, "orthohash", "orthohash-arc", "dpn", "greedyhash", "bihalf-labels",
+    "bihalf", "cibhash", "itq", "hashing-baseline", "pca", "lsh",
 )  # fmt: skip
 VARIANTS = {"orthohash-arc": ("orthohash", {"form": "arc"}), "bihalf-labels": ("bihalf", {"fits": "labels"})}
 """Methods that have two forms, by what rows call the other one: method and settings."""

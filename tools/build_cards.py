@@ -106,6 +106,10 @@ def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo]
     for key, value in kind.training.items():
         if value != getattr(common, key):
             lines.append(f"* `{key}` = {value} (common: {getattr(common, key)})")
+    alone = getattr(kind, "frozen", {})  # of methods for pictures alone
+    usual = {**common.model_dump(), **kind.training, **{key: field.default for key, field in known.items()}}
+    for key, value in {**alone.get("settings", {}), **alone.get("training", {})}.items():
+        lines.append(f"* `{key}` = {value} where the head learns alone, `--freeze` (else {usual[key]})")
     lines += [
         "",
         "```bash",

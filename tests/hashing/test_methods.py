@@ -70,8 +70,11 @@ def test_facts_of_a_method(method):
     assert kind.name == method and "20" in kind.title, "a title says where the method is from, and when"
     known = {"epochs", "batch_size", "lr", "head_lr_factor", "optimizer", "momentum", "weight_decay", "schedule"}
     known |= {"augment"} if kind.needs_views > 1 else set()
-    assert set(kind.training) <= known
+    alone = kind.frozen.get("training", {})
+    assert set(kind.training) <= known and set(alone) <= known and set(kind.frozen) <= {"settings", "training"}
     Recipe(**kind.training)  # raises where a value is not allowed
+    Recipe(**{**kind.training, **alone})
+    kind.settings_type(**kind.frozen.get("settings", {}))
     for name, field in kind.settings_type.model_fields.items():
         assert field.description, name
     for preset in kind.presets.values():

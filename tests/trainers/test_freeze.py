@@ -29,7 +29,7 @@ from tests.trainers.runs import train
 from tests.training.conftest import make_blobs
 
 Blobs = tuple[Dataset, Split]
-METHODS = [method for method in OBJECTIVES.names() if OBJECTIVES[method].needs_views == 1]
+METHODS = OBJECTIVES.names()
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +202,11 @@ def test_a_validation_asks_a_frozen_backbone_once(
 
 def test_what_freezing_does_not_go_with_is_one_line(blobs: Blobs, weights: Path, tmp_path: Path) -> None:
     for words, message in (
-        (("augment=flip",), "a frozen backbone sees each picture once, without random views; leave out augment=flip"),
+        (
+            ("augment=flip",),
+            "a frozen backbone sees each picture once, without random views; leave out augment=flip, or",
+        ),
+        (("augment=drop", "freeze=false"), "augment=drop is for hash heads that learn on features"),
         (("freeze=false", "finetune=1"), "finetune are epochs after those of the head alone; give freeze=true"),
         (("freeze=1.5",), "training.freeze: input should be a valid boolean"),
         (("finetune=-1",), "training.finetune: input should be greater than or equal to 0"),
@@ -227,6 +231,28 @@ def test_a_backbone_of_random_weights_is_frozen_only_where_that_is_asked_for(blo
     assert not (tmp_path / "m").exists()
     job = ask(None, "csq", "weights=none", "epochs=1", "backbone=conv2")
     assert train(job, *blobs, tmp_path / "m").card.recipe["freeze"] is True
+
+
+def test_a_head_that_learns_alone_has_defaults_of_its_own() -> None:
+    usual, alone = ({m: read_job({}, {"method": m}, sets) for m in METHODS} for sets in ((), ("freeze=true",)))
+    for method, job in alone.items():
+        said = OBJECTIVES[method].frozen
+        changed = {key for key, value in job.settings.items() if usual[method].settings[key] != value}
+        assert changed == set(said.get("settings", {})), method
+        for key, value in said.get("training", {}).items():
+            assert getattr(job.training, key) == value != getattr(usual[method].training, key)
+    assert OBJECTIVES["orthohash"].frozen["settings"]["scale"] != 8
+    assert read_job({}, {"method": "orthohash"}, ["freeze=true", "scale=8"]).settings["scale"] == 8
+    printed = read_job({}, {"method": "orthohash", "preset": "code"}, ["freeze=true"])
+    assert printed.settings["scale"] == 8, "a preset is the printed form, whatever learns"
+
+
+def test_views_of_features_are_those_of_the_step(blobs: Blobs, weights: Path, tmp_path: Path) -> None:
+    plain = train(ask(weights, "csq"), *blobs, tmp_path / "plain")
+    drop = [train(ask(weights, "csq", "augment=drop"), *blobs, tmp_path / name) for name in "ab"]
+    assert drop[0].model.digest == drop[1].model.digest != plain.model.digest
+    with pytest.raises(RequestError, match="cibhash compares random views.*`augment=drop` makes some of features"):
+        train(ask(weights, "cibhash", "finetune=1"), *blobs, tmp_path / "m")
 
 
 def test_jobs_that_freeze_nothing_are_what_they_were() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
-from hamguard.training.augment import _color, _crop, augment
+from hamguard.training.augment import _color, _crop, augment, drop
 
 
 @pytest.mark.parametrize("kind", ["flip", "shift", "shift-flip", "crop", "crop-flip-color", "crop-color"])
@@ -48,3 +49,13 @@ def test_colors_change_and_some_pictures_become_gray() -> None:
     torch.testing.assert_close(still, x)
     one = torch.rand(5, 1, 4, 4)
     torch.testing.assert_close(_color(one, torch.tensor([[0.5], [0.5], [0.0], [0.1], [0.1]]).expand(5, 5)), one)
+
+
+def test_features_lose_half_of_their_numbers_and_keep_their_mean() -> None:
+    x = torch.full((40, 500), 3.0)
+    whole = drop(x, torch_generator(0, "v"), slice(0, 40), 40)
+    assert set(whole.unique().tolist()) == {0.0, 6.0} and abs(float(whole.mean()) - 3) < 0.1
+    parts = [drop(x[p], torch_generator(0, "v"), p, 40) for p in (slice(0, 15), slice(15, 40))]
+    assert torch.equal(whole, torch.cat(parts)), "two processes see the views of one"
+    with pytest.raises(RequestError, match="augment=drop makes views of features"):
+        augment(torch.rand(2, 3, 8, 8), "drop", torch_generator(0, "v"), slice(0, 2), 2)

@@ -15,7 +15,9 @@ Deliberate differences:
 * The divergence is computed from logits, which cannot overflow; the code adds 1e-8 inside the logarithms.
 * The whole network learns (`features="learned"`); the code learns two layers on frozen VGG-16 features. Preset "code" leaves the
   backbone alone, and has one layer, the hash head.
-* The random views are those of the recipe (`augment`); the code's random gray and blur are not among them.
+* The random views are those of the recipe (`augment`); the code's random gray and blur are not among them. With `freeze` they are
+  views of features, which are computed once (`augment=drop`: each number is taken away or doubled); the code encodes new views of
+  every picture in every epoch.
 """
 
 from __future__ import annotations
@@ -108,6 +110,7 @@ class CIBHash(Objective):
     settings: CIBHashSettings
     needs_views = 2
     training: ClassVar[Mapping[str, Any]] = {"epochs": 20, "optimizer": "adam", "lr": 1e-3, "augment": "crop-color"}
+    frozen: ClassVar[Mapping[str, Mapping[str, Any]]] = {"training": {"augment": "drop"}}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"code": {"codes": "sign", "features": "kept"}}
     preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"epochs": 60, "batch_size": 64, "optimizer": "adam", "lr": 1e-3, "schedule": "constant",

@@ -56,6 +56,8 @@ class Objective(ABC):
     title: ClassVar[str]  # "DPSH (Li, Wang, Kang, IJCAI 2016)"
     settings_type: ClassVar[type[Settings]]
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the training recipe that suit the method: epochs, lr, ...
+    # "settings" and "training" where they are others for a head that learns alone (`freeze` without `finetune` or preset)
+    frozen: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # preset name -> settings, "paper" and "code" where they differ
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     preset_training: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # preset name -> recipe, where its source says it

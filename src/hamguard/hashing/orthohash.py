@@ -16,6 +16,9 @@ Deliberate differences:
   third way of drawing targets, by rejecting near ones.
 * Presets: the rate stays; theirs falls tenfold for the last fifth ("code"). Random crops are left out.
 * Images without any label have no target and do not count.
+* A head that learns alone (`freeze`) takes Hadamard's targets, half the scale, a higher rate, and views of features: on features
+  that stay what they are it learns the training pictures by heart, and views keep it from that. Chosen on validation parts of
+  photos.
 """
 
 from __future__ import annotations
@@ -113,6 +116,10 @@ class OrthoHash(Objective):
     settings_type = OrthoHashSettings
     settings: OrthoHashSettings
     training: ClassVar[Mapping[str, Any]] = {"epochs": 20, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle"}
+    frozen: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "settings": {"targets": "hadamard", "scale": 4.0},
+        "training": {"lr": 5e-3, "augment": "drop"},
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"targets": "random"},
         "fire": {"targets": "random"},

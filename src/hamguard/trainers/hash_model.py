@@ -24,7 +24,7 @@ from hamguard.models.cross_modal import CARD as TEXT_CARD
 from hamguard.models.hash_model import HashModel
 from hamguard.models.head_norm import add_head_norm
 from hamguard.models.store import load_folder, make_card, save_model
-from hamguard.trainers.job import KINDS, Defaults, Job
+from hamguard.trainers.job import KINDS, Defaults, Job, asked_for
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
 from hamguard.trainers.networks import FITS, build_model, check_differ, check_frozen, check_views, kept_features
 from hamguard.trainers.validation import validation_map
@@ -98,8 +98,13 @@ class HashModelKind(Kind):
         return {}
 
     def defaults(self, method: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The recipe that suits the method."""
-        return {"training": {} if method in UNSUPERVISED else OBJECTIVES[method].training}
+        """The recipe that suits the method, and what it says of a head that learns alone."""
+        if method in UNSUPERVISED:
+            return {"training": {}}
+        kind = OBJECTIVES[method]
+        freeze, finetune = (asked_for(given, "training", name) for name in ("freeze", "finetune"))
+        alone = kind.frozen if freeze is True and not finetune and "preset" not in given else {}
+        return {"settings": alone.get("settings", {}), "training": {**kind.training, **alone.get("training", {})}}
 
     def refused(self, method: str, given: Mapping[str, Any]) -> list[str]:
         """Keys that a fitted head would not look at; its backbone is frozen whether it is asked for or not."""
@@ -122,7 +127,7 @@ class HashModelKind(Kind):
         recipe = job.training
         if recipe.finetune and not recipe.freeze:
             raise RequestError("finetune are epochs after those of the head alone; give freeze=true, or epochs alone")
-        check_views(recipe)
+        check_views(recipe, of_features=True)
 
     def alone(self, job: Job) -> str:
         """All weights after the head, whose network is not the one that began."""
@@ -139,7 +144,7 @@ class HashModelKind(Kind):
             raise RequestError(
                 f"early stopping (patience) needs a validation split, {data.dataset.name} has no pictures there"
             )
-        if holds_features(data.dataset) and job.training.augment != "none":
+        if holds_features(data.dataset) and job.training.augment not in ("none", "drop"):
             raise RequestError(f"features have no views; leave out augment={job.training.augment}")
         if job.method not in UNSUPERVISED:
             check_frozen(job, data)

@@ -233,9 +233,10 @@ def over_defaults(given: Mapping[str, Any], **defaults: Mapping[str, Any]) -> di
     return merged
 
 
-def _asked(section: Any, name: str) -> Any:
-    """A value of a section that may be a mapping, a model, or something wrong; None where it is not there."""
-    return section.get(name) if isinstance(section, Mapping) else getattr(section, name, None)
+def asked_for(given: Mapping[str, Any], section: str, name: str) -> Any:
+    """A value of a section, which may be a mapping, a model, or something wrong; None where it is not there."""
+    asked = given.get(section)
+    return asked.get(name) if isinstance(asked, Mapping) else getattr(asked, name, None)
 
 
 def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -267,11 +268,11 @@ def complete(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "model" in kind.own:
         model = merged.setdefault("model", {})
         merged["model"] = model = _with_weights(model)
-        freeze, finetune = (_asked(merged.get("training", {}), name) for name in ("freeze", "finetune"))
+        freeze, finetune = (asked_for(merged, "training", name) for name in ("freeze", "finetune"))
         if freeze and finetune:  # the head's rate stays what it is, the backbone's is a tenth of it
             lr = base["training"].get("lr", Recipe().lr)
             base["training"] = {**base["training"], "lr": lr / HEAD_FACTOR, "head_lr_factor": HEAD_FACTOR}
-        elif _asked(model, "weights") not in (None, NONE) and not freeze:
+        elif asked_for(merged, "model", "weights") not in (None, NONE) and not freeze:
             base["training"] = {**base["training"], **FINE_TUNING}
     sections = {name: {**base.pop(name), **preset.get(name, {})} for name in ("settings", "training")}
     merged = over_defaults({**base, **merged}, **sections)

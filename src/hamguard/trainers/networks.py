@@ -100,15 +100,22 @@ def check_frozen(job: Job, data: Data) -> None:
         )
 
 
-def check_views(recipe: Recipe) -> None:
+def check_views(recipe: Recipe, *, of_features: bool = False) -> None:
     """Check that a backbone that stays as it is sees whole pictures.
 
+    Args:
+        recipe: how it is trained.
+        of_features: whether what is trained takes views of features (`augment=drop`).
+
     Raises:
-        RequestError: random views are asked for.
+        RequestError: random views are asked for that there are none of.
     """
-    if recipe.freeze and not recipe.finetune and recipe.augment != "none":
+    if recipe.augment == "drop" and not (of_features and recipe.freeze):
+        raise RequestError("augment=drop is for hash heads that learn on features (freeze=true); give other views")
+    if recipe.freeze and not recipe.finetune and recipe.augment not in ("none", "drop"):
+        instead = ", or give augment=drop, which makes views of features" if of_features else ""
         raise RequestError(
-            f"a frozen backbone sees each picture once, without random views; leave out augment={recipe.augment}"
+            f"a frozen backbone sees each picture once, without random views; leave out augment={recipe.augment}{instead}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Random views of a training batch: flips, shifts, crops, colors, drawn for the whole global batch at once."""
+"""Random views of a training batch: flips, shifts, crops, colors, drawn for the whole global batch at once; and of features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hamguard.core.errors import RequestError
 from hamguard.models.channels import match_channels
 
 
@@ -16,15 +17,23 @@ def augment(x: Tensor, kind: str, generator: torch.Generator, part: slice, total
 
     Args:
         x: pictures, `(b, C, H, W)`.
-        kind: none, or words with dashes between them: shift (by up to an eighth of the side, edges repeated), crop (half of the
-            area to all of it, at the size of the picture), flip, color (brightness, contrast and saturation, now and then gray).
+        kind: none, or words with dashes between them: shift (by up to an eighth of the side,
+            edges repeated), crop (half of the area to all of it, at the size of the picture), flip, color (brightness, contrast and
+            saturation, now and then gray).
         generator: CPU generator of this step.
         part: place of `x` in the global batch.
         total: size of the global batch.
 
     Returns:
         Pictures of the same shape.
+
+    Raises:
+        RequestError: `drop`, which is for features.
     """
+    if kind == "drop":
+        raise RequestError(
+            "augment=drop makes views of features, which a hash head alone learns from; give other views"
+        )
     if "shift" in kind:
         height, width = x.shape[2:]
         reach = max(1, min(height, width) // 8)
@@ -42,6 +51,12 @@ def augment(x: Tensor, kind: str, generator: torch.Generator, part: slice, total
     if "color" in kind:
         x = _color(x, torch.rand(5, total, generator=generator)[:, part].to(x.device))
     return x
+
+
+def drop(features: Tensor, generator: torch.Generator, part: slice, total: int) -> Tensor:
+    """Random views of features, `(b, D)`: each number is taken away or doubled, so that its mean stays; arguments as `augment`."""
+    kept = torch.rand(total, features.shape[1], generator=generator)[part].to(features.device) < 0.5  # (b, D)
+    return torch.where(kept, 2 * features, torch.zeros_like(features))
 
 
 def _crop(x: Tensor, draws: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from hamguard.data.dataset import ImageStore
 from hamguard.hashing.objective import Objective
 from hamguard.models.hash_model import HashModel
 from hamguard.models.head_norm import fold_head_norm
-from hamguard.training.augment import augment
+from hamguard.training.augment import augment, drop
 from hamguard.training.distributed import gather
 from hamguard.training.features import frozen_features, has_features
 from hamguard.training.loop import Batch
@@ -47,7 +47,7 @@ class HashTask:
         images: pictures of the data set.
         index: rows of `images` that are trained on, `(n,)`.
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
-        views: kind of augmentation.
+        views: kind of augmentation; `drop` is that of features.
         features: what the backbone makes of these items, `(n, D)`; the head learns on them, and no picture is read.
         thaw: epoch from which all weights learn on pictures, where the head learned on features; None for never.
         process_group: this process among several.
@@ -78,8 +78,11 @@ class HashTask:
         if several and features is None and (objective.needs_features or objective.keeps_backbone):
             why = "looks at" if objective.needs_features else "keeps"
             raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
-        if objective.needs_views > 1 and features is not None:
-            raise RequestError(f"{objective.name} compares random views of a picture; a frozen backbone sees none")
+        if objective.needs_views > 1 and features is not None and (views != "drop" or thaw is not None):
+            raise RequestError(
+                f"{objective.name} compares random views of a picture; a frozen backbone sees none, "
+                "`augment=drop` makes some of features"
+            )
         if objective.needs_views > 1 and views == "none":
             raise RequestError(
                 f"{objective.name} compares random views of a picture; `augment=none` makes none, `augment=crop-color` does"
@@ -123,11 +126,15 @@ class HashTask:
         self.learn()
         if (known := self._known) is not None:
             every = known[batch.index.to(self.device)]  # (B, D)
-            return self.loss_of(self.net(every[batch.part]).float(), batch, every)
+            x = every[batch.part]  # (b, D)
+            if self.views == "drop":
+                views = [drop(x, batch.generator, batch.part, len(every)) for _ in range(self.objective.needs_views)]
+                x = torch.cat(views)  # (views * b, D)
+            return self.loss_of(self.net(x).float(), batch, every)
         asked = self.objective
         x = self.images.batch(self.index[batch.index[batch.part].numpy()]).to(self.device)  # (b, C, H, W)
-        total = len(batch.index)
-        views = [augment(x, self.views, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
+        total, kind = len(batch.index), "none" if self.views == "drop" else self.views
+        views = [augment(x, kind, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
         x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
         if not asked.needs_features and self.learned is self.model:
             return self.loss_of((self.net if self.thaw is None else self.model)(x).float(), batch)

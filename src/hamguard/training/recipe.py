@@ -31,9 +31,9 @@ class Recipe(Grown):
         "cosine", description="learning rate over the run"
     )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
-    augment: Literal["none", "flip", "shift", "shift-flip", "crop", "crop-flip", "crop-color", "crop-flip-color"] = (
-        Field("none", description="random views of training pictures")
-    )
+    augment: Literal[
+        "none", "flip", "shift", "shift-flip", "crop", "crop-flip", "crop-color", "crop-flip-color", "drop"
+    ] = Field("none", description="random views of training pictures; drop: of features that are kept (with freeze)")
     patience: int = Field(
         0, ge=0, description="stop after this many validations without a better MAP; 0 never stops early"
     )
