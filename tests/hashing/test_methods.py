@@ -71,7 +71,11 @@ def test_facts_of_a_method(method):
     known = {"epochs", "batch_size", "lr", "head_lr_factor", "optimizer", "momentum", "weight_decay", "schedule"}
     known |= {"augment"} if kind.needs_views > 1 else set()
     alone = kind.frozen.get("training", {})
-    assert set(kind.training) <= known and set(alone) <= known and set(kind.frozen) <= {"settings", "training"}
+    assert (
+        set(kind.training) <= known
+        and set(alone) <= {*known, "augment"}
+        and set(kind.frozen) <= {"settings", "training"}
+    )
     Recipe(**kind.training)  # raises where a value is not allowed
     Recipe(**{**kind.training, **alone})
     kind.settings_type(**kind.frozen.get("settings", {}))
