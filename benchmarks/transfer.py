@@ -43,7 +43,8 @@ from hamguard.trainers.words import read_job
 
 RESULTS = Path(__file__).parent.parent / "results"
 TARGETS = {"targets": "no-overlap"}
-BEST = {"method": "adaptive", "guide": "mainstay", "options": {"loss": "mainstay"}}
+BEST: dict[str, Any] = {"method": "adaptive", "guide": "mainstay", "options": {"loss": "mainstay"}}
+MOMENTUM: dict[str, Any] = {"method": "mifgsm", "guide": "mainstay", "options": {"deep": True}}
 GAME_EPOCHS = 8
 
 
@@ -104,8 +105,13 @@ SUITES = {
             "coco18-dpsh-mobilenet": head("mobilenet_v2_tf"),
             "coco18-dpsh-squeezenet": head("squeezenet1_0"),
         },
-        {"adaptive": BEST, "adaptive-diverse": {**BEST, "diversity": 0.5}},
-        eps=8 / 255, queries=100, steps=20, rows="transfer_coco18.jsonl",
+        {
+            "adaptive": BEST,
+            "adaptive-diverse": {**BEST, "options": {**BEST["options"], "diversity": 0.5}},
+            "mifgsm-deep": MOMENTUM,
+            "mifgsm-deep-diverse": {**MOMENTUM, "options": {**MOMENTUM["options"], "diversity": 0.5}},
+        },
+        eps=8 / 255, queries=100, steps=10, rows="transfer_coco18.jsonl",
     ),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from hamguard.attacks.losses.mainstay import MainstayLoss
 from hamguard.attacks.methods.adaptive import adaptive
 from hamguard.attacks.search.adaptive import AdaptiveSteps
 from hamguard.attacks.search.signs import SignSteps
+from hamguard.attacks.search.views import Diverse
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError
 from tests.attacks.test_laws import world
@@ -33,6 +34,7 @@ def test_ten_steps_do_what_a_hundred_constant_ones_do() -> None:
 def test_options_reach_the_search() -> None:
     attack = adaptive(steps=7, restarts=2, loss="mainstay", toward=True)
     assert attack.search == AdaptiveSteps(7, restarts=2) and attack.loss == MainstayLoss() and attack.toward
+    assert adaptive(diversity=0.5).search == AdaptiveSteps(30, views=(Diverse(0.5),))
     assert adaptive(loss="margin").relaxation == "none"
     with pytest.raises(RequestError, match="unknown loss 'inne'; .*did you mean inner?"):
         adaptive(loss="inne")

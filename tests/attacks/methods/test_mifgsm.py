@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from hamguard.attacks.methods.iterative import mifgsm
 from hamguard.attacks.search.signs import SignSteps
@@ -31,3 +32,15 @@ def test_it_leaves_the_own_code_in_every_form(options: dict[str, Any]) -> None:
     model, x, _, _ = world()
     found = mifgsm(steps=10, threat=Linf(0.3), **options)(model, x)
     assert float((model.code(found.x_adv) != model.code(x)).float().sum(1).mean()) > 2
+
+
+def test_deep_goes_on_where_the_guide_is_reached() -> None:
+    model, x, _, _ = world()
+    threat = Linf(0.3)
+    stopped, deep = (mifgsm(steps=12, threat=threat, deep=one)(model, x) for one in (False, True))
+    assert int(deep.spent.backwards.min()) == 12 > int(stopped.spent.backwards.min())
+
+    def depth(x_adv: Tensor) -> float:
+        return float((-model.logits(x_adv) * model.code(x)).mean())
+
+    assert depth(deep.x_adv) > depth(stopped.x_adv), "further behind the border, not only across"

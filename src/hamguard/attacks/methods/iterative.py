@@ -4,8 +4,8 @@ Papers: Goodfellow et al., ICLR 2015; Kurakin et al., ICLR workshop 2017; Madry 
 With `mifgsm`'s last options: NI (Lin et al., ICLR 2020), DI (Xie et al., CVPR 2019), TI (Dong et al., CVPR 2019).
 `loss` is `inner`, `cosine`, `margin`, `hag` or `mainstay`.
 
-Deliberate differences: the kept picture is the iterate with the fewest wrong bits, not the last; the step size is 2.5 eps / steps
-where 1/255 could not cross the ball; MI's falls by cosine, the papers' is constant.
+Deliberate differences: the kept picture is the iterate with the fewest wrong bits, not the last (but see `deep` of `mifgsm`); the
+step size is 2.5 eps / steps where 1/255 could not cross the ball; MI's falls by cosine, the papers' is constant.
 ProS-GAN's rows "DHTA + FGSM" and "DHTA + I-FGSM" are these with `AnchorCode()` and `toward=True`.
 """
 
@@ -68,6 +68,7 @@ def mifgsm(
     nesterov: bool = False,
     diversity: float = 0.0,
     translation: int = 0,
+    deep: bool = False,
     threat: Threat = BALL,
 ) -> Attack:
     """MI-FGSM: momentum with a step size that falls by cosine; with NI, DI and TI for transfer.
@@ -80,6 +81,8 @@ def mifgsm(
         nesterov: look ahead along the momentum (NI).
         diversity: probability that the model sees a shrunk and shifted picture (DI; 0.5 in the paper), 0 for none.
         translation: odd size of the kernel that blurs the gradient (TI), 0 for none.
+        deep: go on to the last step where the guide is reached before, and keep that point, as published; pictures that are asked
+            of other models are better for it.
         threat: the allowed set.
 
     Raises:
@@ -93,6 +96,7 @@ def mifgsm(
         momentum=1.0,
         nesterov=nesterov,
         random_start=True,
+        keep="last" if deep else "best",
         translation=translation,
         views=(Diverse(diversity),) if diversity else PLAIN,
     )
