@@ -21,6 +21,7 @@ import numpy as np
 from hamguard.attacks.methods.cmla import cmla, cmla_words
 from hamguard.attacks.methods.mainstay import mainstay
 from hamguard.attacks.threat import Linf
+from hamguard.codes.bank import CodeBank
 from hamguard.core.context import Context
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.opened import Data
@@ -36,7 +37,9 @@ from hamguard.trainers.words import read_job
 from hamguard.training.encode import text_codes
 
 RESULTS = Path(__file__).parent.parent / "results"
-NEW, ALONE = "captions with a new word->image", "new words alone->image"
+NEW, ALONE, NAMES = "captions with a new word->image", "new words alone->image", "names of labels->image"
+STRUCK = "names struck"
+"""Part of the names of models that learned from captions without the names of labels."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Suite:
         attacked: method and text encoder of the models that are attacked, of seed 0.
         steps: gradients of the attacks on pictures.
         queries: that are attacked.
+        new_words: whether words that no training text has are asked with.
+        struck: methods that learn from training texts without the names of labels, too.
     """
 
     methods: tuple[str, ...] = ("dcmh", "ssah")
@@ -60,6 +65,7 @@ class Suite:
     steps: int = 20
     queries: int = 100
     new_words: bool = False
+    struck: tuple[str, ...] = ()
 
 
 PHOTOS = Suite(
@@ -69,6 +75,7 @@ PHOTOS = Suite(
     backbone="efficientnet_lite0",
     attacked=(("dcmh", "words"), ("ssah", "words"), ("dsph", "words"), ("dsph", "minilm")),
     new_words=True,
+    struck=("dsph",),
 )
 SUITES = {"coco18": PHOTOS}
 
@@ -104,6 +111,8 @@ class Recorded:
             return str(row.attack["method"])
         if row.task in (NEW, ALONE):
             return "new"
+        if row.task == NAMES:
+            return "names"
         return "clean" if row.n == self.queries else "before"
 
 
@@ -135,6 +144,27 @@ def new_rows(ground: Ground, data: Data) -> list[Row]:
         facts = replace(base, task=task, notes=notes)
         rows += score_rows(bank, ground.database, metrics=("map",), facts=facts, seed=ground.seed)
     return rows
+
+
+def without_names(data: Data) -> Data:
+    """The same data with the words of the names of all labels, one and many, struck out of the texts that are learned from."""
+    dataset = data.dataset
+    stems = {word for name in dataset.class_names for word in name.split()}
+    struck = {f"{word}{ending}" for word in stems for ending in ("", "s", "es")}
+    texts = list(texts_of(dataset))
+    for row in data.split.train:
+        texts[row] = " ".join(word for part in phrases(texts[row]) for word in part if word not in struck)
+    return Data(replace(dataset, texts=tuple(texts)), data.split)
+
+
+def name_rows(ground: Ground, data: Data) -> list[Row]:
+    """Text to image, asked with the name of each label; found is what carries the label."""
+    names, both = np.array(data.dataset.class_names), ground.both
+    packed = text_codes(both.text, both.encoder.bag(list(names)))
+    asked = CodeBank(packed, both.bits, np.eye(len(names), dtype=np.uint8), names, both.text.digest, data.split.digest)
+    base = task_row(ground, "text->image")
+    facts = replace(base, task=NAMES, notes=tuple(note for note in base.notes if "no known word" not in note))
+    return score_rows(asked, ground.database, metrics=("map",), facts=facts, seed=ground.seed)
 
 
 def attack_rows(ground: Ground, which: str, suite: Suite) -> list[Row]:
@@ -171,18 +201,29 @@ def main() -> None:
         for method in ask.methods or suite.methods:
             for encoder in ask.encoders or suite.encoders:
                 run(ask, suite, recorded, data, method, encoder, seed)
+                if method in suite.struck and ask.only != "attack":
+                    run(ask, suite, recorded, without_names(data), method, encoder, seed, struck=True)
 
 
 def run(
-    ask: argparse.Namespace, suite: Suite, recorded: Recorded, data: Data, method: str, encoder: str, seed: int
+    ask: argparse.Namespace,
+    suite: Suite,
+    recorded: Recorded,
+    data: Data,
+    method: str,
+    encoder: str,
+    seed: int,
+    *,
+    struck: bool = False,
 ) -> None:
     """One model: train it where it is not there, then the cells that are missing."""
-    name = f"{method}, {encoder}, seed {seed}"
-    folder = ask.models / f"{ask.source}-{method}-{encoder}-{seed}"
+    name = f"{method}, {encoder}, {f'{STRUCK}, ' if struck else ''}seed {seed}"
+    folder = ask.models / f"{ask.source}-{method}-{encoder}{'-struck' if struck else ''}-{seed}"
     flags = {"method": method, "data.source": ask.source, "model.bits": ask.bits, "seed": seed}
     flags["model.backbone"] = suite.backbone
     flags |= {"settings.text_encoder": encoder} if encoder != "words" else {}
-    job = read_job({}, flags, [*suite.sets, *ask.sets], kind="pair")
+    more = ["without_text=drop"] if struck else []  # a caption may have had nothing else
+    job = read_job({}, flags, [*suite.sets, *more, *ask.sets], kind="pair")
     begun = time.process_time()
     trained = run_job(job, data, folder)
     spent = round(time.process_time() - begun, 1) if trained.fresh else None
@@ -195,8 +236,10 @@ def run(
 
     if ask.only != "attack":
         recorded.cell(name, "clean", clean)
-        if suite.new_words:
+        if suite.new_words and not struck:
             recorded.cell(name, "new", lambda: [replace(row, seed=seed) for row in new_rows(ground, data)])
+        if suite.struck:
+            recorded.cell(name, "names", lambda: [replace(row, seed=seed) for row in name_rows(ground, data)])
     if ask.only != "search" and seed == 0 and (method, encoder) in suite.attacked:
         few = ground.first(suite.queries)
         recorded.cell(name, "before", lambda: cross_rows(few))
