@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ from hamguard.core.digests import digest_json
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.registry import SOURCES
 from hamguard.evaluation.study import run as study_run
-from tests.cli.helpers import Shell, few_photos, write_picture
+from tests.cli.helpers import InThisProcess, Shell, few_photos, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
 from tests.models.sentences import use_toy_vectors
 
@@ -151,25 +150,6 @@ def less(words: list[str]) -> list[str]:
     if words[0] == "attack" and {"mainstay", "mifgsm", "hag"} & {*words} and "--steps" not in words:
         words += ["--steps", "2"]
     return words
-
-
-class InThisProcess:
-    """A pool that runs a study's chains where it stands; `test_processes_give_the_same_rows` starts the processes."""
-
-    def __init__(self, count: int, context: Any, begin: Any, queue_and_parent: tuple[Any, int]) -> None:
-        study_run._QUEUE = queue_and_parent[0]
-
-    def __enter__(self) -> InThisProcess:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def submit(self, chain: Callable[..., Any], *given: Any) -> Any:
-        *asked, _parent = given  # a process without a parent watches over none
-        done: Future[Any] = Future()
-        done.set_result(chain(*asked, 0))
-        return done
 
 
 class Made:

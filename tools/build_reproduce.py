@@ -68,7 +68,7 @@ hamguard reproduce prosgan-table1 --scale paper --show-recipe
 `--scale small`, the default, ends within the stated minutes on two cores. Its data, networks and budgets are not the published
 ones, so that a difference in figures says little; what it tests are the claims. `--scale photos` has the published radii on
 `coco18`, 8,000 photos of MS-COCO at 112 pixels (`HAMGUARD_DATA` says where they lie), where hash heads learn on frozen networks
-of ImageNet; where a paper prints a figure of MS-COCO, it stands beside ours. It has no form of PPL and of ProS-GAN's ablations.
+of ImageNet; where a paper prints a figure of MS-COCO, it stands beside ours. PPL, ablations and some figures have no such form.
 `--scale paper` has the published data, networks and budgets; it needs the data (`hamguard data list` says which files go where)
 and mostly a GPU. Sections below say which scale was recorded.
 

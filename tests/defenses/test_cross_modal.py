@@ -399,6 +399,26 @@ def test_the_card_and_the_folder(method: str, place: Place, tmp_path: Path) -> N
         run(place, "dcmh", request, tmp_path / "a")
 
 
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_frozen_network_stays_as_it_is_and_what_stands_above_it_learns(
+    kind: str, place: Place, tmp_path: Path
+) -> None:
+    before = load_cross(place.starts[kind])[0]
+    found = run(place, kind, hard("static", "freeze=true"), tmp_path / "frozen")
+    after, card, _ = load_cross(tmp_path / "frozen")
+    assert card.recipe["freeze"] is True and found.fresh
+    old, new = before.image.trunk.state_dict(), after.image.trunk.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    assert not torch.equal(before.image.head.weight, after.image.head.weight)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(before.text.state_dict().values(), after.text.state_dict().values(), strict=True)
+    )
+    assert "freeze" not in hard("static").training.model_dump()  # folders of before keep their names
+    free = _words({"method": "static", "training.freeze": True})
+    assert free.training.augment == "none"
+
+
 def test_a_hardened_model_can_be_hardened_again(place: Place, tmp_path: Path) -> None:
     first = run(place, "ssah", hard("control", training__epochs=1), tmp_path / "a")
     second = train(hard("control", training__epochs=1), *place.world, tmp_path / "b", start=[tmp_path / "a"])
@@ -532,6 +552,8 @@ def test_nan_loss_and_collapse_are_told(place: Place, tmp_path: Path, monkeypatc
     (["epochs=0"], {}, "training.epochs: input should be greater than or equal to 1, got 0"),
     ([], {"method": "saat"}, "unknown defense of a cross-modal model 'saat'; allowed: static, control, minmax"),
     ([], {"eps": 8.0}, "eps: input should be less than or equal to 1, got 8.0"),
+    (["freeze=true"], {"method": "minmax"}, "minmax makes new pictures in every step, whose features cannot be kept"),
+    (["freeze=true", "augment=flip"], {}, "a frozen backbone sees each picture once"),
 ])  # fmt: skip
 def test_a_wrong_word_explains_itself(sets: list[str], flags: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):

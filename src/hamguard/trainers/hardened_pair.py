@@ -29,9 +29,11 @@ from hamguard.models.cross_modal import CrossModel, load_cross, load_parts, save
 from hamguard.models.folders import from_card
 from hamguard.models.store import Card
 from hamguard.trainers.job import KINDS, Job
-from hamguard.trainers.kind import FROZEN, Done, Kind, Place, Start, Trained, with_card
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, with_card
+from hamguard.trainers.networks import check_views
 from hamguard.trainers.pair import check_pair_labels, kept_pairs, pair_statistics, pairs_of, with_batch
 from hamguard.training.cross_task import TASKS, CrossTask, Pairs
+from hamguard.training.features import frozen_features
 from hamguard.training.recipe import Recipe
 
 MADE = "adversaries.npz"
@@ -48,7 +50,7 @@ class HardenedPairKind(Kind):
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
     follows = True
-    idle = (*FROZEN, "patience", "selection", "validate_every")  # nothing is selected during a defense
+    idle = ("finetune", "patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     items = "pairs"
     run_file = "harden-run.json"
@@ -64,8 +66,10 @@ class HardenedPairKind(Kind):
         return CrossDefenseSettings
 
     def defaults(self, method: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The published radius; five epochs, as published."""
-        training = {"epochs": 5, "lr": 5e-4, "schedule": "cosine", "augment": "flip"}
+        """The published radius; five epochs, as published; a frozen network sees each picture once, without random views."""
+        asked = given.get("training", {})
+        frozen = asked.get("freeze") if isinstance(asked, Mapping) else getattr(asked, "freeze", False)
+        training = {"epochs": 5, "lr": 5e-4, "schedule": "cosine", "augment": "none" if frozen else "flip"}
         return {"eps": 10 / 255, "norm": "linf", "training": training}
 
     def of(self, method: str) -> str:
@@ -73,11 +77,16 @@ class HardenedPairKind(Kind):
         return " of a cross-modal defense"
 
     def check(self, job: Job) -> None:
-        """Pictures move within a ball of the maximum norm."""
+        """Pictures move within a ball of the maximum norm; a frozen network sees no random views and no new pictures."""
         if job.norm != "linf":
             raise RequestError(f"norm: cross-modal models are hardened for linf, got {job.norm!r}")
         if job.eps is not None and job.eps > 1:
             raise RequestError(f"eps: input should be less than or equal to 1, got {job.eps!r}")
+        check_views(job.training)
+        if job.training.freeze and job.method == "minmax":
+            raise RequestError(
+                "minmax makes new pictures in every step, whose features cannot be kept; leave out freeze"
+            )
 
     def alone(self, job: Job) -> str:
         """As the training of such a model."""
@@ -110,6 +119,7 @@ class HardenedPairKind(Kind):
             head_lr_factor=job.training.head_lr_factor,
             views=job.training.augment,
             seed=card.seed,
+            features=frozen_features(model.image, pairs.images, pairs.index) if job.training.freeze else None,
         )
         if task.parts is not None:
             if begun.folder is None:
@@ -123,6 +133,7 @@ class HardenedPairKind(Kind):
         """The card's fields are those of the start model, but for what the defense changed."""
         (begun,) = start
         card: Card = begun.card
+        task.model.requires_grad_(True)
         defense = {
             "method": job.method,
             "title": CROSS_DEFENSES[job.method],

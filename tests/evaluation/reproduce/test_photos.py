@@ -15,7 +15,7 @@ from hamguard.core.errors import HamguardError
 from hamguard.data.registry import SOURCES
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
 from hamguard.evaluation.reproduce.run import recipe_of
-from tests.cli.helpers import few_photos
+from tests.cli.helpers import InThisProcess, few_photos
 from tests.evaluation.reproduce.planted import found, planted
 
 PHOTOS = [name for name, one in EXPERIMENTS.items() if "photos" in one.scales]
@@ -32,7 +32,8 @@ def small(recipe: Path, path: Path) -> Path:
     for key, value in {"size": "32", "queries": "6", "epochs": "1"}.items():
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
     text = re.sub(r"^steps = \d+$", "steps = 2", text, flags=re.M)
-    text = re.sub(r"^steps = \[.*\]$", "steps = [1, 2]", text, flags=re.M)
+    text = re.sub(r"^((?:\w+_)?steps) = \[\d.*\]$", r"\1 = [1, 2]", text, flags=re.M)
+    text = text.replace("attack_steps = 20", "attack_steps = 2")
     path.write_text(re.sub(r"epochs = \d+, batch", "epochs = 1, batch", text), encoding="utf-8")
     return path
 
@@ -42,11 +43,13 @@ def small(recipe: Path, path: Path) -> Path:
 def test_every_form_on_photos_runs_to_its_verdicts(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small(recipe_of(EXPERIMENTS[name], "photos"), tmp_path / "small.toml")
     monkeypatch.setitem(SOURCES._entries, "coco18", few_photos(tmp_path / "few.npz"))
+    monkeypatch.setattr("hamguard.evaluation.study.run.ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr("hamguard.evaluation.reproduce.run.recipe_of", lambda experiment, scale: recipe)
     done = hg.reproduce(name, scale="photos", out=tmp_path / "run")
     assert done is not None and done.judged.relations
     for relation in done.judged.relations:
-        assert relation.verdict != "not testable" or "decides" in relation.figures, relation
+        if "@1000" not in relation.claim:  # so many are not searched here
+            assert relation.verdict != "not testable" or "person" in relation.figures, relation
     missing = [line.setting for line in done.judged.lines if line.ours is None]
     assert not missing
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -57,9 +60,13 @@ def test_every_form_on_photos_runs_to_its_verdicts(name: str, tmp_path: Path, mo
 def test_recipes_on_photos_are_of_coco18_and_published_radii(name: str) -> None:
     text = recipe_of(EXPERIMENTS[name], "photos").read_text(encoding="utf-8")
     recipe: dict[str, Any] = tomllib.loads(text)
-    assert recipe["data"]["coco18"] == {"source": "coco18", "size": 112}
-    radii = {attack.get("eps") for attack in recipe["attacks"].values()}
-    assert radii <= {"8/255", "1/255", "own", None} and "8/255" in radii
+    source = {"source": "coco18", "size": 112}
+    if recipe["study"] == "grid":
+        radii = {attack.get("eps") for attack in recipe["attacks"].values()}
+        assert radii <= {"8/255", "1/255", "own", None} and "8/255" in radii
+        assert recipe["data"] == {"coco18": source}
+    else:
+        assert recipe["attack"].get("eps", "10/255") == "10/255" and recipe["data"] == source
     assert all(model["set"]["freeze"] for model in recipe["models"].values())
     assert f"hamguard reproduce {name}" in text or f"(and {name})" in text
     assert EXPERIMENTS[name].minutes_at("photos") > 0
