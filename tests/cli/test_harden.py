@@ -61,6 +61,28 @@ def test_other_data_and_the_audit(shell: Shell, world: World, tmp_path: Path) ->
     shell.done("evaluate", tmp_path / "h")
 
 
+def test_photos_take_minutes_where_nobody_says_otherwise(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hamguard.api.harden.PICTURES", 20)
+    monkeypatch.setattr("hamguard.api.harden.ATTACKED", 6)
+    data = f"arrays:{write_arrays(tmp_path / 'photos.npz', n=80, size=96)}"
+    own = ("--backbone", "conv2", "--method", "csq", "--bits", 8, "--epochs", 1)
+    shell.done("train", "--data", data, *own, "--out", tmp_path / "m")
+    words = ("harden", tmp_path / "m", "--eps", "0.1", "--method", "control", "--out")
+    few = shell.done(*words, tmp_path / "few", "--no-measure")
+    card = read_card(tmp_path / "few")
+    assert card.defense["settings"]["pictures"] == 20 and card.recipe["batch_size"] == 16
+    assert "an epoch sees 20 training photos" in few.err
+    quick = (*words, tmp_path / "all", "--epochs", 1, "--set", "lr=1e-6", "--audit", 0, "--sanity", 0)
+    whole = shell.done(*quick)
+    assert "pictures" not in read_card(tmp_path / "all").defense["settings"], "who says how long sees them all"
+    assert "an epoch sees" not in whole.err and "the first 6 of" in whole.err
+    assert "(6 queries, linf 0.1" in whole.out
+    spent = [row["backwards"] for row in shell.done(*quick, "--json").rows if row["backwards"]]
+    assert spent and max(spent) <= 20
+
+
 def test_pictures_without_labels(shell: Shell, tmp_path: Path) -> None:
     bare = write_pictures(tmp_path / "bare", n=80)
     shell.done("train", "--data", f"folder:{bare}", "--method", "lsh", "--bits", 8, "--out", tmp_path / "m")

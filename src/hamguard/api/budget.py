@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.threat import parse_threat
 from hamguard.core.context import Context
 from hamguard.data.opened import Data
 
-__all__ = ["read_budget", "usual_queries"]
+__all__ = ["of_photos", "read_budget", "usual_queries"]
 
 ATTACKED, AUDITED, CHECKED = 64, 32, 16
 """Queries of an attack, of an audit and of checks on photos where nobody says: so many take minutes on two cores."""
@@ -31,6 +33,13 @@ def read_budget(
     return Budget(parse_threat(norm, eps), steps=steps, restarts=restarts, queries=queries)
 
 
+def of_photos(size: Sequence[int]) -> bool:
+    """Whether images of this height and width are photos: large enough for pretrained networks, and a gradient takes long there."""
+    from hamguard.models.backbones import LARGE_ENOUGH
+
+    return min(size) >= LARGE_ENOUGH
+
+
 def usual_queries(asked: int | None, data: Data, most: int, context: Context, *, name: str = "queries") -> int | None:
     """How many queries are attacked: what was asked for; else all, or of photos the first `most`, as a gradient takes long there.
 
@@ -41,10 +50,8 @@ def usual_queries(asked: int | None, data: Data, most: int, context: Context, *,
         context: tells that it is not all.
         name: of the argument that asks for more.
     """
-    from hamguard.models.backbones import LARGE_ENOUGH
-
-    images, there = data.dataset.images, len(data.split.query)
-    if asked is not None or images.missing or min(images.size) < LARGE_ENOUGH or there <= most:
+    there = len(data.split.query)
+    if asked is not None or data.dataset.images.missing or not of_photos(data.dataset.images.size) or there <= most:
         return asked
     context.tell(f"the first {most} of {there:,} queries, as gradients of photos take long; `{name}` asks for more")
     return most

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from hamguard.api.arguments import checked
+from hamguard.api.budget import ATTACKED, CHECKED, of_photos, usual_queries
 from hamguard.api.running import running
 from hamguard.api.train import Place, training
 from hamguard.attacks.budget import Budget
@@ -22,10 +23,16 @@ from hamguard.models.cross_modal import CrossModel, has_texts
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel, Card, read_card
 from hamguard.trainers.hardened import GENTLE, epochs_of_budget, learns_gently
+from hamguard.trainers.job import Job
 from hamguard.trainers.kind import Trained
 from hamguard.trainers.words import read_job
 
 __all__ = ["Compared", "compare", "harden", "hardening"]
+
+PICTURES, BATCH = 250, 16
+"""Training photos of an epoch and of a step where nobody says: ten epochs of two inner steps then take ten minutes of one core."""
+AUDITED, SANE, PHOTO_STEPS = 64, 32, 20
+"""Queries of the worst case and of the checks where nobody says (of photos `CHECKED`), and gradients of attacks on photos."""
 
 
 @overload
@@ -83,7 +90,7 @@ def harden(
         method: defense, also one that was registered here; `static`, `control` or `minmax` for a model of images and texts.
         out: folder to write.
         threat: how far attacked images may move.
-        epochs: passes over the training part, 10.
+        epochs: passes over the training part, 10; of photos (96 pixels and more) ten times 250 of it, where nobody says otherwise.
         cost: instead of epochs: cost in multiples of the training of the model.
         preset: `paper` for the recipe of the authors' code.
         batch_size: images a step, over all processes.
@@ -147,8 +154,17 @@ def hardening(
     flags = {**flags, "eps": parse_eps(flags["eps"]) if isinstance(flags["eps"], str) else flags["eps"]}
     check_pair_options(model, str(flags.get("method")), ["cost"] if cost is not None else [])
     card: Card | None = read_card(model) if isinstance(model, (str, Path)) else getattr(model, "card", None)
-    if kind == "hardened" and card is not None and learns_gently(read_job({}, flags, sets, kind=kind), card):
-        flags = {**flags, "training.lr": GENTLE}
+    if kind == "hardened" and card is not None:
+        job = read_job({}, flags, sets, kind=kind)
+        if learns_gently(job, card):
+            flags = {**flags, "training.lr": GENTLE}
+        many = (card.data.get("split") or {}).get("train", 0) > PICTURES
+        if cost is None and of_photos(card.size) and many and takes_minutes(job, sets):
+            flags = {**flags, "settings.pictures": PICTURES, "training.batch_size": job.training.batch_size or BATCH}
+            running(context).tell(
+                f"an epoch sees {PICTURES} training photos, others in the next, as adversaries of photos take long; "
+                "`epochs`, `cost` or `pictures` ask for more"
+            )
     if cost is not None:
         normal = card.recipe.get("epochs") if card is not None and not card.defense else None
         epochs = epochs_of_budget(cost, read_job({}, flags, sets, kind=kind), normal)
@@ -157,14 +173,20 @@ def hardening(
     return training(data, out, flags=flags, sets=sets, starts=[model], root=root, kind=kind, context=context)
 
 
+def takes_minutes(job: Job, sets: Sequence[str] | Mapping[str, Any]) -> bool:
+    """Whether nobody said how much a defense may cost."""
+    asked = {*job.training.model_fields_set, *(name.partition(".")[2] or name for name in _names(sets))}
+    return not asked & {"epochs", "pictures"} and job.preset in (None, "default")
+
+
 def compare(
     start: AnyModel | CrossModel | Place,
     hardened: Trained,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     queries: int | None = None,
-    audit: int = 64,
-    sanity: int = 32,
+    audit: int | None = None,
+    sanity: int | None = None,
     context: Context | None = None,
 ) -> Compared:
     """A model before and after a defense, under the same attacks, each with its own codes of the database.
@@ -172,10 +194,10 @@ def compare(
     Args:
         start: the model before.
         hardened: what `hardening` gave.
-        steps: gradients of the attacks.
-        queries: only the first so many of the query split.
-        audit: queries of the worst case over the audit's gradients; 0: none.
-        sanity: queries of the checks of the hardened model; 0: no checks.
+        steps: gradients of the attacks; 100, of photos (96 pixels and more) 20, where nobody says.
+        queries: only the first so many of the query split; None for all, of photos for the first 64.
+        audit: queries of the worst case over the audit's gradients; 0: none. 64, of photos 16, where nobody says.
+        sanity: queries of the checks of the hardened model; 0: no checks. 32, of photos 16, where nobody says.
         context: device, seed, how progress is shown.
 
     Returns:
@@ -188,6 +210,12 @@ def compare(
     context = running(context).but(batch_size=128, restart=False)
     defense, data = hardened.card.defense, hardened.data
     pair = hardened.text_card is not None
+    queries = usual_queries(queries, data, ATTACKED, context) if data is not None else queries
+    photos = of_photos(hardened.card.size)
+    if steps is None:
+        steps = PHOTO_STEPS if photos else STEPS
+    audit = (CHECKED if photos else AUDITED) if audit is None else audit
+    sanity = (CHECKED if photos else SANE) if sanity is None else sanity
 
     def ground(model: AnyModel | CrossModel | Place) -> Ground:
         return Ground.open(model, data, queries=queries, texts="needed" if pair else "none", context=context)
@@ -195,7 +223,7 @@ def compare(
     if pair:
         radii = defense["eps"], defense["settings"]["text_eps"]
         before, after = (measure_pair(ground(one), *radii, steps) for one in (start, hardened.model.place))
-        return Compared(before, after)
+        return Compared(before, after, steps=steps)
     budget = Budget(Threat(defense["norm"], defense["eps"]), steps=steps)
     return measure_hardening(ground(start), ground(hardened.model.place), budget, audit=audit, sanity=sanity)
 
@@ -228,4 +256,9 @@ def _without_epochs(sets: Sequence[str] | Mapping[str, Any]) -> Sequence[str] | 
     names = ("epochs", "training.epochs")
     if isinstance(sets, Mapping):
         return {key: value for key, value in sets.items() if key not in names}
-    return [word for word in sets if word.partition("=")[0].strip() not in names]
+    return [word for word, name in zip(sets, _names(sets), strict=True) if name not in names]
+
+
+def _names(sets: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """What settings are named, in order."""
+    return list(sets) if isinstance(sets, Mapping) else [word.partition("=")[0].strip() for word in sets]

@@ -25,7 +25,10 @@ OutOption = Annotated[
 MethodOption = Annotated[
     str, typer.Option("--method", help=f"{names('defense')}; cross-modal models: static, control, minmax.")
 ]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training set; 10.")]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Passes over the training set; 10, of photos over 250 pictures of it each."),
+]
 FreezeOption = Annotated[
     bool, typer.Option("--freeze", help="Only the hash head learns; attacks go through the whole network.")
 ]
@@ -33,12 +36,20 @@ CostOption = Annotated[
     float | None, typer.Option("--budget", help="Instead of epochs: cost in multiples of the training of the model.")
 ]
 PresetOption = Annotated[str, typer.Option("--preset", help="default, or paper for the recipe of the authors' code.")]
-StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of the attacks that measure.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Gradients of the attacks that measure; 100, of photos 20.")
+]
 AuditOption = Annotated[
-    int, typer.Option("--audit", min=0, help="Queries for the worst case over the audit's gradients; 0: none.")
+    int | None,
+    typer.Option(
+        "--audit", min=0, help="Queries for the worst case over the audit's gradients; 64, of photos 16; 0: none."
+    ),
 ]
 SanityOption = Annotated[
-    int, typer.Option("--sanity", min=0, help="Queries for the seven checks of the hardened model; 0: no checks.")
+    int | None,
+    typer.Option(
+        "--sanity", min=0, help="Queries for the seven checks of the hardened model; 32, of photos 16; 0: no checks."
+    ),
 ]
 MeasureOption = Annotated[
     bool, typer.Option("--measure/--no-measure", help="Measure both models; without: train only.")
@@ -63,9 +74,9 @@ def harden(
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
     queries: opt.Queries = None,
-    steps: StepsOption = 100,
-    audit: AuditOption = 64,
-    sanity: SanityOption = 32,
+    steps: StepsOption = None,
+    audit: AuditOption = None,
+    sanity: SanityOption = None,
     measure: MeasureOption = True,
     out_rows: RowsOption = None,
     seed: opt.Seed = 0,
@@ -126,10 +137,10 @@ def harden(
         from hamguard.core.rows import write_rows
 
         write_rows(out_rows, compared.rows)
-    _report(done, compared, str(model), out, steps, as_json=as_json)
+    _report(done, compared, str(model), out, as_json=as_json)
 
 
-def _report(done: Trained, compared: Compared | None, model: str, out: Path, steps: int, *, as_json: bool) -> None:
+def _report(done: Trained, compared: Compared | None, model: str, out: Path, *, as_json: bool) -> None:
     """Say what came of it."""
     from hamguard.cli.sanity import print_sanity
     from hamguard.core.rows import eps_text
@@ -150,7 +161,7 @@ def _report(done: Trained, compared: Compared | None, model: str, out: Path, ste
     for line in hardened_lines(str(out), card, size=size, epochs=epochs, train=done.items, seconds=done.seconds):
         tell(line)
     if compared and pair:
-        to_terminal(cross_hardening_table(compared.rows, model, str(out), steps))
+        to_terminal(cross_hardening_table(compared.rows, model, str(out), compared.steps))
     elif compared and (table := hardening_table(compared.before, compared.after, size)) is not None:
         to_terminal(table)
     if compared and compared.sane is not None:

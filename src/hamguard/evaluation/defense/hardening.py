@@ -36,11 +36,13 @@ class Compared:
         before: rows of the start model.
         after: rows of the hardened one, in the same order, then those of the checks.
         sane: the checks; None where none were made.
+        steps: gradients of the attacks.
     """
 
     before: Rows
     after: Rows
     sane: Sane | None = None
+    steps: int = STEPS
 
     @property
     def rows(self) -> Rows:
@@ -66,10 +68,10 @@ def measure_hardening(before: Ground, after: Ground, budget: Budget, *, audit: i
     targeted = can_target(before.dataset, before.split, queries, before.seed)
     rows = [measure_side(one, budget, targeted=targeted, audit=audit) for one in (before, after)]
     if sanity < 2 or not after.dataset.labels[after.split.query].any():
-        return Compared(Rows(rows[0]), Rows(rows[1]))
+        return Compared(Rows(rows[0]), Rows(rows[1]), steps=budget.steps or STEPS)
     few = Budget(budget.threat, steps=min(budget.steps or STEPS, AUDIT_STEPS))
     sane = run_sanity(after, few, sample=sanity, start=before.model)
-    return Compared(Rows(rows[0]), Rows([*marked(rows[1], sane), *sane.rows]), sane)
+    return Compared(Rows(rows[0]), Rows([*marked(rows[1], sane), *sane.rows]), sane, budget.steps or STEPS)
 
 
 def measure_pair(ground: Ground, eps: float, text_eps: float, steps: int) -> Rows:
