@@ -52,6 +52,40 @@ def test_rows_of_an_attack(shell: Shell, world: World, tmp_path: Path) -> None:
     assert 0 < metrics["linf"] <= 0.2 + 1e-6 and metrics["rmse"] <= metrics["linf"]
 
 
+def test_guides_of_the_codes_of_classes_are_asked_for_by_reference(shell: Shell, world: World, tmp_path: Path) -> None:
+    words = (
+        "attack",
+        world.model,
+        "--data",
+        world.data,
+        "--method",
+        "pgd",
+        "--guide",
+        "center",
+        *SMALL,
+        "--steps",
+        "4",
+    )
+    rows = {name: shell.done(*words, "--reference", name, "--json").rows for name in ("train", "classes")}
+    told = {
+        name: {row["attack"]["reference"] for row in of if (row["attack"] or {}).get("method") == "pgd"}
+        for name, of in rows.items()
+    }
+    assert told == {"train": {"train"}, "classes": {"classes"}}
+    centers = np.load(world.model / "class_codes.npz")
+    assert (
+        by_method(rows["classes"])["pgd"]["value"] < by_method(rows["classes"])["clean"]["value"]
+        and len(centers["labels"]) == 5
+    )
+    line = shell.fails(2, *words, "--reference", "class")
+    assert "unknown reference 'class'; allowed: train, database, classes" in line
+    (tmp_path / "bare").mkdir()
+    for name in ("model.safetensors", "card.json"):
+        (tmp_path / "bare" / name).write_bytes((world.model / name).read_bytes())
+    line = shell.fails(2, words[0], tmp_path / "bare", *words[2:], "--reference", "classes")
+    assert "keeps no codes of its classes; models trained by csq, dpn, orthohash do" in line
+
+
 def test_budgets_of_pixels_and_of_length_are_told(shell: Shell, world: World) -> None:
     words = ("attack", world.model, "--data", world.data, "--queries", "12", "--eps", "0.04", "--method")
     jsma = shell.done(*words, "jsma", "--json").rows

@@ -105,7 +105,7 @@ class Signed(nn.Module):
         return self.inner.logits(x).sign()
 
 
-def test_a_model_that_ends_in_a_sign_is_named_by_the_audit_and_a_trained_one_is_not():
+def test_a_model_that_ends_in_a_sign_is_named_by_the_audit_and_the_same_without_it_is_not():
     inner = HashModel("conv2", 12, channels=1, size=(16, 16), generator=torch_generator(1)).eval().requires_grad_(False)
     signed = hg.wrap(Signed(inner), size=(16, 16), channels=1)
     assert signed.gradient == "zero"

@@ -21,7 +21,7 @@ from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
 from hamguard.hashing.registry import OBJECTIVES
 from hamguard.models.store import load_folder
-from hamguard.trainers import hash_model
+from hamguard.trainers import hash_model, run
 from hamguard.trainers.hash_model import LEARNED
 from hamguard.trainers.job import Job
 from hamguard.trainers.run import stored_run
@@ -231,6 +231,30 @@ def test_early_stopping_needs_a_validation(blobs: Blobs, tmp_path: Path) -> None
     with pytest.raises(RequestError, match="early stopping"):
         train(ask("csq", "patience=2"), dataset, replace(split, validation=split.validation[:0]), tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_other_processes_go_on_when_the_folder_is_whole(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: list[bool] = []
+    monkeypatch.setattr(run, "wait", lambda group: whole.append((tmp_path / "m" / "card.json").is_file()))
+    train(ask(), *blobs, tmp_path / "m")
+    assert whole == [False, True], "they meet before it is begun, and when it is done"
+
+
+@pytest.mark.parametrize(
+    ("method", "sets"), [*((name, ()) for name in OBJECTIVES), ("csq", ("freeze=true", "weights=none"))]
+)
+def test_bfloat16_learns_what_float32_learns(method: str, sets: tuple[str, ...], blobs: Blobs, tmp_path: Path) -> None:
+    models = [
+        train(ask(method, f"precision={kind}", "epochs=3", *sets), *blobs, tmp_path / kind).model
+        for kind in ("float32", "bfloat16")
+    ]
+    x = blobs[0].images.batch(slice(0, 80))
+    full, mixed = (model.code(x) for model in models)
+    assert {value.dtype for value in models[1].state_dict().values()} == {torch.float32}
+    assert models[0].digest != models[1].digest, "it was another precision"
+    assert float((full == mixed).float().mean()) > 0.9
 
 
 def test_card_tells_what_was_done(blobs: Blobs, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
     trained = kind.save(task, place, {**said, **kind.finish(job, task, start, Done(data, history, place))})
     if group.leads:
         forget(out)
+    wait(group)  # nobody opens the folder before it is whole
     return _handed(replace(trained, history=tuple(history)), out, **handed)
 
 

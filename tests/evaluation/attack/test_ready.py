@@ -36,14 +36,14 @@ def test_the_center_guide_takes_the_codes_that_the_model_was_trained_toward(meth
     spec = AttackSpec.read("pgd", guide="center", eps=0.1, steps=1)
     kind = OBJECTIVES[method]
     labels = torch.tensor(data.dataset.labels).float()
-    fixed = kind(kind.settings_type(), bits=12, labels=labels[data.split.train], seed=0).class_codes()
+    fixed = kind(kind.settings_type(), bits=12, labels=labels[torch.tensor(data.split.train)], seed=0).class_codes()
     assert fixed is not None
     ready = make_ready(ground, replace(spec, reference="classes"))
     assert torch.equal(ready.own.bank.codes.float(), fixed) and ready.spec.facts["reference"] == "classes"
     assert ready.own.bank.labels.tolist() == torch.eye(4).int().tolist()
     other = make_ready(ground, spec)
     assert len(other.own.bank) == len(data.split.train) and other.spec.facts["reference"] == "train"
-    marks = labels[data.split.part("query").index]
+    marks = labels[torch.tensor(data.split.part("query").index)]
     voted = spec.attack.guide(ground.query.codes, marks, ready.own.bank, range(len(marks)), 0)
     assert float((voted == marks @ fixed).float().mean()) > 0.9, (
         "a center is its own vote, but for a tie with the others"
