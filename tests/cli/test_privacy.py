@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import hamguard as hg
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 
@@ -84,6 +86,21 @@ def test_four_searches_with_their_plots(shell: Shell, world: World, protector: P
     rows = shell.done(*words[:1], "noise", protector, *words[2:], "--eps", "0.1", "--json").rows
     assert [row["attack"]["method"] for row in rows] == ["noise"] * 4 + ["ppl"] * 4
     assert {row["threat"]["eps"] for row in rows} == {0.1}
+
+
+def test_a_protector_is_measured_on_the_split_that_it_learned_from(shell: Shell, world: World, tmp_path: Path) -> None:
+    made = {}
+    for seed in (3, 4):
+        data = hg.data(world.data, split_seed=seed, size=20)
+        words: dict[str, Any] = {"warmup": 1, "epochs": 1, "batch_size": 32}
+        made[seed] = hg.train(data, "ppl", out=tmp_path / f"{seed}", eps=0.3, **words).card.data
+    one = ("--train", 0, "--out", tmp_path / "run", "--json")
+    rows = shell.done("privacy", tmp_path / "3", *SMALL, *one).rows
+    assert {row["split"] for row in rows} == {made[3]["split"]} != {made[4]["split"]}
+    line = shell.fails(2, "privacy", tmp_path / "3", tmp_path / "4", *SMALL, *one)
+    assert f"the protectors learned from different splits of {world.data}; measure them one by one" in line
+    same = shell.done("privacy", tmp_path / "3", "--data", world.data, *SMALL, *one).rows
+    assert same == rows, "its own data, named"
 
 
 def test_an_attack_on_every_picture_and_views(shell: Shell, world: World, protector: Path, tmp_path: Path) -> None:

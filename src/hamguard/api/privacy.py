@@ -89,7 +89,9 @@ def privacy(
     jobs = _jobs(source, protocol, methods, bits, backbones, augment, settings)
     _check_room(shares, out)
     with context.stage("reading pictures") as progress:
-        opened = Data.open(source, root=root, protocol=protocol or own, progress=counted(progress))
+        opened = Data.open(
+            source, root=root, **{**own, "protocol": protocol or own["protocol"]}, progress=counted(progress)
+        )
     radius = _radius(adversarial_eps)
     parties = [
         Party(job.model_copy(update={"seed": seed}), share, adversarial, radius)
@@ -102,16 +104,20 @@ def privacy(
     return FourSearches(tuple(cells), opened.dataset.title)
 
 
-def _source(data: str | None, known: Sequence[Mapping[str, str]]) -> tuple[str, str | None]:
-    """Source and protocol of the data: those of the protectors where none are given."""
-    from hamguard.evaluation.model_data import require_source
+def _source(data: str | None, known: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Source of the data, and how it is opened: as the protectors opened it where none is given."""
+    from hamguard.evaluation.model_data import absolute_source, opening, require_source
 
     source = data or known[0].get("source")
     require_source(source, None)
     others = [one.get("source") for one in known if data is None and one.get("source") != source]
     if others:
         raise RequestError(f"protectors of {source} and {others[0]} have no data in common; give `data=SOURCE`")
-    return str(source), known[0].get("protocol") if data is None else None
+    own = [one for one in known if absolute_source(str(one.get("source"))) == absolute_source(str(source))]
+    ways = [opening(one) for one in own or [{}]]
+    if any(one != ways[0] for one in ways):
+        raise RequestError(f"the protectors learned from different splits of {source}; measure them one by one")
+    return str(source), ways[0]
 
 
 def _check_room(shares: Sequence[float], out: Path) -> None:

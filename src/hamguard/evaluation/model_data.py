@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
@@ -46,6 +48,20 @@ def absolute_source(source: str) -> str:
     return f"{kind}:{Path(path).expanduser().resolve()}{mark}{name}"
 
 
+def opening(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How the data of a card are opened again, beside their source: arguments of `Data.open`.
+
+    Args:
+        facts: the part `data` of the card; the usual way of the source where it is empty.
+    """
+    return {
+        "protocol": facts.get("protocol"),
+        "split_seed": int(facts.get("split_seed") or 0),
+        "size": facts.get("size"),
+        "drop_duplicates": bool(facts.get("drop_duplicates", False)),
+    }
+
+
 def open_for_model(
     card: Card | None,
     model: AnyModel,
@@ -82,19 +98,13 @@ def open_for_model(
             f"the model was trained on {named}, which is not there as seen from {Path.cwd()}; give `data=SOURCE`"
         )
 
+    asked = opening(own) | ({"protocol": protocol} if protocol else {})
+
     def open_at(size: int | None) -> Data:
         with (context or Context()).stage("reading pictures") as progress:
-            return Data.open(
-                source,
-                root=root,
-                split_seed=int(own.get("split_seed") or 0),
-                protocol=protocol or own.get("protocol"),
-                drop_duplicates=bool(own.get("drop_duplicates", False)),
-                size=size,
-                progress=counted(progress),
-            )
+            return Data.open(source, root=root, **asked | {"size": size}, progress=counted(progress))
 
-    opened = open_at(own.get("size"))
+    opened = open_at(asked["size"])
     height, width = model.size
     if holds_features(opened.dataset):
         return opened  # they have no size

@@ -29,6 +29,7 @@ from hamguard.evaluation.study.recipe import read_study
 from hamguard.evaluation.study.study import Study, trained
 from hamguard.report.cross_modal import cross_report, draw_cross, write_cross_page
 from hamguard.report.cross_tables import Figures, tradeoff_points
+from hamguard.trainers.job import DataSection
 from tests.training.processes import SERVER, server_pid
 
 pytestmark = pytest.mark.xdist_group("processes")  # where the server is, and so that the whole study is run once
@@ -200,6 +201,9 @@ seeds = [0, 4]
 source = "fashion-products"
 [data.drawn]
 source = "scenes"
+size = 48
+split_seed = 5
+drop_duplicates = true
 [models.dcmh]
 bits = [16, 64]
 backbone = "alexnet"
@@ -233,6 +237,10 @@ def test_a_recipe_takes_lists_of_data_bits_and_seeds_a_backbone_and_its_weights(
     assert [one.request.parsed.form for one in hard] == ["default", "paper"] * 2
     assert all(one.request.settings["attack_steps"] == 7 for one in hard)
     assert [one.request.seed for one in hard] == [0, 0, 4, 4]
+    asked = {cell.data: cell.request.data for cell in cells if cell.request}
+    assert (asked["drawn"].size, asked["drawn"].split_seed, asked["drawn"].drop_duplicates) == (48, 5, True)
+    assert asked["photos"] == DataSection(source="fashion-products")
+    assert all(one.request.data == asked["drawn"] for one in hard), "a defense learns from what its model learned from"
 
 
 def test_a_recipe_of_one_seed_and_one_table_of_data_is_what_it_was(tmp_path: Path) -> None:

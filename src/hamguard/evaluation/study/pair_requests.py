@@ -21,18 +21,15 @@ def job_of(kind: str, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     return job
 
 
+def _of_data(data: DataSection) -> dict[str, Any]:
+    """The data of a request."""
+    return {f"data.{name}": getattr(data, name) for name in DataSection.model_fields}
+
+
 def flags_of(part: TrainingPart, data: DataSection, seed: int) -> dict[str, Any]:
     """What all requests of a table share."""
-    return {
-        "seed": seed,
-        "data.source": data.source,
-        "data.protocol": data.protocol,
-        "data.size": data.size,
-        "data.split_seed": data.split_seed,
-        "data.drop_duplicates": data.drop_duplicates or None,
-        "training.epochs": part.epochs,
-        "training.batch_size": part.batch_size,
-    }
+    own = {"seed": seed, "training.epochs": part.epochs, "training.batch_size": part.batch_size}
+    return {**own, **_of_data(data)}
 
 
 def net_request(
@@ -63,13 +60,6 @@ def pair_hardening(recipe: CrossRecipe, kind: CrossDefense, data: str, seed: int
     """
     part = recipe.defenses
     assert part is not None
-    source = recipe.data[data]
-    flags = {
-        "method": kind,
-        "seed": seed,
-        "eps": part.eps,
-        "training.epochs": part.epochs,
-        "data.source": source.source,
-        "data.protocol": source.protocol,
-    }
+    own = {"method": kind, "seed": seed, "eps": part.eps, "training.epochs": part.epochs}
+    flags = {**own, **_of_data(recipe.data[data])}
     return job_of("hardened-pair", flags, part.settings(kind))
