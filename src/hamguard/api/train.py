@@ -12,14 +12,16 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.opened import Data, reopening
 from hamguard.evaluation.model_data import absolute_source, open_for_model, require_source
+from hamguard.hashing.registry import UNSUPERVISED
 from hamguard.models.comdefend import ComDefend
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.prosgan import Generator
 from hamguard.models.protector import Protector
 from hamguard.models.store import AnyModel
-from hamguard.trainers.job import Job
+from hamguard.trainers.job import Job, for_images
 from hamguard.trainers.kind import Kind, Start, Trained, trainer_of
+from hamguard.trainers.networks import features_of
 from hamguard.trainers.run import run_job
 from hamguard.trainers.words import read_job, read_recipe
 from hamguard.training.distributed import join_processes, leave_processes
@@ -27,8 +29,8 @@ from hamguard.training.distributed import join_processes, leave_processes
 __all__ = ["Trained", "train", "training"]
 
 Place: TypeAlias = str | Path
-UNLABELED: Mapping[str, Any] = {"method": "itq", "model": {"bits": 64}}
-"""What images without labels are trained with where no method is named."""
+UNLABELED: Mapping[str, Any] = {"method": "itq", "model.bits": 128}
+"""What images without labels are trained with where no method is named: bits enough for half-size copies to find their original."""
 
 
 @overload
@@ -102,7 +104,8 @@ def train(
 
     Args:
         data: what `hg.data` gave, or a source; None for `digits`, and for what the victim was trained on.
-        method: hash method, also one that was registered here; by default `csq`, and of images without labels `itq` with 64 bits.
+        method: hash method, also one that was registered here; by default `csq`, and of images without labels `itq`, which learns
+            from all of them, with 128 bits, or one a feature where the network has fewer.
             `dcmh`, `dsph` or `ssah` for images and texts; `prosgan` for a generator of attacks, `comdefend` for a purifier, `ppl`
             for a protector.
         out: folder to write.
@@ -193,22 +196,50 @@ def training(
             data = open_for_model(begun.card, images, data, root=root, protocol=asked_protocol, context=context)
         else:
             data = _open(job, root, context, opened)
-        if trainer.name == "model" and not data.dataset.labels.any() and not _names_method(written, asked, sets):
-            context.tell(f"{data.dataset.title} has no labels: {UNLABELED['method']}, as no method is named")
-            job = read_job(
-                {**UNLABELED, **written, "model": {**UNLABELED["model"], **written.get("model", {})}}, asked, sets
-            )
+        if trainer.name == "model":
+            job, data = _suited(job, data, (written, asked, sets), context)
         return _run(job, data, out, opened, context)
     finally:
         leave_processes()
 
 
-def _names_method(
-    written: Mapping[str, Any], asked: Mapping[str, Any], sets: Sequence[str] | Mapping[str, Any]
+def _suited(job: Job, data: Data, words: tuple[Any, Any, Any], context: Context) -> tuple[Job, Data]:
+    """A hash training with what images decide where nobody said it: method, code length, and which of them are learned from.
+
+    Args:
+        job: what was asked for.
+        data: the images.
+        words: recipe, flags and `--set` that the job was read from.
+        context: told what was decided.
+    """
+    written, asked, sets = words[0], dict(words[1]), words[2]
+    unlabeled, bits_given = not data.dataset.labels.any(), _names("model.bits", *words)
+    if unlabeled and not _names("method", *words):
+        context.tell(f"{data.dataset.title} has no labels: {UNLABELED['method']}, as no method is named")
+        asked |= {**UNLABELED, **({"model.bits": job.network.bits} if bits_given else {})}
+        job = read_job(written, asked, sets, kind=job.kind)
+    fitted = job.method in UNSUPERVISED
+    if fitted and UNSUPERVISED.facts(job.method)["bits_of_features"] and not bits_given:
+        most = features_of(for_images(job, data.dataset.images.size).network, data)
+        if job.network.bits > most:
+            context.tell(f"{most} bits: {job.method} gives at most one a feature of the network, which has {most}")
+            asked["model.bits"] = most
+    learns_alone = unlabeled and (fitted or not job.parsed.needs_labels)
+    drawn = data.split.protocol in ("seeded", "copies") and len(data) > 3  # by default, not by a table or by its maker
+    if learns_alone and job.data.protocol is None and drawn:
+        data = data.under("unlabeled")
+        asked["data.protocol"] = "unlabeled"
+    return read_job(written, asked, sets, kind=job.kind), data
+
+
+def _names(
+    key: str, written: Mapping[str, Any], asked: Mapping[str, Any], sets: Sequence[str] | Mapping[str, Any]
 ) -> bool:
-    """Whether recipe, flags or `--set` say which method is meant."""
-    words = sets if isinstance(sets, Mapping) else {word.partition("=")[0].strip() for word in sets}
-    return "method" in written or asked.get("method") is not None or "method" in words
+    """Whether recipe, flags or `--set` say the value of a key of `Job`: `method`, `model.bits`."""
+    words = set(sets) if isinstance(sets, Mapping) else {word.partition("=")[0].strip() for word in sets}
+    section, _, name = key.rpartition(".")
+    in_recipe = name in (written.get(section, {}) if section else written)
+    return in_recipe or asked.get(key) is not None or not words.isdisjoint({key, name})
 
 
 def _open(job: Job, root: Path | str | None, context: Context, opened: Sequence[Start]) -> Data:

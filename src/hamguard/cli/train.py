@@ -27,7 +27,9 @@ OutOption = Annotated[
     Path, typer.Option("--out", help="Model folder to write; the same command goes on where it was stopped.")
 ]
 RecipeArgument = Annotated[Path | None, typer.Argument(help="TOML recipe; flags win over it.")]
-MethodOption = Annotated[str | None, typer.Option("--method", help=f"{METHODS}. Default: csq; itq without labels.")]
+MethodOption = Annotated[
+    str | None, typer.Option("--method", help=f"{METHODS}. Default: csq; without labels itq, 128 bits.")
+]
 VictimOption = Annotated[
     str | None, typer.Option("--victim", help="prosgan only: the model that the generator is trained to attack.")
 ]

@@ -238,7 +238,8 @@ def _mask(index: Ints, n: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def drop_duplicates(dataset: Dataset, split: Split) -> Split:
     """Take copies out of database, training and validation; queries stay, except copies of an earlier query.
 
-    A database picture is dropped where it is a query, copies one, or copies an earlier database picture.
+    A database picture is dropped where it is a query, copies one, or copies an earlier database picture. A training picture is
+    dropped where it is a query, too, but under the protocol `unlabeled`, which means it so.
 
     Returns:
         A new split, whose hash differs where anything was dropped; a note says how many.
@@ -257,7 +258,8 @@ def drop_duplicates(dataset: Dataset, split: Split) -> Split:
     outside = np.setdiff1d(split.train, split.database)  # lists may train on pictures that no search finds
     taken = groups[np.concatenate([query, database])]
     kept_outside = outside[~np.isin(groups[outside], taken)]
-    kept = np.concatenate([database, kept_outside[_first_of_each(groups[kept_outside])]])
+    learned = query if split.protocol == "unlabeled" else query[:0]
+    kept = np.concatenate([database, kept_outside[_first_of_each(groups[kept_outside])], learned])
     train = split.train[np.isin(split.train, kept)]
     validation = split.validation[np.isin(split.validation, kept)]
     dropped = len(split.query) - len(query) + len(split.database) - len(database)

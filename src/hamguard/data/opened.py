@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from hamguard.core.label_arrays import as_array
 from hamguard.data.arrays import read_names, stored_parts
 from hamguard.data.cache import Progress
+from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset
 from hamguard.data.given import check_name, image_store, own_split, split_of_rows, texts_of
 from hamguard.data.protocols import make_split, usual_protocol
@@ -183,6 +184,20 @@ class Data:
         return (
             f"Data({self.dataset.title!r}, {self.dataset.images!r}, {len(self.dataset.class_names)} labels; {counts})"
         )
+
+    def under(self, protocol: str) -> Data:
+        """The same pictures, parted by another protocol with the same seed.
+
+        Raises:
+            RequestError: unknown protocol, one made for another data set, or too few pictures for it.
+        """
+        dataset, opened = self.dataset, self.dataset.opened
+        split = make_split(dataset, protocol, self.split.seed)
+        if opened is not None:
+            if opened.drop_duplicates:
+                split = without_duplicates(dataset, split)
+            dataset = replace(dataset, opened=replace(opened, protocol=protocol, split=split.digest))
+        return Data(dataset, split)
 
     def part(self, role: Role) -> DataPart:
         """One part.

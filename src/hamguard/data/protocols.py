@@ -8,7 +8,7 @@ outside training, and stays searchable.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TypeAlias
 
@@ -107,6 +107,17 @@ def seeded(dataset: Dataset, seed: int) -> Split:
     return draw_split(
         dataset, query=order[:n], database=order[n:], n_train=None, protocol="seeded", seed=seed, notes=(note,)
     )
+
+
+@protocol("unlabeled", "as seeded, but all pictures are learned from: without labels none can be learned by heart")
+def unlabeled(dataset: Dataset, seed: int) -> Split:
+    """Learn from all pictures, queries and validation among them; the other parts are those of `seeded`."""
+    parts = seeded(dataset, seed)
+    note = (
+        f"no labels, so all {len(dataset):,} pictures are learned from, the {len(parts.query):,} queries among them: what is "
+        "measured on these pictures is not measured on new ones"
+    )
+    return replace(parts, train=np.arange(len(dataset)), protocol="unlabeled", notes=(*parts.notes[:-1], note))
 
 
 @protocol("copies", "queries and database are the same pictures; for searches with changed copies")

@@ -51,11 +51,11 @@ class Split:
     """Index arrays of the four roles over one data set.
 
     The validation part belongs to the database, too: a search finds its pictures. The training part does in every
-    protocol we draw; published lists may differ, and `check_dataset` counts it.
+    protocol we draw but `unlabeled`, which learns from all pictures; published lists may differ, and `check_dataset` counts it.
 
     Attributes:
         train: rows learned from, `(n,)` int64.
-        validation: rows that select models; never rows of `train` or `query`.
+        validation: rows that select models; never rows of `train` or `query`, but where protocols say so.
         query: rows asked for, in a fair order.
         database: rows searched.
         protocol: name of the rule that drew the parts.

@@ -20,7 +20,8 @@ CROSS_METHODS: Registry[type[CrossSettings]] = Registry(
 UNSUPERVISED: Registry[Callable[[Tensor, int, int], LinearHead]] = Registry(
     "unsupervised method", PACKAGE, decorator="register_unsupervised", first=("lsh", "itq")
 )
-"""Functions from features `(n, D)`, bits and seed to a head; the fact `title` names method and paper."""
+"""Functions from features `(n, D)`, bits and seed to a head; the fact `title` names method and paper, `bits_of_features` says that
+bits are at most as many as features."""
 
 Kind = TypeVar("Kind", bound="type[Objective]")
 CrossKind = TypeVar("CrossKind", bound="type[CrossSettings]")
@@ -45,17 +46,18 @@ def register_cross(name: str) -> Callable[[CrossKind], CrossKind]:
     return CROSS_METHODS.register(name)
 
 
-def register_unsupervised(name: str, *, title: str) -> Callable[[Fit], Fit]:
+def register_unsupervised(name: str, *, title: str, bits_of_features: bool = False) -> Callable[[Fit], Fit]:
     """Function decorator: enter what fits a linear head under `name`.
 
     Args:
         name: of the method.
         title: method and paper, as a card says them.
+        bits_of_features: whether it gives at most as many bits as there are features.
 
     Raises:
         RequestError: the name is taken by another one.
     """
-    return UNSUPERVISED.register(name, title=title)
+    return UNSUPERVISED.register(name, title=title, bits_of_features=bits_of_features)
 
 
 def hash_methods() -> list[str]:

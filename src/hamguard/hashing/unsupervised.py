@@ -78,7 +78,7 @@ def fit_lsh(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(weight / np.linalg.norm(weight, axis=1, keepdims=True), values.mean(0))
 
 
-@register_unsupervised("pca", title="signs of principal components (PCA)")
+@register_unsupervised("pca", title="signs of principal components (PCA)", bits_of_features=True)
 def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
     """Signs of the first principal components; `seed` plays no part.
 
@@ -94,7 +94,9 @@ def fit_pca(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(_components(values, bits), values.mean(0))
 
 
-@register_unsupervised("hashing-baseline", title="Hashing-Baseline (Moummad, Zaher, Rauch, Joly, 2025)")
+@register_unsupervised(
+    "hashing-baseline", title="Hashing-Baseline (Moummad, Zaher, Rauch, Joly, 2025)", bits_of_features=True
+)
 def fit_hashing_baseline(features: Tensor, bits: int, seed: int) -> LinearHead:
     """Principal components under a random rotation: no training beyond the decomposition.
 
@@ -110,7 +112,7 @@ def fit_hashing_baseline(features: Tensor, bits: int, seed: int) -> LinearHead:
     return _head(_rotation(bits, seed, "hashing-baseline") @ _components(values, bits), values.mean(0))
 
 
-@register_unsupervised("itq", title="ITQ (Gong and Lazebnik, CVPR 2011)")
+@register_unsupervised("itq", title="ITQ (Gong and Lazebnik, CVPR 2011)", bits_of_features=True)
 def fit_itq(features: Tensor, bits: int, seed: int, *, steps: int = 50) -> LinearHead:
     """Principal components, rotated to lower the quantization error `||B - V R||^2`.
 

@@ -11,7 +11,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.features import NAME, holds_features
 from hamguard.data.opened import Data
-from hamguard.models.backbones import load_initial, scratch_backbone
+from hamguard.models.backbones import build_backbone, load_initial, scratch_backbone
 from hamguard.models.hash_model import HashModel
 from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, NONE, PRETRAINED, weights_of
 from hamguard.trainers.job import Job, ModelSection
@@ -70,6 +70,19 @@ def build_model(ask: ModelSection, seed: int, data: Data, features: int = 0) -> 
     if weights:
         model.initial_weights = load_initial(model.backbone, name, weights)
     return model
+
+
+def features_of(ask: ModelSection, data: Data) -> int:
+    """Number of features D that the hash head of a network would see; no weights are read.
+
+    Raises:
+        RequestError: unknown backbone, or pictures too small for it.
+    """
+    images = data.dataset.images
+    if holds_features(data.dataset):
+        return images.size[1]
+    base = ask.backbone or scratch_backbone(images.size)
+    return build_backbone(base, images.channels, images.size, torch_generator(0, "weights"))[1]
 
 
 def _on_features(ask: ModelSection, seed: int, data: Data, features: int) -> HashModel:
