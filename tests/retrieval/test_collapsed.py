@@ -14,42 +14,10 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_sealed
 from hamguard.retrieval import items as items_file
 from hamguard.retrieval.engines import build_index, open_index
-from hamguard.retrieval.index import FACTS
+from hamguard.retrieval.index_file import FACTS
+from tests.retrieval.answers import check_answers, drawn, joined
 
 ENGINES = st.sampled_from(["flat", "ivf"])
-
-
-def drawn(rng, count, bits, codes, prefix="i"):
-    """Items on at most `codes` codes, some of which most items share; ids in no order, labels of three classes."""
-    pool = rng.random((codes, bits)) < 0.5
-    code = pool[np.minimum(rng.integers(0, codes, count), rng.integers(0, codes, count))]
-    ids = np.array([f"{prefix}{j}" for j in rng.permutation(count)], dtype=np.str_)
-    marks = (rng.random((count, 3)) < 0.4).astype(np.uint8)
-    return CodeBank(np.packbits(code, axis=1, bitorder="little"), bits, marks, ids, "m1", "s1")
-
-
-def joined(first, second):
-    parts = [np.concatenate(pair) for pair in zip(*[(b.packed, b.labels, b.ids) for b in (first, second)], strict=True)]
-    return CodeBank(parts[0], first.bits, parts[1], parts[2], "m1", "s1")
-
-
-def check_answers(index, bank, query):
-    """Every answer against all items one by one."""
-    dist = hamming(query.packed, bank.packed)
-    order = np.argsort(dist, axis=1, kind="stable")
-    far, ids = np.take_along_axis(dist, order, axis=1), bank.ids[order]
-    for k in {1, 2, min(7, len(bank)), max(1, len(bank) // 2), len(bank)}:
-        if k <= len(bank):
-            found = index.search(query, k)
-            assert np.array_equal(found.distances, far[:, :k]) and np.array_equal(found.ids, ids[:, :k])
-    for radius in {0, 1, bank.bits // 3, bank.bits}:
-        ball = index.within(query, radius)
-        assert np.array_equal(np.diff(ball.limits), (dist <= radius).sum(axis=1))
-        assert list(ball.ids) == [name for row, near in zip(ids, far, strict=True) for name in row[near <= radius]]
-        assert list(ball.distances) == [d for near in far for d in near[near <= radius]]
-    again = index.bank()
-    assert np.array_equal(again.packed, bank.packed) and list(again.ids) == list(bank.ids)
-    assert np.array_equal(again.labels, bank.labels)
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,7 +25,10 @@ def check_answers(index, bank, query):
 def test_answers_are_those_of_all_items(seed, engine, bits, count, codes):
     rng = np.random.default_rng(seed)
     bank, query = drawn(rng, count, bits, codes), drawn(rng, 4, bits, codes)
-    check_answers(build_index(bank, engine=engine, probes=10**6), bank, query)
+    index = build_index(bank, engine=engine, probes=10**6)
+    check_answers(index, bank, query)
+    for label in range(3):
+        check_answers(index, bank, query, label)
 
 
 @settings(max_examples=40, deadline=None)
@@ -73,6 +44,7 @@ def test_after_add_and_remove_and_in_a_folder(tmp_path_factory, seed, engine, bi
     index.add(more)
     left = joined(bank.select(kept), more)
     check_answers(index, left, query)
+    check_answers(index, left, query, 1)
     folder = tmp_path_factory.mktemp("index")
     index.save(folder)
     again = open_index(folder)

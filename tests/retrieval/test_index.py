@@ -10,7 +10,7 @@ from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.files import write_sealed
 from hamguard.retrieval import index_file
 from hamguard.retrieval.engines import build_index, open_index
-from hamguard.retrieval.index import FACTS
+from hamguard.retrieval.index_file import FACTS
 
 ALL = 10**6  # probes: every cell, which makes the inexact engine exact
 

@@ -155,6 +155,7 @@ def attack(
     norm: Denominator = "relevant",
     empty: Empty = "zero",
     save_images: Path | str | None = None,
+    index: Path | str | None = None,
     protocol: str | None = None,
     root: Path | str | None = None,
     context: Context | None = None,
@@ -184,6 +185,7 @@ def attack(
         norm: denominator of map@N: `relevant`, `hits` or `min`.
         empty: queries without a hit: `zero` or `skip`.
         save_images: folder for the attacked images (PNG), with manifest and targets.
+        index: folder or address of an index of the database, which is then read and not encoded.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.
         context: device, seed, images at once, how progress is shown, and whether to begin anew (`restart`).
@@ -193,13 +195,13 @@ def attack(
 
     Raises:
         RequestError: an unknown attack or metric, an attack without what it needs, or images that do not fit.
-        StaleError: `save_images` holds the images of another attack.
+        StaleError: `save_images` holds the images of another attack, or the index is of another model or split.
         RunError: NaN gradients, or a full disk.
         StoppedError: a person stopped it; finished batches stay.
     """
     convention, context, metrics = Convention(ties, norm, empty), running(context, model), tuple(metrics or ("map",))
     _check_words(combine, modality, metrics)
-    place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "context": context}
+    place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
     given = _listed(attack, modality)
     victim, data = behind_encoder(model, encoder, data, protocol=protocol, root=root, context=context)
     if modality == "text" or (modality is None and any(_modality(one) == "text" for one in given)):
@@ -209,18 +211,14 @@ def attack(
         return _measured_texts(ground, spec, {"metrics": metrics, "convention": convention})
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
     specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
-    _check_saved(specs, save_images)
+    if len(specs) > 1 and save_images:
+        raise RequestError(f"save_images takes one attack, got {len(specs)}")
     if sources := tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models):
         specs = [replace(spec, sources=sources, combine=combine) for spec in specs]
     ground = _attacked_ground(victim, data, specs, metrics, convention, **place)
     how: dict[str, Any] = {"metrics": metrics, "convention": convention}
     how |= {"save_images": None if save_images is None else Path(save_images)}
     return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
-
-
-def _check_saved(specs: Sequence[AttackSpec], save_images: Path | str | None) -> None:
-    if len(specs) > 1 and save_images:
-        raise RequestError(f"save_images takes one attack, got {len(specs)}")
 
 
 def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> None:
@@ -241,6 +239,7 @@ def _attacked_ground(
     queries: int | None,
     protocol: str | None,
     root: Path | str | None,
+    index: Path | str | None,
     context: Context,
 ) -> Ground:
     """The model on its data, once all is checked that can be checked before anything is encoded."""
@@ -256,7 +255,7 @@ def _attacked_ground(
     for spec in specs:
         check_generator(spec, data.dataset, loaded.model)  # one for another model or size
     queries = usual_queries(queries, data, ATTACKED, context)
-    return Ground.open(loaded, data, queries=queries, texts="any", context=context)
+    return Ground.open(loaded, data, queries=queries, texts="any", index=index, context=context)
 
 
 def _measured_texts(ground: Ground, spec: AttackSpec, scores: Mapping[str, Any]) -> AttackRows:

@@ -12,6 +12,7 @@ from hamguard.api.results import Rows
 from hamguard.api.running import running
 from hamguard.attacks.budget import BUDGET, Budget
 from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
 from hamguard.data.opened import Data
 from hamguard.evaluation.audit.audit import Audited, run_audit
@@ -88,6 +89,7 @@ def audit(
     answers: bool = True,
     distances: bool = True,
     endpoint: str = "",
+    index: Path | str | None = None,
     checks: Sequence[str] = (),
     sample: int | None = None,
     queries: int | None = None,
@@ -112,6 +114,7 @@ def audit(
         answers: attack by answers of the search alone, too.
         distances: whether the search tells distances, or only what it found.
         endpoint: search to ask instead of the model's own, `package.module:factory` of a function of (pixels, k).
+        index: folder or address of an index of the database: it is read in the place of encoding, and what attacks by answers asks.
         checks: names of the checks to make; all of them where none is named, and no check for `("none",)`.
         sample: queries that the checks look at, at least 2; 64, or 16 of photos (96 pixels and more), where nobody says.
         queries: only the first so many of the query split; None for all, or for the first 32 of photos.
@@ -126,11 +129,13 @@ def audit(
     Raises:
         RequestError: no labels, a model without a gradient, images that do not fit, an unknown check, or an `out` that holds other
             things.
-        StaleError: `out` holds another audit.
+        StaleError: `out` holds another audit, or the index is of another model or split.
         RunError: NaN gradients, a search that fails for good, or a full disk.
         StoppedError: a person stopped it; what was finished stays.
     """
     check_names(checks)
+    if endpoint and index is not None:
+        raise RequestError("`endpoint` and `index` are two searches to ask; give one")
     context = running(context, model)
     sources = [Loaded.open(one, device=context.device) for one in source_models]
     loaded = Loaded.open(model, device=context.device)
@@ -147,7 +152,7 @@ def audit(
         substitute=substitute,
         endpoint=endpoint,
     )
-    ground = Ground.open(loaded, data, queries=usual, context=context)
+    ground = Ground.open(loaded, data, queries=usual, index=index, context=context)
     found = run_audit(ground, plan, sources=[one.model for one in sources], out=None if out is None else Path(out))
     result = AuditResult.of(found)
     if out is not None:

@@ -17,11 +17,12 @@ from hamguard.core.label_arrays import label_rows
 from hamguard.data.given import image_store
 from hamguard.data.opened import Data, DataPart
 from hamguard.evaluation.model_data import open_for_model
-from hamguard.evaluation.search.origin import write_origin
+from hamguard.evaluation.search.origin import origin_of
 from hamguard.models.cross_modal import CrossModel, image_side
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, called, load_any
 from hamguard.models.trial import notes_of
+from hamguard.retrieval.origin import write_origin
 from hamguard.training.encode import encode as encode_part
 from hamguard.training.encode import packed_codes
 
@@ -135,5 +136,5 @@ def encode_data(
             "bytes": bank.packed.nbytes,
         }
         facts.append({**held, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash})
-    write_origin(out, str(model), card, data, root, protocol, everything=False)
+    write_origin(out, origin_of(str(model), card, data, root, protocol, everything=False))
     return Banks(tuple(facts), notes_of(loaded), opened.dataset.unread)

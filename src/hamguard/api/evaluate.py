@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # codes of other software are scored without loading a networ
     from hamguard.data.opened import Data
     from hamguard.evaluation.ground import Ground, Texts
     from hamguard.evaluation.search.copies import CopySearches
+    from hamguard.evaluation.search.foreign_codes import ForeignCodes
     from hamguard.evaluation.search.score import Convention
     from hamguard.models.cross_modal import CrossModel
     from hamguard.models.store import AnyModel
@@ -136,6 +137,7 @@ def evaluate(
     *,
     query_codes: Path | str | CodeBank | None = None,
     database_codes: Path | str | CodeBank | None = None,
+    index: Path | str | None = None,
     exclude_self: bool = False,
     metrics: Sequence[str] | None = None,
     ties: Ties = "expected",
@@ -159,6 +161,8 @@ def evaluate(
         data: what `hg.data` gave, or a source; None for what the model was trained on.
         query_codes: codes that ask, a file or a bank.
         database_codes: codes that are searched, in the same way.
+        index: folder or address of an index that is searched: of the model's database, in the place of encoding it, or in the place
+            of `database_codes`.
         exclude_self: codes in files: leave a query that is a database item out of its answers.
         metrics: `map`, `map@N`, `precision@N`, `recall@N`, `ndcg@N`, `ndcg-shared@N`, `radius-precision@R`, `radius-recall@R`; by
             default map, precision@100 and ndcg@100.
@@ -188,17 +192,20 @@ def evaluate(
     for text in metrics:
         parse_metric(text)
     if (model is None) == (query_codes is None and database_codes is None):
-        raise RequestError("give either a `model`, or both `query_codes` and `database_codes`")
+        raise RequestError("give either a `model`, or both `query_codes` and `database_codes` (or `index`)")
     if model is None:
         if views or data or root or protocol or learned:
             raise RequestError(
                 "`data`, `root`, `protocol`, `learned` and `views` go with a `model`, not with foreign codes"
             )
-        pair = (query_codes, database_codes)
+        if index is not None and database_codes is not None:
+            raise RequestError("`database_codes` and `index` are two databases; give one")
+        pair = (query_codes, database_codes if index is None else _searched(index))
         return _of_codes(pair, metrics, convention, queries=queries, exclude=exclude_self, context=context)
     if exclude_self:
         raise RequestError("`exclude_self` goes with `query_codes` and `database_codes`")
     where: dict[str, Any] = {"root": root, "protocol": protocol, "queries": queries, "batch_size": batch_size}
+    where |= {"index": index}
     how = (metrics if asked or learned else (), convention, learned)
     return _of_model(model, data, views, how, context=context, **where)
 
@@ -216,7 +223,7 @@ def _of_codes(
     import numpy as np
 
     from hamguard.codes.bank import CodeBank
-    from hamguard.evaluation.search.foreign_codes import read_pair
+    from hamguard.evaluation.search.foreign_codes import ForeignCodes, read_pair
     from hamguard.evaluation.search.score import score_rows
 
     seed, names = context.seed if context else 0, "codes"
@@ -224,7 +231,9 @@ def _of_codes(
     own: Ints | None = None
     query, database = pair
     if query is None or database is None:
-        raise RequestError("foreign codes need both `query_codes` and `database_codes`")
+        raise RequestError("foreign codes need both `query_codes` and `database_codes`, or an `index`")
+    if isinstance(query, CodeBank) and isinstance(database, ForeignCodes) and database.bank is not None:
+        database = database.bank
     if isinstance(query, CodeBank) and isinstance(database, CodeBank):
         if exclude:
             raise RequestError("exclude_self goes with codes in files")
@@ -232,12 +241,23 @@ def _of_codes(
     elif isinstance(query, CodeBank) or isinstance(database, CodeBank):
         raise RequestError("give both codes as files, or both as banks")
     else:
-        names = ", ".join(Path(path).name for path in pair)
-        query, database, own, notes = read_pair(Path(query), Path(database), queries=queries, exclude=exclude)
+        held = isinstance(database, ForeignCodes)
+        names = ", ".join(str(one.path) if isinstance(one, ForeignCodes) else Path(one).name for one in pair)
+        database = database if held else Path(database)
+        query, database, own, notes = read_pair(Path(query), database, queries=queries, exclude=exclude)
     hashes = {"query_codes": query.digest, "database_codes": database.digest}
     facts = Row(model=names, seed=seed, hashes=hashes, notes=tuple(notes))
     rows = score_rows(query, database, metrics=metrics, convention=convention, facts=facts, seed=seed, own=own)
     return SearchRows(rows, Searched(query, database, own, seed=seed))
+
+
+def _searched(index: Path | str) -> ForeignCodes:
+    """The items of an index, in a folder or a data base."""
+    from hamguard.evaluation.search.foreign_codes import codes_of_bank
+    from hamguard.retrieval.stores.registry import store_of
+
+    store = store_of(index)
+    return codes_of_bank(store.open().bank(), store.shown)
 
 
 def _of_model(
@@ -250,6 +270,7 @@ def _of_model(
     protocol: str | None,
     queries: int | None,
     batch_size: int,
+    index: Path | str | None,
     context: Context | None,
 ) -> SearchRows:
     """Rows of a model's search, of the four searches of a cross-modal model, or of searches with changed copies."""
@@ -267,7 +288,9 @@ def _of_model(
     if data is None or isinstance(data, str):
         data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
     dataset, (metrics, convention, learned) = data.dataset, asked
-    if not (views or metrics or dataset.labels.any()):
+    if index is not None and (views or learned):
+        raise RequestError("`views` and `learned` search codes of their own; leave out `index`")
+    if index is None and not (views or metrics or dataset.labels.any()):
         views = USUAL_VIEWS
         context.tell(f"{dataset.name} has no labels: asked with copies of its pictures, {', '.join(views)}")
     metrics = metrics or DEFAULT_METRICS
@@ -286,10 +309,11 @@ def _of_model(
         )
     texts: Texts = "needed" if cross else "none"
     ground = Ground.open(
-        loaded, data, queries=queries, batch_size=batch_size, texts=texts, pixels=False, context=context
+        loaded, data, queries=queries, batch_size=batch_size, texts=texts, pixels=False, index=index, context=context
     )
     if ground.cross:
         rows = cross_rows(ground, metrics=metrics, convention=convention)
     else:
+        learned = False if index is not None else learned
         rows = model_rows(ground, metrics=metrics, convention=convention, learned=learned)
     return SearchRows(rows, Searched(*ground.search(), ground=ground, unread=dataset.unread, seed=ground.seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ from hamguard.api.running import running
 from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError, StaleError
-from hamguard.core.files import updating, write_sealed
 from hamguard.core.html import lines_html
-from hamguard.evaluation.search.origin import ORIGIN, read_origin, write_origin
-from hamguard.retrieval.engines import build_index, open_index
+from hamguard.evaluation.search.origin import origin_of
 from hamguard.retrieval.index import ENGINES, IndexFacts
+from hamguard.retrieval.origin import read_origin
+from hamguard.retrieval.stores.registry import Store, store_of
 
 if TYPE_CHECKING:
     from hamguard.core.context import Context
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
     from hamguard.evaluation.ground import Loaded, Texts
     from hamguard.models.cross_modal import CrossModel
     from hamguard.models.store import AnyModel
-    from hamguard.retrieval.index import Index
 
-__all__ = ["IndexFolder", "add", "index", "look", "remove"]
+__all__ = ["KeptIndex", "add", "index", "look", "remove"]
 
 
 @dataclass(frozen=True)
-class IndexFolder:
-    """An index in a folder.
+class KeptIndex:
+    """An index in a folder or a data base.
 
     Attributes:
-        folder: where it lies.
-        facts: engine, bits, count, hashes, and ids.
+        place: where it is kept; of an address without the password.
+        facts: engine, bits, count, hashes.
+        bytes: size of the codes and items that are kept.
         origin: model and data that the codes came from; empty where nobody wrote it down.
         notes: what a reader must know of the codes.
         unread: images that could not be read when it was built.
     """
 
-    folder: Path
+    place: str
     facts: IndexFacts
+    bytes: int
     origin: dict[str, Any]
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = field(default=(), repr=False)
@@ -51,22 +52,17 @@ class IndexFolder:
         return self.facts.count
 
     @property
-    def bytes(self) -> int:
-        """Size of the file of codes."""
-        return (self.folder / self.facts.file).stat().st_size
-
-    @property
     def json(self) -> dict[str, Any]:
         """Everything but the ids."""
-        content = {key: value for key, value in vars(self.facts).items() if key != "ids"}
-        return {"index": str(self.folder), **content, "bytes": self.bytes, "origin": self.origin}
+        facts = {name: value for name, value in vars(self.facts).items() if name != "ids"}
+        return {"index": self.place, **facts, "bytes": self.bytes, "origin": self.origin}
 
     @property
     def lines(self) -> list[str]:
         """What it holds, as lines."""
         facts = self.facts
         lines = [
-            f"{self.folder}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {facts.distinct:,} different, "
+            f"{self.place}: {facts.engine} index, {facts.count:,} codes of {facts.bits} bits, {facts.distinct:,} different, "
             f"{self.bytes:,} bytes",
             f"model {facts.model_hash or '(unknown)'}, split {facts.split_hash or '(unknown)'}",
         ]
@@ -75,20 +71,21 @@ class IndexFolder:
         return lines
 
     def __repr__(self) -> str:
-        return f"IndexFolder({self.lines[0]})"
+        return f"KeptIndex({self.lines[0]})"
 
     def _repr_html_(self) -> str:
         return lines_html([*self.lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def look(folder: Path | str) -> IndexFolder:
-    """What an index holds, after a check that its files belong together.
+def look(place: Path | str) -> KeptIndex:
+    """What an index holds; of a folder after a check that its files belong together.
 
     Raises:
         RequestError: there is no index, or it is damaged.
+        RunError: a data base cannot be reached, or fails.
     """
-    open_index(folder)  # reads the file of codes and compares its hash
-    return IndexFolder(Path(folder), IndexFacts.load(folder), read_origin(Path(folder)))
+    store = store_of(place)
+    return KeptIndex(store.shown, store.open().facts, store.bytes(), store.origin())
 
 
 @checked
@@ -104,14 +101,14 @@ def index(
     engine: str = "flat",
     batch_size: int = 256,
     context: Context | None = None,
-) -> IndexFolder:
+) -> KeptIndex:
     """Build an index of a bank of codes, or of data encoded with a model.
 
     Args:
         source: a bank; a file of one (.npz), or of codes from elsewhere; or a model, or whatever names one. An index of a model
             that lies in no folder does not know it: give the model to `hg.search`, too.
         data: of a model: data, or the name of a source; by default those it was trained on.
-        out: folder to write.
+        out: folder to write, or the address of a data base: `postgresql://user@host/database#name`.
         root: folder of the named data sets.
         protocol: named split of a source; by default the model's own.
         everything: index all images, not only the database part; images without any label are all indexed anyway.
@@ -121,40 +118,39 @@ def index(
         context: device, and how progress is shown.
 
     Raises:
-        RequestError: unknown engine or modality, codes or ids that make no index, or no such model or data.
+        RequestError: unknown engine or modality, codes or ids that make no index, or no such model, data or kind of address.
+        RunError: a data base cannot be reached, or fails.
     """
     check_choice("engine", engine, ENGINES)
     check_choice("modality", modality, ("image", "text"))
-    out, root = Path(out), None if root is None else Path(root)
+    store, root = store_of(out), None if root is None else Path(root)
     named = str(source) if isinstance(source, (str, Path)) else ""
     if isinstance(source, CodeBank) or Path(named).suffix == ".npz":
         if data or root or protocol or everything or modality != "image":
             raise RequestError(
                 "a code bank brings its own items; data, its folder, protocol, modality and everything go with a model"
             )
-        return _of_codes(source, out, engine)
+        return _of_codes(source, store, engine)
     context = running(context, source)
     loaded, opened = _opened(source, data, root, protocol, modality, context)
     everything = everything or not opened.dataset.labels.any()  # nothing is measured by labels, so no query is kept out
     bank, notes = _encoded(loaded, opened, everything, modality, batch_size, context)
-    build_index(bank, engine=engine).save(out)
+    origin = {}
     if place := named or str(getattr(source, "place", "")):
         of = data if isinstance(data, str) else None
-        write_origin(out, place, loaded.card, of, root, protocol, everything, modality)
-    made = look(out)
-    return IndexFolder(out, made.facts, made.origin, notes, opened.dataset.unread)
+        origin = origin_of(place, loaded.card, of, root, protocol, everything, modality)
+    store.write(bank, engine=engine, origin=origin)
+    return replace(look(out), notes=notes, unread=opened.dataset.unread)
 
 
-def _of_codes(source: Any, out: Path, engine: str) -> IndexFolder:
+def _of_codes(source: Any, store: Store, engine: str) -> KeptIndex:
     """An index of a bank, or of a file of one, with what stands beside it of where its codes came from."""
     from hamguard.evaluation.search.foreign_codes import read_bank
 
-    bank, notes = read_bank(source) if isinstance(source, (str, Path)) else (source, ())
-    build_index(bank, engine=engine).save(out)
-    if isinstance(source, (str, Path)) and (origin := read_origin(Path(source).parent)):
-        write_sealed(out / ORIGIN, origin)
-    made = look(out)
-    return IndexFolder(out, made.facts, made.origin, tuple(notes))
+    file = isinstance(source, (str, Path))
+    bank, notes = read_bank(source) if file else (source, ())
+    store.write(bank, engine=engine, origin=read_origin(Path(source).parent) if file else {})
+    return KeptIndex(store.shown, store.open().facts, store.bytes(), store.origin(), tuple(notes))
 
 
 def _opened(
@@ -191,41 +187,44 @@ def _encoded(
     return bank, notes_of(loaded.model)
 
 
-def add(folder: Path | str, codes: Path | str) -> IndexFolder:
+def add(place: Path | str, codes: Path | str) -> KeptIndex:
     """Add the items of a file of codes behind those of an index, in one step.
+
+    Args:
+        place: index folder, or address of a data base.
+        codes: a file of codes.
 
     Raises:
         RequestError: an id is there already, or the codes are no codes.
         StaleError: they are of another model, or do not say of which.
+        RunError: the index cannot be written; nothing is added then.
     """
     from hamguard.evaluation.search.foreign_codes import read_bank
 
+    store = store_of(place)
     bank, notes = read_bank(codes)
-    with updating(Path(folder)):
-        found = open_index(folder)
-        if not bank.model_hash and found.model_hash:
-            raise StaleError(f"{folder} belongs to model {found.model_hash}, {codes} does not say which model made it")
-        found.add(bank)
-        found.save(folder)
-    made = look(folder)
-    return IndexFolder(made.folder, made.facts, made.origin, notes)
+    model = store.open().model_hash
+    if not bank.model_hash and model:
+        raise StaleError(f"{store.shown} belongs to model {model}, {codes} does not say which model made it")
+    store.add(bank)
+    return replace(look(place), notes=notes)
 
 
-def remove(folder: Path | str, ids: Sequence[str]) -> IndexFolder:
+def remove(place: Path | str, ids: Sequence[str]) -> KeptIndex:
     """Remove items from an index by their ids, in one step.
+
+    Args:
+        place: index folder, or address of a data base.
+        ids: of the items.
 
     Raises:
         RequestError: no ids, one that is not there (nothing is removed then), or all that there are.
+        RunError: the index cannot be written; nothing is removed then.
     """
     import numpy as np
 
     names = list(dict.fromkeys(ids))
     if not names:
         raise RequestError("there is no id to remove")
-    with updating(Path(folder)):
-        found: Index = open_index(folder)
-        if len(names) == len(found) and set(names) == set(found.ids.tolist()):
-            raise RequestError(f"these are all {len(found):,} items of {folder}; an index keeps at least one")
-        found.remove(np.array(names))
-        found.save(folder)
-    return look(folder)
+    store_of(place).remove(np.array(names))
+    return look(place)

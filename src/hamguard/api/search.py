@@ -16,9 +16,9 @@ from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_range
 from hamguard.core.errors import ImageError, RequestError, StaleError
 from hamguard.core.types import Bytes
-from hamguard.evaluation.search.origin import read_origin
-from hamguard.retrieval.engines import build_index, open_index
+from hamguard.retrieval.engines import build_index
 from hamguard.retrieval.index import Index
+from hamguard.retrieval.stores.registry import store_of
 
 if TYPE_CHECKING:
     from hamguard.core.context import Context
@@ -36,6 +36,7 @@ def search(
     *,
     k: int = 10,
     radius: int | None = None,
+    label: int | None = None,
     words: Sequence[str] = (),
     model: AnyModel | CrossModel | str | Path | None = None,
     data: Data | str | None = None,
@@ -46,11 +47,12 @@ def search(
     """The nearest items to each query; equally near ones stand in the order of the index.
 
     Args:
-        where: index folder, an index, or a bank of codes; or a model, whose database is that of `data`.
+        where: index folder, address of a data base, an index, or a bank of codes; or a model, whose database is that of `data`.
         query: a part of data such as `data.query.first(3)`; image files or folders of them (one or a list), or `query:N` for a
             query of the indexed data; images `(n, C, H, W)`; codes (a bank, or an .npz file of them).
         k: how many answers.
         radius: all items at most this many bits away instead.
+        label: only items of this class, by its number from 0.
         words: words that ask, where the model has a text side.
         model: the model of the index, where the index does not know it.
         data: the indexed images, or their source; by default what the index says.
@@ -72,10 +74,12 @@ def search(
                 f"the codes are of model {bank.model_hash}, {base.name} is of model {base.index.model_hash}; encode again"
             )
         queries = [Answer(str(name)) for name in bank.ids]
-        return Answers(_found(base.index, queries, bank.packed, k, radius), len(base.index), base.index.bits, base.name)
+        return Answers(
+            _found(base.index, queries, bank.packed, (k, radius, label)), len(base.index), base.index.bits, base.name
+        )
     loaded = _loaded(base, asked, None if root is None else Path(root), pictures, running(context, base.model))
     queries, codes, broken = _encoded(loaded, asked)
-    answers = _found(base.index, queries, codes, k, radius)
+    answers = _found(base.index, queries, codes, (k, radius, label))
     if loaded.texts is not None:
         answers = tuple(replace(one, texts=tuple(map(loaded.texts.get, one.ids))) for one in answers)
     from hamguard.models.trial import notes_of
@@ -127,20 +131,20 @@ def _asked(query: Any, words: Sequence[str]) -> _Asked:
 
 @dataclass(frozen=True)
 class _Base:
-    """What is searched; `stranger` where a folder of anybody's names the model."""
+    """What is searched; `kept` in a folder or a data base, and `stranger` where that of anybody names the model."""
 
     index: Index
     name: str
     origin: dict[str, Any]
     model: AnyModel | CrossModel | str | Path | None
     data: Data | str | None
-    folder: bool = False
+    kept: bool = False
     stranger: bool = False
 
 
 def _base(where: Any, model: Any, data: Data | str | None) -> _Base:
     if isinstance(where, (str, Path)):
-        return _folder_base(Path(where), model, data)
+        return _kept_base(where, model, data)
     if isinstance(where, CodeBank):
         return _Base(build_index(where), "the bank", {}, model, data)
     if hasattr(where, "within"):
@@ -159,10 +163,11 @@ def _base(where: Any, model: Any, data: Data | str | None) -> _Base:
     return _Base(build_index(encode(where, data.database)), "the database", {}, where, data)
 
 
-def _folder_base(folder: Path, model: Any, data: Data | str | None) -> _Base:
-    """An index folder; of a stranger's, no name of a model is followed that would run code."""
-    origin, index = read_origin(folder), open_index(folder)
-    return _Base(index, str(folder), origin, origin.get("model") if model is None else model, data, True, model is None)
+def _kept_base(place: Path | str, model: Any, data: Data | str | None) -> _Base:
+    """An index in a folder or a data base; of a stranger's, no name of a model is followed that would run code."""
+    store = store_of(place)
+    origin, index = store.origin(), store.open()
+    return _Base(index, store.shown, origin, origin.get("model") if model is None else model, data, True, model is None)
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,7 @@ def _loaded(base: _Base, asked: _Asked, root: Path | str | None, pictures: bool,
     of_texts = origin.get("modality") == "text"
     cross = _text_side(named, base.name) if asked.words or of_texts else None
     digest = cross.text.digest if cross and of_texts else model.digest
-    if base.index.model_hash != digest and (base.folder or base.index.model_hash):
+    if base.index.model_hash != digest and (base.kept or base.index.model_hash):
         raise StaleError(
             f"index {base.name} is stale: it belongs to model {base.index.model_hash or '(unknown)'}, the model is now {digest}; "
             "build it again"
@@ -336,13 +341,16 @@ def _query_row(text: str, data: Data | None) -> int:
     return int(asked[int(number)])
 
 
-def _found(index: Index, queries: Sequence[Answer], codes: Bytes, k: int, radius: int | None) -> tuple[Answer, ...]:
-    """The queries with their answers."""
+def _found(
+    index: Index, queries: Sequence[Answer], codes: Bytes, how: tuple[int, int | None, int | None]
+) -> tuple[Answer, ...]:
+    """The queries with their answers: `how` is how many, the radius, and the label."""
+    k, radius, label = how
     if radius is None:
-        near = index.search(codes, min(k, len(index)))
+        near = index.search(codes, min(k, len(index)), label=label)
         pairs = [(ids[far >= 0], far[far >= 0]) for far, ids in zip(near.distances, near.ids, strict=True)]
     else:
-        ball = index.within(codes, min(radius, index.bits))
+        ball = index.within(codes, min(radius, index.bits), label=label)
         limits = zip(ball.limits[:-1], ball.limits[1:], strict=True)
         pairs = [(ball.ids[a:b], ball.distances[a:b]) for a, b in limits]
     return tuple(

@@ -109,6 +109,7 @@ def attack(
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
     queries: opt.AttackedQueries = None,
+    index: opt.SearchedIndex = None,
     metric: MetricOption = None,
     ties: opt.Ties = "expected",
     norm: opt.Norm = "relevant",
@@ -157,7 +158,7 @@ def attack(
     sources: Words = {"source_models": source_model or (), "combine": combine, "save_images": save_images}
     sources |= {"encoder": encoder}
     scores: Words = {"metrics": metric or ("map",), "ties": ties, "norm": norm, "empty": empty}
-    where: Words = {"queries": queries, "protocol": protocol, "root": data_root}
+    where: Words = {"queries": queries, "protocol": protocol, "root": data_root, "index": index}
     where |= {"modality": "image" if side == "image" else "text"}
     asked = _read(method, side, words, plan, of_images, files)
     context = context_of(device, seed, batch_size, restart=restart)

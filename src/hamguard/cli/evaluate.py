@@ -66,6 +66,7 @@ def evaluate(
     model: ModelArgument = None,
     query_codes: QueryCodesOption = None,
     database_codes: DatabaseCodesOption = None,
+    index: opt.SearchedIndex = None,
     data: opt.Data = None,
     data_root: opt.Root = None,
     protocol: opt.OwnProtocol = None,
@@ -102,13 +103,15 @@ def evaluate(
 
     hamguard evaluate --query-codes Q.npz --database-codes D.npz --json
 
+    hamguard evaluate models/digits --index "postgresql://me@localhost/photos#digits"
+
     hamguard evaluate recipes/grid-digits.toml --out runs/grid-digits
 
     hamguard evaluate recipes/cmla-scenes.toml --out runs/cmla-scenes
     """
     scores: Words = {"ties": ties, "norm": norm, "empty": empty}
     where: Words = {"protocol": protocol, "queries": queries}
-    codes: Words = {"query_codes": query_codes, "database_codes": database_codes}
+    codes: Words = {"query_codes": query_codes, "database_codes": database_codes, "index": index}
     if model is not None and model.endswith(".toml"):
         given = codes | {"data": data} | where | {"metric": metric, "learned": learned, "view": view, "sheet": sheet}
         given |= {"curves": curves, "exclude_self": exclude_self or None}

@@ -13,7 +13,7 @@ from hamguard.cli.common import context_of, name_unread, print_json, say, tell
 from hamguard.core.files import read_text
 
 if TYPE_CHECKING:
-    from hamguard.api.index import IndexFolder
+    from hamguard.api.index import KeptIndex
 
 app = typer.Typer(help="Build a search index, add to it, remove from it, and look at it.", no_args_is_help=True)
 
@@ -22,7 +22,12 @@ SourceArgument = Annotated[
     str,
     typer.Argument(help="Code bank (.npz) written by `encode`, codes from elsewhere (.npz: codes, ids), or a model."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Index folder to write.")]
+OutOption = Annotated[
+    str,
+    typer.Option(
+        "--out", help="Index folder to write, or address of a data base: postgresql://USER@HOST/DATABASE#NAME."
+    ),
+]
 EverythingOption = Annotated[
     bool,
     typer.Option(
@@ -58,6 +63,8 @@ def build(
     hamguard index build models/mine --data folder:photos --everything --out index
 
     hamguard index build models/scenes --modality text --out texts
+
+    hamguard index build codes/database.npz --out "postgresql://me@localhost/photos#fashion"
     """
     from hamguard.api.index import index
 
@@ -78,7 +85,7 @@ def build(
     if not as_json and (
         made.facts.model_hash or not from_codes
     ):  # codes from elsewhere have no model that reads a picture
-        tell(f"Next: hamguard search {shlex.quote(str(out))} PICTURE")  # a text index is asked with pictures, too
+        tell(f"Next: hamguard search {shlex.quote(made.place)} PICTURE")  # a text index is asked with pictures, too
     name_unread(made)
 
 
@@ -144,7 +151,7 @@ def info(
     _tell(look(index), as_json)
 
 
-def _tell(made: IndexFolder, as_json: bool, *, on_error: bool = False) -> None:
+def _tell(made: KeptIndex, as_json: bool, *, on_error: bool = False) -> None:
     """What an index holds, and its notes, on standard error where `on_error` says so or the other holds JSON."""
     if as_json:
         print_json([made.json])

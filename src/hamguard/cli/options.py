@@ -9,8 +9,17 @@ from typing import Annotated
 import typer
 
 Model = Annotated[str, typer.Argument(help="Model folder, package.module:factory, or torch.export file.")]
-Index = Annotated[Path, typer.Argument(help="Index folder.")]
-ChangedIndex = Annotated[Path, typer.Argument(help="Index folder; it is changed in one step.")]
+Index = Annotated[
+    str, typer.Argument(help="Index folder, or address of a data base: postgresql://USER@HOST/DATABASE#NAME.")
+]
+ChangedIndex = Annotated[str, typer.Argument(help="Index folder or address of a data base; it is changed in one step.")]
+
+SearchedIndex = Annotated[
+    str | None,
+    typer.Option(
+        "--index", help="Search this index (folder, or address of a data base) in the place of codes encoded anew."
+    ),
+]
 
 Data = Annotated[
     str | None,
@@ -80,6 +89,7 @@ FLAGS = {
     "eps": "--eps",
     "exclude_self": "--exclude-self",
     "generator": "--generator",
+    "index": "--index",
     "learned": "--learned",
     "least": "--set least",
     "matchers": "--matcher",

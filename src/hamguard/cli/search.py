@@ -30,6 +30,9 @@ TopOption = Annotated[int, typer.Option("--top", "-k", min=1, help="How many ans
 RadiusOption = Annotated[
     int | None, typer.Option("--radius", min=0, help="All items at most this many bits away instead.")
 ]
+LabelOption = Annotated[
+    int | None, typer.Option("--label", min=0, help="Only items of this class, by its number from 0.")
+]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Draw queries and answers (.png, .svg, .pdf).")]
 
 
@@ -42,6 +45,7 @@ def search(
     data_root: opt.Root = None,
     top: TopOption = 10,
     radius: RadiusOption = None,
+    label: LabelOption = None,
     sheet: SheetOption = None,
     device: opt.Device = "auto",
     as_json: opt.Json = False,
@@ -57,6 +61,8 @@ def search(
     hamguard search index folder-of-pictures --json
 
     hamguard search index --text "red circle"
+
+    hamguard search "postgresql://me@localhost/photos#fashion" photo.jpg --label 3
     """
     from hamguard.api.answers import SHOWN
     from hamguard.api.search import search as run
@@ -69,6 +75,7 @@ def search(
         queries or (),
         k=top,
         radius=radius,
+        label=label,
         words=text or (),
         model=model,
         data=data,

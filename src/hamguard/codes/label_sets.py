@@ -43,6 +43,11 @@ class LabelSets:
         """Labels of the items, `(N, C)`."""
         return self.sets[self.which]
 
+    def carry(self, label: int) -> Array:
+        """Which items have a label, `(N,)` bool."""
+        sets = self.sets
+        return np.asarray((sets.numbers == label if isinstance(sets, ClassNumbers) else sets[:, label] > 0)[self.which])
+
     def select(self, index: Array) -> LabelSets:
         """Of some items, by number or mask."""
         return LabelSets(self.sets, self.which[index])

@@ -25,6 +25,7 @@ from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.data.split import Role, Split
 from hamguard.data.texts import check_text_side, has_text_side, texts_of
+from hamguard.evaluation.indexed import Indexed, code_notes, read_indexed
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.evaluation.originals import note_of, searched_part
 from hamguard.images.quantize import as_pixels
@@ -126,6 +127,7 @@ class Ground:
         database: codes of the database; without a label those of all images, so that a query has its original to find.
         context: device, seed, batch size, and how progress is shown.
         cross: both sides of a cross-modal model whose texts ask and are searched, too; else None.
+        indexed: the index that `database` was read from, where it was not encoded.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Ground:
     database: CodeBank
     context: Context = field(default_factory=Context)
     cross: CrossModel | None = None
+    indexed: Indexed | None = None
     _noisy: dict[Threat, CodeBank] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -149,6 +152,7 @@ class Ground:
         queries: int | None = None,
         texts: Texts = "none",
         pixels: bool = True,
+        index: Path | str | None = None,
         batch_size: int = ENCODED,
         context: Context | None = None,
     ) -> Ground:
@@ -162,13 +166,15 @@ class Ground:
             queries: the first so many of the query split; None for all.
             texts: whether texts ask and are searched, too.
             pixels: refuse data that have features in the place of pictures, which nothing can be changed in.
+            index: folder or address of an index of the database, which is then read and not encoded.
             batch_size: images encoded at once.
             context: where to compute, seed, batch size of attacks.
 
         Raises:
-            RequestError: no such model or data, images that do not fit the model, or no texts where they are needed.
+            RequestError: no such model, data or index, images that do not fit the model, or no texts where they are needed.
             DataMissingError: features, where pixels are needed.
-            RunError: the model returns NaN.
+            StaleError: the index is of another model or split.
+            RunError: the model returns NaN, or the data base of the index fails.
         """
         context = context or Context()
         loaded = Loaded.open(model, texts=texts, device=context.device)
@@ -180,12 +186,13 @@ class Ground:
         if texts == "needed":
             check_text_side(dataset)
         cross = loaded.cross if has_text_side(dataset) else None
+        indexed = None if index is None else read_indexed(index, loaded, data)
         asked, held = split.part("query").first(queries), searched_part(data)
         at: dict[str, Any] = {"batch_size": batch_size, "device": context.device}
         with context.stage(f"encoding with {loaded.name}") as progress:
             query = encode(loaded.model, dataset, split, asked, **at)
-            database = encode(loaded.model, dataset, split, held, progress=progress, **at)
-        ground = cls(loaded.name, loaded.model, loaded.card, data, query, database, context, cross)
+            database = indexed.bank if indexed else encode(loaded.model, dataset, split, held, progress=progress, **at)
+        ground = cls(loaded.name, loaded.model, loaded.card, data, query, database, context, cross, indexed)
         if texts == "needed":
             _ = ground.text_query, ground.text_database
         return ground
@@ -257,19 +264,18 @@ class Ground:
                 "query_codes": self.query.digest,
                 "database_codes": self.database.digest,
             },
-            notes=(*self.dataset.notes, *self.split.notes, *note_of(self.data), *notes_of(self.model), *self._alike),
+            notes=(
+                *self.dataset.notes,
+                *self.split.notes,
+                *note_of(self.data),
+                *notes_of(self.model),
+                *self._code_notes,
+            ),
         )
 
     @property
-    def _alike(self) -> tuple[str, ...]:
-        """A note where every code is the same, so that no answer is nearer than another."""
-        codes = [*self.query.packed[:1], *self.database.packed[:1]]
-        alike = len(codes) == 2 and all((bank.packed == codes[0]).all() for bank in (self.query, self.database))
-        return (
-            ("every code is the same: all items are at the same distance, and figures are those of chance",)
-            if alike
-            else ()
-        )
+    def _code_notes(self) -> tuple[str, ...]:
+        return code_notes(self.query, self.database, self.indexed)
 
     def first(self, n: int) -> Ground:
         """The same asked with the first `n` queries alone."""

@@ -1,4 +1,4 @@
-"""Indexes made and opened: which engine answers is said by name, and everything else knows only `Index`."""
+"""Indexes made and opened: which engine answers is said by name or address, and everything else knows only `Index`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from hamguard.codes.bank import CodeBank
 from hamguard.core.checks import check_choice
 from hamguard.retrieval.faiss_index import FaissIndex
 from hamguard.retrieval.index import ENGINES, Index
+from hamguard.retrieval.stores.registry import store_of
 
 
-def build_index(bank: CodeBank, *, engine: str = "flat", cells: int | None = None, probes: int = 16) -> Index:
-    """An index over the items of a bank.
+def build_index(bank: CodeBank, *, engine: str = "flat", cells: int | None = None, probes: int = 16) -> FaissIndex:
+    """An index over the items of a bank, in memory.
 
     Args:
         bank: codes with unique ids.
         engine: `flat`, exact, or `ivf`, which searches the cells nearest to a query.
-        cells: number of cells of `ivf`; default about `sqrt(N)`, but never fewer than 39 items a cell.
+        cells: number of cells of `ivf`; default about `sqrt(D)` for D codes, but never fewer than 39 codes a cell.
         probes: cells that an `ivf` search visits.
 
     Raises:
@@ -26,16 +27,17 @@ def build_index(bank: CodeBank, *, engine: str = "flat", cells: int | None = Non
     return FaissIndex.build(bank, engine=engine, cells=cells, probes=probes)
 
 
-def open_index(folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> Index:
-    """Read an index folder and refuse it when it is damaged or stale.
+def open_index(place: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> Index:
+    """Open an index and refuse it when it is damaged or stale.
 
     Args:
-        folder: written by `Index.save`.
+        place: an index folder, or an address such as `postgresql://host/database#name`.
         model_hash: hash of the model whose queries will come, or None to accept any.
         split_hash: the same for the split.
 
     Raises:
-        RequestError: no index there, or it is damaged.
+        RequestError: no index there, it is damaged, or an address of an unknown kind.
         StaleError: it belongs to another model or split.
+        RunError: the data base cannot be reached, or fails.
     """
-    return FaissIndex.load(folder, model_hash=model_hash, split_hash=split_hash)
+    return store_of(place).open(model_hash=model_hash, split_hash=split_hash)

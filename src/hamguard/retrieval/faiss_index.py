@@ -8,6 +8,7 @@ k-th place is made here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,25 @@ import faiss
 import numpy as np
 
 from hamguard.codes.bank import CodeBank
-from hamguard.codes.binary import bytes_of, check_packed
+from hamguard.codes.binary import bytes_of
 from hamguard.codes.distinct import distinct
 from hamguard.codes.label_sets import LabelSets
 from hamguard.core.checks import check_range
-from hamguard.core.errors import RequestError, StaleError
+from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Bytes, Ints
-from hamguard.retrieval.index import Ball, IndexFacts, Nearest
-from hamguard.retrieval.index_file import Arrays, arrays_of, changed, check_codes, items_of, read_index, write_index
+from hamguard.retrieval.index import (
+    Ball,
+    IndexFacts,
+    Nearest,
+    check_kin,
+    check_label,
+    check_some_stay,
+    names_of,
+    packed_query,
+    padded,
+    unknown_ids,
+)
+from hamguard.retrieval.index_file import Arrays, check_codes, items_of, read_index, write_index
 from hamguard.retrieval.items import Items
 
 TRAINING_CODES_PER_CELL = 39  # faiss warns below this: the cells would follow single codes
@@ -39,8 +51,15 @@ class FaissIndex:
         self._items = items
         self._facts = facts
         self._known = set(items.ids.tolist())
+        self._part: tuple[int, FaissIndex | None] | None = None  # the items of a label that was asked for last
         if facts.engine == "flat":
             inner.use_heap = False
+
+    @property
+    def facts(self) -> IndexFacts:
+        """What is known of it."""
+        items = self._items
+        return replace(self._facts, count=len(items), distinct=items.codes, classes=items.labels.classes)
 
     @property
     def engine(self) -> str:
@@ -93,18 +112,16 @@ class FaissIndex:
         """
         if len(bank) == 0:
             raise RequestError("an index needs at least one code, the bank is empty")
-        names = _names(bank)
+        names = names_of(bank)
         first, owner = distinct(bank.packed)
         codes = np.ascontiguousarray(bank.packed[first])  # (D, bytes)
         if engine == "flat":
-            inner: Any = faiss.IndexBinaryFlat(8 * codes.shape[1])
-            inner.add(codes)
+            inner = _flat(codes)
         else:
             usual = max(1, int(min(len(codes) ** 0.5, len(codes) / TRAINING_CODES_PER_CELL)))
             number = check_range("cells", usual if cells is None else cells, 1, len(bank))
             inner = _cells(codes, min(number, len(codes)), check_range("probes", probes, 1))
-        facts = IndexFacts(engine, bank.bits, 0, 0, 0, "", "", bank.model_hash, bank.split_hash, bank.digest, [])
-        return cls(inner, Items(names, owner, LabelSets.of(bank.labels)), facts)
+        return cls(inner, Items(names, owner, LabelSets.of(bank.labels)), IndexFacts.of(bank, engine, len(codes)))
 
     def add(self, bank: CodeBank) -> None:
         """Add the items of a bank behind those present.
@@ -113,8 +130,8 @@ class FaissIndex:
             RequestError: wrong number of bits, other classes, or an id that is twice in the bank or already in the index.
             StaleError: the bank was made by another model.
         """
-        self._check_kin(bank)
-        names = _names(bank)
+        check_kin(self._facts, bank)
+        names = names_of(bank)
         fresh = set(names.tolist())
         both = fresh & self._known
         if both:
@@ -129,18 +146,19 @@ class FaissIndex:
             self._inner.add(more)
         self._items = items
         self._known |= fresh
-        self._facts = changed(self._facts, bank_digest="")
+        self._changed()
 
     def remove(self, ids: Array) -> None:
         """Remove items by id; the order of the others stays.
 
         Raises:
-            RequestError: an id is not in the index; nothing is removed then.
+            RequestError: an id is not in the index, or all are to go; nothing is removed then.
         """
         names = {str(i) for i in np.asarray(ids).ravel().tolist()}
         unknown = names - self._known
         if unknown:
-            raise RequestError(f"{len(unknown)} ids are not in the index, the first is {min(unknown)!r}")
+            raise unknown_ids(len(unknown), min(unknown))
+        check_some_stay(len(self), len(names))
         kept = np.fromiter((i not in names for i in self.ids.tolist()), dtype=bool, count=len(self))
         self._items, old = self._items.select(kept)
         if self.engine == "ivf":
@@ -150,39 +168,46 @@ class FaissIndex:
             self._inner.reset()
             self._inner.add(np.ascontiguousarray(codes[old]))
         self._known -= names
-        self._facts = changed(self._facts, bank_digest="")
+        self._changed()
 
-    def search(self, query: CodeBank | Bytes, k: int) -> Nearest:
+    def search(self, query: CodeBank | Bytes, k: int, *, label: int | None = None) -> Nearest:
         """The k nearest items of each query, nearest first, of equal ones the earliest added first.
 
         Args:
             query: a bank, or packed codes `(Q, ceil(bits / 8))` uint8.
             k: number of results, 1 to N.
+            label: only items of this class, exactly, whatever the engine.
 
         Raises:
-            RequestError: wrong number of bits, or k out of range.
+            RequestError: wrong number of bits, k out of range, or no such label.
             StaleError: the query bank was made by another model.
         """
-        packed = self._packed(query)
+        packed = packed_query(self._facts, query)
         check_range("k", k, 1, len(self))
+        part = self if label is None else self._labeled(label)
+        if part is None:
+            return padded(Nearest(np.empty((len(packed), 0), np.int64), np.empty((len(packed), 0), self.ids.dtype)), k)
+        if len(part) < k:
+            return padded(part.search(packed, len(part)), k)
         # Where codes are shared by ten items, a tenth of the codes hold the k nearest, unless these lie on rare codes.
-        distances, items = self._nearest(packed, k, max(SPARE, 2 * k * self._items.codes // len(self)))
-        ids = self.ids.take(items, mode="clip")  # -1 is no item
-        if self.engine == "ivf":
-            ids = np.where(items < 0, "", ids)
-        return Nearest(distances, ids)
+        distances, items = part._nearest(packed, k, max(SPARE, 2 * k * part._items.codes // len(part)))
+        ids = part.ids.take(items, mode="clip")  # -1 is no item
+        return Nearest(distances, np.where(items < 0, "", ids) if part.engine == "ivf" else ids)
 
-    def within(self, query: CodeBank | Bytes, radius: int) -> Ball:
+    def within(self, query: CodeBank | Bytes, radius: int, *, label: int | None = None) -> Ball:
         """All items at most `radius` bits away, nearest first, of equal ones the earliest added first.
 
         Raises:
-            RequestError: wrong number of bits, or a radius that is not between 0 and K.
+            RequestError: wrong number of bits, a radius that is not between 0 and K, or no such label.
             StaleError: the query bank was made by another model.
         """
-        packed = self._packed(query)
+        packed = packed_query(self._facts, query)
         check_range("radius", radius, 0, self.bits)
-        limits, distances, items = self._items.ball(*self._range(packed, radius))
-        return Ball(limits, distances, self.ids.take(items, mode="clip"))
+        part = self if label is None else self._labeled(label)
+        if part is None:
+            return Ball(np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, self.ids.dtype))
+        limits, distances, items = part._items.ball(*part._range(packed, radius))
+        return Ball(limits, distances, part.ids.take(items, mode="clip"))
 
     def bank(self) -> CodeBank:
         """All items in the order of insertion, with their labels where they were given."""
@@ -195,14 +220,10 @@ class FaissIndex:
         Raises:
             RunError: the folder cannot be written.
         """
-        items = self._items
         held = (
             {"codes": self._codes()} if self.engine == "flat" else {"cells": faiss.serialize_index_binary(self._inner)}
         )
-        facts = changed(
-            self._facts, count=len(items), distinct=items.codes, classes=items.labels.classes, ids=self.ids.tolist()
-        )
-        self._facts = write_index(Path(folder), facts, held | arrays_of(items))
+        write_index(Path(folder), self.facts, self._items, held)
 
     @classmethod
     def load(cls, folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> FaissIndex:
@@ -222,21 +243,19 @@ class FaissIndex:
                 f"{facts.bits} bits, and {facts.file} does not fit it; build it again"
             ) from error
 
-    def _packed(self, query: CodeBank | Bytes) -> Bytes:
-        if isinstance(query, CodeBank):
-            self._check_kin(query)
-            return np.ascontiguousarray(query.packed)
-        check_packed(query, self.bits, "query codes")
-        return np.ascontiguousarray(query)
+    def _changed(self) -> None:
+        self._facts, self._part = replace(self._facts, bank_digest=""), None
 
-    def _check_kin(self, bank: CodeBank) -> None:
-        if bank.bits != self.bits:
-            raise RequestError(f"the index holds codes of {self.bits} bits, these have {bank.bits}")
-        if bank.model_hash and self.model_hash and bank.model_hash != self.model_hash:
-            raise StaleError(
-                f"the index belongs to model {self.model_hash}, these codes to model {bank.model_hash}; "
-                "encode again with one model"
-            )
+    def _labeled(self, label: int) -> FaissIndex | None:
+        """A flat index of the items of a class; None where there are none."""
+        check_label(self.facts, label)
+        if self._part is None or self._part[0] != label:
+            kept, part = self._items.labels.carry(label), None
+            if kept.any():
+                items, old = self._items.select(kept)
+                part = FaissIndex(_flat(self._codes()[old]), items, replace(self._facts, engine="flat"))
+            self._part = (label, part)
+        return self._part[1]
 
     def _codes(self) -> Bytes:
         """The codes by number, `(D, bytes)`."""
@@ -295,18 +314,11 @@ class FaissIndex:
         return limits.astype(np.int64), distances.astype(np.int64), codes
 
 
-def _names(bank: CodeBank) -> Array:
-    """Ids of a bank, `(N,)` strings.
-
-    Raises:
-        RequestError: one stands there twice.
-    """
-    names = [str(i) for i in bank.ids.tolist()]
-    if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise RequestError(f"ids must be unique, {twice!r} stands in the bank more than once")
-    return np.array(names, dtype=np.str_)
+def _flat(codes: Bytes) -> Any:
+    """Codes `(D, bytes)` in the order given."""
+    inner: Any = faiss.IndexBinaryFlat(8 * codes.shape[1])
+    inner.add(np.ascontiguousarray(codes))
+    return inner
 
 
 def _cells(codes: Bytes, number: int, probes: int) -> Any:
@@ -333,9 +345,7 @@ def _inner_of(arrays: Arrays, facts: IndexFacts) -> Any:
     width = 8 * bytes_of(facts.bits)
     if facts.engine == "flat":
         check_codes(arrays["codes"], facts)
-        inner: Any = faiss.IndexBinaryFlat(width)
-        inner.add(np.ascontiguousarray(arrays["codes"]))
-        return inner
+        return _flat(arrays["codes"])
     inner = faiss.deserialize_index_binary(arrays["cells"])
     if not isinstance(inner, faiss.IndexBinaryIVF) or (inner.ntotal, inner.d) != (facts.distinct, width):
         raise ValueError("cells")

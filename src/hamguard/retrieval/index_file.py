@@ -1,4 +1,4 @@
-"""The folder of an index: a file of codes, named by its content, and `index.json` with the facts of `IndexFacts`.
+"""The folder of an index: a file of codes, named by its content, and `index.json` with the facts of `FolderFacts`.
 
 The file of codes is written first and `index.json` last, so a folder always shows one complete index, also to a reader beside a
 writer. `index.json` carries the hash of its own content, ids included, and of the arrays of the other file.
@@ -6,6 +6,7 @@ writer. `index.json` carries the hash of its own content, ids included, and of t
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +15,95 @@ import numpy as np
 from hamguard.codes.binary import bytes_of
 from hamguard.codes.label_sets import LabelSets
 from hamguard.codes.labeled import ClassNumbers
-from hamguard.core.archives import read_npz
+from hamguard.core.archives import memory_bytes, read_npz
+from hamguard.core.checks import check_choice
 from hamguard.core.errors import MissingFileError, RequestError
-from hamguard.core.files import SEAL, digest_arrays, write_npz
+from hamguard.core.files import SEAL, digest_arrays, read_sealed, write_npz, write_sealed
 from hamguard.core.types import Array, Ints
-from hamguard.retrieval.index import IndexFacts
+from hamguard.retrieval.index import ENGINES, IndexFacts, check_current
 from hamguard.retrieval.items import Items
 
+FACTS = "index.json"
 Arrays = dict[str, Array]
 
 
-def write_index(folder: Path, facts: IndexFacts, arrays: Arrays) -> IndexFacts:
+@dataclass(frozen=True)
+class FolderFacts(IndexFacts):
+    """Content of `index.json`.
+
+    Attributes:
+        file: name of the file of codes in the folder.
+        file_hash: hash of its arrays.
+        ids: ids in the order of insertion.
+    """
+
+    file: str
+    file_hash: str
+    ids: list[str]
+
+    @classmethod
+    def load(cls, folder: Path | str, *, model_hash: str | None = None, split_hash: str | None = None) -> FolderFacts:
+        """Read `index.json` and refuse a stale or damaged one.
+
+        Raises:
+            RequestError: the folder holds no index, or `index.json` is damaged or contradicts itself.
+            StaleError: the index belongs to another model or split than the one given.
+        """
+        path = Path(folder) / FACTS
+        try:
+            content = read_sealed(path, "index", limit=memory_bytes() // 4)
+        except MissingFileError as error:
+            raise RequestError(
+                f"no index at {folder}: there is no {FACTS}; build one with `hamguard index build`"
+            ) from error
+        kinds = {"bits": int, "count": int, "distinct": int, "classes": int, "ids": list}
+        names = [f.name for f in fields(cls)]
+        if {*names} - {*content} == {"distinct", "classes"}:
+            raise RequestError(
+                f"index {folder} was written by an older hamguard, which kept the code of every item; "
+                "build it again with `hamguard index build`"
+            )
+        if sorted(content) != sorted(names):
+            raise RequestError(f"{path} is damaged: it must have the keys {', '.join(names)}")
+        wrong = [name for name in names if not isinstance(content[name], kinds.get(name, str))]
+        if wrong or not all(isinstance(i, str) for i in content["ids"]):
+            raise RequestError(f"{path} is damaged: {', '.join(wrong or ['ids'])} has the wrong type")
+        facts = cls(**content)
+        check_choice(f"engine in {path}", facts.engine, ENGINES)
+        if facts.file != Path(facts.file).name or facts.bits < 1 or facts.count != len(facts.ids):
+            raise RequestError(
+                f"{path} is damaged: file name, bits, or the count ({facts.count}) of {len(facts.ids)} ids"
+            )
+        if len(set(facts.ids)) != facts.count:
+            raise RequestError(f"{path} is damaged: an id stands in it twice")
+        return check_current(str(folder), facts, model_hash, split_hash)
+
+
+def write_index(folder: Path, facts: IndexFacts, items: Items, codes: Arrays) -> None:
     """Write an index folder; an older index in it is replaced in one step.
 
     Args:
         folder: where to.
-        facts: all but the file's name and hash.
-        arrays: content of the file of codes.
-
-    Returns:
-        The facts as they were written.
+        facts: what is known of the index.
+        items: its items.
+        codes: its codes, as the engine writes them.
 
     Raises:
         RunError: the folder cannot be written.
     """
+    arrays = codes | arrays_of(items)
     file_hash = digest_arrays(arrays)
-    facts = changed(facts, file=f"codes-{file_hash}.npz", file_hash=file_hash)
-    write_npz(folder / facts.file, arrays)
-    facts.save(folder)
+    file = f"codes-{file_hash}.npz"
+    write_npz(folder / file, arrays)
+    write_sealed(
+        folder / FACTS, asdict(FolderFacts(**facts.common, file=file, file_hash=file_hash, ids=items.ids.tolist()))
+    )
     for other in (*folder.glob("codes-*.npz"), *folder.glob("codes-*.faiss")):  # the latter of an older hamguard
-        if other.name != facts.file:
+        if other.name != file:
             other.unlink(missing_ok=True)
-    return facts
 
 
-def read_index(folder: Path, model_hash: str | None, split_hash: str | None) -> tuple[IndexFacts, Arrays]:
+def read_index(folder: Path, model_hash: str | None, split_hash: str | None) -> tuple[FolderFacts, Arrays]:
     """The facts of an index and its arrays; begun again where a writer has replaced both in between.
 
     Raises:
@@ -56,11 +111,11 @@ def read_index(folder: Path, model_hash: str | None, split_hash: str | None) -> 
         StaleError: it belongs to another model or split.
     """
     while True:
-        facts = IndexFacts.load(folder, model_hash=model_hash, split_hash=split_hash)
+        facts = FolderFacts.load(folder, model_hash=model_hash, split_hash=split_hash)
         try:
             arrays = read_npz(folder / facts.file, "codes of an index")
         except MissingFileError as error:
-            if IndexFacts.load(folder).file == facts.file:
+            if FolderFacts.load(folder).file == facts.file:
                 raise RequestError(f"index {folder} is damaged: {facts.file} is missing; build it again") from error
             continue
         arrays.pop(SEAL, None)
@@ -69,11 +124,6 @@ def read_index(folder: Path, model_hash: str | None, split_hash: str | None) -> 
                 f"index {folder} is damaged: {facts.file} is not the file that index.json names; build it again"
             )
         return facts, arrays
-
-
-def changed(facts: IndexFacts, **values: Any) -> IndexFacts:
-    """The same with some values changed."""
-    return IndexFacts(**{**vars(facts), **values})
 
 
 def arrays_of(items: Items) -> Arrays:
@@ -92,7 +142,7 @@ def arrays_of(items: Items) -> Arrays:
     return arrays
 
 
-def items_of(arrays: Arrays, facts: IndexFacts) -> Items:
+def items_of(arrays: Arrays, facts: FolderFacts) -> Items:
     """The items that `arrays_of` has written.
 
     Raises:

@@ -488,7 +488,12 @@ def test_codes_from_elsewhere_become_an_index(shell: Shell, tmp_path: Path) -> N
     _, base, _, d_class = draw(16)
     ids = np.array([f"photo-{i}" for i in range(90)])
     for more, first, notes in (
-        ({"codes": base, "ids": ids, "labels": d_class}, "photo-0", ["an index keeps no labels"]),
+        ({"codes": base, "ids": ids, "labels": d_class}, "photo-0", []),
+        (
+            {"codes": base, "ids": ids, "labels": d_class.astype(str), "z": [1]},
+            "photo-0",
+            ["not read: z", "are names of classes"],
+        ),
         ({"codes": base}, "0", ["D.npz has no ids: items are called by their numbers from 0"]),
         (
             {"codes": np.packbits(base > 0, axis=1), "bits": 16, "ids": ids},

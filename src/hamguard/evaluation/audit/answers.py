@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hamguard.evaluation.audit.worst import Worst
 from hamguard.evaluation.ground import Ground
 from hamguard.images.quantize import as_pixels
 from hamguard.retrieval.engines import build_index
+from hamguard.retrieval.index import Index
 from hamguard.training.encode import packed_codes
 
 PAGE = 100
@@ -51,7 +52,7 @@ class AnswerCurve:
 
 
 class OwnSearch:
-    """The model's own Hamming search over the database, as an outsider meets it.
+    """The model's own Hamming search over the database, as an outsider meets it; where it is in an index, that index answers.
 
     Args:
         ground: model and codes.
@@ -60,13 +61,25 @@ class OwnSearch:
 
     def __init__(self, ground: Ground, distances: bool) -> None:
         self.ground, self.told = ground, distances
-        self.index = build_index(replace(ground.database, ids=np.arange(len(ground.database)).astype(str)))
+        self.index: Index = ground.indexed.index if ground.indexed else build_index(ground.database)
+        self._numbers = {name: number for number, name in enumerate(map(str, ground.database.ids.tolist()))}
 
     def __call__(self, pixels: Bytes, k: int) -> Answers:
         """The k nearest items of each picture; -1 where the database has fewer."""
         packed = packed_codes(self.ground.model, ImageStore(pixels), np.arange(len(pixels)), device=self.ground.device)
         found = self.index.search(packed, min(k, len(self.index)))
-        return padded(found.ids.astype(np.int64), found.distances if self.told else None, k)
+        return padded(self._places(found.ids), found.distances if self.told else None, k)
+
+    def _places(self, ids: Array) -> Ints:
+        """Database positions of ids, `(B, k)`.
+
+        Raises:
+            RequestError: an item was added to the index meanwhile.
+        """
+        try:
+            return np.array([[self._numbers[name] for name in row] for row in ids.tolist()], np.int64)
+        except KeyError as error:
+            raise RequestError(f"{error} was added to the index during the audit; begin again") from error
 
 
 class ForeignSearch:

@@ -59,8 +59,10 @@ class Audited:
 
 def audit_key(ground: Ground, plan: AuditPlan, sources: Sequence[AnyModel]) -> str:
     """Content hash of everything that decides the rows."""
+    searched = {"database": ground.database.digest} if ground.indexed else {}
     return digest_json(
-        {
+        searched
+        | {
             "plan": asdict(plan),
             "battery": [cell.name for cell in BATTERY if ground.labeled or not cell.aware],
             "model": ground.model.digest,

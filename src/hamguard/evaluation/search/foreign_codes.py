@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from hamguard.core.label_arrays import LabelArray, read_label_array
 from hamguard.core.types import Array, Bytes, Ints
 
 READ = {"codes", "bits", "labels", "ids"}
+LARGEST_CLASS = (
+    1 << 24
+)  # an index reserves nothing for classes that nobody has, and yet numbers that are hashes are none
 OURS = {"packed", "model_hash", "split_hash"}
 """A file with one of these arrays was written as a bank of hamguard."""
 
@@ -133,7 +136,7 @@ def read_codes(path: Path | str, name: str = "labels", what: str = "codes") -> F
 
 
 def read_bank(path: Path | str) -> tuple[CodeBank, tuple[str, ...]]:
-    """A file as a bank to be indexed, with notes; a bank of hamguard as it is, other codes without labels.
+    """A file as a bank to be indexed, with notes; a bank of hamguard as it is.
 
     Raises:
         RequestError: as `read_codes`, or an id stands there twice.
@@ -142,18 +145,54 @@ def read_bank(path: Path | str) -> tuple[CodeBank, tuple[str, ...]]:
     if found.bank is not None:
         return found.bank, ()
     notes = [*found.notes, *_order_notes(found)]
-    if found.labels is not None:
-        notes.append("an index keeps no labels")
     if found.ids is None:
         notes.append(f"{found.path.name} has no ids: items are called by their numbers from 0")
+    labels, told = _kept_labels(found)
     packed = found.packed(found.orders[0] if found.orders else "little")
-    none = np.zeros((len(found), 0), np.uint8)
-    bank = CodeBank(packed, found.bits, none) if found.ids is None else CodeBank(packed, found.bits, none, found.ids)
-    return bank, tuple(notes)
+    bank = (
+        CodeBank(packed, found.bits, labels) if found.ids is None else CodeBank(packed, found.bits, labels, found.ids)
+    )
+    return bank, (*notes, *told)
+
+
+def _kept_labels(found: ForeignCodes) -> tuple[Any, list[str]]:
+    """Labels as an index keeps them, with notes."""
+    labels, none = found.labels, np.zeros((len(found), 0), np.uint8)
+    if labels is None:
+        return none, []
+    if labels.marks is not None:
+        return labels.marks, []
+    numbers = cast(Ints, labels.numbers)
+    classes = int(numbers.max(initial=0)) + 1
+    if labels.names or classes > LARGEST_CLASS:
+        what = "are names of classes" if labels.names else f"go up to class {classes - 1:,}"
+        return none, [
+            f"an index keeps classes by number, up to {LARGEST_CLASS:,}, and its labels {what}: they are left out"
+        ]
+    kept = ClassNumbers(numbers, classes)
+    return (kept if len(found) * classes > MOST_CELLS else as_array(kept)), []
+
+
+def codes_of_bank(bank: CodeBank, shown: str) -> ForeignCodes:
+    """What an index holds, as what a file holds.
+
+    Args:
+        bank: its items.
+        shown: what messages call it.
+    """
+    labels = (
+        LabelArray(None, bank.labels.numbers)
+        if isinstance(bank.labels, ClassNumbers)
+        else LabelArray(bank.labels, None)
+    )
+    if labels.marks is not None and bank.labels.shape[1] and bool((labels.marks.sum(axis=1) == 1).all()):
+        labels = LabelArray(None, labels.marks.argmax(axis=1))  # a query may be of a class that no item has
+    held = labels if bank.labels.shape[1] else None
+    return ForeignCodes(Path(shown), bank.packed, bank.bits, held, bank.ids, bank=bank, arrays=("codes", "ids"))
 
 
 def read_pair(
-    query: Path | str, database: Path | str, *, queries: int | None = None, exclude: bool = False
+    query: Path | str, database: Path | str | ForeignCodes, *, queries: int | None = None, exclude: bool = False
 ) -> ForeignPair:
     """Read query and database codes with labels of one width.
 
@@ -163,7 +202,7 @@ def read_pair(
 
     Args:
         query: file of the queries.
-        database: file of the items.
+        database: file of the items, or what was read of it.
         queries: keep only that many first queries; None for all.
         exclude: each query that is a database item is to be left out of its own answers.
 
@@ -171,7 +210,8 @@ def read_pair(
         RequestError: as `read_codes`, no labels, two sides of different classes or code lengths, or queries that are no
             database items and cannot be left out.
     """
-    q, d = read_codes(query, "query labels"), read_codes(database, "database labels")
+    q = read_codes(query, "query labels")
+    d = database if isinstance(database, ForeignCodes) else read_codes(database, "database labels")
     for side in (q, d):
         if side.labels is None:
             raise RequestError(f"{side.path} must hold the arrays codes and labels; it has {', '.join(side.arrays)}")
