@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
@@ -11,11 +11,11 @@ from hamguard.api.arguments import checked
 from hamguard.api.budget import ATTACKED, usual_queries
 from hamguard.api.results import Rows
 from hamguard.api.running import running
+from hamguard.api.text_attacks import text_spec
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
-from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
 from hamguard.attacks.methods.registry import method_facts
-from hamguard.attacks.threat import Linf, parse_eps, parse_norm
+from hamguard.attacks.threat import parse_eps, parse_norm
 from hamguard.core.checks import check_choice, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
@@ -25,7 +25,7 @@ from hamguard.core.types import Norm as Denominator
 from hamguard.data.opened import Data
 from hamguard.evaluation.attack.generators import check_generator, with_generator
 from hamguard.evaluation.attack.measure import Measured, measure_attack
-from hamguard.evaluation.attack.spec import AttackSpec, Combine, Reference, check_gradients, parsed_options
+from hamguard.evaluation.attack.spec import AttackSpec, Combine, Reference, check_gradients
 from hamguard.evaluation.attack.targets import save_targets
 from hamguard.evaluation.encoder import behind_encoder
 from hamguard.evaluation.ground import Ground, Loaded
@@ -43,7 +43,6 @@ __all__ = ["AttackRows", "attack"]
 
 Given: TypeAlias = Attack[Any] | AttackSpec | str
 """An attack as a value, as a value with its targets and sources, or as a registered name."""
-TEXT_ATTACKS: dict[str, Callable[[], Attack[Any]]] = {"cmla": cmla_text, "cmla-words": cmla_words}
 SHOWN = 8  # edited texts in a table
 
 
@@ -202,23 +201,30 @@ def attack(
     convention, context, metrics = Convention(ties, norm, empty), running(context, model), tuple(metrics or ("map",))
     _check_words(combine, modality, metrics)
     place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
+    how: dict[str, Any] = {"metrics": metrics, "convention": convention}
     given = _listed(attack, modality)
     victim, data = behind_encoder(model, encoder, data, protocol=protocol, root=root, context=context)
     if modality == "text" or (modality is None and any(_modality(one) == "text" for one in given)):
         if len(given) > 1 or source_models or targets or save_images:
             raise RequestError("an attack on texts is one attack without targets, source models and saved images")
-        spec, ground = _text_spec(given[0], name or "", budget), Ground.open(victim, data, texts="needed", **place)
-        return _measured_texts(ground, spec, {"metrics": metrics, "convention": convention})
+        spec, ground = text_spec(given[0], name or "", budget), Ground.open(victim, data, texts="needed", **place)
+        return _measured_texts(ground, spec, how)
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
     specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
     if len(specs) > 1 and save_images:
         raise RequestError(f"save_images takes one attack, got {len(specs)}")
-    if sources := tuple(Loaded.open(one, texts="any", device=context.device) for one in source_models):
-        specs = [replace(spec, sources=sources, combine=combine) for spec in specs]
+    specs = _with_sources(specs, source_models, combine, context)
     ground = _attacked_ground(victim, data, specs, metrics, convention, **place)
-    how: dict[str, Any] = {"metrics": metrics, "convention": convention}
-    how |= {"save_images": None if save_images is None else Path(save_images)}
-    return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
+    saved = None if save_images is None else Path(save_images)
+    return AttackRows(ground, [measure_attack(ground, spec, save_images=saved, **how) for spec in specs])
+
+
+def _with_sources(
+    specs: Sequence[AttackSpec], models: Sequence[Any], combine: Combine, context: Context
+) -> list[AttackSpec]:
+    """The same attacks, made on other models where there are any."""
+    sources = tuple(Loaded.open(one, texts="any", device=context.device) for one in models)
+    return [replace(spec, sources=sources, combine=combine) for spec in specs] if sources else list(specs)
 
 
 def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> None:
@@ -317,21 +323,6 @@ def attack_specs(
     return specs
 
 
-def _text_spec(given: Given, name: str, budget: Budget | None) -> AttackSpec:
-    """An attack on texts: one that was made for them, one of a person's own, or the form of a named one."""
-    if isinstance(given, str) and given in TEXT_ATTACKS:
-        if budget is not None and given != "cmla":
-            raise RequestError(f"{given} has no budget of a norm; give hg.attacks.cmla_words(most=...)")
-        made = TEXT_ATTACKS[given]() if budget is None else cmla_text(steps=budget.steps, threat=budget.threat)
-        return AttackSpec(made, control=True)
-    own = given.attack if isinstance(given, AttackSpec) else given
-    if isinstance(own, Attack) and (own.modality == "text" or not own.name):
-        called = given.name if isinstance(given, AttackSpec) else name
-        return AttackSpec(replace(own, modality="text", rounding=False), called, control=True)
-    called = own.name if isinstance(own, Attack) else own
-    raise RequestError(f"texts are attacked by cmla_text(...) and cmla_words(...), and {called} moves pixels")
-
-
 def read_attacks(
     methods: Sequence[str],
     *,
@@ -367,33 +358,3 @@ def read_attacks(
             folder = str(generator) if generator and name in needing else None
             found.append(with_generator(spec, folder, norm) if folder else spec)
     return found
-
-
-def read_text_attack(
-    methods: Sequence[str],
-    side: str,
-    *,
-    words: int,
-    eps: Sequence[str] = (),
-    steps: int | None = None,
-    preset: str = "default",
-    options: Mapping[str, Any] | None = None,
-) -> Attack[Any]:
-    """The attack on texts that words name: `side` is `text` (values of the bag of words) or `words` (whole words).
-
-    Raises:
-        RequestError: another method than cmla, or a word that does not belong to it.
-    """
-    if list(methods) != ["cmla"]:
-        raise RequestError(f"`side` {side} belongs to `methods` cmla, got {', '.join(methods)}")
-    given = parsed_options("cmla", options or {})
-    if side == "text":
-        if len(eps) > 1:
-            raise RequestError(f"`side` text takes one `eps`, got {len(eps)}")
-        size = parse_eps(eps[0]) if eps else TEXT_EPS
-        return cmla_text(steps=steps, preset=preset, threat=Linf(size), **given)  # type: ignore[arg-type]
-    if eps or steps is not None or preset != "default":
-        raise RequestError("`side` words is bounded by `words`; leave out `eps`, `steps` and `preset`")
-    if "norm" in given:
-        raise RequestError("`side` words has no norm term, `words` bounds it; leave out `options` norm")
-    return cmla_words(most=words, **given)

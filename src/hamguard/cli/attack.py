@@ -155,10 +155,15 @@ def attack(
     of_images: Words = {"targets": targets, "guide": guide, "generator": generator, "restarts": restarts}
     of_images |= {"norm": threat, "reference": reference, "combine": combine, "fold": fold}
     files: Words = {"--save-images": save_images, "--sheet": sheet, "--source-model": source_model}
-    sources: Words = {"source_models": source_model or (), "combine": combine, "save_images": save_images}
-    sources |= {"encoder": encoder}
+    sources: Words = {"source_models": source_model or (), "combine": combine, "encoder": encoder}
     scores: Words = {"metrics": metric or ("map",), "ties": ties, "norm": norm, "empty": empty}
-    where: Words = {"queries": queries, "protocol": protocol, "root": data_root, "index": index}
+    where: Words = {
+        "queries": queries,
+        "protocol": protocol,
+        "root": data_root,
+        "index": index,
+        "save_images": save_images,
+    }
     where |= {"modality": "image" if side == "image" else "text"}
     asked = _read(method, side, words, plan, of_images, files)
     context = context_of(device, seed, batch_size, restart=restart)
@@ -176,7 +181,8 @@ def _read(methods: list[str], side: str, words: int, plan: Words, of_images: Wor
     Raises:
         RequestError: an unknown or wrong word.
     """
-    from hamguard.api.attack import read_attacks, read_text_attack
+    from hamguard.api.attack import read_attacks
+    from hamguard.api.text_attacks import read_text_attack
 
     check_choice("side", side, ("image", "text", "words"))
     if side == "image":

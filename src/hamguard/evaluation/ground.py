@@ -269,13 +269,9 @@ class Ground:
                 *self.split.notes,
                 *note_of(self.data),
                 *notes_of(self.model),
-                *self._code_notes,
+                *code_notes(self),
             ),
         )
-
-    @property
-    def _code_notes(self) -> tuple[str, ...]:
-        return code_notes(self.query, self.database, self.indexed)
 
     def first(self, n: int) -> Ground:
         """The same asked with the first `n` queries alone."""

@@ -13,7 +13,7 @@ from hamguard.retrieval.index import Index
 from hamguard.retrieval.stores.registry import store_of
 
 if TYPE_CHECKING:
-    from hamguard.evaluation.ground import Loaded
+    from hamguard.evaluation.ground import Ground, Loaded
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ def read_indexed(place: Path | str, loaded: Loaded, data: Data) -> Indexed:
     return Indexed(store.shown, index, index.bank())
 
 
-def code_notes(query: CodeBank, database: CodeBank, indexed: Indexed | None) -> tuple[str, ...]:
+def code_notes(ground: Ground) -> tuple[str, ...]:
     """Notes of rows on their codes: that the database was read from an index, and that every code is the same."""
-    notes = [f"the database is the index {indexed.shown}"] if indexed else []
-    codes = [*query.packed[:1], *database.packed[:1]]
-    if len(codes) == 2 and all((bank.packed == codes[0]).all() for bank in (query, database)):
+    notes = [f"the database is the index {ground.indexed.shown}"] if ground.indexed else []
+    banks = (ground.query, ground.database)
+    codes = [*banks[0].packed[:1], *banks[1].packed[:1]]
+    if len(codes) == 2 and all((bank.packed == codes[0]).all() for bank in banks):
         notes.insert(0, "every code is the same: all items are at the same distance, and figures are those of chance")
     return tuple(notes)

@@ -33,9 +33,7 @@ def at_once(monkeypatch):
 
 def release(place):
     """Close the file, so that another process can open it."""
-    from milvus_lite.server_manager import server_manager_instance
-
-    server_manager_instance.release_server(store_of(place).client.file)
+    milvus_client.release(store_of(place).client.file)
 
 
 def rng(seed=0):

@@ -11,11 +11,17 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
 from hamguard.core.errors import RequestError, RunError
 from hamguard.retrieval.stores import retry
 from hamguard.retrieval.stores.address import Address
+
+try:
+    import fcntl
+except ImportError:  # milvus-lite has no wheel for Windows
+    fcntl = None  # type: ignore[assignment]
 
 R = TypeVar("R")
 
@@ -25,6 +31,7 @@ FILE = ".db"
 """An address that ends so names a file, which milvus-lite opens."""
 AWAY = (2, 14, 100)
 """Errors after which the same may be asked again: unavailable, of pymilvus and of gRPC; a collection that is gone."""
+_OPEN: dict[str, IO[str]] = {}  # files that this process has open, and what keeps others from them
 FULL = ("no space left", "disk quota", "insufficient disk", "quota exceeded", "memory quota")
 
 
@@ -63,8 +70,7 @@ class Client:
         with suppress(Exception):
             held.close()
         if held is not None and self.file:
-            with suppress(Exception):
-                importlib.import_module("milvus_lite.server_manager").server_manager_instance.release_server(self.file)
+            release(self.file)
 
     @property
     def file(self) -> str:
@@ -84,6 +90,7 @@ class Client:
         if self._held is None:
             pymilvus = self._pymilvus()
             if self.file:
+                self._lock()
                 self._held = pymilvus.MilvusClient(self.file, timeout=retry.CONNECT_SECONDS)
             else:
                 parts = self.address.parts
@@ -95,6 +102,28 @@ class Client:
                 uri = f"http://{parts.hostname}:{parts.port or 19530}"
                 self._held = pymilvus.MilvusClient(uri, timeout=retry.CONNECT_SECONDS, **words)
         return self._held
+
+    def _lock(self) -> None:
+        """Keep other processes from the file while this one has it open: that they write over each other nobody else prevents.
+
+        Raises:
+            Lost: another process has it.
+            RequestError: there is no folder for it, or it may not be written.
+        """
+        path = str(Path(self.file).resolve())
+        if path in _OPEN:
+            return
+        try:
+            handle = open(f"{path}.lock", "a")  # noqa: PTH123, SIM115
+        except OSError as error:
+            raise RequestError(f"{self.address.shown} cannot be opened: {error.strerror}") from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise retry.Lost("another process has the file open") from None
+        _OPEN[path] = handle
 
     def schema(self, **fields: Any) -> tuple[Any, Any]:
         """Schema and indexes of a collection whose first field is its key.
@@ -205,6 +234,14 @@ class Client:
             raise RequestError(
                 f"an index at milvus:// needs {error.name or 'pymilvus'}: pip install 'hamguard[{extra}]'"
             ) from error
+
+
+def release(file: str) -> None:
+    """Let go of a file of Milvus, so that another process may open it."""
+    with suppress(Exception):
+        importlib.import_module("milvus_lite.server_manager").server_manager_instance.release_server(file)
+    if handle := _OPEN.pop(str(Path(file).resolve()), None):
+        handle.close()
 
 
 def _not_of_lite(record: logging.LogRecord) -> bool:
