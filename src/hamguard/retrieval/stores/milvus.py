@@ -48,10 +48,8 @@ HEAD = "hamguard"
 """The collection of one row an index."""
 LONGEST = 60_000  # bytes of an id, or of what the row of an index says
 BATCHES = 200  # additions after which the index is written anew
-NUMBER, NOTHING = (
-    ("INT64", {}),
-    ("BINARY_VECTOR", {"dim": 8}),
-)  # the latter because Milvus keeps no rows without a vector
+NUMBER: tuple[str, dict[str, int]] = ("INT64", {})
+NOTHING = ("BINARY_VECTOR", {"dim": 8})  # because Milvus keeps no rows without a vector
 
 
 class MilvusStore:
