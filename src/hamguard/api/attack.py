@@ -200,7 +200,7 @@ def attack(
     """
     convention, context, metrics = Convention(ties, norm, empty), running(context, model), tuple(metrics or ("map",))
     _check_words(combine, modality, metrics)
-    place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
+    place = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
     how: dict[str, Any] = {"metrics": metrics, "convention": convention}
     given = _listed(attack, modality)
     victim, data = behind_encoder(model, encoder, data, protocol=protocol, root=root, context=context)
@@ -209,22 +209,27 @@ def attack(
             raise RequestError("an attack on texts is one attack without targets, source models and saved images")
         spec, ground = text_spec(given[0], name or "", budget), Ground.open(victim, data, texts="needed", **place)
         return _measured_texts(ground, spec, how)
+    _check_one(given, save_images)
     specs = attack_specs(given, name=name, budget=budget, targets=targets)
-    specs = [with_generator(spec, spec.generator or (None if generator is None else str(generator))) for spec in specs]
-    if len(specs) > 1 and save_images:
-        raise RequestError(f"save_images takes one attack, got {len(specs)}")
-    specs = _with_sources(specs, source_models, combine, context)
+    specs = _with_networks(specs, generator, source_models, combine, context)
     ground = _attacked_ground(victim, data, specs, metrics, convention, **place)
-    saved = None if save_images is None else Path(save_images)
-    return AttackRows(ground, [measure_attack(ground, spec, save_images=saved, **how) for spec in specs])
+    how |= {"save_images": None if save_images is None else Path(save_images)}
+    return AttackRows(ground, [measure_attack(ground, spec, **how) for spec in specs])
 
 
-def _with_sources(
-    specs: Sequence[AttackSpec], models: Sequence[Any], combine: Combine, context: Context
+def _check_one(given: Sequence[Given], save_images: Path | str | None) -> None:
+    if len(given) > 1 and save_images:
+        raise RequestError(f"save_images takes one attack, got {len(given)}")
+
+
+def _with_networks(
+    specs: Sequence[AttackSpec], generator: Path | str | None, models: Sequence[Any], combine: Combine, context: Context
 ) -> list[AttackSpec]:
-    """The same attacks, made on other models where there are any."""
+    """The same attacks with a trained generator, and made on other models, where there are any."""
+    folder = None if generator is None else str(generator)
+    specs = [with_generator(spec, spec.generator or folder) for spec in specs]
     sources = tuple(Loaded.open(one, texts="any", device=context.device) for one in models)
-    return [replace(spec, sources=sources, combine=combine) for spec in specs] if sources else list(specs)
+    return [replace(spec, sources=sources, combine=combine) for spec in specs] if sources else specs
 
 
 def _check_words(combine: str, modality: str | None, metrics: Sequence[str]) -> None:

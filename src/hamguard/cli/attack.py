@@ -157,14 +157,8 @@ def attack(
     files: Words = {"--save-images": save_images, "--sheet": sheet, "--source-model": source_model}
     sources: Words = {"source_models": source_model or (), "combine": combine, "encoder": encoder}
     scores: Words = {"metrics": metric or ("map",), "ties": ties, "norm": norm, "empty": empty}
-    where: Words = {
-        "queries": queries,
-        "protocol": protocol,
-        "root": data_root,
-        "index": index,
-        "save_images": save_images,
-    }
-    where |= {"modality": "image" if side == "image" else "text"}
+    where: Words = {"queries": queries, "protocol": protocol, "root": data_root, "index": index}
+    where |= {"modality": "image" if side == "image" else "text", "save_images": save_images}
     asked = _read(method, side, words, plan, of_images, files)
     context = context_of(device, seed, batch_size, restart=restart)
     rows = door.attack(model, data, asked, **sources, **scores, **where, context=context)
