@@ -200,7 +200,7 @@ def attack(
     """
     convention, context, metrics = Convention(ties, norm, empty), running(context, model), tuple(metrics or ("map",))
     _check_words(combine, modality, metrics)
-    place = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
+    place: dict[str, Any] = {"queries": queries, "protocol": protocol, "root": root, "index": index, "context": context}
     how: dict[str, Any] = {"metrics": metrics, "convention": convention}
     given = _listed(attack, modality)
     victim, data = behind_encoder(model, encoder, data, protocol=protocol, root=root, context=context)
