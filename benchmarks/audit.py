@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from hamguard.attacks.budget import Budget, Linf
-from hamguard.attacks.threat import parse_eps
 from hamguard.cli.memory import keep_freed
+from hamguard.core.checks import parse_eps
 from hamguard.core.context import Context
 from hamguard.core.files import updating, write_text
 from hamguard.core.rows import Row, read_rows, write_rows

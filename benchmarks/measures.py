@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hamguard.attacks.budget import Budget, Linf
-from hamguard.attacks.threat import parse_eps
+from hamguard.core.checks import parse_eps
 from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, write_rows

@@ -13,7 +13,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from hamguard.attacks.threat import parse_eps
+from hamguard.core.checks import parse_eps
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.evaluation.attack.measure import measure_attack

@@ -42,9 +42,10 @@ def statements(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Blocks of `hamguard ...` commands of a page, in order."""
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    lines = [[line for line in block.splitlines() if line.startswith("hamguard ")] for block in blocks]
+    """Blocks of `hamguard ...` commands of a page, also those of a CI file, in order."""
+    blocks = re.findall(r"```(?:bash|yaml)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    bare = [[line.strip().removeprefix("- ") for line in block.splitlines()] for block in blocks]
+    lines = [[line for line in block if line.startswith("hamguard ")] for block in bare]
     return [block for block in lines if block]
 
 
@@ -88,6 +89,7 @@ def test_every_page_with_commands_is_tried() -> None:
         "detect.md",
         "engines.md",
         "evaluate.md",
+        "gate.md",
         "hardening.md",
         "measures.md",
         "metrics.md",
@@ -226,6 +228,10 @@ def test_commands_run_as_written(
     for i in range(80):
         write_picture(tmp_path / "photos" / f"{i}.png", 64, 64, color=True, seed=i)
     write_picture(tmp_path / "photos" / "one.jpg", 64, 64, color=True, seed=99)
+    for name, text in re.findall(
+        r"```toml\n# (\S+\.toml)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
     ran = 0
     for block in commands(page):
         text = "\n".join(block)

@@ -44,6 +44,7 @@ __all__ = [
     "encode",
     "evaluate",
     "features",
+    "gate",
     "harden",
     "index",
     "load",
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from hamguard.api.encode import encode
     from hamguard.api.evaluate import evaluate
     from hamguard.api.features import features
+    from hamguard.api.gate import gate
     from hamguard.api.harden import harden
     from hamguard.api.index import index
     from hamguard.api.measure import measure
@@ -152,6 +154,7 @@ _PLACES = {
     "encode": "api.encode:encode",
     "evaluate": "api.evaluate:evaluate",
     "features": "api.features:features",
+    "gate": "api.gate:gate",
     "harden": "api.harden:harden",
     "index": "api.index:index",
     "load": "api.wrap:load",

@@ -45,6 +45,7 @@ VERBS = [
     "detect",
     "encode",
     "features",
+    "gate",
     "harden",
     "index",
     "load",

@@ -24,9 +24,10 @@ from hamguard.attacks.guides.vote import SignedMean
 from hamguard.attacks.losses.inner import inner_product
 from hamguard.attacks.methods.registry import ATTACKS, method_facts
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.threat import L0, L1, L2, NORMS, Linf, Threat, parse_eps
+from hamguard.attacks.threat import L0, L1, L2, NORMS, Linf, Threat
 from hamguard.attacks.types import GuideMaker
 from hamguard.codes.bank import CodeBank, PairBank
+from hamguard.core.checks import parse_eps
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import torch_generator
 from hamguard.models.hash_model import HashModel

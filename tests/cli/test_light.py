@@ -53,6 +53,8 @@ def test_verbs_that_compute_nothing_load_nothing_heavy(lab: Path) -> None:
     assert not HEAVY & loaded(lab, "reproduce", "ppl-table1", "--show-recipe")
     assert not HEAVY & loaded(lab, "evaluate", *codes, "--json")
     assert not HEAVY & loaded(lab, "report", "rows.jsonl", "--out", "page.html")
+    (lab / "limits.toml").write_text('[limits.all]\nmetric = "map"\nat_least = 0\n')
+    assert not HEAVY & loaded(lab, "gate", "rows.jsonl", "--limits", "limits.toml")
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "build", "items.npz", "--out", "index")
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "info", "index")
     assert not HEAVY - {"faiss"} & loaded(lab, "search", "index", "query.npz", "--top", "3")

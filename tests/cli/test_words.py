@@ -21,7 +21,7 @@ from tests.cli.helpers import Shell
 VERBS = [
     ["demo"], ["data", "list"], ["data", "check"], ["models"], ["train"], ["encode"], ["features"], ["index", "build"],
     ["index", "info"], ["search"], ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"],
-    ["purify"], ["detect"],
+    ["purify"], ["detect"], ["gate"],
 ]  # fmt: skip
 
 
@@ -103,7 +103,7 @@ GROUPS = {
     "Attack": ["attack", "transfer"],
     "Defend": ["harden", "sanity", "purify", "detect"],
     "Protect": ["protect", "verify", "privacy"],
-    "Measure and report": ["audit", "measure", "report", "reproduce"],
+    "Measure and report": ["audit", "measure", "report", "gate", "reproduce"],
 }
 
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 import hamguard
-from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked, _kinds
+from hamguard.core.checks import parse_eps
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.study.grid_recipe import GridRecipe
 from hamguard.evaluation.study.recipe_section import parse_study

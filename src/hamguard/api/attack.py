@@ -15,8 +15,8 @@ from hamguard.api.text_attacks import text_spec
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.methods.registry import method_facts
-from hamguard.attacks.threat import parse_eps, parse_norm
-from hamguard.core.checks import check_choice, received
+from hamguard.attacks.threat import parse_norm
+from hamguard.core.checks import check_choice, parse_eps, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.rows import Row

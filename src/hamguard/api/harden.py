@@ -11,8 +11,8 @@ from hamguard.api.budget import ATTACKED, CHECKED, of_photos, usual_queries
 from hamguard.api.running import running
 from hamguard.api.train import Place, training
 from hamguard.attacks.budget import Budget
-from hamguard.attacks.threat import Linf, Threat, parse_eps
-from hamguard.core.checks import check_choice
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.core.checks import check_choice, parse_eps
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.data.opened import Data

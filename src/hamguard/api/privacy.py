@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
 from hamguard.api.running import running
-from hamguard.attacks.threat import Linf, Threat, parse_eps
+from hamguard.attacks.threat import Linf, Threat
+from hamguard.core.checks import parse_eps
 from hamguard.core.context import Context, counted
 from hamguard.core.errors import RequestError
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hamguard.api.arguments import checked
 from hamguard.api.running import running
-from hamguard.attacks.threat import Linf, parse_eps
-from hamguard.core.checks import check_choice
+from hamguard.attacks.threat import Linf
+from hamguard.core.checks import check_choice, parse_eps
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
 from hamguard.core.rows import levels_text

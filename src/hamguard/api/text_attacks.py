@@ -9,7 +9,8 @@ from typing import Any
 from hamguard.attacks.attack import Attack
 from hamguard.attacks.budget import Budget
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla_text, cmla_words
-from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.attacks.threat import Linf
+from hamguard.core.checks import parse_eps
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.attack.spec import AttackSpec, parsed_options
 

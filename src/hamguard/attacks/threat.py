@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from hamguard.core.checks import check_choice
+from hamguard.core.checks import check_choice, parse_eps
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator
 
@@ -265,25 +265,6 @@ def shrink_l1(delta: Tensor, x: Tensor, eps: float) -> Tensor:
     t = torch.where(whole > eps, t, torch.zeros_like(t))
     moved = torch.minimum((size - t).clamp(min=0), room)
     return (flat.sign() * moved).view_as(delta).to(delta)
-
-
-def parse_eps(text: str) -> float:
-    """`8/255` or `0.03` as a number.
-
-    Raises:
-        RequestError: neither.
-
-    >>> round(parse_eps("8/255"), 5), parse_eps("0.1")
-    (0.03137, 0.1)
-    """
-    top, slash, bottom = text.partition("/")
-    try:
-        eps = float(top) / (float(bottom) if slash else 1.0)
-    except (ValueError, ZeroDivisionError) as error:
-        raise RequestError(f"eps must be a number such as 0.03 or 8/255, got {text!r}") from error
-    if not (math.isfinite(eps) and math.isfinite(float(bottom or 1))):
-        raise RequestError(f"eps must be a finite number such as 0.03 or 8/255, got {text!r}")
-    return eps
 
 
 def parse_threat(norm: str, eps: str) -> Threat:

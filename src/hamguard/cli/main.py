@@ -24,6 +24,7 @@ from hamguard.cli import (
     encode,
     evaluate,
     features,
+    gate,
     harden,
     index,
     measure,
@@ -64,6 +65,7 @@ VERBS: dict[str, dict[str, Any]] = {
         "audit": audit.audit,
         "measure": measure.measure,
         "report": report.report,
+        "gate": gate.gate,
         "reproduce": reproduce.reproduce,
     },
 }

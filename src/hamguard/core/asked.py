@@ -8,11 +8,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_serializer,
 )
 from pydantic_core import PydanticCustomError
+
+from hamguard.core.errors import RequestError
 
 
 class Asked(BaseModel):
@@ -45,6 +48,13 @@ class Grown(Asked):
             name for kind in type(self).__mro__ for name in vars(kind).get("later", ())
         }  # those of every base, too
         return {key: value for key, value in found.items() if key not in later or value != known[key].default}
+
+
+def first_fault(error: ValidationError) -> RequestError:
+    """The first fault of a request as one line."""
+    fault = error.errors()[0]
+    text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return RequestError(f"{'.'.join(map(str, fault['loc']))}: {text}, got {fault.get('input')!r}")
 
 
 def _kinds(annotation: Any) -> set[Any]:

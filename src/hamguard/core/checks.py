@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from numbers import Real
 from os import PathLike
@@ -73,3 +74,22 @@ def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int | str, ..
     if not fits:
         pattern = "(" + ", ".join(str(e) for e in expected) + ("," if len(expected) == 1 else "") + ")"
         raise RequestError(f"{name} must have shape {pattern}, got {tuple(shape)}")
+
+
+def parse_eps(text: str) -> float:
+    """`8/255` or `0.03` as a number.
+
+    Raises:
+        RequestError: neither.
+
+    >>> round(parse_eps("8/255"), 5), parse_eps("0.1")
+    (0.03137, 0.1)
+    """
+    top, slash, bottom = text.partition("/")
+    try:
+        eps = float(top) / (float(bottom) if slash else 1.0)
+    except (ValueError, ZeroDivisionError) as error:
+        raise RequestError(f"eps must be a number such as 0.03 or 8/255, got {text!r}") from error
+    if not (math.isfinite(eps) and math.isfinite(float(bottom or 1))):
+        raise RequestError(f"eps must be a finite number such as 0.03 or 8/255, got {text!r}")
+    return eps

@@ -19,6 +19,7 @@ import re
 import stat
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -147,6 +148,24 @@ def read_json(path: Path | str, what: str, *, limit: int = TEXT_LIMIT) -> dict[s
     if not isinstance(content, dict):
         raise DamagedError(path, "it holds no JSON object")
     return content
+
+
+def read_toml(path: Path | str, what: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Args:
+        path: the file.
+        what: how errors call what should lie there.
+
+    Raises:
+        RequestError: missing, not an ordinary file, or no TOML; the message has line and column.
+    """
+    try:
+        return tomllib.loads(read_text(path, what))
+    except RecursionError as error:
+        raise RequestError(f"{path} is no readable {what}: it is nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{path} is no readable {what}: {error}") from error
 
 
 def read_sealed(

@@ -88,7 +88,7 @@ class Row:
 
 
 OF_THREAT = ("eps", "norm", "steps", "one_sided")
-OF_ATTACK = ("guide", "toward", "labels", "side", "view", "intra", "made_on")
+OF_ATTACK = ("guide", "toward", "labels", "side", "view", "intra", "made_on", "check", "stage")
 """Facts of threat and attack that `Rows.where` is asked for by their own name."""
 
 
@@ -103,8 +103,8 @@ class Rows(list[Row]):
 
         Args:
             facts: fields of `Row` with the value, or a tuple of values, that they must have. `attack` may be the name of a method,
-                `defense` too; `eps`, `norm`, `steps` and `one_sided` are looked for in the threat, `guide`, `toward`, `labels`,
-                `side`, `view`, `intra` and `made_on` (its first model) in the attack; None asks for rows that have none.
+                `defense` too; `eps`, `norm`, `steps` and `one_sided` are looked for in the threat, and those of `OF_ATTACK` in the
+                attack (of `made_on` its first model); None asks for rows that have none.
 
         Raises:
             RequestError: a field that rows do not have.

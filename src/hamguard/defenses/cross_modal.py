@@ -26,9 +26,10 @@ from hamguard.attacks.guides.pairs import PairCodes, pair_codes
 from hamguard.attacks.losses.cmla import CmlaLoss, distortion
 from hamguard.attacks.methods.cmla import TEXT_EPS, cmla, cmla_text
 from hamguard.attacks.search.signs import SignSteps
-from hamguard.attacks.threat import Linf, parse_eps
+from hamguard.attacks.threat import Linf
 from hamguard.codes.bank import CodeBank, PairBank
 from hamguard.codes.binary import sign
+from hamguard.core.checks import parse_eps
 from hamguard.core.types import Array
 from hamguard.data.dataset import ImageStore
 from hamguard.defenses.inner import adversaries, at_rest

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from hamguard.attacks.attack import Attack
-from hamguard.attacks.threat import Threat, parse_eps
+from hamguard.attacks.threat import Threat
 from hamguard.core.asked import Grown
+from hamguard.core.checks import parse_eps
 from hamguard.defenses.inner import inner_attack
 
 

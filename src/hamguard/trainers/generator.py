@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hamguard.attacks.guides.supervised import PUBLISHED_PROTOTYPE, SupervisedPrototype, distinct_labels
 from hamguard.attacks.prosgan_game import Game, GameRules, new_nets
-from hamguard.attacks.threat import parse_eps
 from hamguard.codes.binary import pack, sign
 from hamguard.core.asked import Grown
+from hamguard.core.checks import parse_eps
 from hamguard.core.context import Context
 from hamguard.core.digests import digest_array
 from hamguard.core.errors import RequestError

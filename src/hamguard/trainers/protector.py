@@ -12,9 +12,8 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from hamguard.attacks.threat import parse_eps
 from hamguard.core.asked import Asked
-from hamguard.core.checks import check_choice
+from hamguard.core.checks import check_choice, parse_eps
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.seeds import torch_generator

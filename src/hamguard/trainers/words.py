@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
-from hamguard.core.files import read_text
+from hamguard.core.files import read_toml
 from hamguard.trainers.job import KINDS, SECTIONS, Job, complete, explain, kind_of
 from hamguard.trainers.kind import Kind
 
@@ -23,12 +23,7 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
     Raises:
         RequestError: missing, not an ordinary file, or no TOML; the message has line and column.
     """
-    try:
-        return tomllib.loads(read_text(path, "recipe"))
-    except RecursionError as error:
-        raise RequestError(f"{path} is no readable recipe: it is nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path} is no readable recipe: {error}") from error
+    return read_toml(path, "recipe")
 
 
 def parse_value(text: str) -> Any:
@@ -41,13 +36,6 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def first_fault(error: ValidationError) -> RequestError:
-    """The first fault of a request as one line."""
-    fault = error.errors()[0]
-    text = f"{fault['msg'][0].lower()}{fault['msg'][1:]}"
-    return RequestError(f"{'.'.join(map(str, fault['loc']))}: {text}, got {fault.get('input')!r}")
 
 
 def read_job(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hamguard.attacks.methods.registry import ATTACKS
-from hamguard.attacks.threat import parse_eps
+from hamguard.core.checks import parse_eps
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.study.grid_recipe import GridRecipe
 from hamguard.evaluation.study.plan import StudyPlan, expand, generator_request, parties, protector_request

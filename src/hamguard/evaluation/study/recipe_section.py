@@ -8,11 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
-from hamguard.attacks.threat import parse_eps
-from hamguard.core.asked import Asked
-from hamguard.core.checks import suggest
+from hamguard.core.asked import Asked, first_fault
+from hamguard.core.checks import parse_eps, suggest
 from hamguard.core.errors import RequestError
-from hamguard.trainers.words import first_fault
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 """What a model, attack or defense may be called: it becomes part of file names."""
