@@ -92,6 +92,7 @@ def rows_that_are_asked(model: hg.HashModel | hg.ForeignModel, data: hg.Data) ->
         print(value, some.first("map"), some.table(), some.tables(), some.to_frame().head())
     everything = hg.Rows(row for some in rows for row in some)
     print(hg.report(everything, "page.html", title="All").path)
+    print(hg.gate(everything, {"limits": {"clean": {"metric": "map", "attack": "none", "at_least": 0.0}}}).kept)
 
 
 def searches(model: hg.HashModel, data: hg.Data) -> None:
