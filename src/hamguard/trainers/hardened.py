@@ -47,7 +47,7 @@ class HardenedKind(Kind):
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
     follows = True
-    idle = ("patience", "selection", "validate_every", "finetune")  # nothing is selected during a defense
+    idle = ("patience", "selection", "validate_every", "finetune", "thaw")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     run_file = "harden-run.json"
     leaves = (CLASSES,)

@@ -50,7 +50,7 @@ class HardenedPairKind(Kind):
     own = ("eps", "norm")
     starts = (1, 1, "begins from one trained model")
     follows = True
-    idle = ("finetune", "patience", "selection", "validate_every")  # nothing is selected during a defense
+    idle = ("finetune", "thaw", "patience", "selection", "validate_every")  # nothing is selected during a defense
     verb, doing = "harden", "hardening by"
     items = "pairs"
     run_file = "harden-run.json"

@@ -26,7 +26,7 @@ from hamguard.models.head_norm import add_head_norm
 from hamguard.models.store import load_folder, make_card, save_model
 from hamguard.trainers.job import KINDS, Defaults, Job, asked_for
 from hamguard.trainers.kind import Done, Kind, Place, Start, Trained
-from hamguard.trainers.networks import FITS, build_model, check_differ, check_frozen, check_views, kept_features
+from hamguard.trainers.networks import FITS, build_model, check_differ, check_frozen, check_views, kept_features, thaw
 from hamguard.trainers.validation import validation_map
 from hamguard.training.hash_task import HashTask, advice
 from hamguard.training.statistics import code_statistics
@@ -103,8 +103,9 @@ class HashModelKind(Kind):
             return {"training": {}}
         kind = OBJECTIVES[method]
         freeze, finetune = (asked_for(given, "training", name) for name in ("freeze", "finetune"))
-        alone = kind.frozen if freeze is True and not finetune and "preset" not in given else {}
-        return {"settings": alone.get("settings", {}), "training": {**kind.training, **alone.get("training", {})}}
+        alone = kind.frozen if freeze is True and "preset" not in given else {}
+        training = {} if finetune else alone.get("training", {})  # rates and views are those of the head alone
+        return {"settings": alone.get("settings", {}), "training": {**kind.training, **training}}
 
     def refused(self, method: str, given: Mapping[str, Any]) -> list[str]:
         """Keys that a fitted head would not look at; its backbone is frozen whether it is asked for or not."""
@@ -127,6 +128,8 @@ class HashModelKind(Kind):
         recipe = job.training
         if recipe.finetune and not recipe.freeze:
             raise RequestError("finetune are epochs after those of the head alone; give freeze=true, or epochs alone")
+        if recipe.thaw < 1 and not recipe.finetune:
+            raise RequestError("thaw says which weights finetune; give freeze=true and finetune=EPOCHS, too")
         check_views(recipe, of_features=True)
 
     def alone(self, job: Job) -> str:
@@ -242,7 +245,9 @@ def new_task(job: Job, model: HashModel, data: Data, context: Context) -> HashTa
         add_head_norm(model)
     features = None
     if job.training.freeze:
-        model.trunk.requires_grad_(bool(job.training.finetune))
+        model.trunk.requires_grad_(False)
+        if job.training.finetune:
+            thaw(model.trunk, job.training.thaw)
         features = kept_features(model, data, data.split.train, context)
     return HashTask(
         model,

@@ -19,7 +19,7 @@ from hamguard.trainers.job import KINDS, Defaults, Job
 from hamguard.training.loop import Task
 from hamguard.training.recipe import Recipe
 
-FROZEN = ("freeze", "finetune")
+FROZEN = ("freeze", "finetune", "thaw")
 """Fields of the recipe for networks with a backbone that may stay as it is."""
 
 

@@ -54,7 +54,7 @@ class PairKind(Kind):
     default = "dcmh"
     own = ("model",)
     takes_features = True
-    idle = ("finetune", "patience", "selection", "validate_every")  # nothing is selected during the training
+    idle = ("finetune", "thaw", "patience", "selection", "validate_every")  # nothing is selected during the training
     in_recipe = " in the recipe"
     items = "pairs"
     leaves = (TEXT_CARD,)

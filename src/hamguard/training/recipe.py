@@ -13,7 +13,7 @@ from hamguard.training.schedules import factor
 class Recipe(Grown):
     """How a run is trained. Frozen; unknown keys are errors."""
 
-    later: ClassVar[tuple[str, ...]] = ("freeze", "finetune")
+    later: ClassVar[tuple[str, ...]] = ("freeze", "finetune", "thaw")
 
     epochs: int = Field(20, ge=1, description="passes over the training set (or over the method's own subset)")
     batch_size: int | None = Field(
@@ -46,6 +46,9 @@ class Recipe(Grown):
     )
     finetune: int = Field(
         0, ge=0, description="epochs of all weights after those of the head (with freeze); batch norms stay at rest"
+    )
+    thaw: float = Field(
+        1.0, gt=0, le=1, description="share of the backbone's weights that finetune, counted from its last layer back"
     )
 
     @property
