@@ -108,8 +108,9 @@ def method_card(name: str, title: str, kind: Any, known: Mapping[str, FieldInfo]
             lines.append(f"* `{key}` = {value} (common: {getattr(common, key)})")
     alone = getattr(kind, "frozen", {})  # of methods for pictures alone
     usual = {**common.model_dump(), **kind.training, **{key: field.default for key, field in known.items()}}
-    for key, value in {**alone.get("settings", {}), **alone.get("training", {})}.items():
-        lines.append(f"* `{key}` = {value} where the head learns alone, `--freeze` (else {usual[key]})")
+    for part, when in (("settings", "with `--freeze`"), ("training", "where the head learns alone, `--freeze`")):
+        for key, value in alone.get(part, {}).items():
+            lines.append(f"* `{key}` = {value} {when} (else {usual[key]})")
     lines += [
         "",
         "```bash",

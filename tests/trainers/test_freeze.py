@@ -177,6 +177,26 @@ def test_after_the_head_all_weights_learn_and_batch_norms_stay(blobs: Blobs, wei
         assert torch.equal(kept[name], learned[name]) == rests, name
 
 
+def test_the_last_layers_alone_may_finetune(blobs: Blobs, weights: Path, tmp_path: Path) -> None:
+    head = train(ask(weights, "dpsh", "epochs=1"), *blobs, tmp_path / "head")
+    last = train(ask(weights, "dpsh", "epochs=1", "finetune=1", "thaw=0.5"), *blobs, tmp_path / "last")
+    kept, learned = dict(head.model.backbone.named_parameters()), dict(last.model.backbone.named_parameters())
+    sizes = [one.numel() for one in kept.values()]
+    moved = [not torch.equal(kept[name], learned[name]) for name in kept]
+    first = moved.index(True)
+    assert 0 < first and all(moved[first:]), "from some layer on all learn, before it none"
+    assert sum(sizes[first:]) <= 0.5 * sum(sizes) < sum(sizes[first - 1 :])
+
+
+def test_settings_for_frozen_networks_hold_where_all_weights_learn_after_the_head() -> None:
+    alone, both = (
+        read_job({}, {"method": "dsdh", "model.weights": "w.safetensors"}, sets)
+        for sets in (("freeze=true",), ("freeze=true", "finetune=3"))
+    )
+    assert alone.parsed == both.parsed and alone.parsed != read_job({}, {"method": "dsdh"}).parsed
+    assert both.training.lr * both.training.head_lr_factor == read_job({}, {"method": "dsdh"}).training.lr
+
+
 def test_rates_of_head_and_backbone() -> None:
     plain, frozen, both = (
         read_job({}, {"method": "dpsh", "model.weights": "w.safetensors"}, sets).training
@@ -208,6 +228,8 @@ def test_what_freezing_does_not_go_with_is_one_line(blobs: Blobs, weights: Path,
         ),
         (("augment=drop", "freeze=false"), "augment=drop is for hash heads that learn on features"),
         (("freeze=false", "finetune=1"), "finetune are epochs after those of the head alone; give freeze=true"),
+        (("thaw=0.5",), "thaw says which weights finetune; give freeze=true and finetune=EPOCHS, too"),
+        (("finetune=1", "thaw=0"), "training.thaw: input should be greater than 0"),
         (("freeze=1.5",), "training.freeze: input should be a valid boolean"),
         (("finetune=-1",), "training.finetune: input should be greater than or equal to 0"),
     ):

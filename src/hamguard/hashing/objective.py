@@ -56,7 +56,7 @@ class Objective(ABC):
     title: ClassVar[str]  # "DPSH (Li, Wang, Kang, IJCAI 2016)"
     settings_type: ClassVar[type[Settings]]
     training: ClassVar[Mapping[str, Any]] = {}  # defaults of the training recipe that suit the method: epochs, lr, ...
-    # what is other above a frozen network (`freeze`, no preset): "settings", and "training" of a head that learns alone (no `finetune`)
+    # what is other above a frozen network (`freeze`): "settings", and "training" of a head that learns alone
     frozen: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # preset name -> settings, "paper" and "code" where they differ
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
