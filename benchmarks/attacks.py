@@ -33,6 +33,7 @@ from typing import Any
 
 import torch
 from floor import flop_rate, gradient_flops, least_seconds
+from processor import processor
 from torch import Tensor, nn
 
 from hamguard.attacks.attack import Attack
@@ -181,7 +182,10 @@ def main() -> None:
     else:
         print(table(rows))
     if options.out:
-        options.out.write_text(f"# Attack steps\n\n{(__doc__ or '').strip()}\n\n{table(rows)}\n", encoding="utf-8")
+        options.out.write_text(
+            f"# Attack steps\n\n{(__doc__ or '').strip()}\n\nMeasured on {processor()}.\n\n{table(rows)}\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from processor import processor
 
 from hamguard.codes.binary import unpack
 from hamguard.codes.histograms import distance_histograms
@@ -224,7 +225,10 @@ def main() -> None:
     if not options.json:
         print(table(rows))
     if options.out:
-        options.out.write_text(f"# Ranking metrics\n\n{(__doc__ or '').strip()}\n\n{table(rows)}\n", encoding="utf-8")
+        options.out.write_text(
+            f"# Ranking metrics\n\n{(__doc__ or '').strip()}\n\nMeasured on {processor()}.\n\n{table(rows)}\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 from metrics import extra_mib
+from processor import processor
 
 from hamguard.codes.bank import CodeBank
 from hamguard.retrieval.engines import build_index
@@ -189,7 +190,9 @@ def main() -> None:
     else:
         print(table(rows))
     if options.out:
-        options.out.write_text(f"# Search\n\n{(__doc__ or '').strip()}\n\n{table(rows)}\n", encoding="utf-8")
+        options.out.write_text(
+            f"# Search\n\n{(__doc__ or '').strip()}\n\nMeasured on {processor()}.\n\n{table(rows)}\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 from PIL import Image
+from processor import processor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -126,7 +127,9 @@ def main() -> int:
         ]
     )
     if args.out:
-        args.out.write_text("# Loading and training\n\n" + table + "\n", encoding="utf-8")
+        args.out.write_text(
+            f"# Loading and training\n\nMeasured on {processor()}.\n\n" + table + "\n", encoding="utf-8"
+        )
     if not args.json:
         print(table)
     return 0

@@ -332,3 +332,73 @@ def test_a_bank_refuses_labels_that_it_would_change(labels, expected):
     if labels.ndim == 2 and len(labels) == 4 and labels.dtype.kind == "f":
         with pytest.raises(RequestError, match="multi-hot"):
             CodeBank(pack(signs), 12, labels)
+
+
+def collapsed(n, kinds, bits, classes, seed):
+    """Codes of a few kinds, in no order."""
+    signs, labels, _ = draw(kinds, bits, classes, seed)
+    which = np.random.default_rng(seed).integers(0, kinds, n)
+    return signs[which], labels[which], Codes(pack(signs[which]), bits, labels[which])
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba"])
+@pytest.mark.parametrize(("bits", "classes"), [(12, 10), (65, 80), (128, 3)])
+def test_collapsed_codes_are_counted_by_their_number(bits, classes, path, monkeypatch):
+    signs, labels, query = collapsed(40, 9, bits, classes, 1)
+    db_signs, db_labels, database = collapsed(3_000, 60, bits, classes, 2)
+    seen = []
+    monkeypatch.setattr(module, "QUERIES", {"numpy": 2, "numba": 2})
+    kernel, together = module._counting(path)
+
+    def watched(*given):
+        seen.append((len(given[0]), given[2].shape[1], int(given[6].sum())))
+        kernel(*given)
+
+    monkeypatch.setattr(module, "_counting", lambda path: (watched, together))
+    monkeypatch.setattr("hamguard.codes.labeled.BLOCK_ROWS", 2_000)
+    found = distance_histograms(query, database, path=path)
+    assert [kinds <= 60 and queries <= 9 for queries, kinds, _ in seen] == [True, True]
+    assert [items for *_, items in seen] == [2_000, 1_000]
+    total, relevant = oracle(signs, labels, db_signs, db_labels)
+    assert np.array_equal(found.total, total) and np.array_equal(found.relevant, relevant)
+    assert found.total.dtype == found.relevant.dtype == np.int64
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba"])
+def test_different_codes_are_looked_at_once_and_counted_one_by_one(path, monkeypatch):
+    _, _, query = draw(20, 64, 10, 1)
+    _, _, database = draw(5_000, 64, 10, 2)
+    monkeypatch.setattr(module, "QUERIES", {"numpy": 2, "numba": 2})
+    monkeypatch.setattr("hamguard.codes.labeled.BLOCK_ROWS", 1_000)
+    kernel, together = module._counting(path)
+    looked = []
+
+    def look(code, label):
+        looked.append(code.shape[1])
+        return together(code, label)
+
+    monkeypatch.setattr(module, "_counting", lambda path: (kernel, look))
+    assert distance_histograms(query, database, path=path).database == 5_000
+    assert looked == [62]  # a sixteenth of the first block, and no other block
+
+
+@pytest.mark.parametrize("path", ["numpy", "numba"])
+def test_items_of_a_kind_are_equal_and_all_counted(path):
+    _, _, database = collapsed(5_000, 37, 130, 70, 3)
+    code, label = np.ascontiguousarray(module.words(database.packed).T), module.pack_labels(database.labels).T
+    first, times = module._counting(path)[1](code, np.ascontiguousarray(label))
+    rows = np.concatenate([code, label]).T
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    order = np.lexsort(rows[first].T[::-1])
+    assert np.array_equal(rows[first][order], kinds) and np.array_equal(times[order], counts)
+
+
+def test_expected_map_of_collapsed_codes_is_that_of_every_pair(monkeypatch):
+    from hamguard.retrieval.metrics import average_precision
+
+    _, _, query = collapsed(500, 200, 32, 10, 1)
+    _, _, database = collapsed(20_000, 900, 32, 10, 2)
+    found = average_precision(query, database, path="numba")
+    monkeypatch.setattr(module, "MOST", 0.0)
+    every = average_precision(query, database, path="numpy")
+    assert np.abs(found - every).max() <= 1e-12

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hamguard.codes.binary import words
-from hamguard.core.types import Bytes, Ints
+from hamguard.core.types import Array, Bytes, Ints
 
 
 class Distinct(NamedTuple):
@@ -34,7 +34,11 @@ def distinct(packed: Bytes) -> Distinct:
     >>> distinct(np.array([[7], [3], [7]], dtype=np.uint8))
     Distinct(first=array([0, 1]), owner=array([0, 1, 0]))
     """
-    rows = words(packed)  # (N, W)
+    return distinct_words(words(packed))
+
+
+def distinct_words(rows: Array) -> Distinct:
+    """The same of rows of words, `(N, W)` uint64."""
     order: Ints = (
         np.lexsort(rows.T) if rows.shape[1] else np.arange(len(rows))
     )  # stable: of equal rows the earliest is first

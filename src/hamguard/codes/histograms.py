@@ -19,6 +19,7 @@ import numpy as np
 
 from hamguard.codes import histograms_numpy
 from hamguard.codes.binary import hamming_pairs, words
+from hamguard.codes.distinct import distinct_words
 from hamguard.codes.labeled import (
     Database,
     LabeledCodes,
@@ -38,7 +39,15 @@ CountPath = Literal["auto", "numpy", "numba", "torch"]
 NUMBA_PAIRS = 1e8  # below this NumPy needs less than half a second, about what loading the compiled kernels costs
 STATE_BYTES = 4 << 20  # of running counters in the stable pass; more queries than fit go in several turns
 
-Counter: TypeAlias = Callable[[Array, Array, Array, Array, Ints, Ints], None]
+QUERIES = {"numpy": 32, "numba": 128}
+"""Different queries from which on it pays to look for equal items, which costs as much as some tens of queries."""
+
+LOOK = 4096
+"""Items of a block at most, a sixteenth of it, that are looked at before all are."""
+MOST = 0.75
+"""Share of different items among those above which to look at all would not pay: among sixteen times as many it is lower."""
+Together: TypeAlias = Callable[[Array, Array], tuple[Ints, Ints]]
+Counter: TypeAlias = Callable[[Array, Array, Array, Array, Ints, Ints, Ints | None], None]
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,9 @@ def distance_histograms(
 ) -> DistanceHistograms:
     """Count items and relevant items at each Hamming distance of each query.
 
+    Learned codes collapse: many items, and many queries, have one code and the same labels. Equal queries are counted once, and
+    equal items of a block once with their number, where they are many enough for that to be less work (not on the torch path).
+
     Args:
         query: packed codes `(Q, ceil(K / 8))` with multi-hot labels `(Q, C)`.
         database: the same for the N items, whole or as a sequence of shards; shards are read once, in order.
@@ -125,18 +137,46 @@ def distance_histograms(
         histograms_torch.count_shards(query, shards, total, relevant)
         return DistanceHistograms(total, relevant, query.bits)
     q, q_labels, kept = query_words(query)
-    kernel: Counter = histograms_numpy.count
+    first, owner = distinct_words(np.concatenate([q, q_labels], axis=1))  # (U, W + V)
+    if len(first) < len(q):
+        q, q_labels, total, relevant = q[first], q_labels[first], total[first], relevant[first]
+    kernel, together = _counting(path)
+    collapsed = len(q) >= QUERIES[path]  # as far as is known
+    for block in word_blocks(shards, kept):
+        fewer = _with_times(*block, together) if collapsed else None
+        collapsed = fewer is not None
+        code, label, times = fewer or (*block, None)
+
+        def share(part: slice, code: Array = code, label: Array = label, times: Ints | None = times) -> None:
+            kernel(q[part], q_labels[part], code, label, total[part], relevant[part], times)
+
+        each_share(share, len(q), threads if path == "numba" else 1)
+    if len(first) < len(owner):
+        total, relevant = total[owner], relevant[owner]
+    return DistanceHistograms(total, relevant, query.bits)
+
+
+def _counting(path: CountPath) -> tuple[Counter, Together]:
+    """The kernels of a path, which count pairs and equal items."""
     if path == "numba":
         from hamguard.codes import histograms_numba
 
-        kernel = histograms_numba.count
-    for code, label in word_blocks(shards, kept):
+        return histograms_numba.count, histograms_numba.together
+    return histograms_numpy.count, histograms_numpy.together
 
-        def share(part: slice, code: Array = code, label: Array = label) -> None:
-            kernel(q[part], q_labels[part], code, label, total[part], relevant[part])
 
-        each_share(share, len(q), threads if path == "numba" else 1)
-    return DistanceHistograms(total, relevant, query.bits)
+def _with_times(code: Array, label: Array, together: Together) -> tuple[Array, Array, Ints] | None:
+    """A block of items as its different ones, `(W, d)` and `(V, d)`, and how often each counts, `(d,)`.
+
+    None where a part of the items, from all over the block, is so different that looking at all would not pay.
+    """
+    n = code.shape[1]
+    size = min(LOOK, n // 16)
+    step = max(1, n // max(size, 1))  # items may stand by class
+    if len(together(code[:, ::step][:, :size], label[:, ::step][:, :size])[0]) > MOST * size:
+        return None
+    first, times = together(code, label)
+    return code[:, first], label[:, first], times
 
 
 def leave_out(

@@ -32,7 +32,7 @@ def _ones_of(typing: Any, word: Any) -> Any:
 _ones: Any = intrinsic(_ones_of)
 
 
-def _compiled(function: Callable[..., None]) -> Any:
+def _compiled(function: Callable[..., Any]) -> Any:
     """Compile without the global lock, with a cache on disk where one can be written."""
     # Python's division checks for zero and so cannot become vector instructions; ranks are never zero.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -73,6 +73,48 @@ _fill_keys = _compiled(_fill_keys)
 _fill_keys_1 = _compiled(_fill_keys_1)
 
 
+def _together(code: Array, label: Array, table: Array, first: Ints, times: Ints) -> int:
+    """Fill the table of hashes with numbers of kinds, and return how many kinds there are."""
+    kinds, mask, half = 0, np.uint64(len(table) - 1), np.uint64(32)
+    for i in range(code.shape[1]):
+        mixed = np.uint64(0)
+        for w in range(code.shape[0]):
+            mixed = (mixed ^ code[w, i]) * np.uint64(0x9E3779B97F4A7C15)  # about 2**64 over the golden ratio (Knuth)
+            mixed ^= mixed >> half
+        for v in range(label.shape[0]):
+            mixed = (mixed ^ label[v, i]) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> half
+        place = mixed & mask
+        while True:
+            kind = table[place]
+            if kind < 0:
+                table[place] = kinds
+                first[kinds], times[kinds] = i, 1
+                kinds += 1
+                break
+            j, same = first[kind], True
+            for w in range(code.shape[0]):
+                same &= code[w, i] == code[w, j]
+            for v in range(label.shape[0]):
+                same &= label[v, i] == label[v, j]
+            if same:
+                times[kind] += 1
+                break
+            place = (place + np.uint64(1)) & mask
+    return kinds
+
+
+_together = _compiled(_together)
+
+
+def together(code: Array, label: Array) -> tuple[Ints, Ints]:
+    """Items of a block that have one code and the same labels, counted; as `histograms_numpy.together`, in another order."""
+    n = code.shape[1]
+    first, times = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    kinds = _together(code, label, np.full(2 << n.bit_length(), -1, dtype=np.int32), first, times)
+    return first[:kinds], times[:kinds]
+
+
 def _count(
     q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints, key: Array, shared: Array
 ) -> None:
@@ -96,6 +138,45 @@ def _count(
                 fourth[key[4 * i + 3]] += 1
             for i in range(4 * quads, stop - start):
                 first[key[i]] += 1
+        for d in range(size):
+            other = first[2 * d] + second[2 * d] + third[2 * d] + fourth[2 * d]
+            hit = first[2 * d + 1] + second[2 * d + 1] + third[2 * d + 1] + fourth[2 * d + 1]
+            total[a, d] += other + hit
+            relevant[a, d] += hit
+
+
+def _count_times(
+    q: Array,
+    q_labels: Array,
+    code: Array,
+    label: Array,
+    total: Ints,
+    relevant: Ints,
+    key: Array,
+    shared: Array,
+    times: Ints,
+) -> None:
+    """As `_count`, of items that count several times."""
+    n, size = code.shape[1], total.shape[1]
+    tables = np.zeros((4, 2 * size), dtype=np.int64)
+    first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
+    for a in range(len(q)):
+        tables[:] = 0
+        for start in range(0, n, STRETCH):
+            stop = min(n, start + STRETCH)
+            if code.shape[0] == 1 and label.shape[0] == 1:
+                _fill_keys_1(q[a, 0], q_labels[a, 0], code[0][start:stop], label[0][start:stop], key[: stop - start])
+            else:
+                _fill_keys(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
+            here = times[start:stop]
+            quads = (stop - start) // 4
+            for i in range(quads):
+                first[key[4 * i]] += here[4 * i]
+                second[key[4 * i + 1]] += here[4 * i + 1]
+                third[key[4 * i + 2]] += here[4 * i + 2]
+                fourth[key[4 * i + 3]] += here[4 * i + 3]
+            for i in range(4 * quads, stop - start):
+                first[key[i]] += here[i]
         for d in range(size):
             other = first[2 * d] + second[2 * d] + third[2 * d] + fourth[2 * d]
             hit = first[2 * d + 1] + second[2 * d + 1] + third[2 * d + 1] + fourth[2 * d + 1]
@@ -156,13 +237,19 @@ def _stable(
 
 
 _count = _compiled(_count)
+_count_times = _compiled(_count_times)
 _stable = _compiled(_stable)
 
 
-def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints) -> None:
+def count(
+    q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints, times: Ints | None = None
+) -> None:
     """Add the counts of one block in place; arguments as in `histograms_numpy.count`."""
-    key = np.empty(STRETCH, dtype=key_type(total.shape[1] - 1))
-    _count(q, q_labels, code, label, total, relevant, key, np.empty(STRETCH, dtype=np.uint64))
+    key, shared = np.empty(STRETCH, dtype=key_type(total.shape[1] - 1)), np.empty(STRETCH, dtype=np.uint64)
+    if times is None:
+        _count(q, q_labels, code, label, total, relevant, key, shared)
+    else:
+        _count_times(q, q_labels, code, label, total, relevant, key, shared, times)
 
 
 def stable(

@@ -46,7 +46,30 @@ class _Keys:
         return np.bitwise_or(key, self.shared.view(np.uint8), out=key)
 
 
-def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints) -> None:
+def together(code: Array, label: Array) -> tuple[Ints, Ints]:
+    """Items of a block that have one code and the same labels, counted.
+
+    Args:
+        code: code words, `(W, n)` uint64.
+        label: label words, `(V, n)` uint64.
+
+    Returns:
+        An item of each kind, `(d,)`, and how many items are of it, `(d,)` int64.
+    """
+    columns = [*code, *label]  # labels last: the sort begins with them, who are few
+    order = np.lexsort(columns)
+    begins = np.zeros(len(order), dtype=bool)
+    begins[:1] = True
+    for column in columns:
+        ranked = column[order]
+        begins[1:] |= ranked[1:] != ranked[:-1]
+    starts = np.flatnonzero(begins)
+    return order[starts], np.diff(starts, append=len(order))
+
+
+def count(
+    q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints, times: Ints | None = None
+) -> None:
     """Add the counts of one block to `total` and `relevant`, `(Q, K + 1)`, in place.
 
     Args:
@@ -56,11 +79,14 @@ def count(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, rel
         label: label words of the block, `(V, n)` uint64.
         total: items at each distance.
         relevant: relevant items at each distance.
+        times: how often each item of the block counts, `(n,)`; None for once.
     """
     size = total.shape[1]
     keys = _Keys(code, label, size - 1)
+    weights = None if times is None else times.astype(np.float64)  # whole numbers are exact in it
     for a in range(len(q)):
-        found = np.bincount(keys.of(q[a], q_labels[a]), minlength=2 * size).reshape(size, 2)  # (K + 1, 2)
+        found = np.bincount(keys.of(q[a], q_labels[a]), weights, 2 * size).reshape(size, 2)  # (K + 1, 2)
+        found = found.astype(np.int64, copy=False)
         relevant[a] += found[:, 1]
         total[a] += found.sum(axis=1)
 
