@@ -168,7 +168,7 @@ def test_importing_histograms_does_not_load_the_compiler():
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
-    from hamguard.codes import histograms_numba
+    from hamguard.codes import compiled
 
     calls = []
 
@@ -178,8 +178,8 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(histograms_numba, "njit", njit)
-    assert histograms_numba._compiled(len) is len
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.compiled(len) is len
     assert [("cache" in c) for c in calls] == [True, False]
 
 

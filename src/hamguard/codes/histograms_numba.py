@@ -7,39 +7,13 @@ into four tables in turn, because adding twice to one cell must wait for the fir
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
 
+from hamguard.codes.compiled import compiled, ones
 from hamguard.codes.histograms_numpy import key_type
 from hamguard.core.types import Array, Floats, Ints
 
 STRETCH = 4096  # items: keys, masks and the words they come from stay in a first-level cache of 32 KiB or little more
-
-
-def _ones_of(typing: Any, word: Any) -> Any:
-    """Number of set bits of a uint64; numba has no name for the instruction."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_ones: Any = intrinsic(_ones_of)
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile without the global lock, with a cache on disk where one can be written."""
-    # Python's division checks for zero and so cannot become vector instructions; ranks are never zero.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no place for a cache file: compile in every process instead
-        return njit(**options)(function)
 
 
 def _fill_keys(q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array, shared: Array) -> None:
@@ -47,12 +21,12 @@ def _fill_keys(q: Array, q_label: Array, code: Array, label: Array, start: int, 
     n = len(key)
     words, marks = code[0][start : start + n], label[0][start : start + n]
     for i in range(n):
-        key[i] = _ones(q[0] ^ words[i])
+        key[i] = ones(q[0] ^ words[i])
         shared[i] = q_label[0] & marks[i]
     for w in range(1, len(q)):
         words = code[w][start : start + n]
         for i in range(n):
-            key[i] += _ones(q[w] ^ words[i])
+            key[i] += ones(q[w] ^ words[i])
     for v in range(1, len(q_label)):
         if q_label[v] == 0:  # no label of the query: one pass a label, not a class
             continue
@@ -66,11 +40,11 @@ def _fill_keys(q: Array, q_label: Array, code: Array, label: Array, start: int, 
 def _fill_keys_1(q_word: int, q_mark: int, words: Array, marks: Array, key: Array) -> None:
     """Keys of one query to the items of a stretch, one word of code and one word of labels."""
     for i in range(len(key)):
-        key[i] = _ones(q_word ^ words[i]) * np.uint64(2) + np.uint64((q_mark & marks[i]) != np.uint64(0))
+        key[i] = ones(q_word ^ words[i]) * np.uint64(2) + np.uint64((q_mark & marks[i]) != np.uint64(0))
 
 
-_fill_keys = _compiled(_fill_keys)
-_fill_keys_1 = _compiled(_fill_keys_1)
+_fill_keys = compiled(_fill_keys)
+_fill_keys_1 = compiled(_fill_keys_1)
 
 
 def _together(code: Array, label: Array, table: Array, first: Ints, times: Ints) -> int:
@@ -104,7 +78,7 @@ def _together(code: Array, label: Array, table: Array, first: Ints, times: Ints)
     return kinds
 
 
-_together = _compiled(_together)
+_together = compiled(_together)
 
 
 def together(code: Array, label: Array) -> tuple[Ints, Ints]:
@@ -236,9 +210,9 @@ def _stable(
         hits[a] += counted
 
 
-_count = _compiled(_count)
-_count_times = _compiled(_count_times)
-_stable = _compiled(_stable)
+_count = compiled(_count)
+_count_times = compiled(_count_times)
+_stable = compiled(_stable)
 
 
 def count(

@@ -1,0 +1,32 @@
+"""How numba compiles our kernels, and the one instruction that it has no name for; it loads the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit, types
+from numba.extending import intrinsic
+
+
+def _ones_of(typing: Any, word: Any) -> Any:
+    """Number of set bits of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+ones: Any = intrinsic(_ones_of)
+"""Number of set bits of a uint64, in a compiled function."""
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile without the global lock, with a cache on disk where one can be written."""
+    # Python's division checks for zero and so cannot become vector instructions; nothing is divided by zero here.
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no place for a cache file: compile in every process instead
+        return njit(**options)(function)
