@@ -64,9 +64,11 @@ def learned(method: str, bits: int, root: Path | None, work: Path) -> Maker:
         rows = rng.integers(0, len(pictures), count)
         wide = np.zeros((count, SIDE + 2 * MOVED, SIDE + 2 * MOVED), np.uint8)
         wide[:, MOVED:-MOVED, MOVED:-MOVED] = pictures[rows]
-        down, right = rng.integers(0, 2 * MOVED + 1, (2, count, 1))
-        at = np.arange(SIDE)
-        found = wide[np.arange(count)[:, None, None], (down + at)[:, :, None], (right + at)[:, None, :]]
+        shift = rng.integers(0, (2 * MOVED + 1) ** 2, count)
+        found = np.empty((count, SIDE, SIDE), np.uint8)
+        for one in range((2 * MOVED + 1) ** 2):
+            (down, right), own = divmod(one, 2 * MOVED + 1), np.flatnonzero(shift == one)
+            found[own] = wide[own, down : down + SIDE, right : right + SIDE]
         mirrored = rng.random(count) < 0.5
         found[mirrored] = found[mirrored, :, ::-1]
         return found.reshape(count, -1).astype(np.float32) / 255, rows

@@ -98,6 +98,7 @@ def test_every_page_with_commands_is_tried() -> None:
         "protect.md",
         "purify.md",
         "report.md",
+        "threshold.md",
         "training.md",
     }
 

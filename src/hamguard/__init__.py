@@ -39,6 +39,7 @@ __all__ = [
     "audit",
     "codes",
     "data",
+    "dedupe",
     "demo",
     "detect",
     "encode",
@@ -68,6 +69,7 @@ __all__ = [
     "sanity",
     "search",
     "study",
+    "threshold",
     "train",
     "transfer",
     "verify",
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from hamguard.api.audit import audit
     from hamguard.api.codes import codes
     from hamguard.api.data import data
+    from hamguard.api.dedupe import dedupe
     from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.demo import demo
     from hamguard.api.encode import encode
@@ -98,6 +101,7 @@ if TYPE_CHECKING:
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
     from hamguard.api.study import study
+    from hamguard.api.threshold import threshold
     from hamguard.api.train import train
     from hamguard.api.transfer import transfer
     from hamguard.api.verify import verify
@@ -149,6 +153,7 @@ _PLACES = {
     "audit": "api.audit:audit",
     "codes": "codes",
     "data": "data",
+    "dedupe": "api.dedupe:dedupe",
     "demo": "api.demo:demo",
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
@@ -178,6 +183,7 @@ _PLACES = {
     "sanity": "api.defense:sanity",
     "search": "api.search:search",
     "study": "api.study:study",
+    "threshold": "api.threshold:threshold",
     "train": "api.train:train",
     "transfer": "api.transfer:transfer",
     "verify": "api.verify:verify",

@@ -104,6 +104,9 @@ def searches(model: hg.HashModel, data: hg.Data) -> None:
     answers.draw("found.png")
     nearest: tuple[int, ...] = answers[0].distances
     written = hg.features(model, data, out="features.npz")
+    radius: int | None = hg.threshold(bank, items=1000, false_matches=0.1).radius
+    groups: list[list[str]] = list(hg.dedupe("index/bank", radius=radius or 0))
+    print(groups, hg.threshold(bank, items=10, model=model, data=data).sentences)
     print(written.path, written.count, written.features, written.notes)
     print(built, nearest, [answer.ids for answer in answers])
     hg.metrics.precision_at(bank, bank, 2)

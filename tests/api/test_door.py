@@ -64,6 +64,8 @@ VERBS = [
     "evaluate",
     "transfer",
     "study",
+    "threshold",
+    "dedupe",
 ]
 DECORATORS = [
     "register_check",

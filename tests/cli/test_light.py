@@ -58,6 +58,8 @@ def test_verbs_that_compute_nothing_load_nothing_heavy(lab: Path) -> None:
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "build", "items.npz", "--out", "index")
     assert not HEAVY - {"faiss"} & loaded(lab, "index", "info", "index")
     assert not HEAVY - {"faiss"} & loaded(lab, "search", "index", "query.npz", "--top", "3")
+    assert not HEAVY - {"faiss"} & loaded(lab, "threshold", "items.npz", "--items", "1000")
+    assert not HEAVY - {"faiss", "numba", "scipy"} & loaded(lab, "dedupe", "index", "--radius", "2")
 
 
 def test_a_search_with_a_picture_loads_no_compiler(lab: Path) -> None:

@@ -21,7 +21,7 @@ from tests.cli.helpers import Shell
 VERBS = [
     ["demo"], ["data", "list"], ["data", "check"], ["models"], ["train"], ["encode"], ["features"], ["index", "build"],
     ["index", "info"], ["search"], ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"],
-    ["purify"], ["detect"], ["gate"],
+    ["purify"], ["detect"], ["gate"], ["threshold"], ["dedupe"],
 ]  # fmt: skip
 
 
@@ -99,7 +99,19 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, shell: Shell
 
 
 GROUPS = {
-    "Learn and search": ["demo", "data", "models", "train", "encode", "features", "index", "search", "evaluate"],
+    "Learn and search": [
+        "demo",
+        "data",
+        "models",
+        "train",
+        "encode",
+        "features",
+        "index",
+        "search",
+        "evaluate",
+        "threshold",
+        "dedupe",
+    ],
     "Attack": ["attack", "transfer"],
     "Defend": ["harden", "sanity", "purify", "detect"],
     "Protect": ["protect", "verify", "privacy"],

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamguard.codes.binary import hamming, pack
+from hamguard.codes.binary import hamming, pack, words
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes, Ints
-from hamguard.retrieval import near_groups as module
-from hamguard.retrieval.near_groups import choose_tables, near_groups
+from hamguard.retrieval.near_groups import near_groups, tables_of
 
 
 def planted(n: int, bits: int, flips: int, seed: int, *, centers: int = 0) -> Bytes:
@@ -54,23 +55,17 @@ def test_groups_are_those_of_all_pairs(n: int, bits: int, flips: int, seed: int,
     assert found.sizes.sum() == n and found.codes == len(np.unique(packed, axis=0))
 
 
-@settings(max_examples=30, deadline=None)
-@given(bits=st.sampled_from([16, 64, 100]), radius=st.integers(1, 5), blocks=st.integers(1, 3), seed=st.integers(0, 9))
-def test_every_choice_of_blocks_meets_every_near_pair(bits: int, radius: int, blocks: int, seed: int) -> None:
-    packed = planted(80, bits, 4, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "comb", lambda m, r: 10**9 if m < radius + blocks else 1)  # too many tables: other blocks
-        patch.setattr(module, "SORT", 0.0)
-        patch.setattr(module, "TABLES", 10**6)
-        patch.setattr(module, "_alike", lambda key: 0.0)
-        patch.setattr(module, "TRIED", 1)
-        masks = choose_tables(packed, bits, radius)
-    rows = module.words(packed)
+@pytest.mark.parametrize("bits", [16, 64, 100])
+@pytest.mark.parametrize(("radius", "blocks"), [(1, 2), (1, 4), (3, 4), (3, 5), (5, 7)])
+def test_every_choice_of_blocks_meets_every_near_pair(bits: int, radius: int, blocks: int) -> None:
+    packed = planted(80, bits, 4, blocks)
+    rows = words(packed)
     near = hamming(packed, packed) <= radius
     met = np.zeros_like(near)
+    masks = tables_of(np.random.default_rng(0).permutation(bits), blocks, radius, rows.shape[1])
     for mask in masks:
         met |= ((rows[:, None] ^ rows[None]) & mask == 0).all(axis=2)
-    assert met[near].all()
+    assert met[near].all() and len(masks) == comb(blocks, radius)
 
 
 def test_clustered_codes_take_finer_tables_and_no_more_comparisons_than_all_pairs() -> None:

@@ -12,6 +12,10 @@ Model = Annotated[str, typer.Argument(help="Model folder, package.module:factory
 Index = Annotated[
     str, typer.Argument(help="Index folder, or address of a data base: postgresql://USER@HOST/DATABASE#NAME.")
 ]
+Codes = Annotated[
+    str,
+    typer.Argument(help="Code bank (.npz) of `encode`, codes from elsewhere (.npz), or an index: folder or address."),
+]
 ChangedIndex = Annotated[str, typer.Argument(help="Index folder or address of a data base; it is changed in one step.")]
 
 SearchedIndex = Annotated[

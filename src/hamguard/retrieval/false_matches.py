@@ -10,7 +10,8 @@ that contradicts what was counted is not used.
 
 Intervals follow from the influence of each item on the counts (Hoeffding's projection of a U-statistic, through the leave-one-out
 jackknife of Efron and Stein, 1981), since pairs of the same item do not vary independently; a fit is given a further error for
-every power of ten that it looks ahead. The forms are ours; `benchmarks/threshold.py` checks them against counted false matches.
+every power of ten that it looks ahead, and by what it misses at the rarest distance that is counted. The forms are ours;
+`benchmarks/threshold.py` checks them against counted false matches.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from hamguard.core.types import Array, Bytes, Floats, Ints
 SAMPLE = 20_000
 """Items of a sample: 200 million pairs, a core-second."""
 FEWEST = 50  # items below which a sample says nothing of a tail
-COUNTED = 100  # pairs from which a count is taken as it is: its own error is then about a tenth
+COUNTED = 30  # pairs from which a count is taken as it is: its own error is then below a fifth
 WINDOWS = (1e-2, 1e-3, 1e-4)  # shares of the pairs that a fit is made to, the widest first that agrees with the counts
 POINTS, PAIRS = 4, 200  # distances and pairs that a fit of three numbers needs
 AHEAD = 0.1  # error of the logarithm of a fitted share, for each power of ten that it is smaller than a counted one
@@ -204,7 +205,7 @@ def false_matches(counts: PairCounts) -> FalseMatches:
         rows = np.flatnonzero(fitted)
         log[rows] = fit.log[rows]
         ahead = np.maximum(math.log10(COUNTED) - fit.log[rows] / math.log(10), 0)
-        wide = NORMAL * np.hypot(fit.error[rows], AHEAD * ahead)
+        wide = NORMAL * np.sqrt(fit.error[rows] ** 2 + (AHEAD * ahead) ** 2 + _missed(fit, within) ** 2)
         ends[0][rows], ends[1][rows] = fit.log[rows] - wide, fit.log[rows] + wide
     share, low, high = (
         np.minimum(np.maximum.accumulate(np.exp(one)) / counts.total, 1.0) for one in (log, *ends)
@@ -212,6 +213,12 @@ def false_matches(counts: PairCounts) -> FalseMatches:
     return FalseMatches(
         counts.bits, counts.items, len(counts.sizes), share, low, high, fitted, fit.share if fit else None
     )
+
+
+def _missed(fit: Fit, within: Floats) -> float:
+    """How far the logarithm of a fit lies from that of the rarest count that is taken as it is."""
+    first = int(np.argmax(within >= COUNTED))
+    return abs(float(np.log(within[first]) - fit.log[first])) if first < len(fit.log) else 0.0
 
 
 def _few(within: Floats, spread: Floats) -> tuple[Floats, Floats]:

@@ -105,23 +105,36 @@ def choose_tables(codes: Bytes, bits: int, radius: int) -> list[Array]:
     count = len(codes)
     rng = numpy_generator(0, "near groups")
     few = codes if count <= SAMPLE else codes[rng.choice(count, SAMPLE, replace=False)]
-    rows, even = (
-        words(few),
-        np.argsort(np.abs(unpack(few, bits).mean(axis=0)), kind="stable"),
-    )  # bits, the evenest first
+    rows = words(few)
+    even = np.argsort(np.abs(unpack(few, bits).mean(axis=0)), kind="stable")  # bits, the evenest first
     best, least = [np.zeros(rows.shape[1], np.uint64)], float(COMPARE * count * count / 2)  # one table: all pairs
     for blocks in range(radius + 1, bits + 1):
         number = comb(blocks, radius)
         if number > TABLES:
             break
-        masks = [_mask(even[i::blocks], rows.shape[1]) for i in range(blocks)]
-        choices = list(combinations(range(blocks), blocks - radius))
-        tried = [choices[i] for i in rng.choice(number, min(number, TRIED), replace=False)]
-        alike = np.mean([_alike(_key(rows, _joined(masks, choice))) for choice in tried])
+        tables = tables_of(even, blocks, radius, rows.shape[1])
+        tried = [tables[i] for i in rng.choice(number, min(number, TRIED), replace=False)]
+        alike = np.mean([_alike(_key(rows, mask)) for mask in tried])
         cost = float(number * (SORT * count + COMPARE * alike * (count / len(few)) ** 2))
         if cost < least:
-            best, least = [_joined(masks, choice) for choice in choices], cost
+            best, least = tables, cost
     return best
+
+
+def tables_of(places: Array, blocks: int, radius: int, width: int) -> list[Array]:
+    """Masks `(W,)` of all choices of `blocks - radius` among so many blocks of bits.
+
+    Args:
+        places: the bits 0..K - 1, dealt out to the blocks in turn, `(K,)`.
+        blocks: number of blocks, above the radius.
+        radius: in bits.
+        width: words of a code, W.
+    """
+    masks = [_mask(places[i::blocks], width) for i in range(blocks)]
+    return [
+        np.asarray(np.bitwise_or.reduce([masks[i] for i in choice]))
+        for choice in combinations(range(blocks), blocks - radius)
+    ]
 
 
 def _mask(places: Array, width: int) -> Array:
@@ -129,10 +142,6 @@ def _mask(places: Array, width: int) -> Array:
     flat = np.zeros(64 * width, np.uint8)
     flat[places] = 1
     return np.packbits(flat, bitorder="little").view(np.uint64)
-
-
-def _joined(masks: list[Array], choice: tuple[int, ...]) -> Array:
-    return np.asarray(np.bitwise_or.reduce([masks[i] for i in choice]))
 
 
 def _key(rows: Array, mask: Array) -> Array:
