@@ -87,6 +87,7 @@ def test_every_page_with_commands_is_tried() -> None:
         "cross-modal.md",
         "data.md",
         "detect.md",
+        "encoding.md",
         "engines.md",
         "evaluate.md",
         "gate.md",

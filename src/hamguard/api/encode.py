@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.codes.bank import CodeBank
+from hamguard.core.checks import check_choice, check_range
 from hamguard.core.context import Context
-from hamguard.core.errors import RequestError
+from hamguard.core.errors import RequestError, RunError
 from hamguard.core.label_arrays import label_rows
 from hamguard.data.given import image_store
 from hamguard.data.opened import Data, DataPart
-from hamguard.evaluation.model_data import open_for_model
+from hamguard.evaluation.search.encoding import Shard, encode_shards, joined, shards_of
+from hamguard.evaluation.search.open_encoding import open_for_encoding
 from hamguard.evaluation.search.origin import origin_of
+from hamguard.evaluation.search.ray_encoding import RayEncoders, import_ray
 from hamguard.models.cross_modal import CrossModel, image_side
 from hamguard.models.foreign import check_face
 from hamguard.models.store import AnyModel, called, load_any
@@ -27,6 +33,7 @@ from hamguard.training.encode import encode as encode_part
 from hamguard.training.encode import packed_codes
 
 __all__ = ["Banks", "encode", "encode_data"]
+SHARD = 4096  # pictures, where nobody says how many
 
 
 @checked
@@ -102,9 +109,15 @@ def encode_data(
     protocol: str | None = None,
     queries: int | None = None,
     batch_size: int = 256,
+    shard_size: int | None = None,
+    runner: Literal["here", "ray"] = "here",
+    workers: int | None = None,
     context: Context | None = None,
 ) -> Banks:
     """Encode queries and database into `query.npz` and `database.npz` of a folder.
+
+    With `shard_size`, and by Ray, codes are made and kept in shards beside them, so that a run that was stopped goes on where it
+    was; both runners write the same bytes.
 
     Args:
         model: whatever names a model.
@@ -114,27 +127,71 @@ def encode_data(
         protocol: named split; the model's own by default.
         queries: only the first so many of the query split.
         batch_size: images at once.
-        context: device, and how progress is shown.
+        shard_size: pictures a shard; None for one piece, by Ray for shards of 4,096.
+        runner: `here` in this process; `ray` by workers of Ray, of the cluster of `RAY_ADDRESS` or of one on this machine.
+        workers: of Ray; None for one a GPU where that is the device, else one a core.
+        context: device, and how progress is shown; with `restart` shards of an earlier run are made again.
 
     Raises:
-        RequestError: no such model or data, or images that do not fit the model.
-        RunError: the model returns NaN, or the folder cannot be written.
+        RequestError: no such model or data, images that do not fit the model, a shard without pictures, workers without Ray, or Ray
+            that is not installed or not reached.
+        RunError: the model returns NaN, the folder cannot be written, or workers of Ray failed.
     """
     context, out = running(context), Path(out)
-    loaded, card = load_any(model, context.device)
-    opened = open_for_model(card, loaded, data, root=root, protocol=protocol, context=context)
-    facts = []
-    for part in (opened.query.first(queries), opened.database):
-        bank = encode(loaded, part, batch_size=batch_size, context=context)
-        path = out / f"{part.role}.npz"
-        bank.save(path)
-        held = {
-            "file": str(path),
-            "role": part.role,
-            "count": len(bank),
-            "bits": bank.bits,
-            "bytes": bank.packed.nbytes,
-        }
-        facts.append({**held, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash})
+    check_choice("runner", runner, ("here", "ray"))
+    if runner == "ray":
+        import_ray()
+        shard_size = shard_size or SHARD
+    elif workers is not None:
+        raise RequestError("`workers` are those of `runner=ray`")
+    for name, value in (("shard_size", shard_size), ("workers", workers)):
+        if value is not None:
+            check_range(name, value, 1)
+    asked: dict[str, Any] = {"data": data, "root": root, "protocol": protocol, "queries": queries}
+    device = str(context.device)
+    opened = open_for_encoding(str(model), **asked, device=device, context=context)
+    asked |= {"model": str(model), "device": device.partition(":")[0]}  # a worker's GPU is the first that it sees
+    loaded, card, facts = opened.model, opened.card, []
+    encoders: AbstractContextManager[Callable[..., Iterator[Shard]]] = nullcontext(partial(encode_shards, loaded))
+    if runner == "ray":
+        encoders = RayEncoders(asked, loaded.digest, workers)
+    with encoders as make:
+        for part in (opened.part("query"), opened.part("database")):
+            if shard_size is None:
+                bank = encode(loaded, part, batch_size=batch_size, context=context)
+            else:
+                shards = shards_of(part, shard_size, loaded.digest, out)
+                bank = _sharded(shards, make, loaded.digest, batch_size, context)
+            path = out / f"{part.role}.npz"
+            bank.save(path)
+            held = {
+                "file": str(path),
+                "role": part.role,
+                "count": len(bank),
+                "bits": bank.bits,
+                "bytes": bank.packed.nbytes,
+            }
+            facts.append({**held, "digest": bank.digest, "model": bank.model_hash, "split": bank.split_hash})
     write_origin(out, origin_of(str(model), card, data, root, protocol, everything=False))
-    return Banks(tuple(facts), notes_of(loaded), opened.dataset.unread)
+    return Banks(tuple(facts), notes_of(loaded), opened.data.dataset.unread)
+
+
+def _sharded(
+    shards: Sequence[Shard], make: Callable[..., Iterator[Shard]], model_hash: str, batch_size: int, context: Context
+) -> CodeBank:
+    """The bank of a part whose shards are kept; those that an earlier run kept are read, the others made."""
+    missing = [shard for shard in shards if context.restart or shard.read(model_hash) is None]
+    if len(missing) < len(shards):
+        context.tell(
+            f"{len(shards) - len(missing):,} of {len(shards):,} {shards[0].part.role} shards are there already"
+        )
+    count, whole = 0, sum(map(len, missing))
+    with context.stage(f"encoding {shards[0].part.role} pictures") as progress:
+        for shard in make(missing, batch_size=batch_size, context=context) if missing else ():
+            count += len(shard)
+            progress(count / whole, f"{count:,} of {whole:,} pictures")
+    banks = [shard.read(model_hash) for shard in shards]
+    lost = next((shard.path for shard, bank in zip(shards, banks, strict=True) if bank is None), None)
+    if lost is not None:
+        raise RunError(f"{lost} was changed while the others were made")
+    return joined([bank for bank in banks if bank is not None])

@@ -14,6 +14,14 @@ from hamguard.cli.common import context_of, name_unread, print_json, say, tell
 ModelArgument = Annotated[
     str, typer.Argument(help="Model folder, package.module:factory, or torch.export file (.pt2).")
 ]
+ShardOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-size", min=1, help="Make and keep codes in shards of so many pictures; a stopped run goes on."
+    ),
+]
+RunnerOption = Annotated[str, typer.Option("--runner", help="here, or ray: workers of Ray, one a GPU or core.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Workers of Ray.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for query.npz and database.npz.")]
 
 
@@ -25,12 +33,20 @@ def encode(
     protocol: opt.OwnProtocol = None,
     queries: opt.Queries = None,
     batch_size: opt.BatchSize = 256,
+    shard_size: ShardOption = None,
+    runner: RunnerOption = "here",
+    workers: WorkersOption = None,
+    restart: opt.Restart = False,
     device: opt.Device = "auto",
     as_json: opt.Json = False,
 ) -> None:
     """Encode the query and database parts of a data source into packed code banks.
 
-    [bold]Example[/bold]: hamguard encode models/digits --out codes/
+    [bold]Examples[/bold]:
+
+    hamguard encode models/digits --out codes/
+
+    hamguard encode models/digits --out codes/ --runner ray --workers 8 --shard-size 4096
     """
     from hamguard.api.encode import encode_data
 
@@ -42,7 +58,10 @@ def encode(
         protocol=protocol,
         queries=queries,
         batch_size=batch_size,
-        context=context_of(device),
+        shard_size=shard_size,
+        runner=runner,  # type: ignore[arg-type]
+        workers=workers,
+        context=context_of(device, restart=restart),
     )
     for note in made.notes:
         say(f"Note: {note}")

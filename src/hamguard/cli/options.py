@@ -107,6 +107,7 @@ FLAGS = {
     "queries": "--queries",
     "query_codes": "--query-codes",
     "root": "--data-root",
+    "runner": "--runner",
     "sample": "--sample",
     "side": "--side",
     "source_models": "--source-model",
