@@ -402,3 +402,25 @@ def test_expected_map_of_collapsed_codes_is_that_of_every_pair(monkeypatch):
     monkeypatch.setattr(module, "MOST", 0.0)
     every = average_precision(query, database, path="numpy")
     assert np.abs(found - every).max() <= 1e-12
+
+
+@pytest.mark.parametrize(("bits", "classes"), [(1, 1), (12, 10), (64, 21), (65, 80), (127, 3), (128, 3)])
+@pytest.mark.parametrize("items", [400, 401, 257])
+def test_byte_columns_and_pairs_of_keys_count_the_same(bits, classes, items, monkeypatch):
+    from hamguard.codes import histograms_numba
+
+    _, _, query = draw(5, bits, classes, 1)
+    _, _, database = draw(items, bits, classes, 2)
+    slow = distance_histograms(query, database, path="numpy")
+    monkeypatch.setattr(histograms_numba, "LONG", 16)
+    monkeypatch.setattr(histograms_numba, "MANY", 2)
+    found = distance_histograms(query, database, path="numba")
+    assert np.array_equal(found.total, slow.total) and np.array_equal(found.relevant, slow.relevant)
+
+
+def test_byte_columns_over_several_stretches():
+    _, _, query = draw(70, 64, 21, 1)
+    _, _, database = draw(20_001, 64, 21, 2)
+    slow = distance_histograms(query, database, path="numpy")
+    found = distance_histograms(query, database, path="numba")
+    assert np.array_equal(found.total, slow.total) and np.array_equal(found.relevant, slow.relevant)

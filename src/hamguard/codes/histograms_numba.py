@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hamguard.codes.compiled import compiled, ones
+from hamguard.codes.compiled import compiled, ones, ones_of_byte
 from hamguard.codes.histograms_numpy import key_type
 from hamguard.core.types import Array, Floats, Ints
 
+LONG = (
+    1 << 14
+)  # items from which on byte columns and tables of pairs of keys pay, which cost some thousand additions a query
+MANY = 64  # queries from which on they do
 STRETCH = 4096  # items: keys, masks and the words they come from stay in a first-level cache of 32 KiB or little more
 
 
@@ -119,6 +123,78 @@ def _count(
             relevant[a, d] += hit
 
 
+def _columns_of_bytes(words: Array, count: int) -> Array:
+    """Words `(W, n)` uint64 as their first `count` bytes, each a column, `(count, n)` uint8."""
+    out = np.empty((count, words.shape[1]), dtype=np.uint8)
+    for p in range(count):
+        shift = np.uint64(8 * (p % 8))
+        for i in range(words.shape[1]):
+            out[p, i] = np.uint8((words[p // 8, i] >> shift) & np.uint64(255))
+    return out
+
+
+def _fill_keys_of_bytes(
+    q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array, shared: Array
+) -> None:
+    """Keys of one query to a stretch of items from byte columns: a vector holds four or eight times as many items as of words."""
+    n, p = len(key), 0
+    stop = start + n
+    key[:] = 0
+    shared[:n] = 0
+    while p + 4 <= len(q):
+        a, b, c, d = q[p], q[p + 1], q[p + 2], q[p + 3]
+        first, second = code[p][start:stop], code[p + 1][start:stop]
+        third, fourth = code[p + 2][start:stop], code[p + 3][start:stop]
+        for i in range(n):
+            two = ones_of_byte(a ^ first[i]) + ones_of_byte(b ^ second[i])
+            key[i] += two + (ones_of_byte(c ^ third[i]) + ones_of_byte(d ^ fourth[i]))
+        p += 4
+    while p < len(q):
+        a, first = q[p], code[p][start:stop]
+        for i in range(n):
+            key[i] += ones_of_byte(a ^ first[i])
+        p += 1
+    for v in range(len(q_label)):
+        if q_label[v] != 0:
+            a, first = q_label[v], label[v][start:stop]
+            for i in range(n):
+                shared[i] |= a & first[i]
+    for i in range(n):
+        key[i] = key[i] + key[i] + np.uint8(shared[i] != 0)
+
+
+_columns_of_bytes = compiled(_columns_of_bytes)
+_fill_keys_of_bytes = compiled(_fill_keys_of_bytes)
+
+
+def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints) -> None:
+    """As `_count`, of byte columns; two keys are counted by one addition, into a table of their pairs."""
+    n, size = code.shape[1], total.shape[1]
+    key, shared = np.empty(STRETCH, dtype=np.uint8), np.empty(STRETCH, dtype=np.uint8)
+    both = key.view(np.uint16)
+    pairs, found = np.empty(2 * size * 256, dtype=np.uint32), np.empty(2 * size, dtype=np.int64)
+    for a in range(len(q)):
+        pairs[:] = 0
+        found[:] = 0
+        for start in range(0, n, STRETCH):
+            stop = min(n, start + STRETCH)
+            _fill_keys_of_bytes(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
+            for i in range((stop - start) // 2):
+                pairs[both[i]] += np.uint32(1)
+            if (stop - start) % 2:
+                found[key[stop - start - 1]] += 1
+        for second in range(2 * size):
+            row, times = pairs[256 * second : 256 * second + 2 * size], np.int64(0)
+            for first in range(2 * size):
+                times += row[first]
+            for first in range(2 * size):
+                found[first] += row[first]
+            found[second] += times
+        for d in range(size):
+            total[a, d] += found[2 * d] + found[2 * d + 1]
+            relevant[a, d] += found[2 * d + 1]
+
+
 def _count_times(
     q: Array,
     q_labels: Array,
@@ -212,6 +288,7 @@ def _stable(
 
 _count = compiled(_count)
 _count_times = compiled(_count_times)
+_count_bytes = compiled(_count_bytes)
 _stable = compiled(_stable)
 
 
@@ -220,7 +297,13 @@ def count(
 ) -> None:
     """Add the counts of one block in place; arguments as in `histograms_numpy.count`."""
     key, shared = np.empty(STRETCH, dtype=key_type(total.shape[1] - 1)), np.empty(STRETCH, dtype=np.uint64)
-    if times is None:
+    if times is None and key.dtype == np.uint8 and code.shape[1] >= LONG and len(q) >= MANY:
+        wide, marks = -(-(total.shape[1] - 1) // 8), 8 * label.shape[0]
+        q_bytes = np.ascontiguousarray(np.ascontiguousarray(q).view(np.uint8)[:, :wide])  # (Q, ceil(K / 8))
+        q_marks = np.ascontiguousarray(q_labels).view(np.uint8)  # (Q, 8 V)
+        columns = _columns_of_bytes(code, wide), _columns_of_bytes(label, marks)
+        _count_bytes(q_bytes, q_marks, *columns, total, relevant)
+    elif times is None:
         _count(q, q_labels, code, label, total, relevant, key, shared)
     else:
         _count_times(q, q_labels, code, label, total, relevant, key, shared, times)
