@@ -1,6 +1,6 @@
 """Are predicted false matches those that are counted, and does the interval cover them?
 
-    uv run python benchmarks/threshold.py [--data-root DIR] [--items N] [--queries Q] [--draws D] [--out FILE.jsonl]
+    uv run python benchmarks/threshold.py [--data-root DIR] [--items N] [--queries Q] [--draws D] [--sets S ...] [--out FILE.jsonl]
 
 Four sets of codes, each of `--items` items: 64 independent bits; 64 bits that share twelve factors; 64 bits of ITQ on the pixels of
 Fashion-MNIST, whose pictures are moved by up to six pixels and mirrored, so that there are enough of them; and 32 bits of CSQ on
@@ -52,6 +52,10 @@ def correlated(count: int, rng: np.random.Generator) -> Bytes:
     weights = numpy_generator(0, "factors").standard_normal((64, FACTORS)) * SPREAD
     values = rng.standard_normal((count, FACTORS)) @ weights.T + 0.7 * rng.standard_normal((count, 64))
     return pack((values > 0).astype(np.uint8))
+
+
+DRAWN_BITS: dict[str, Maker] = {"independent": independent, "correlated": correlated}
+SETS = [*DRAWN_BITS, "itq", "csq"]
 
 
 def learned(method: str, bits: int, root: Path | None, work: Path) -> Maker:
@@ -144,12 +148,17 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=10_000_000, help="items of a set")
     parser.add_argument("--queries", type=int, default=1_000, help="items that are asked for")
     parser.add_argument("--draws", type=int, default=100, help="samples whose intervals are judged")
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, help="sets of codes")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "results" / "threshold.jsonl")
     asked = parser.parse_args()
-    rows = [*measure("independent", independent, 64, asked), *measure("correlated", correlated, 64, asked)]
+    rows = []
     with tempfile.TemporaryDirectory() as place:
-        for method, bits in (("itq", 64), ("csq", 32)):
-            rows += measure(method, learned(method, bits, asked.data_root, Path(place)), bits, asked)
+        for name in asked.sets:
+            if name in DRAWN_BITS:
+                rows += measure(name, DRAWN_BITS[name], 64, asked)
+            else:
+                bits = 64 if name == "itq" else 32
+                rows += measure(name, learned(name, bits, asked.data_root, Path(place)), bits, asked)
     write_rows(asked.out, rows)
 
 
