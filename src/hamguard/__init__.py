@@ -43,6 +43,7 @@ __all__ = [
     "demo",
     "detect",
     "encode",
+    "engine_check",
     "evaluate",
     "features",
     "gate",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from hamguard.api.defense import detect, purify, sanity
     from hamguard.api.demo import demo
     from hamguard.api.encode import encode
+    from hamguard.api.engine import engine_check
     from hamguard.api.evaluate import evaluate
     from hamguard.api.features import features
     from hamguard.api.gate import gate
@@ -157,6 +159,7 @@ _PLACES = {
     "demo": "api.demo:demo",
     "detect": "api.defense:detect",
     "encode": "api.encode:encode",
+    "engine_check": "api.engine:engine_check",
     "evaluate": "api.evaluate:evaluate",
     "features": "api.features:features",
     "gate": "api.gate:gate",

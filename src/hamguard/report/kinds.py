@@ -1,4 +1,4 @@
-"""Rows as the tables that their command prints: of attacks, transfer, an audit, a detector, purifiers, protections; else plain."""
+"""Rows as tables that commands print: of attacks, transfer, audits, detectors, purifiers, protections, engines; else plain."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hamguard.core.rows import Row
 from hamguard.report.attack_table import attack_groups, attack_tables
 from hamguard.report.audit_table import audit_table
 from hamguard.report.detection_table import detection_table
+from hamguard.report.engine_table import PROTOCOL, engine_tables
 from hamguard.report.plain_table import plain_table
 from hamguard.report.protection_table import SEARCHES, privacy_table
 from hamguard.report.purification_table import purification_table
@@ -21,6 +22,7 @@ MAKERS: dict[str, Callable[[Sequence[Row]], list[Table]]] = {
     "detection": lambda rows: [detection_table(rows)],
     "purification": lambda rows: [purification_table(rows)],
     "protection": lambda rows: [privacy_table(rows, rows[0].dataset or "unnamed data")],
+    "engine": engine_tables,
     "attack": lambda rows: attack_tables(attack_groups(rows)),
 }
 """Kinds of rows, and what makes their tables; a kind before `attack` holds rows of attacks, too."""
@@ -44,8 +46,8 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
 def kind_of(row: Row) -> str:
     """The kind of run that a row is a mark of; nothing for what stands in several, such as clean rows and noise."""
     facts, defense = row.attack or {}, row.defense or {}
-    if row.metric == SCORE:
-        return "transfer"
+    if row.metric == SCORE or row.protocol == PROTOCOL:
+        return "transfer" if row.metric == SCORE else "engine"
     if facts.get("method") == "audit" or (row.metric or "").endswith("-of-those-attacked"):
         return "audit"
     if defense.get("method") in ("detect", "purify"):

@@ -1,0 +1,153 @@
+"""Whether a search engine answers Hamming searches right: `hg.engine_check("faiss-hnsw")`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hamguard.api.arguments import checked
+from hamguard.api.results import Rows
+from hamguard.core.checks import check_range
+from hamguard.core.context import Context
+from hamguard.core.errors import RequestError
+from hamguard.core.files import write_text
+from hamguard.core.rows import Row
+from hamguard.report.engine_table import engine_sentences, engine_tables, engines_of, is_broken, write_engine_page
+
+if TYPE_CHECKING:
+    from hamguard.report.table import Table
+    from hamguard.retrieval.forms.registry import MakeForm
+
+__all__ = ["EngineRows", "engine_check"]
+
+COLLAPSE = (0.0, 0.1, 0.9)
+"""Shares of items that are copies of others: none, few, and as many as learned codes have."""
+
+
+class EngineRows(Rows):
+    """Rows of a check: one for each question, level of collapse and engine.
+
+    Attributes:
+        faults: file name to text, a file of Python for each fault that was found.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), faults: Mapping[str, str] | None = None) -> None:
+        super().__init__(rows)
+        self.faults: dict[str, str] = dict(faults or {})
+
+    def tables(self) -> list[Table]:
+        """A table for each engine; of several, one of all before."""
+        return engine_tables(self)
+
+    @property
+    def sentences(self) -> list[str]:
+        """Three sentences for each engine."""
+        return [line for name in engines_of(self) for line in engine_sentences(self.where(model=name))]
+
+    @property
+    def broken(self) -> Rows:
+        """Rows of questions in which an engine broke its promise: not true, failed, or missed though it is exact."""
+        return Rows(row for row in self if is_broken(row))
+
+    def report(self, path: Path | str, *, title: str = "") -> Path:
+        """Write the page: the sentences and the tables.
+
+        Args:
+            path: HTML file to write.
+            title: of the page; it has its own.
+
+        Raises:
+            RequestError: there are no rows, or the file does not end in .html.
+            RunError: the file cannot be written.
+        """
+        if not self:
+            raise RequestError("there is no row to make a page of")
+        write_engine_page(path, self)
+        return Path(path)
+
+    def write(self, folder: Path | str) -> list[Path]:
+        """Write `rows.jsonl`, `report.html`, and a file for each fault.
+
+        Args:
+            folder: to write them to.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        written = [self.save(place / "rows.jsonl"), self.report(place / "report.html")]
+        for name, text in self.faults.items():
+            write_text(place / name, text)
+            written.append(place / name)
+        return written
+
+
+@checked
+def engine_check(
+    engines: str | MakeForm | Sequence[str | MakeForm],
+    *,
+    collapse: Sequence[float] = COLLAPSE,
+    items: int = 5_000,
+    queries: int = 200,
+    out: Path | str | None = None,
+    context: Context | None = None,
+) -> EngineRows:
+    """Ask an engine twelve questions, and hold its answers against brute force.
+
+    Distances at seven code lengths; the same bits turned everywhere; bits in another order; few items, one, none; equal codes; a
+    label; radius; removal; a restart; more equal items than places; both orders of bits; a tenth added again. Each at every level
+    of collapse, because learned codes collapse: many items share a code, and graphs lose some of them.
+
+    Args:
+        engines: a name that `hamguard engine check --list` lists, the address of an index (`postgresql://...`), `module:factory`,
+            a factory, or several. A factory makes a value with the methods of `hamguard.retrieval.forms.registry.Form`.
+        collapse: shares of the items that are copies of others, each at least 0 and below 1.
+        items: codes that are drawn; of short codes fewer.
+        queries: that are asked.
+        out: folder for rows, page and a file of Python for each fault; None writes nothing.
+        context: seed of the codes, and how progress is shown.
+
+    Raises:
+        RequestError: no such engine, what it needs is not installed, or a number out of range.
+        RunError: a file cannot be written.
+    """
+    from hamguard.evaluation.search.engine_fault import fault_script
+    from hamguard.evaluation.search.engine_run import Drawing, check_form, row_of, shows_fault
+    from hamguard.retrieval.forms.registry import form_maker
+
+    check_range("items", items, 100)
+    check_range("queries", queries, 1, items)
+    context = context or Context()
+    for share in collapse:
+        if not 0 <= share < 1:
+            raise RequestError(f"collapse must be a share of at least 0 and below 1, got {share}")
+    if not collapse:
+        raise RequestError("give a level of collapse; an empty list was given")
+    given = [engines] if isinstance(engines, str) or callable(engines) else list(engines)
+    makers = [(one, form_maker(one)) if isinstance(one, str) else (_name_of(one), one) for one in given]
+    if not makers:
+        raise RequestError("give an engine; an empty list was given")
+    drawings = [Drawing(items, queries, share, context.seed) for share in collapse]
+    found = EngineRows()
+    for name, make in makers:
+        with context.stage(f"asking {name}") as progress:
+            for form, finding in check_form(make, drawings, progress):
+                found.append(row_of(name, form, finding))
+                if shows_fault(form, finding) and finding.wrong:
+                    found.faults[_file_name(found[-1])] = fault_script(name, form, finding)
+    if out is not None:
+        found.write(out)
+    return found
+
+
+def _name_of(make: MakeForm) -> str:
+    return str(getattr(make, "__name__", type(make).__name__))
+
+
+def _file_name(row: Row) -> str:
+    """What the file of a fault is called: engine, question, and level of collapse."""
+    level = f"{(row.attack or {}).get('collapse', 0):.0%}".rstrip("%")
+    return re.sub(r"[^a-z0-9]+", "-", f"fault {row.model} {row.metric} {level}".lower()).strip("-") + ".py"

@@ -1,0 +1,206 @@
+"""An engine held against brute force: every question at every level of collapse, as rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hamguard.core.rows import Row
+from hamguard.core.types import Array, Ints
+from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, Question, draw
+from hamguard.retrieval.forms.registry import Form, MakeForm, is_exact, version_of
+
+PROTOCOL = "engine-check"
+RIGHT, MISSES, WRONG, REFUSED, FAILED, ABSENT = "right", "misses", "wrong", "refused", "failed", "not offered"
+"""What came out of a question: an engine that is not exact may miss, refuse what is an edge, and not offer all."""
+
+
+class Judged(NamedTuple):
+    """What is to be said of answers.
+
+    Attributes:
+        places: answers that there should be.
+        missed: places where a nearer item, or any, is missing.
+        false: answers that are not true: another distance than the item's, an item twice, one that may not be there, a wrong order.
+    """
+
+    places: int
+    missed: int
+    false: int
+
+
+NOTHING = Judged(0, 0, 0)
+
+
+def judge(distances: Ints, numbers: Ints, right: Ints) -> Judged:
+    """Hold answers against the distances of all items.
+
+    Args:
+        distances: what the engine said, `(Q, k)`.
+        numbers: of which items, `(Q, k)`; -1 where it found none.
+        right: distances of all items, `(Q, N)`, `FAR` for those that may not be among the answers.
+    """
+    k, count = distances.shape[1], right.shape[1]
+    wanted = np.pad(np.sort(right, axis=1), ((0, 0), (0, max(0, k - count))), constant_values=FAR)[:, :k]
+    there, known = numbers >= 0, (numbers >= 0) & (numbers < count)
+    told = np.full(numbers.shape, FAR)
+    if count:
+        told = np.where(known, np.take_along_axis(right, np.where(known, numbers, 0), axis=1), FAR)
+    false = there & ((told != distances) | (told >= FAR))
+    false[:, 1:] |= there[:, 1:] & (distances[:, 1:] < distances[:, :-1])
+    order = np.argsort(numbers, axis=1, kind="stable")
+    ranked = np.take_along_axis(numbers, order, axis=1)
+    twice = np.zeros_like(false)
+    twice[:, 1:] = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)
+    false |= np.take_along_axis(twice, np.argsort(order, axis=1), axis=1)
+    found = np.sort(np.where(there & ~false, distances, FAR), axis=1)
+    return Judged(int((wanted < FAR).sum()), int(((wanted < FAR) & (found > wanted)).sum()), int(false.sum()))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Codes and queries of one level of collapse.
+
+    Attributes:
+        items: how many; of short codes as many as differ in all but two bits.
+        queries: how many.
+        collapse: share of the items that are copies of others.
+        seed: of the draw.
+    """
+
+    items: int
+    queries: int
+    collapse: float
+    seed: int
+
+    def count(self, bits: int) -> int:
+        """Items of so many bits."""
+        return min(self.items, int(2 ** (bits - 2)))
+
+    def draw(self, bits: int) -> tuple[Array, Array]:
+        """Codes `(N, bits)` and queries `(Q, bits)` bool."""
+        return draw(self.seed, self.count(bits), bits, self.collapse, self.queries)
+
+
+@dataclass
+class Finding:
+    """What came out of a question.
+
+    Attributes:
+        question: which.
+        drawing: on which codes.
+        outcome: one of the six words.
+        judged: all of its answers.
+        differs: share of the places at which two answers that must be alike are not; None where there are no such.
+        wrong: the first setting with a fault, and what is to be said of it.
+        said: message of an engine that refused or failed.
+        seconds: how long it took, with the building of the engine's index.
+    """
+
+    question: Question
+    drawing: Drawing
+    outcome: str = RIGHT
+    judged: Judged = NOTHING
+    differs: float | None = None
+    wrong: tuple[dict[str, Any], Judged] | None = None
+    said: str = ""
+    seconds: float = 0.0
+    lists: list[Ints] = field(default_factory=list, repr=False)
+
+
+def check_form(
+    make: MakeForm, drawings: Sequence[Drawing], progress: Callable[[float, str], None] = lambda share, text: None
+) -> Iterator[tuple[Form, Finding]]:
+    """Ask an engine everything.
+
+    Args:
+        make: what makes it.
+        drawings: codes and queries, one for each level of collapse.
+        progress: told the share that is done, and what is asked.
+
+    Raises:
+        RequestError: what the engine needs is not installed, or not there.
+    """
+    form, done = make(), 0
+    try:
+        for drawing in drawings:
+            for question in QUESTIONS:
+                progress(done / (len(drawings) * len(QUESTIONS)), question.name)
+                yield form, asked(form, question, drawing)
+                done += 1
+    finally:
+        with suppress(AttributeError):
+            form.close()  # type: ignore[attr-defined]
+
+
+def asked(form: Form, question: Question, drawing: Drawing) -> Finding:
+    """One question, with all of its settings."""
+    found = Finding(question, drawing)
+    if not all(callable(getattr(form, need, None)) for need in question.needs):
+        found.outcome = ABSENT
+        return found
+    start = time.perf_counter()
+    for setting in question.settings:
+        rest = dict(setting)
+        codes, query = drawing.draw(rest.pop("bits"))
+        try:
+            for said in question.ask(form, codes, query, **rest):
+                _count(found, setting, *map(np.asarray, said))
+        except Exception as error:  # an engine may raise whatever it likes
+            found.said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            if not question.edge:
+                found.outcome, found.wrong = FAILED, (setting, NOTHING)
+                break
+    found.seconds = time.perf_counter() - start
+    if found.outcome != FAILED:
+        judged = found.judged
+        found.outcome = WRONG if judged.false else MISSES if judged.missed else REFUSED if found.said else RIGHT
+    if question.alike and len(found.lists) == 2:
+        found.differs = float((found.lists[0] != found.lists[1]).mean())
+    return found
+
+
+def _count(found: Finding, setting: dict[str, Any], distances: Ints, numbers: Ints, right: Ints) -> None:
+    one = judge(distances, numbers, right)
+    found.judged = Judged(*(a + b for a, b in zip(found.judged, one, strict=True)))
+    if (one.missed or one.false) and (found.wrong is None or (one.false and not found.wrong[1].false)):
+        found.wrong = (setting, one)
+    if found.question.alike:
+        found.lists.append(np.where(numbers < 0, FAR, distances))
+
+
+def row_of(name: str, form: Form, found: Finding) -> Row:
+    """A finding as a row: `value` is the share of the answers that are missing or false."""
+    judged, drawing = found.judged, found.drawing
+    facts = {
+        "method": PROTOCOL,
+        "exact": is_exact(form),
+        "collapse": drawing.collapse,
+        "outcome": found.outcome,
+        "missed": judged.missed,
+        "false": judged.false,
+    }
+    return Row(
+        protocol=PROTOCOL,
+        dataset=f"{drawing.items:,} drawn codes, {drawing.collapse:.0%} copies",
+        model=name,
+        method=version_of(form) or None,
+        attack=facts | ({} if found.differs is None else {"differs": found.differs}),
+        metric=found.question.name,
+        value=(judged.missed + judged.false) / judged.places if judged.places else None,
+        n=judged.places,
+        seconds=found.seconds,
+        seed=drawing.seed,
+        notes=(found.said,) if found.said else (),
+    )
+
+
+def shows_fault(form: Form, found: Finding) -> bool:
+    """Whether a file is worth writing of it: a broken promise, or copies that are missed."""
+    missed = found.outcome == MISSES and (is_exact(form) or found.question.name in ("equal codes", REMEDY))
+    return found.outcome in (WRONG, FAILED) or missed
