@@ -107,6 +107,7 @@ GROUPS = {
         "encode",
         "features",
         "index",
+        "engine",
         "search",
         "evaluate",
         "threshold",

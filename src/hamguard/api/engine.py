@@ -116,7 +116,7 @@ def engine_check(
     """
     from hamguard.evaluation.search.engine_fault import fault_script
     from hamguard.evaluation.search.engine_run import Drawing, check_form, row_of, shows_fault
-    from hamguard.retrieval.forms.registry import form_maker
+    from hamguard.retrieval.forms.named import form_maker
 
     check_range("items", items, 100)
     check_range("queries", queries, 1, items)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hamguard.core.registry import Registry
 
 Kind: TypeAlias = Literal[
-    "attack", "guide", "loss", "hash method", "fitted method", "cross-modal method", "defense", "measure"
+    "attack", "guide", "loss", "hash method", "fitted method", "cross-modal method", "defense", "measure", "engine"
 ]
 
 PLACES: dict[Kind, str] = {
@@ -21,6 +21,7 @@ PLACES: dict[Kind, str] = {
     "cross-modal method": "hashing.registry:CROSS_METHODS",
     "defense": "defenses.registry:DEFENSES",
     "measure": "evaluation.measures.registry:MEASURES",
+    "engine": "retrieval.forms.registry:FORMS",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hamguard.api.names import names
 from hamguard.cli import options as opt
 from hamguard.cli.common import context_of, print_json_rows, say, tell
 from hamguard.core.errors import RequestError
@@ -61,9 +62,7 @@ def check(
     from hamguard.api.engine import COLLAPSE, engine_check
 
     if listed:
-        from hamguard.retrieval.forms.registry import FORMS
-
-        for name in FORMS.known():
+        for name in names("engine").split(", "):
             tell(name)
         return
     if not engines:

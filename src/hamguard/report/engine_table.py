@@ -88,9 +88,14 @@ def engines_table(rows: Sequence[Row]) -> Table:
         )
     level = max((_level(row) for row in rows), default=0.0)
     columns = (
-        "engine", "version", "exact", "broken promises", "not offered",
-        f"equal codes missed, {level:.0%} copies", "each code once",
-    )  # fmt: skip
+        "engine",
+        "version",
+        "exact",
+        "broken promises",
+        "not offered",
+        f"missed, {level:.0%} copies",
+        "each code once",
+    )
     return Table.of("Engines", columns, lines, names=2)
 
 

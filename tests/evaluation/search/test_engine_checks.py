@@ -10,9 +10,18 @@ from hamguard.codes.binary import hamming
 from hamguard.core.errors import RequestError
 from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, brute_force, draw, pack
 from hamguard.evaluation.search.engine_fault import fault_script
-from hamguard.evaluation.search.engine_run import Drawing, asked, check_form, judge, row_of, shows_fault
+from hamguard.evaluation.search.engine_run import (
+    Drawing,
+    Judged,
+    asked,
+    check_form,
+    judge,
+    row_of,
+    shows_fault,
+)
 from hamguard.retrieval.forms.faiss_forms import FaissFlat, FaissHnsw
-from hamguard.retrieval.forms.registry import FORMS, form_maker, is_exact, version_of
+from hamguard.retrieval.forms.named import form_maker
+from hamguard.retrieval.forms.registry import FORMS, is_exact, version_of
 
 SMALL = Drawing(300, 20, 0.9, 0)
 
@@ -160,3 +169,67 @@ def test_usearch(name):
     pytest.importorskip("usearch", reason="no usearch here: it is the extra `usearch`")
     for form, found in check_form(form_maker(name), [SMALL]):
         assert found.outcome in ("right", "not offered") or (found.outcome == "misses" and not is_exact(form)), found
+
+
+TINY = Drawing(150, 5, 0.9, 0)
+SHORT = [one for one in QUESTIONS if len(one.settings) < 6]
+FEW = [one for one in QUESTIONS if one.needs or one.name == "equal codes"]
+
+
+@pytest.fixture
+def server(postgres, monkeypatch):
+    """A server that the variables of PostgreSQL name."""
+    from psycopg import conninfo
+
+    parts = conninfo.conninfo_to_dict(postgres)
+    for variable, part in (("PGHOST", "host"), ("PGUSER", "user"), ("PGDATABASE", "dbname")):
+        monkeypatch.setenv(variable, str(parts[part]))
+
+
+def promises(name, questions):
+    """Ask an engine some questions; what came out, by question."""
+    form = form_maker(name)()
+    found = [asked(form, question, TINY) for question in questions]
+    for one in found:
+        kept = one.outcome in ("right", "not offered") or (one.outcome == "misses" and not is_exact(form))
+        assert kept or (one.outcome == "refused" and one.question.edge), one
+        if one.outcome != "not offered" and not name.count("//"):
+            one.wrong = (one.question.settings[-1], Judged(1, 1, 0))
+            text = fault_script(name, form, one)
+            assert text.count("\n") < 50, f"{one.question.name}\n{text}"  # servers need more words
+    version = version_of(form)
+    if hasattr(form, "close"):
+        form.close()
+    return {one.question.name: one.outcome for one in found}, version
+
+
+@pytest.mark.parametrize("name", ["pgvector-scan", "pgvector-hnsw", "pgvector-ivf"])
+def test_pgvector(name, server, postgres):
+    import psycopg
+
+    outcomes, version = promises(name, SHORT if name == "pgvector-scan" else FEW)
+    assert version.startswith("pgvector 0.") and outcomes["equal codes"] in ("right", "misses")
+    if name == "pgvector-scan":
+        assert {*outcomes.values()} == {"right"}
+    with psycopg.connect(postgres) as connection:
+        assert not connection.execute("select from pg_tables where tablename like 'hamguard_check%'").fetchall()
+
+
+def test_a_server_without_pgvector_is_named(monkeypatch):
+    pytest.importorskip("psycopg", reason="no psycopg here: it is the extra `postgres`")
+    monkeypatch.setenv("PGHOST", "/nowhere")
+    with pytest.raises(
+        RequestError, match="PGHOST, PGUSER and PGDATABASE must name a server with pgvector: connection"
+    ):
+        form_maker("pgvector-scan")()
+
+
+def test_milvus(milvus):
+    outcomes, version = promises("milvus-flat", SHORT)
+    assert version.startswith("milvus-lite ") and {*outcomes.values()} == {"right"}
+
+
+@pytest.mark.parametrize("kind", ["postgres", "milvus"])
+def test_an_index_at_an_address(kind, request):
+    outcomes, version = promises(f"{request.getfixturevalue(kind)}#checked", FEW)
+    assert version.startswith("hamguard ") and {*outcomes.values()} == {"right"}

@@ -168,6 +168,7 @@ class Question:
 
 
 LENGTHS = (12, 16, 32, 48, 64, 128, 256)
+ODD = tuple({"bits": bits, "order": order} for bits in (12, 20, 37) for order in ("little", "big"))
 EDGES = ((5, 10), (5, 5), (500, 1), (1, 1), (1, 3), (0, 1))
 REMEDY = "equal codes, each code once"
 """What is asked besides the twelve: whether an engine that misses copies finds them where each code is kept once."""
@@ -183,10 +184,7 @@ QUESTIONS = (
     Question("items removed and put back", removed, needs=("remove", "add")),
     Question("closed and opened", restarted, needs=("reopen",)),
     Question("more equal items than places", tied),
-    Question(
-        "both orders of bits, odd lengths", ordered_bits,
-        tuple({"bits": bits, "order": order} for bits in (12, 20, 37) for order in ("little", "big")),
-    ),
+    Question("both orders of bits, odd lengths", ordered_bits, ODD),
     Question("a tenth added again", added_again, needs=("add",)),
-)  # fmt: skip
+)
 """The twelve, and the remedy."""

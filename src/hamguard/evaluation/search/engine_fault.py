@@ -12,7 +12,7 @@ from typing import Any
 from hamguard import __version__
 from hamguard.evaluation.search.engine_checks import brute_force, draw, labels_of, pack
 from hamguard.evaluation.search.engine_run import FAILED, Finding
-from hamguard.retrieval.forms.registry import Form, is_exact, version_of
+from hamguard.retrieval.forms.registry import Form, version_of
 
 OURS = "hamguard."
 LONGEST, WIDTH = 39, 130
@@ -87,7 +87,7 @@ def _joined(text: str) -> str:
     for number in range(len(lines) - 2, -1, -1):  # a function of one line needs no second
         head, body = lines[number], lines[number + 1].strip()
         alone = depths[number + 1] > depths[number] >= depths[number + 2] and not body.startswith(APART)
-        if head.strip().startswith("def ") and alone and len(head) + len(body) < WIDTH:
+        if head.strip().startswith(("def ", "for ", "if ", "with ")) and alone and len(head) + len(body) < WIDTH:
             lines[number : number + 2] = [f"{head} {body}"]
             del depths[number + 1]
     return "\n".join(lines)
@@ -99,17 +99,20 @@ def _engine(form: Form, needs: tuple[str, ...]) -> str:
     if not _is_plain(form):
         made = "".join(f"{value!r}, " for value in getattr(form, "arguments", ()))
         return f"from {kind.__module__} import {kind.__name__}\nEngine = lambda: {kind.__name__}({made.rstrip(', ')})"
-    own = [
-        name for name, value in inspect.getmembers(kind, inspect.isfunction) if name.startswith("_") or name in needs
+    members = dict(inspect.getmembers(kind, inspect.isfunction))
+    asked = ["build", "search", *needs]
+    called = "".join(inspect.getsource(members[name]) for name in asked)
+    own = [name for name in members if f"self.{name}(" in called]
+    lines: list[str] = []
+    for name in dict.fromkeys([*asked, *own]):
+        lines.append(textwrap.indent(_short(members[name]), "    "))
+    held = {name: getattr(kind, name) for name in dir(kind) if isinstance(getattr(kind, name), (bool, str, type(None)))}
+    facts = [
+        f"    {name} = {value!r}"
+        for name, value in held.items()
+        if f"self.{name}" in "".join(lines) and name != "__doc__"
     ]
-    lines = ["class Engine:"]
-    if "self.exact" in inspect.getsource(kind.search):
-        lines.append(f"    exact = {is_exact(form)}")
-    for name in dict.fromkeys(["__init__", "build", "search", *own]):
-        method = getattr(kind, name, None)
-        if inspect.isfunction(method) and not (name == "__init__" and "needed(" in inspect.getsource(method)):
-            lines.append(textwrap.indent(_short(method), "    "))
-    return "\n".join(lines)
+    return "\n".join(["class Engine:", *facts, *lines])
 
 
 def _is_plain(form: Form) -> bool:

@@ -1,4 +1,4 @@
-"""Forms of engines by name; a form of one's own is given as `module:factory`."""
+"""Forms of engines by name, and what a form is."""
 
 from __future__ import annotations
 
@@ -42,28 +42,6 @@ FORMS: Registry[MakeForm] = Registry(
     "engine", "hamguard.retrieval.forms", decorator="register_form", first=("faiss-flat", "faiss-ivf", "faiss-hnsw")
 )
 register_form = FORMS.register
-
-
-def form_maker(name: str) -> MakeForm:
-    """What makes a form: that of a registered name, of an address of an index, or of `module:factory`.
-
-    Raises:
-        RequestError: no such name, module or factory.
-    """
-    if "://" in name:
-        from hamguard.retrieval.forms.index_form import IndexForm
-
-        return lambda: IndexForm(name)
-    module, _, factory = name.partition(":")
-    if not factory:
-        return FORMS[name]
-    try:
-        found: Any = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as error:
-        raise RequestError(f"engine {name}: {error}") from error
-    if not callable(found):
-        raise RequestError(f"engine {name} is no factory: it cannot be called")
-    return found  # type: ignore[no-any-return]
 
 
 def is_exact(form: Form) -> bool:
