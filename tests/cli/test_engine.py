@@ -48,7 +48,7 @@ def test_an_exact_engine_that_misses_ends_in_1_and_leaves_files(
     answer = shell("engine", "check", "my_engine:Mine", *words)
     assert answer.code == 1 and "my_engine:Mine does not answer right" in answer.out
     files = sorted((tmp_path / "found").glob("fault-*.py"))
-    assert f"{len(files)} files of faults" in answer.err
+    assert f"{len(files)} file{'s' * (len(files) != 1)} of faults" in answer.err
     text = (tmp_path / "found" / "fault-my-engine-mine-equal-codes-90.py").read_text()
     assert "from my_engine import Mine" in text and all(one.read_text().count("\n") < 40 for one in files)
 

@@ -82,6 +82,6 @@ def check(
         for line in found.sentences:
             tell(line)
     if out:
-        say(f"Wrote {out}: rows.jsonl, report.html, {len(found.faults)} files of faults")
+        say(f"Wrote {out}: rows.jsonl, report.html, {len(found.faults)} file{'s' * (len(found.faults) != 1)} of faults")
     if found.broken:
         raise typer.Exit(1)
