@@ -24,6 +24,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.files import write_text
 from hamguard.core.rows import Row, read_rows
 from hamguard.report.cross_modal import cross_report
+from hamguard.report.engine_table import engines_table
 from hamguard.report.printers import as_markdown
 from hamguard.report.table import Table
 
@@ -65,8 +66,14 @@ def cross_modal(root: Path) -> list[str]:
     return lines
 
 
+def engine_check(root: Path) -> list[str]:
+    """A line for each engine that was checked."""
+    return as_markdown(engines_table(read_rows(root / "results/engine_check.jsonl")))
+
+
 MADE = {
     "cross-modal": cross_modal,
+    "engine-check": engine_check,
     "coco-heads": coco_heads,
     "caltech-heads": caltech_heads,
 }  # blocks that are more than a table
