@@ -77,7 +77,8 @@ class ThresholdRows(Rows):
         radii = np.array(self.found.told)
         ends = [end[radii] for end in self.found.tail.expected(self.found.allowed.items)]
         title = f"{self.found.tail.bits} bits, {self.found.allowed.items:,} items"
-        draw_threshold(path, radii, ends, views_moved(self.found, self.found.told), self.radius, title)
+        found = views_moved(self.found, self.found.told)
+        draw_threshold(path, radii, ends, found, self.radius, self.found.allowed.most, title)
         return Path(path)
 
 

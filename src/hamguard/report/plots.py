@@ -45,6 +45,7 @@ class Panel:
         up: name of the vertical axis.
         right: where the horizontal axis ends; None where the curves do.
         top: where the vertical axis ends.
+        log: whether the vertical axis is logarithmic and ends where the curves do; what is 0 is not drawn.
         bars: instead of curves, by the name of a group one bar each with the ends of its interval, `(value, low, high)`.
     """
 
@@ -53,6 +54,7 @@ class Panel:
     up: str
     right: float | None = None
     top: float = 1.02
+    log: bool = False
     bars: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
 
 
@@ -89,7 +91,7 @@ def _panel(curves: Mapping[str, tuple[Array, Array]], across: str, up: str) -> P
 
 
 def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "", below: bool = False) -> None:
-    """Draw panels of curves side by side, each from 0 to 1 upward.
+    """Draw panels of curves side by side, each from 0 to 1 upward, or over powers of ten.
 
     Args:
         panels: at least one.
@@ -128,7 +130,10 @@ def draw_panels(panels: Sequence[Panel], path: Path | str, *, title: str = "", b
         _put_bars(axes, panel)
         axes.set_xlabel(panel.across)
         axes.set_ylabel(panel.up)
-        axes.set_ylim(0, panel.top)
+        if panel.log:
+            axes.set_yscale("log", nonpositive="mask")
+        else:
+            axes.set_ylim(0, panel.top)
         if panel.right is not None:
             axes.set_xlim(0, panel.right)
         axes.grid(alpha=0.25)

@@ -103,9 +103,15 @@ def threshold_sentences(rows: Sequence[Row], most: float, items: int) -> list[st
 
 
 def draw_threshold(
-    path: Path | str, radii: Array, ends: Sequence[Array], recall: Mapping[str, Array], radius: int | None, title: str
+    path: Path | str,
+    radii: Array,
+    ends: Sequence[Array],
+    recall: Mapping[str, Array],
+    radius: int | None,
+    most: float,
+    title: str,
 ) -> None:
-    """Draw false matches a search, up to 1, and the share of copies found, over the radius.
+    """Draw false matches a search over the radius, in powers of ten, and beside them the share of copies found.
 
     Args:
         path: PNG, SVG or PDF to write.
@@ -113,25 +119,23 @@ def draw_threshold(
         ends: expected false matches, and the ends of their interval, `(r,)` each.
         recall: by view, `(r,)`.
         radius: the recommended one.
+        most: false matches that are allowed.
         title: line above.
 
     Raises:
         RequestError: the file type is unknown.
         RunError: the file cannot be written.
     """
-    names = ("false matches a search (1 and more)", "lower end", "upper end")
-    strokes = [
-        Stroke(name, radii, np.minimum(end, 1.0), 3, style)
-        for name, end, style in zip(names, ends, ("-", ":", "--"), strict=True)
-    ]
-    strokes += [
-        Stroke(f"found: {view}", radii, share, place, "-") for place, (view, share) in enumerate(recall.items(), 4)
-    ]
+    names, across = ("expected", "lower end", "upper end"), "Hamming radius in bits"
+    false = [Stroke(name, radii, end, 3, style) for name, end, style in zip(names, ends, ("-", ":", "--"), strict=True)]
+    false.append(Stroke(f"limit {most:g}", radii[[0, -1]], np.array([most, most]), 7))
+    found = [Stroke(view, radii, share, place) for place, (view, share) in enumerate(recall.items(), 4)]
     if radius is not None:
-        strokes.append(Stroke(f"radius {radius}", np.array([radius, radius]), np.array([0.0, 1.0]), 7, ":"))
-    draw_panels(
-        [Panel(strokes, "Hamming radius in bits", "false matches; share of copies found")],
-        path,
-        title=title,
-        below=True,
-    )
+        seen = np.concatenate([end[end > 0] for end in ends] + [np.array([most])])
+        at = np.array([radius, radius])
+        false.append(Stroke(f"radius {radius}", at, np.array([seen.min(), seen.max()]), 0, ":"))
+        found.append(Stroke(f"radius {radius}", at, np.array([0.0, 1.0]), 0, ":"))
+    panels = [Panel(false, across, "false matches a search", log=True)]
+    if recall:
+        panels.append(Panel(found, across, "share of copies found"))
+    draw_panels(panels, path, title=title, below=True)
