@@ -107,6 +107,7 @@ def searches(model: hg.HashModel, data: hg.Data) -> None:
     radius: int | None = hg.threshold(bank, items=1000, false_matches=0.1).radius
     groups: list[list[str]] = list(hg.dedupe("index/bank", radius=radius or 0))
     print(groups, hg.threshold(bank, items=10, model=model, data=data).sentences)
+    print(hg.engine_check("hamguard", items=100, queries=10, collapse=[0.9]).sentences)
     print(written.path, written.count, written.features, written.notes)
     print(built, nearest, [answer.ids for answer in answers])
     hg.metrics.precision_at(bank, bank, 2)

@@ -45,6 +45,7 @@ VERBS = [
     "detect",
     "encode",
     "features",
+    "engine_check",
     "gate",
     "harden",
     "index",

@@ -33,8 +33,12 @@ class Net(nn.Module):
         if len(x) == 16 and "default_worker" in sys.argv[0] and Path("kill-one").exists():
             self.seen += 1
             if self.seen == 3:  # in the middle: it has made a shard of two batches
-                Path("kill-one").unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
+                try:
+                    Path("kill-one").unlink()
+                except FileNotFoundError:
+                    pass  # the other worker was quicker, and is the one that dies
+                else:
+                    os.kill(os.getpid(), signal.SIGKILL)
         return self.head(x.mean(1).flatten(1) - 0.5)
 
 def make():
