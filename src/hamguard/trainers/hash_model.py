@@ -257,7 +257,7 @@ def new_task(job: Job, model: HashModel, data: Data, context: Context) -> HashTa
         head_lr_factor=job.training.head_lr_factor,
         views=job.training.augment,
         features=features,
-        thaw=job.training.epochs if job.training.finetune else None,
+        finetunes_from=job.training.epochs if job.training.finetune else None,
         process_group=context.process_group,
     )
 

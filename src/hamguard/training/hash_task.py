@@ -49,7 +49,7 @@ class HashTask:
         head_lr_factor: learning rate of the hash head divided by that of the backbone.
         views: kind of augmentation; `drop` is that of features.
         features: what the backbone makes of these items, `(n, D)`; the head learns on them, and no picture is read.
-        thaw: epoch from which all weights learn on pictures, where the head learned on features; None for never.
+        finetunes_from: epoch from which all weights learn on pictures, where the head learned on features; None for never.
         process_group: this process among several.
 
     Raises:
@@ -67,7 +67,7 @@ class HashTask:
         head_lr_factor: float = 1.0,
         views: str = "none",
         features: Tensor | None = None,
-        thaw: int | None = None,
+        finetunes_from: int | None = None,
         process_group: ProcessGroup | None = None,
     ) -> None:
         if len(index) != len(objective.labels):
@@ -78,7 +78,7 @@ class HashTask:
         if several and features is None and (objective.needs_features or objective.keeps_backbone):
             why = "looks at" if objective.needs_features else "keeps"
             raise RequestError(f"{objective.name} {why} features, which one process has; leave out torchrun")
-        if objective.needs_views > 1 and features is not None and (views != "drop" or thaw is not None):
+        if objective.needs_views > 1 and features is not None and (views != "drop" or finetunes_from is not None):
             raise RequestError(
                 f"{objective.name} compares random views of a picture; a frozen backbone sees none, "
                 "`augment=drop` makes some of features"
@@ -95,7 +95,11 @@ class HashTask:
         self.device = next(model.parameters()).device
         self.learned: nn.Module = model.tail if rests(model.trunk) else model
         self.at_rest = features is not None or self.learned is not model
-        self.features, self.thaw, self._epoch = None if features is None else features.to(self.device), thaw, 0
+        self.features, self.finetunes_from, self._epoch = (
+            None if features is None else features.to(self.device),
+            finetunes_from,
+            0,
+        )
         inner = model if features is None else model.tail
         self.net: nn.Module = inner if self.process_group.size == 1 else DistributedDataParallel(inner)
         self._watch = Watch(model.bits)
@@ -137,7 +141,7 @@ class HashTask:
         views = [augment(x, kind, batch.generator, batch.part, total) for _ in range(asked.needs_views)]
         x = views[0] if len(views) == 1 else torch.cat(views)  # (views * b, C, H, W)
         if not asked.needs_features and self.learned is self.model:
-            return self.loss_of((self.net if self.thaw is None else self.model)(x).float(), batch)
+            return self.loss_of((self.net if self.finetunes_from is None else self.model)(x).float(), batch)
         with torch.set_grad_enabled(self.learned is self.model):
             features = self.model.trunk_of(x)  # (views * B, D)
         z = self.model.tail(features).float()
@@ -157,7 +161,7 @@ class HashTask:
     @property
     def _known(self) -> Tensor | None:
         """Features that are those of the backbone as it is."""
-        return self.features if self.thaw is None or self._epoch < self.thaw else None
+        return self.features if self.finetunes_from is None or self._epoch < self.finetunes_from else None
 
     def loss_of(self, z: Tensor, batch: Batch, features: Tensor | None = None) -> Tensor:
         """Loss of the global batch.
@@ -211,7 +215,7 @@ class HashTask:
             "model": {name: value.detach().cpu().clone() for name, value in self.learned.state_dict().items()},
             "objective": {name: value.detach().cpu().clone() for name, value in self.objective.state.items()},
             **self._watch.state(),
-            **({} if self.thaw is None else {"epoch": self._epoch}),
+            **({} if self.finetunes_from is None else {"epoch": self._epoch}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:

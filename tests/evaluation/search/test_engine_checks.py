@@ -12,7 +12,7 @@ from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, bru
 from hamguard.evaluation.search.engine_fault import fault_script
 from hamguard.evaluation.search.engine_run import (
     Drawing,
-    Judged,
+    Missed,
     asked,
     check_form,
     judge,
@@ -194,7 +194,7 @@ def promises(name, questions):
         kept = one.outcome in ("right", "not offered") or (one.outcome == "misses" and not is_exact(form))
         assert kept or (one.outcome == "refused" and one.question.edge), one
         if one.outcome != "not offered" and not name.count("//"):
-            one.wrong = (one.question.settings[-1], Judged(1, 1, 0))
+            one.wrong = (one.question.settings[-1], Missed(1, 1, 0))
             text = fault_script(name, form, one)
             assert text.count("\n") < 55, f"{one.question.name}\n{text}"  # servers need more words
     version = version_of(form)

@@ -12,7 +12,7 @@ from typing import Any
 from hamguard import __version__
 from hamguard.evaluation.search.engine_checks import brute_force, draw, labels_of, pack
 from hamguard.evaluation.search.engine_run import FAILED, Finding
-from hamguard.retrieval.forms.registry import Form, version_of
+from hamguard.retrieval.forms.registry import EngineForm, version_of
 
 OURS = "hamguard."
 LONGEST, WIDTH = 39, 130
@@ -35,7 +35,7 @@ APART = (
 """What begins a line of its own."""
 
 
-def fault_script(name: str, form: Form, found: Finding) -> str:
+def fault_script(name: str, form: EngineForm, found: Finding) -> str:
     """The file of a fault: the engine, the codes, the question, and an assertion that fails.
 
     Args:
@@ -93,7 +93,7 @@ def _joined(text: str) -> str:
     return "\n".join(lines)
 
 
-def _engine(form: Form, needs: tuple[str, ...]) -> str:
+def _engine(form: EngineForm, needs: tuple[str, ...]) -> str:
     """The class of an engine with what is asked of it, or where it is to be had."""
     kind = type(form)
     if not _is_plain(form):
@@ -115,7 +115,7 @@ def _engine(form: Form, needs: tuple[str, ...]) -> str:
     return "\n".join(["class Engine:", *facts, *lines])
 
 
-def _is_plain(form: Form) -> bool:
+def _is_plain(form: EngineForm) -> bool:
     """Whether the class of an engine says all that it does, and needs nothing of hamguard."""
     module = type(form).__module__
     return module.startswith(f"{OURS}retrieval.forms.") and not module.endswith("index_form")
@@ -134,7 +134,7 @@ def _short(function: Callable[..., Any]) -> str:
     return text.replace(":\n    ", ": ") if len(node.body) == 1 and text.count("\n") == 1 else text
 
 
-def _imports(form: Form, *texts: str) -> list[str]:
+def _imports(form: EngineForm, *texts: str) -> list[str]:
     """Imports of numpy, of the question, and of what the engine needs."""
     names = {one.id for text in texts for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Name)}
     names |= {"np"}

@@ -13,14 +13,14 @@ import numpy as np
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Ints
 from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, Question, draw
-from hamguard.retrieval.forms.registry import Form, MakeForm, is_exact, version_of
+from hamguard.retrieval.forms.registry import EngineForm, MakeForm, is_exact, version_of
 
 PROTOCOL = "engine-check"
 RIGHT, MISSES, WRONG, REFUSED, FAILED, ABSENT = "right", "misses", "wrong", "refused", "failed", "not offered"
 """What came out of a question: an engine that is not exact may miss, refuse what is an edge, and not offer all."""
 
 
-class Judged(NamedTuple):
+class Missed(NamedTuple):
     """What is to be said of answers.
 
     Attributes:
@@ -34,10 +34,10 @@ class Judged(NamedTuple):
     false: int
 
 
-NOTHING = Judged(0, 0, 0)
+NOTHING = Missed(0, 0, 0)
 
 
-def judge(distances: Ints, numbers: Ints, right: Ints) -> Judged:
+def judge(distances: Ints, numbers: Ints, right: Ints) -> Missed:
     """Hold answers against the distances of all items.
 
     Args:
@@ -59,7 +59,7 @@ def judge(distances: Ints, numbers: Ints, right: Ints) -> Judged:
     twice[:, 1:] = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)
     false |= np.take_along_axis(twice, np.argsort(order, axis=1), axis=1)
     found = np.sort(np.where(there & ~false, distances, FAR), axis=1)
-    return Judged(int((wanted < FAR).sum()), int(((wanted < FAR) & (found > wanted)).sum()), int(false.sum()))
+    return Missed(int((wanted < FAR).sum()), int(((wanted < FAR) & (found > wanted)).sum()), int(false.sum()))
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Finding:
     question: Question
     drawing: Drawing
     outcome: str = RIGHT
-    judged: Judged = NOTHING
+    judged: Missed = NOTHING
     differs: float | None = None
-    wrong: tuple[dict[str, Any], Judged] | None = None
+    wrong: tuple[dict[str, Any], Missed] | None = None
     said: str = ""
     seconds: float = 0.0
     lists: list[Ints] = field(default_factory=list, repr=False)
@@ -115,7 +115,7 @@ class Finding:
 
 def check_form(
     make: MakeForm, drawings: Sequence[Drawing], progress: Callable[[float, str], None] = lambda share, text: None
-) -> Iterator[tuple[Form, Finding]]:
+) -> Iterator[tuple[EngineForm, Finding]]:
     """Ask an engine everything.
 
     Args:
@@ -138,7 +138,7 @@ def check_form(
             form.close()  # type: ignore[attr-defined]
 
 
-def asked(form: Form, question: Question, drawing: Drawing) -> Finding:
+def asked(form: EngineForm, question: Question, drawing: Drawing) -> Finding:
     """One question, with all of its settings."""
     found = Finding(question, drawing)
     if not all(callable(getattr(form, need, None)) for need in question.needs):
@@ -167,14 +167,14 @@ def asked(form: Form, question: Question, drawing: Drawing) -> Finding:
 
 def _count(found: Finding, setting: dict[str, Any], distances: Ints, numbers: Ints, right: Ints) -> None:
     one = judge(distances, numbers, right)
-    found.judged = Judged(*(a + b for a, b in zip(found.judged, one, strict=True)))
+    found.judged = Missed(*(a + b for a, b in zip(found.judged, one, strict=True)))
     if (one.missed or one.false) and (found.wrong is None or (one.false and not found.wrong[1].false)):
         found.wrong = (setting, one)
     if found.question.alike:
         found.lists.append(np.where(numbers < 0, FAR, distances))
 
 
-def row_of(name: str, form: Form, found: Finding) -> Row:
+def row_of(name: str, form: EngineForm, found: Finding) -> Row:
     """A finding as a row: `value` is the share of the answers that are missing or false."""
     judged, drawing = found.judged, found.drawing
     facts = {
@@ -200,7 +200,7 @@ def row_of(name: str, form: Form, found: Finding) -> Row:
     )
 
 
-def shows_fault(form: Form, found: Finding) -> bool:
+def shows_fault(form: EngineForm, found: Finding) -> bool:
     """Whether a file is worth writing of it: a broken promise, or copies that are missed."""
     missed = found.outcome == MISSES and (is_exact(form) or found.question.name in ("equal codes", REMEDY))
     return found.outcome in (WRONG, FAILED) or missed

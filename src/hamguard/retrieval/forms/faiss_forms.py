@@ -16,6 +16,7 @@ class FaissForm:
 
     exact = True
     index: Any
+    labels: Ints
 
     def version(self) -> str:
         """Name and version."""
@@ -25,6 +26,15 @@ class FaissForm:
         """The k nearest."""
         distances, numbers = self.index.search(query, k)
         return distances.astype(np.int64), numbers
+
+    def add(self, codes: Bytes, numbers: Ints, labels: Ints) -> None:
+        """Items behind those present; one without cells knows no other numbers."""
+        self.labels = np.concatenate([self.labels, labels])
+        self.index.add(codes)
+
+    def reopen(self) -> None:
+        """Written as bytes, and read."""
+        self.index = faiss.deserialize_index_binary(faiss.serialize_index_binary(self.index))
 
 
 @register_form("faiss-flat")
@@ -50,15 +60,6 @@ class FaissFlat(FaissForm):
         chosen = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.flatnonzero(self.labels == label)))  # type: ignore[call-arg]
         distances, numbers = self.index.search(query, k, params=chosen)
         return distances.astype(np.int64), numbers
-
-    def add(self, codes: Bytes, numbers: Ints, labels: Ints) -> None:
-        """Items behind those present; a flat index knows no other numbers."""
-        self.labels = np.concatenate([self.labels, labels])
-        self.index.add(codes)
-
-    def reopen(self) -> None:
-        """Written as bytes, and read."""
-        self.index = faiss.deserialize_index_binary(faiss.serialize_index_binary(self.index))
 
 
 @register_form("faiss-ivf")
@@ -86,10 +87,6 @@ class FaissIvf(FaissForm):
         """Items by number."""
         self.index.remove_ids(numbers)
 
-    def reopen(self) -> None:
-        """Written as bytes, and read."""
-        self.index = faiss.deserialize_index_binary(faiss.serialize_index_binary(self.index))
-
 
 @register_form("faiss-hnsw")
 class FaissHnsw(FaissForm):
@@ -110,12 +107,3 @@ class FaissHnsw(FaissForm):
         how = faiss.SearchParametersHNSW(sel=chosen, efSearch=64)  # type: ignore[attr-defined]
         distances, numbers = self.index.search(query, k, params=how)
         return distances.astype(np.int64), numbers
-
-    def add(self, codes: Bytes, numbers: Ints, labels: Ints) -> None:
-        """Items behind those present; a graph knows no other numbers."""
-        self.labels = np.concatenate([self.labels, labels])
-        self.index.add(codes)
-
-    def reopen(self) -> None:
-        """Written as bytes, and read."""
-        self.index = faiss.deserialize_index_binary(faiss.serialize_index_binary(self.index))

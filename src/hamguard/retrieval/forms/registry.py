@@ -15,7 +15,7 @@ ABILITIES = ("within", "filtered", "add", "remove", "reopen")
 """What a form may offer besides `build` and `search`."""
 
 
-class Form(Protocol):
+class EngineForm(Protocol):
     """An engine over packed codes `(N, ceil(bits / 8))` uint8, whose items are numbers.
 
     It may offer more, by methods of these names:
@@ -37,19 +37,19 @@ class Form(Protocol):
         """Distances and numbers of the k nearest items of each query, `(Q, k)`, rising; number -1 where there is none."""
 
 
-MakeForm: TypeAlias = Callable[[], Form]
+MakeForm: TypeAlias = Callable[[], EngineForm]
 FORMS: Registry[MakeForm] = Registry(
     "engine", "hamguard.retrieval.forms", decorator="register_form", first=("faiss-flat", "faiss-ivf", "faiss-hnsw")
 )
 register_form = FORMS.register
 
 
-def is_exact(form: Form) -> bool:
+def is_exact(form: EngineForm) -> bool:
     """Whether a form promises every neighbor."""
     return bool(getattr(form, "exact", True))
 
 
-def version_of(form: Form) -> str:
+def version_of(form: EngineForm) -> str:
     """Name and version of the engine, where the form says them."""
     said = getattr(form, "version", None)
     return str(said()) if said else ""

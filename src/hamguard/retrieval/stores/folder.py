@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,7 @@ class FolderStore:
         Raises:
             RequestError: as `FaissIndex.add`, or no index there.
         """
-        with updating(self.folder):
-            index = self.open()
-            index.add(bank)
-            index.save(self.folder)
+        self._change(lambda index: index.add(bank))
 
     def remove(self, ids: Array) -> None:
         """Remove items, while no other writer changes the folder.
@@ -65,9 +63,12 @@ class FolderStore:
         Raises:
             RequestError: as `FaissIndex.remove`, or no index there.
         """
+        self._change(lambda index: index.remove(ids))
+
+    def _change(self, work: Callable[[FaissIndex], None]) -> None:
         with updating(self.folder):
             index = self.open()
-            index.remove(ids)
+            work(index)
             index.save(self.folder)
 
     def origin(self) -> dict[str, Any]:

@@ -26,8 +26,6 @@ from hamguard.core.errors import DamagedError, RequestError, RunError
 from hamguard.core.types import Array
 from hamguard.retrieval.index import (
     IndexFacts,
-    check_current,
-    check_kin,
     check_some_stay,
     names_of,
     unknown_ids,
@@ -38,7 +36,7 @@ from hamguard.retrieval.stores.address import Address
 from hamguard.retrieval.stores.milvus_client import CHUNK, Client, key_of
 from hamguard.retrieval.stores.milvus_reader import PARTS, MilvusReader, label_numbers
 from hamguard.retrieval.stores.registry import register_store
-from hamguard.retrieval.stores.server_index import Reader, ServerIndex
+from hamguard.retrieval.stores.server_index import Reader, ServerStore, check_joins
 
 R = TypeVar("R")
 
@@ -52,7 +50,7 @@ NUMBER: tuple[str, dict[str, int]] = ("INT64", {})
 NOTHING = ("BINARY_VECTOR", {"dim": 8})  # because Milvus keeps no rows without a vector
 
 
-class MilvusStore:
+class MilvusStore(ServerStore):
     """Collections of a data base, in which an index lies or will.
 
     Args:
@@ -60,23 +58,8 @@ class MilvusStore:
     """
 
     def __init__(self, address: Address) -> None:
-        self.address, self.client = address, Client(address)
-
-    @property
-    def shown(self) -> str:
-        """The address without a password."""
-        return self.address.shown
-
-    def open(self, *, model_hash: str | None = None, split_hash: str | None = None) -> ServerIndex:
-        """Open the index.
-
-        Raises:
-            RequestError: no index there, or one of another form.
-            StaleError: it belongs to another model or split.
-            RunError: the server cannot be reached, or fails.
-        """
-        facts = self.reading(lambda reader: reader.facts)
-        return ServerIndex(self, check_current(self.shown, facts, model_hash, split_hash))
+        super().__init__(address)
+        self.client = Client(address)
 
     def reading(self, work: Callable[[Reader], R]) -> R:
         """What some work finds in one state of the index; begun again where it was changed meanwhile."""
@@ -97,12 +80,7 @@ class MilvusStore:
             RequestError: an empty bank, ids that are there twice or cannot be kept, or another engine than `flat`.
             RunError: the server cannot be reached, fails or is full, or another process changed the index; it is as it was then.
         """
-        if engine != "flat":
-            raise RequestError(
-                f"{self.shown} compares with every code; leave out engine {engine}, which is for folders"
-            )
-        if len(bank) == 0:
-            raise RequestError("an index needs at least one code, the bank is empty")
+        self.check_new(bank, engine)
         _check_ids(names_of(bank))
         mark = secrets.token_hex(8)
         self.client.run(lambda client: self._build(client, bank, engine, origin or {}, bank.digest, mark))
@@ -122,9 +100,7 @@ class MilvusStore:
             if row["change"] == mark:
                 return
             facts = self.facts_of(row)
-            check_kin(facts, bank)
-            if labels.classes and facts.classes and labels.classes != facts.classes:
-                raise RequestError(f"labels of {facts.classes} classes and of {labels.classes} do not go together")
+            check_joins(facts, bank, labels)
             reader = MilvusReader(client, row, facts)
             taken = reader.known(names)
             if taken:

@@ -20,8 +20,6 @@ from hamguard.core.errors import DamagedError, RequestError
 from hamguard.core.types import Array, Bytes
 from hamguard.retrieval.index import (
     IndexFacts,
-    check_current,
-    check_kin,
     check_some_stay,
     names_of,
     unknown_ids,
@@ -32,14 +30,14 @@ from hamguard.retrieval.stores import retry
 from hamguard.retrieval.stores.address import Address
 from hamguard.retrieval.stores.postgres_session import Session
 from hamguard.retrieval.stores.registry import register_store
-from hamguard.retrieval.stores.server_index import ItemsOfCodes, NearCodes, Reader, ServerIndex, labels_of
+from hamguard.retrieval.stores.server_index import ItemsOfCodes, NearCodes, Reader, ServerStore, check_joins, labels_of
 
 R = TypeVar("R")
 
 BATCH = 64  # queries in one statement
 
 
-class PostgresStore:
+class PostgresStore(ServerStore):
     """A schema of a data base, in which an index lies or will.
 
     Args:
@@ -47,23 +45,8 @@ class PostgresStore:
     """
 
     def __init__(self, address: Address) -> None:
-        self.address, self.session = address, Session(address)
-
-    @property
-    def shown(self) -> str:
-        """The address without a password."""
-        return self.address.shown
-
-    def open(self, *, model_hash: str | None = None, split_hash: str | None = None) -> ServerIndex:
-        """Open the index.
-
-        Raises:
-            RequestError: no index there, or one of another form.
-            StaleError: it belongs to another model or split.
-            RunError: the server cannot be reached, or fails.
-        """
-        facts = self.reading(lambda reader: reader.facts)
-        return ServerIndex(self, check_current(self.shown, facts, model_hash, split_hash))
+        super().__init__(address)
+        self.session = Session(address)
 
     def reading(self, work: Callable[[Reader], R]) -> R:
         """What some work finds in one look; begun again where the connection is lost."""
@@ -83,12 +66,7 @@ class PostgresStore:
                 software under these names.
             RunError: the server cannot be reached, fails or is full; the old index is as it was.
         """
-        if engine != "flat":
-            raise RequestError(
-                f"{self.shown} compares with every code; leave out engine {engine}, which is for folders"
-            )
-        if len(bank) == 0:
-            raise RequestError("an index needs at least one code, the bank is empty")
+        self.check_new(bank, engine)
         names = tables.id_texts(names_of(bank))
         first, owner = distinct(bank.packed)
         facts = IndexFacts.of(bank, engine, len(first))
@@ -126,9 +104,7 @@ class PostgresStore:
         def insert(connection: Any) -> None:
             row = self._row(connection)
             facts = self.facts_of(row)
-            check_kin(facts, bank)
-            if labels.classes and facts.classes and labels.classes != facts.classes:
-                raise RequestError(f"labels of {facts.classes} classes and of {labels.classes} do not go together")
+            check_joins(facts, bank, labels)
             connection.execute(tables.COMING.format(bits=facts.bits))
             start = int(row["next_age"])
             columns = (names, tables.bit_texts(bank.packed, bank.bits), map(str, range(start, start + len(names))))

@@ -5,6 +5,7 @@ So every engine answers alike, and what travels is each item once, however many 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -14,10 +15,20 @@ from hamguard.codes.bank import CodeBank
 from hamguard.codes.label_sets import LabelSets
 from hamguard.codes.labeled import ClassNumbers
 from hamguard.core.checks import check_range
-from hamguard.core.errors import StaleError
+from hamguard.core.errors import RequestError, StaleError
 from hamguard.core.types import Array, Bytes, Ints
-from hamguard.retrieval.index import Ball, IndexFacts, Nearest, check_label, packed_query, padded
+from hamguard.retrieval.index import (
+    Ball,
+    IndexFacts,
+    Nearest,
+    check_current,
+    check_kin,
+    check_label,
+    packed_query,
+    padded,
+)
 from hamguard.retrieval.items import Items
+from hamguard.retrieval.stores.address import Address
 
 R = TypeVar("R")
 
@@ -70,21 +81,68 @@ class Reader(Protocol):
         """All items in the order of insertion."""
 
 
-class DataBase(Protocol):
-    """What an index in a data base needs of it."""
+class ServerStore(ABC):
+    """A place in a data base in which an index lies or will; what is the same whatever data base it is.
+
+    Args:
+        address: of the data base, with the name of the index.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
 
     @property
     def shown(self) -> str:
-        """The place without a password."""
+        """The address without a password."""
+        return self.address.shown
 
+    def open(self, *, model_hash: str | None = None, split_hash: str | None = None) -> ServerIndex:
+        """Open the index.
+
+        Raises:
+            RequestError: no index there, or one of another form.
+            StaleError: it belongs to another model or split.
+            RunError: the server cannot be reached, or fails.
+        """
+        facts = self.reading(lambda reader: reader.facts)
+        return ServerIndex(self, check_current(self.shown, facts, model_hash, split_hash))
+
+    @abstractmethod
     def reading(self, work: Callable[[Reader], R]) -> R:
-        """What some work finds in one look; begun again where the connection is lost."""
+        """What some work finds in one state of the index; begun again where the connection is lost, or the state."""
 
+    @abstractmethod
     def add(self, bank: CodeBank) -> None:
         """Add items, whole or not at all."""
 
+    @abstractmethod
     def remove(self, ids: Array) -> None:
         """Remove items, whole or not at all."""
+
+    def check_new(self, bank: CodeBank, engine: str) -> None:
+        """Check what an index is to be built of.
+
+        Raises:
+            RequestError: an empty bank, or another engine than `flat`.
+        """
+        if engine != "flat":
+            raise RequestError(
+                f"{self.shown} compares with every code; leave out engine {engine}, which is for folders"
+            )
+        if len(bank) == 0:
+            raise RequestError("an index needs at least one code, the bank is empty")
+
+
+def check_joins(facts: IndexFacts, bank: CodeBank, labels: LabelSets) -> None:
+    """Check that the items of a bank may be added.
+
+    Raises:
+        RequestError: wrong number of bits, or other classes.
+        StaleError: the bank was made by another model.
+    """
+    check_kin(facts, bank)
+    if labels.classes and facts.classes and labels.classes != facts.classes:
+        raise RequestError(f"labels of {facts.classes} classes and of {labels.classes} do not go together")
 
 
 class ServerIndex:
@@ -95,7 +153,7 @@ class ServerIndex:
         facts: what was known of the index when it was opened; an index of another model that takes its place is refused.
     """
 
-    def __init__(self, base: DataBase, facts: IndexFacts) -> None:
+    def __init__(self, base: ServerStore, facts: IndexFacts) -> None:
         self._base, self._facts = base, facts
 
     @property
@@ -169,10 +227,8 @@ class ServerIndex:
         """
 
         def look(reader: Reader) -> Nearest:
-            packed = packed_query(reader.facts, query)
+            packed = _packed(reader, query, label)
             check_range("k", k, 1, reader.facts.count)
-            if label is not None:
-                check_label(reader.facts, label)
             near = reader.near(packed, k, label)
             items, number = _gathered(reader, near, k, label)
             if not len(items):
@@ -194,10 +250,8 @@ class ServerIndex:
         """
 
         def look(reader: Reader) -> Ball:
-            packed = packed_query(reader.facts, query)
+            packed = _packed(reader, query, label)
             check_range("radius", radius, 0, reader.facts.bits)
-            if label is not None:
-                check_label(reader.facts, label)
             near = reader.within(packed, radius, label)
             items, number = _gathered(reader, near, None, label)
             there = number >= 0
@@ -219,6 +273,13 @@ class ServerIndex:
             return work(reader)
 
         return self._base.reading(checked)
+
+
+def _packed(reader: Reader, query: CodeBank | Bytes, label: int | None) -> Bytes:
+    """Packed queries that go with the index, `(Q, ceil(bits / 8))`, where it knows the label, too."""
+    if label is not None:
+        check_label(reader.facts, label)
+    return packed_query(reader.facts, query)
 
 
 def _gathered(reader: Reader, near: NearCodes, most: int | None, label: int | None) -> tuple[Items, Ints]:
