@@ -22,6 +22,7 @@ from hamguard.models.store import load_any, save_model
 from hamguard.models.weight_files import in_order, read_pickled
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mobilenet_v2_tf", "squeezenet1_0")
+WITHOUT_CLASSIFIER = ("alexnet_st",)
 
 
 def names(stem: str, block: str, parts: tuple[str, str], head: str) -> list[str]:
@@ -166,14 +167,14 @@ def with_weights(name: str) -> HashModel:
     try:
         place_of(entry)
     except MissingFileError as error:
-        if entry.package:
+        if entry.package and entry.classes:
             raise
         pytest.skip(str(error))
     assert load_initial(model.backbone, name, "pretrained") == described(entry)
     return model
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", (*NETWORKS, *WITHOUT_CLASSIFIER))
 def test_each_saves_loads_exports_and_is_attacked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = with_weights(name)
     x = torch.rand(2, 3, 96, 96, generator=torch_generator(1))
@@ -193,6 +194,41 @@ def test_each_saves_loads_exports_and_is_attacked(name: str, tmp_path: Path, mon
     adv = hg.attacks.mainstay(steps=2, threat=hg.Linf(8 / 255))(back, x, torch.from_numpy(labels), bank)
     moved = (adv.x_adv - x).abs().flatten(1).amax(1)
     assert bool((moved > 0).all()) and float(moved.max()) <= 8.5 / 255
+
+
+def test_networks_without_classifier_have_no_accuracy() -> None:
+    assert {name for name, entry in TABLE.items() if not entry.classes} == {*WITHOUT_CLASSIFIER}
+    assert all(bool(entry.known) == bool(entry.classes) for entry in TABLE.values())
+
+
+def test_of_a_file_with_more_networks_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, features = build_backbone("alexnet_st", 3, (64, 64), torch_generator(0))
+    held = {f"net.{name}": value for name, value in net.state_dict().items()} | {"lin0.weight": torch.ones(3)}
+    torch.save(held, tmp_path / "w.pth")
+    monkeypatch.setattr(pretrained, "place_of", lambda entry: tmp_path / "w.pth")
+    monkeypatch.setattr(pretrained, "check_file", lambda entry, path: None)
+    model = HashModel("alexnet_st", 8, size=(64, 64), generator=torch_generator(1))
+    load_initial(model.backbone, "alexnet_st", "pretrained")
+    assert features == 256 and all(
+        torch.equal(value, held[f"net.{name}"]) for name, value in model.backbone.state_dict().items()
+    )
+    del held["net.slice4.11.bias"]
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(RequestError, match=r"1 of \d+ weights are missing, e\.g\. slice4\.11\.bias"):
+        load_initial(model.backbone, "alexnet_st", "pretrained")
+
+
+def test_a_blur_takes_means_of_nine_pixels_and_reflects_borders() -> None:
+    from hamguard.models.alexnet_st import BlurPool
+
+    x = torch.arange(20.0).view(1, 1, 4, 5).repeat(1, 2, 1, 1)
+    found = BlurPool(2)(x)
+    assert found.shape == (1, 2, 3, 4)
+    weights = torch.tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    assert (
+        found[0, 1, 1, 1] == (weights * x[0, 1, 0:3, 0:3]).sum()
+    )  # its middle is pixel (1, 1): one of two are blurred
+    assert found[0, 0, 0, 0] == (weights * x[0, 0][[2, 1, 0]][:, [2, 1, 0]]).sum()  # reflected on both sides
 
 
 class Classifier(nn.Module):

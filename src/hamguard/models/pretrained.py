@@ -53,13 +53,14 @@ class Weights:
         backbone: name of the network.
         file: path inside the package, or below the data folder.
         sha256: of the file.
-        learned_from: data set; `classes` in it.
+        learned_from: data set; `classes` that their classifier tells apart, 0 without one.
         size: side in pixels that they were trained at.
         mean, std: normalization that they expect, one number a channel.
-        known: accuracies, the first the one to name.
+        known: accuracies, the first the one to name; empty where the weights have no classifier.
         licence: of the weights, as far as their source says.
         package: distribution that holds the file; empty for the data folder.
         usual: whether the network is there for these weights, so that it takes them where nothing else is asked for.
+        prefix: what names of the network's tensors begin with in the file; others there belong to something else.
     """
 
     backbone: str
@@ -69,6 +70,7 @@ class Weights:
     licence: str
     package: str = ""
     usual: bool = False
+    prefix: str = ""
     learned_from: str = "ImageNet-1k"
     classes: int = 1000
     size: int = 224
@@ -135,6 +137,18 @@ TABLE: dict[str, Weights] = {
                 Known(61.6, "imagenet_sample at 224 px", "README of the data folder"),
             ),
             "BSD-2-Clause",
+        ),
+        Weights(
+            "alexnet_st",
+            "weights/vST0.0/alex_shift_tolerant.pth",
+            "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+            (),
+            "BSD-2-Clause",
+            package="stlpips-pytorch",
+            usual=True,
+            prefix="net.",
+            learned_from="ImageNet-1k, then pairs of distorted patches (BAPPS)",
+            classes=0,
         ),
         _cifar(20, "067e58d1f213d012fea54d151d17091064bd0debafb040f28a5c14e66845cf9a", 91.7, 81.03),
         _cifar(32, "93d31e91819b3d725f5cef45506e4226f53dce3aa4fcedf628cf8c895aa96e7a", 92.6, 82.56),
@@ -252,6 +266,9 @@ def read_weights(entry: Weights, own: Mapping[str, Tensor]) -> dict[str, Tensor]
     check_file(entry, path)
     if path.suffix != ".pth":
         return read_safetensors(path)
+    if entry.prefix:
+        kept = {name: value for name, value in read_pickled(path).items() if name.startswith(entry.prefix)}
+        return {name.removeprefix(entry.prefix): value for name, value in kept.items()}
     shapes = {name: tuple(value.shape) for name, value in own.items() if not name.endswith(COUNTER)}
     features = next(reversed(shapes.values()))[0]
     tail = {"classifier.weight": (entry.classes, features), "classifier.bias": (entry.classes,)}

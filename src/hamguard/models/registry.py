@@ -19,7 +19,7 @@ TORCHVISION = (
     "shufflenet_v2_x1_0", "mnasnet1_0", "regnet_y_400mf", "convnext_tiny", "vit_b_16",
 )  # fmt: skip
 
-LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mobilenet_v2_tf")
+LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mobilenet_v2_tf", "alexnet_st")
 """Networks that are there for their published weights."""
 
 BACKBONES: Registry[Callable[[int, int], nn.Module]] = Registry(
