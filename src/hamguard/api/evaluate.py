@@ -170,7 +170,8 @@ def evaluate(
         norm: denominator of map@N: `relevant`, `hits` or `min`.
         empty: queries without a hit: `zero` or `skip`.
         learned: also search the codes that ADSH learned for its training images; None where there are any.
-        views: ask with changed copies instead: `jpeg:50`, `crop:216`, `resize:0.5`; of images without labels three usual ones.
+        views: ask with changed copies instead: `jpeg:50`, `crop:216`, `resize:0.5`, ... as `verify` takes them; of images without
+            labels three usual ones.
         queries: only the first so many queries.
         protocol: named split of a source; None for the model's own.
         root: folder of the named data sets.

@@ -66,7 +66,7 @@ def privacy(
         shares: of protected training images, 0 (C) to 1 (A).
         eps: bound in pixel units, a number or text such as "8/255"; the protector's own by default.
         steps: gradient steps of `attack:MODEL`.
-        views: what happens to protected images on their way: `jpeg:75`, `resize:0.5`, `blur:1`.
+        views: what happens to protected images on their way: `jpeg:75`, `resize:0.5`, `blur:1`, ... as `verify` takes them.
         augment: of an adaptive party: random views in training, e.g. `shift-flip`.
         adversarial: of an adaptive party: epochs of adversarial training (SAAT).
         adversarial_eps: its radius; the protection's own by default.

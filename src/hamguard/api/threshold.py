@@ -114,7 +114,7 @@ def threshold(
         model: where given, images are changed, encoded and attacked: how many copies each radius finds, and the eps at which PGD
             moves a picture's code beyond the radius.
         data: of the model; by default what it was trained on.
-        views: the changes that copies are made by.
+        views: the changes that copies are made by, as `verify` takes them.
         queries: the first so many of the query split are copied.
         attacked: the first so many are attacked; 0 for none.
         steps: gradients of each attack; a picture is attacked about nine times, at bisected budgets.

@@ -110,8 +110,9 @@ def verify(
         source: folder of original pictures, or one picture.
         protected: their protected copies: a folder, or one file.
         matchers: searches to try, models or whatever names one; give at least one that the protector never saw.
-        views: what happens to a protected file afterwards: `jpeg:Q`, `resize:SIDE` or `resize:0.5`, `crop:SIDE` or `crop:0.9`,
-            `blur:R`, `bits:N`; by default jpeg:85, jpeg:75 and resize:0.5.
+        views: what happens to a protected file afterwards: `jpeg:Q`, `webp:Q`, `resize:SIDE` or `resize:0.5`, `crop:SIDE` or
+            `crop:0.9`, `thumbnail:SIDE`, `screenshot:0.75`, `blur:R`, `median:N`, `bits:N`, `contrast:0.8`, `color:0.7`,
+            `brightness:1.1`; by default jpeg:85, jpeg:75 and resize:0.5.
         top: a picture is lost that is not among so many.
         noise: measure noise of the same size, too.
         cards: most pictures on the page.

@@ -40,7 +40,7 @@ LearnedOption = Annotated[
 ]
 ViewOption = Annotated[
     list[str] | None,
-    typer.Option("--view", help="Ask with changed copies instead: jpeg:50, crop:216, resize:128; may be repeated."),
+    typer.Option("--view", help=f"Ask with changed copies instead: {opt.VIEW_FORMS}; may be repeated."),
 ]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="With --view: draw copies and answers (.png).")]
 OutOption = Annotated[

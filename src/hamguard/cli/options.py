@@ -35,6 +35,12 @@ Root = Annotated[
 ]
 Protocol = Annotated[str | None, typer.Option("--protocol", help="Named split; see `hamguard data list`.")]
 OwnProtocol = Annotated[str | None, typer.Option("--protocol", help="Named split; the model's own where not given.")]
+VIEW_FORMS = (
+    "jpeg:Q, webp:Q, resize:SIDE or resize:0.5, crop:SIDE or crop:0.9, thumbnail:SIDE, screenshot:0.75, blur:R, median:N, bits:N, "
+    "contrast:0.8, color:0.7, brightness:1.1"
+)
+"""How the changes are written that become of a picture on its way; docs/protect.md says what each does."""
+
 DropDuplicates = Annotated[
     bool, typer.Option("--drop-duplicates", help="Leave out pictures that are copies of others.")
 ]

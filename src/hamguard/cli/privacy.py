@@ -39,7 +39,7 @@ EpsOption = Annotated[
 StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradient steps of attack:MODEL.")]
 ViewOption = Annotated[
     list[str] | None,
-    typer.Option("--view", help="What happens to protected pictures on their way: jpeg:75, resize:0.5, blur:1 ..."),
+    typer.Option("--view", help=f"What happens to protected pictures on their way: {opt.VIEW_FORMS}; may be repeated."),
 ]
 AugmentOption = Annotated[
     str | None, typer.Option("--augment", help="Adaptive party: random views in training, e.g. shift-flip.")

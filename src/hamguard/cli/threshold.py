@@ -22,7 +22,9 @@ ModelOption = Annotated[
 ]
 ViewOption = Annotated[
     list[str] | None,
-    typer.Option("--view", help="Changed copies; may be repeated. Default: jpeg:50, resize:0.5, crop:0.8."),
+    typer.Option(
+        "--view", help=f"Changed copies: {opt.VIEW_FORMS}; may be repeated. Default: jpeg:50, resize:0.5, crop:0.8."
+    ),
 ]
 CopiedOption = Annotated[int, typer.Option("--queries", min=1, help="Copy the first N of the query split.")]
 AttackedOption = Annotated[int, typer.Option("--attacked", min=0, help="Attack the first N of them; 0 for none.")]

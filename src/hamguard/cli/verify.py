@@ -32,8 +32,7 @@ ViewsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--view",
-        help="What happens to a protected file afterwards: jpeg:Q, resize:SIDE or resize:0.5, crop:SIDE or crop:0.9, blur:R, "
-        f"bits:N; may be repeated. Default: {', '.join(DEFAULT)}.",
+        help=f"What happens to a protected file afterwards: {opt.VIEW_FORMS}; may be repeated. Default: {', '.join(DEFAULT)}.",
     ),
 ]
 TopOption = Annotated[int, typer.Option("--top", "-k", min=1, help="A picture is lost that is not among so many.")]

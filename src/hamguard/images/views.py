@@ -23,6 +23,9 @@ from hamguard.images.quantize import from_bytes, to_bytes
 if TYPE_CHECKING:  # what reads files does not wait for torch
     from torch import Tensor
 
+WEBP_SIDE = 16_383
+"""Most pixels a side of a WebP file (its header has 14 bits)."""
+
 Kernel = Literal["nearest", "bilinear", "bicubic"]
 _PILLOW = {
     "nearest": Image.Resampling.NEAREST,
@@ -114,12 +117,23 @@ def jpeg(x: Tensor, quality: int = 75) -> Tensor:
 
 
 def jpeg_image(image: Bytes, quality: int = 75) -> Bytes:
-    """Re-encode one uint8 picture as JPEG and decode it.
+    """Re-encode one uint8 picture as JPEG (chroma 4:2:0) and decode it.
 
     Raises:
         RequestError: not a picture, or quality out of range.
     """
     return decode(encode_bytes(image, "jpeg", quality=quality), gray=image.ndim == 2)
+
+
+def webp_image(image: Bytes, quality: int = 80) -> Bytes:
+    """Re-encode one uint8 picture as WebP and decode it; quality 100 is exact.
+
+    Raises:
+        RequestError: not a picture, quality out of range, or a side that WebP cannot hold.
+    """
+    if max(image.shape[:2]) > WEBP_SIDE:
+        raise RequestError(f"a side of a WebP picture has at most {WEBP_SIDE:,} pixels, got {max(image.shape[:2]):,}")
+    return decode(encode_bytes(image, "webp", quality=quality), gray=image.ndim == 2)
 
 
 def resize_image(image: Bytes, size: int | tuple[int, int], *, kernel: Kernel = "bicubic") -> Bytes:
