@@ -13,7 +13,7 @@ from hamguard.core.errors import ImageError, RequestError, RunError, StoppedErro
 from hamguard.images.io import decode
 from hamguard.images.originals import Original, encode_original, read_original
 from hamguard.models.protector import STEP
-from hamguard.privacy import folder_run
+from hamguard.privacy import folder_run, pictures
 from hamguard.privacy.folder_run import FolderRun, difference
 from hamguard.privacy.manifest import LINES, Manifest, Named, Settings, read_entries
 from hamguard.privacy.names import copy_names
@@ -194,10 +194,10 @@ def test_large_pictures_are_held_alone(tmp_path: Path, monkeypatch):
 def test_large_pictures_are_tiled(tmp_path: Path, monkeypatch):
     write(tmp_path / "in" / "a.png", 150, 200)
     run_of(tmp_path / "in", tmp_path / "whole", scale="full")()
-    monkeypatch.setattr(folder_run, "TILE", 64)
-    monkeypatch.setattr(folder_run, "tiled", lambda net, seen: tiled(net, seen, 64))
-    monkeypatch.setattr(folder_run, "tile_rows", lambda height: tile_rows(height, 64))
-    monkeypatch.setattr(folder_run, "noise_pattern", None)  # the whole is not asked
+    monkeypatch.setattr(pictures, "TILE", 64)
+    monkeypatch.setattr(pictures, "tiled", lambda net, seen: tiled(net, seen, 64))
+    monkeypatch.setattr(pictures, "tile_rows", lambda height: tile_rows(height, 64))
+    monkeypatch.setattr(pictures, "noise_pattern", None)  # the whole is not asked
     run_of(tmp_path / "in", tmp_path / "tiles", scale="full")()
     whole, tiles = (decode(tmp_path / name / "a.png") for name in ("whole", "tiles"))
     assert_alike(whole, tiles)

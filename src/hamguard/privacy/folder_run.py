@@ -11,12 +11,10 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hamguard.core.checks import check_range
@@ -27,22 +25,12 @@ from hamguard.core.seeds import derive_seed
 from hamguard.core.types import Bytes
 from hamguard.images.distortion import measure_distortion
 from hamguard.images.io import probe, read_file
-from hamguard.images.originals import Original, encode_original, read_original, strips
+from hamguard.images.originals import read_original, strips
 from hamguard.images.views import crop_image
 from hamguard.models.protector import Protector
 from hamguard.privacy.manifest import Entry, Manifest
 from hamguard.privacy.names import no_name
-from hamguard.privacy.protect import (
-    TILE,
-    add_noise,
-    as_tensor,
-    enlarged,
-    noise_pattern,
-    noise_size,
-    shrunk,
-    tile_rows,
-    tiled,
-)
+from hamguard.privacy.pictures import Held, Key, PictureRun
 from hamguard.privacy.refine import Refine
 from hamguard.training.loop import Progress
 from hamguard.training.stopping import StopRequest
@@ -59,35 +47,6 @@ SAMPLE = 200
 
 MIDDLE = 512
 """Side of the part of a picture whose SSIM is measured, its middle: a whole photo of 24 megapixels would take a minute."""
-
-Key: TypeAlias = tuple[int, int, int, bool]
-
-
-@dataclass
-class Held:
-    """A picture in memory.
-
-    Attributes:
-        file: its path inside its folder.
-        source: content hash.
-        original: its layers.
-        small: what a person sees of it, at the size of its noise.
-    """
-
-    file: str
-    source: str
-    original: Original
-    small: Bytes
-
-    @property
-    def key(self) -> Key:
-        """Pictures with one key are computed together."""
-        return (*self.small.shape[:2], 1 if self.small.ndim == 2 else 3, self.original.alpha is not None)
-
-    @property
-    def is_tiled(self) -> bool:
-        """Whether its noise is made at its own size, which is too large for one pass."""
-        return self.small.shape == self.original.pixels.shape and self.small.shape[0] * self.small.shape[1] > TILE**2
 
 
 @dataclass
@@ -127,6 +86,7 @@ class FolderRun:
         check_range("window", self.window, 1)
         ranked = sorted(self.names, key=lambda file: derive_seed(self.manifest.settings.seed, "ssim", file))
         self._sample = frozenset(ranked[:SAMPLE])
+        self._run = PictureRun(self.net, self.side, self.manifest.settings, self.refine)
         self._pixels: dict[str, int] = {}  # of the pictures that are held
         self._before = dict(self.manifest.entries)
 
@@ -205,58 +165,33 @@ class FolderRun:
 
     def _read(self, file: str) -> Held | Entry:
         """In a thread: the picture, or the entry of one that is done or cannot be."""
-        path, settings = self.source / file, self.manifest.settings
         try:
-            content = read_file(path, file)  # once: what is hashed is what is decoded
+            content = read_file(self.source / file, file)  # once: what is hashed is what is decoded
         except ImageError as error:
             return self._skipped(file, "", str(error))
         source = digest_content(content)
         if (kept := self.manifest.kept(file, source, self.names[file])) is not None:
             return kept
         try:
-            original = read_original(content, name=file, metadata=settings.metadata)
+            return self._run.read(content, file, source)
         except ImageError as error:
             return self._skipped(file, source, str(error))
-        height, width = original.pixels.shape[:2]
-        size = noise_size(height, width, self.side, settings.scale, refined=self.refine is not None)
-        return Held(file, source, original, shrunk(original.seen, size))
 
     def _computed(self, group: Sequence[Held], pool: ThreadPoolExecutor) -> list[Future[Entry]]:
         """Noise of a group, and the threads that finish its pictures."""
-        eps = self.manifest.settings.eps
-        if group[0].is_tiled and self.refine is None:
-            one = group[0]
-            height = one.small.shape[0]
-            pixels = add_noise(one.original, tiled(self.net, one.small), eps, tile_rows(height))
-            return [pool.submit(self._write, one, pixels)]
-        patterns = self._patterns(group)
+        if self._run.by_tiles(group[0]):
+            return [pool.submit(self._write, group[0], self._run.in_tiles(group[0]))]
+        patterns = self._run.patterns(group)
         return [pool.submit(self._finish, one, pattern) for one, pattern in zip(group, patterns, strict=True)]
-
-    def _patterns(self, group: Sequence[Held]) -> list[Tensor]:
-        at = next(self.net.parameters()).device
-        x = torch.cat([as_tensor(one.small) for one in group]).to(at)  # (B, C, h, w)
-        pattern = noise_pattern(self.net, x)
-        if self.refine is not None:
-            alphas = [one.original.alpha for one in group]
-            size = (int(x.shape[2]), int(x.shape[3]))
-            opaque = (
-                torch.cat([as_tensor(shrunk(a, size)) for a in alphas if a is not None]) if group[0].key[3] else None
-            )
-            index = [int(one.source, 16) for one in group]
-            pattern = self.refine(x, pattern, index, None if opaque is None else opaque.to(at))
-        return list(pattern.cpu())
 
     def _finish(self, one: Held, pattern: Tensor) -> Entry:
         """In a thread: noise at the picture's size, the file, the entry."""
-        rows = enlarged(pattern, *one.original.pixels.shape[:2])
-        return self._write(one, add_noise(one.original, rows, self.manifest.settings.eps))
+        return self._write(one, self._run.with_pattern(one, pattern))
 
     def _write(self, one: Held, pixels: Bytes) -> Entry:
-        settings, name = self.manifest.settings, self.names[one.file]
+        name = self.names[one.file]
         try:
-            content = encode_original(
-                replace(one.original, pixels=pixels), settings.format, quality=settings.quality, name=one.file
-            )
+            content = self._run.encode(one, pixels)
         except ImageError as error:
             return self._skipped(one.file, one.source, str(error))
         path = self.out / name
