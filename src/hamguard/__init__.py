@@ -29,6 +29,7 @@ __all__ = [
     "HashModel",
     "Linf",
     "Objective",
+    "ProtectImages",
     "Rows",
     "Settings",
     "Threat",
@@ -55,6 +56,7 @@ __all__ = [
     "models",
     "privacy",
     "protect",
+    "protect_image",
     "purify",
     "read_rows",
     "register_attack",
@@ -80,6 +82,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hamguard import attacks
     from hamguard.api import metrics
+    from hamguard.api.asgi import ProtectImages
     from hamguard.api.attack import attack
     from hamguard.api.audit import audit
     from hamguard.api.codes import codes
@@ -102,6 +105,7 @@ if TYPE_CHECKING:
     from hamguard.api.reproduce import reproduce
     from hamguard.api.results import Rows, read_rows
     from hamguard.api.search import search
+    from hamguard.api.serving import protect_image
     from hamguard.api.study import study
     from hamguard.api.threshold import threshold
     from hamguard.api.train import train
@@ -146,6 +150,7 @@ _PLACES = {
     "L2": "attacks.threat:L2",
     "Linf": "attacks.threat:Linf",
     "Objective": "hashing.objective:Objective",
+    "ProtectImages": "api.asgi:ProtectImages",
     "Rows": "api.results:Rows",
     "Settings": "hashing.objective:Settings",
     "Threat": "attacks.threat:Threat",
@@ -171,6 +176,7 @@ _PLACES = {
     "models": "models",
     "privacy": "privacy",
     "protect": "api.protect:protect",
+    "protect_image": "api.serving:protect_image",
     "purify": "api.defense:purify",
     "read_rows": "api.results:read_rows",
     "register_attack": "attacks.methods.registry:register",

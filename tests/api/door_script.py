@@ -14,6 +14,11 @@ import hamguard as hg
 print(hg.__version__)
 
 
+async def site(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI application."""
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+
+
 def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     data = hg.data("coco18")
     model = hg.train(data, "csq", bits=32, backbone="efficientnet_lite0", out="models/mine", epochs=5)
@@ -31,9 +36,12 @@ def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     worst = hg.audit(model, data, hg.Budget(hg.Linf(4 / 255), queries=100))
     safe: hg.HashModel = hg.harden(model, data, "saat", threat=hg.Linf(8 / 255), out="models/safe")
     hg.protect("photos", "protected")
+    copy: bytes = hg.protect_image(Path("photo.jpg").read_bytes(), format="webp", quality=90)
     found = hg.verify("photos", "protected", matchers=[model])
     print(
         known,
+        len(copy),
+        hg.ProtectImages(site, cache="protected", eps="8/255", failing="pass", workers=2),
         score,
         moved.abs().max(),
         page,

@@ -33,6 +33,7 @@ VALUES = [
     "L1",
     "L2",
     "Linf",
+    "ProtectImages",
     "Rows",
 ]
 VERBS = [
@@ -53,6 +54,7 @@ VERBS = [
     "measure",
     "models",
     "protect",
+    "protect_image",
     "purify",
     "read_rows",
     "report",

@@ -191,21 +191,13 @@ def protect(
     from hamguard.privacy.refine import Refine
 
     source, out = Path(source), Path(out)
-    bound = _checked(eps, metadata, scale, refine, matchers)
+    bound = checked_words(eps, metadata, scale, refine, matchers)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
-    context, (net, card) = running(context), _opened(protector)
+    context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
     models = tuple(matcher_of(one, context.device) for one in matchers)
     settings = Settings(
-        protector=Named(
-            name=Path(protector).resolve().name if Path(protector).exists() else str(protector), hash=net.digest
-        ),
-        surrogate=card.surrogates,
-        eps=Linf(card.eps).eps if bound is None else bound,
-        format=form,
-        quality=100 if form == "png" else quality or QUALITY,
-        metadata=metadata,
-        scale=scale,
+        **settings_facts(protector, net, card, bound, (form, quality), metadata, scale),
         refine=refine,
         matchers=[Named(name=one.name, hash=one.hash) for one in models],
         seed=context.seed,
@@ -224,7 +216,32 @@ def protect(
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), shipped)
 
 
-def _opened(protector: Path | str) -> tuple[Protector, ProtectorCard]:
+def settings_facts(
+    protector: Path | str,
+    net: Protector,
+    card: ProtectorCard,
+    bound: float | None,
+    form: tuple[Any, int | None],
+    metadata: Any,
+    scale: Any,
+) -> dict[str, Any]:
+    """What settings say of one pass: `form` is format and quality, which is 95 where None; the bound is the protector's own."""
+    from hamguard.privacy.manifest import Named
+
+    kind, quality = form
+    name = Path(protector).resolve().name if Path(protector).exists() else str(protector)
+    return {
+        "protector": Named(name=name, hash=net.digest),
+        "surrogate": card.surrogates,
+        "eps": Linf(card.eps).eps if bound is None else bound,
+        "format": kind,
+        "quality": 100 if kind == "png" else quality or QUALITY,
+        "metadata": metadata,
+        "scale": scale,
+    }
+
+
+def opened_protector(protector: Path | str) -> tuple[Protector, ProtectorCard]:
     """A protector that bounds every value, as pictures of any size need."""
     from hamguard.models.protector_store import load_protector
 
@@ -236,7 +253,7 @@ def _opened(protector: Path | str) -> tuple[Protector, ProtectorCard]:
     return net, card
 
 
-def _checked(
+def checked_words(
     eps: float | str | None, metadata: str, scale: str, refine: int, matchers: Sequence[object]
 ) -> float | None:
     """The bound that was asked for, after a check of words that cost nothing."""
