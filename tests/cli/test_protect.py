@@ -88,6 +88,16 @@ def test_other_settings_need_a_restart(net: Path, photos: Path, shell: Shell, tm
     assert not list(out.rglob("a*.png")) and (out / "a.jpg").is_file() and (out / "a.png.jpg").is_file()
 
 
+def test_copies_that_are_protected_again_are_named(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    shell.done("protect", photos, tmp_path / "once", "--protector", net)
+    answer = shell.done("protect", tmp_path / "once", tmp_path / "twice", "--protector", net)  # exit code 0
+    assert (
+        "Note: 4 pictures are protected copies already (a.jpg.png, a.png, deep/g.png, ...): the changes add up"
+        in answer.out
+    )
+    assert "4 of 4 pictures protected" in answer.out
+
+
 def test_metadata_as_asked(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
     words = ("protect", photos / "a.jpg")
     shell.done(*words, tmp_path / "n.jpg", "--protector", net, "--metadata", "no-location")

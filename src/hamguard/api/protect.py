@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hamguard.models.protector_store import ProtectorCard
     from hamguard.models.store import AnyModel
     from hamguard.privacy.manifest import Entry, Manifest, Settings
+    from hamguard.privacy.twice import Before
 
 __all__ = ["Protected", "protect"]
 
@@ -56,6 +57,7 @@ class Protected:
         left: what is no picture, hidden, or of a kind that is not read.
         resumed: whether an earlier run had done some of them.
         shipped: whether the shipped protector made them in one pass.
+        before: which pictures were protected copies already.
     """
 
     source: Path
@@ -66,6 +68,7 @@ class Protected:
     left: tuple[LeftOut, ...]
     resumed: bool
     shipped: bool
+    before: Before
 
     @property
     def skipped(self) -> list[str]:
@@ -126,7 +129,7 @@ class Protected:
         """What else a person must know: pictures that lost frames, copies that were made again, files that were left out."""
         from hamguard.images.folder import FIRST, first_names, left_out_note
 
-        said = []
+        said = self.before.notes(self.settings.eps)
         if moving := [entry for entry in self.entries if entry.status == "done" and entry.frames > 1]:
             names = [f"{entry.file} ({entry.frames} frames)" for entry in moving]
             one, many = "moving picture or file with several pictures", "moving pictures or files with several pictures"
@@ -189,6 +192,7 @@ def protect(
     from hamguard.privacy.matchers import matcher_of
     from hamguard.privacy.names import check_free
     from hamguard.privacy.refine import Refine
+    from hamguard.privacy.twice import protected_before
 
     source, out = Path(source), Path(out)
     bound = checked_words(eps, metadata, scale, refine, matchers)
@@ -213,7 +217,9 @@ def protect(
         run(progress)
     facts = _facts(manifest, list(names), left, before, time.monotonic() - started)
     entries, shipped = tuple(manifest.summary(list(names))), protector == SHIPPED and not refine
-    return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), shipped)
+    already = protected_before(source, entries)
+    facts["protected_before"] = list(already.files)
+    return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), shipped, already)
 
 
 def settings_facts(
