@@ -1,7 +1,7 @@
 """Twelve questions to an engine, each with what brute force answers; these very lines are written into the files that show a fault.
 
-Codes are `(N, K)` bool. A question yields what the engine said, distances and numbers `(Q, k)`, and the distances of all items,
-`(Q, N)`, where `FAR` marks one that may not be among the answers.
+Codes are `(N, K)` bool; item i has label i % 10. A question yields what the engine said, distances and numbers `(Q, k)`, and the
+distances of all items, `(Q, N)`, where `FAR` marks one that may not be among the answers.
 """
 
 from __future__ import annotations
@@ -24,103 +24,110 @@ def pack(codes: Array, order: Any = "little") -> Bytes:
     return np.packbits(np.ascontiguousarray(codes), axis=1, bitorder=order)
 
 
-def labels_of(codes: Array) -> Ints:
-    """A label of ten for each item."""
-    return np.arange(len(codes)) % 10
-
-
 def brute_force(query: Array, codes: Array) -> Ints:
     """Hamming distances, `(Q, N)`; not those of `hamguard.codes`, which are among what is checked."""
     return np.asarray((codes.shape[1] - (2.0 * query - 1) @ (2.0 * codes - 1).T) / 2, np.int64)
 
 
-def draw(seed: int, items: int, bits: int, collapse: float, queries: int) -> tuple[Array, Array]:
-    """Codes around ten centers, and queries: codes of items, every second one with a bit in twenty flipped.
-
-    Of the items a share `collapse` are copies of others, most of these of a few codes, as learned ones are.
-    """
-    rng, distinct = np.random.default_rng(seed), max(1, round(items * (1 - collapse)))
-    centers = rng.random((10, bits)) < 0.5
-    flips = rng.random((4 * distinct + 64, bits)) < rng.choice([0.03, 0.1, 0.2, 0.3], (4 * distinct + 64, 1))
-    pool = rng.permutation(np.unique(centers[rng.integers(0, 10, len(flips))] ^ flips, axis=0))[:distinct]
+def draw_codes(rng: np.random.Generator, items: int, bits: int, distinct: int) -> Array:
+    """Codes around ten centers; all but `distinct` are copies of others, most of these of a few codes, as learned ones are."""
+    centers, spare = rng.random((10, bits)) < 0.5, 4 * distinct + 64
+    flips = rng.random((spare, bits)) < rng.choice([0.03, 0.1, 0.2, 0.3], (spare, 1))
+    pool = rng.permutation(np.unique(centers[rng.integers(0, 10, spare)] ^ flips, axis=0))[:distinct]
     pool = pool[np.argsort(brute_force(pool, centers).min(axis=1), kind="stable")]
     copies = np.minimum(rng.geometric(0.08, items - len(pool)) - 1, len(pool) - 1)
-    codes = pool[rng.permutation(np.concatenate([np.arange(len(pool)), copies]))]
-    query = codes[rng.integers(0, items, queries)]
-    return codes, query ^ (rng.random(query.shape) < 0.05 * (np.arange(queries) % 2)[:, None])
+    codes: Array = pool[rng.permutation(np.concatenate([np.arange(len(pool)), copies]))]
+    return codes
+
+
+def distinct_of(items: int, collapse: float) -> int:
+    """How many codes differ where a share `collapse` are copies of others."""
+    return max(1, round(items * (1 - collapse)))
+
+
+def draw_queries(rng: np.random.Generator, codes: Array, queries: int) -> Array:
+    """Codes of items, every second one with a bit in twenty flipped."""
+    query = codes[rng.integers(0, len(codes), queries)]
+    query ^= rng.random(query.shape) < 0.05 * (np.arange(queries) % 2)[:, None]
+    return query
+
+
+def draw(seed: int, items: int, bits: int, collapse: float, queries: int) -> tuple[Array, Array]:
+    """Codes, and queries that go with them."""
+    rng = np.random.default_rng(seed)
+    codes = draw_codes(rng, items, bits, distinct_of(items, collapse))
+    return codes, draw_queries(rng, codes, queries)
 
 
 def nearest_ten(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """The ten nearest."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     yield *engine.search(pack(query), 10), brute_force(query, codes)
 
 
 def masked(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """The same bits turned in all codes and queries."""
     for mask in (query[0] ^ query[0], query[0]):
-        engine.build(pack(codes ^ mask), codes.shape[1], labels_of(codes))
+        engine.build(pack(codes ^ mask), codes.shape[1], np.arange(len(codes)) % 10)
         yield *engine.search(pack(query ^ mask), 10), brute_force(query, codes)
 
 
 def permuted(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """Bits in another order, the same in all codes and queries."""
     for order in (np.arange(codes.shape[1]), np.random.default_rng(1).permutation(codes.shape[1])):
-        engine.build(pack(codes[:, order]), codes.shape[1], labels_of(codes))
+        engine.build(pack(codes[:, order]), codes.shape[1], np.arange(len(codes)) % 10)
         yield *engine.search(pack(query[:, order]), 10), brute_force(query, codes)
 
 
 def few(engine: Any, codes: Array, query: Array, count: int, k: int) -> Iterator[Said]:
     """More places than items, and no items at all."""
-    engine.build(pack(codes[:count]), codes.shape[1], labels_of(codes[:count]))
-    right = np.pad(brute_force(query, codes[:count]), ((0, 0), (0, k)), constant_values=FAR)
+    codes = codes[:count]
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
+    right = np.pad(brute_force(query, codes), ((0, 0), (0, k)), constant_values=FAR)
     yield *engine.search(pack(query), k), right
 
 
 def equal_codes(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """Items that ask for themselves."""
-    query = codes[: len(query)]
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    query = codes[:: len(codes) // len(query)][: len(query)]
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     yield *engine.search(pack(query), 1), brute_force(query, codes)
 
 
 def each_code_once(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """The same over the codes that differ."""
-    query, codes = codes[: len(query)], np.unique(codes, axis=0)
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    query, codes = codes[:: len(codes) // len(query)][: len(query)], np.unique(codes, axis=0)
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     yield *engine.search(pack(query), 1), brute_force(query, codes)
 
 
 def filtered(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """The ten nearest of a label that every tenth item has."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
-    right = np.where(labels_of(codes) == 3, brute_force(query, codes), FAR)
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
+    right = np.where(np.arange(len(codes)) % 10 == 3, brute_force(query, codes), FAR)
     yield *engine.filtered(pack(query), 10, 3), right
 
 
 def radius(engine: Any, codes: Array, query: Array, radius: int) -> Iterator[Said]:
     """All within a radius."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
-    distances, numbers = engine.within(pack(query), radius)
-    order, more = np.lexsort((distances, numbers < 0)), ((0, 0), (0, len(codes) - numbers.shape[1]))
-    distances, numbers = (np.take_along_axis(one, order, 1) for one in (distances, numbers))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     right = np.where(brute_force(query, codes) <= radius, brute_force(query, codes), FAR)
-    yield np.pad(distances, more, constant_values=-1), np.pad(numbers, more, constant_values=-1), right
+    yield *engine.within(pack(query), radius, len(codes)), right
 
 
 def removed(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """Every second item removed, and then put back."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     gone, right = np.arange(0, len(codes), 2), brute_force(query, codes)
     engine.remove(gone)
     yield *engine.search(pack(query), 10), np.where(np.isin(np.arange(len(codes)), gone), FAR, right)
-    engine.add(pack(codes[gone]), gone, labels_of(codes)[gone])
+    engine.add(pack(codes[gone]), gone, gone % 10)
     yield *engine.search(pack(query), 10), right
 
 
 def restarted(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """Closed and opened again."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     engine.reopen()
     yield *engine.search(pack(query), 10), brute_force(query, codes)
 
@@ -128,22 +135,22 @@ def restarted(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
 def tied(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """Fifty items with the code of a query, ten places."""
     codes = np.concatenate([np.repeat(query[:1], 50, axis=0), codes])
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
     yield *engine.search(pack(query), 10), brute_force(query, codes)
 
 
 def ordered_bits(engine: Any, codes: Array, query: Array, order: str) -> Iterator[Said]:
     """The first bit in the lowest or in the highest place of a byte, and a last byte that is not full."""
-    engine.build(pack(codes, order), codes.shape[1], labels_of(codes))
+    engine.build(pack(codes, order), codes.shape[1], np.arange(len(codes)) % 10)
     yield *engine.search(pack(query, order), 10), brute_force(query, codes)
 
 
 def added_again(engine: Any, codes: Array, query: Array) -> Iterator[Said]:
     """A tenth of the items added once more, under new numbers."""
-    engine.build(pack(codes), codes.shape[1], labels_of(codes))
-    again = codes[: len(codes) // 10]
-    engine.add(pack(again), len(codes) + np.arange(len(again)), labels_of(again))
-    yield *engine.search(pack(query), 10), brute_force(query, np.concatenate([codes, again]))
+    engine.build(pack(codes), codes.shape[1], np.arange(len(codes)) % 10)
+    again = np.arange(len(codes) // 10)
+    engine.add(pack(codes[again]), len(codes) + again, again % 10)
+    yield *engine.search(pack(query), 10), brute_force(query, np.concatenate([codes, codes[again]]))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""A fault of an engine as one file of Python that needs nothing but the engine and numpy."""
+"""A fault of an engine as one file of Python that needs nothing but the engine and numpy.
+
+It is made of the very lines that asked: those of the engine, of the question, and of what draws codes, with every value that is
+known in its place. So it reads from top to bottom, and says what the check saw.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,26 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
-from typing import Any
+
+import numpy as np
 
 from hamguard import __version__
-from hamguard.evaluation.search.engine_checks import brute_force, draw, labels_of, pack
-from hamguard.evaluation.search.engine_run import FAILED, Finding
+from hamguard.core.types import Ints
+from hamguard.evaluation.search.engine_checks import FAR, brute_force, distinct_of, draw_codes, draw_queries, pack
+from hamguard.evaluation.search.engine_run import FAILED, Drawing, Finding
+from hamguard.evaluation.search.engine_text import function_of, imports_apart, joined, lines_of, names_in, statements
 from hamguard.retrieval.forms.registry import EngineForm, version_of
 
 OURS = "hamguard."
-LONGEST, WIDTH = 39, 130
-"""Lines of a file, which a maintainer reads whole, and columns of one."""
-APART = (
-    "def ",
-    "class ",
-    "for ",
-    "while ",
-    "with ",
-    "if ",
-    "else",
-    "try",
-    "except",
-    "import ",
-    "from ",
-    '"',
-    "assert ",
-)
-"""What begins a line of its own."""
+LONGEST = 39
+"""Lines of a file, which a maintainer reads whole."""
+
+
+def check(found: Ints, numbers: Ints, right: Ints) -> None:
+    """What a file ends with: the answers must be those that are right, and have the distances that are theirs."""
+    told = np.where(numbers < 0, FAR, np.take_along_axis(right, numbers, axis=1))
+    wrong = (told != np.sort(right, axis=1)[:, : found.shape[1]]) | ((numbers >= 0) & (found != told))
+    assert not wrong.any(), f"{wrong.sum()} of {wrong.size} answers are wrong"
 
 
 def fault_script(name: str, form: EngineForm, found: Finding) -> str:
@@ -45,105 +42,71 @@ def fault_script(name: str, form: EngineForm, found: Finding) -> str:
     """
     assert found.wrong is not None, "there is no fault to show"
     setting, judged = found.wrong
-    drawing, rest = found.drawing, {key: value for key, value in setting.items() if key != "bits"}
-    bits = setting["bits"]
     said = found.said or f"{judged.missed} of {judged.places} answers missed, {judged.false} not true"
     head = f"{name} ({version_of(form) or 'version unknown'}), {found.question.name}: {said}"
     head = head.replace("\\", "/").replace('"', "'")
-    ours = [_short(one) for one in (pack, labels_of, brute_force, draw, found.question.ask)]
-    body = _engine(form, found.question.needs)
-    more = "".join(f", {key}={value!r}" for key, value in rest.items())
-    lines = [
-        f'"""{head}. Found by hamguard {__version__}."""',
-        *_imports(form, body, "\n".join(ours)),
-        body,
-        *ours,
-        f"codes, query = draw({drawing.seed}, {drawing.count(bits)}, {bits}, {drawing.collapse}, {drawing.queries})",
-        f"for found, numbers, right in {found.question.ask.__name__}(Engine(), codes, query{more}):",
-    ]
-    if found.outcome != FAILED:
-        lines += [
-            "    told = np.where(numbers < 0, 10**6, np.take_along_axis(right, numbers, axis=1))",
-            "    wrong = (told != np.sort(right, axis=1)[:, : found.shape[1]]) | ((numbers >= 0) & (found != told))",
-            "    assert not wrong.any(), f'{wrong.sum()} of {wrong.size} answers are wrong'",
-        ]
+    known = {"FAR": ast.parse("10**6", mode="eval").body}
+    asked = statements(function_of(found.question.ask, {**known, **setting}), "")
+    if found.outcome == FAILED:  # it fails before there is anything to check
+        helpers = [function_of(one) for one in (pack, brute_force)]
+        helpers.append(ast.parse("def check(*said): pass").body[0])  # type: ignore[arg-type]
     else:
-        lines.append("    pass")
-    text = "\n".join(lines)
-    return f"{text if text.count(chr(10)) < LONGEST else _joined(text)}\n"
+        helpers = [function_of(one, known) for one in (pack, brute_force, check)]
+    imports, engine = _engine(form, found.question.needs)
+    body = [*engine, *lines_of(helpers), *_drawn(found.drawing, setting["bits"]), *lines_of(asked)]
+    lines = [f'"""{head}. Found by hamguard {__version__}."""', *imports, *body]
+    return "\n".join(joined(lines, LONGEST)) + "\n"
 
 
-def _joined(text: str) -> str:
-    """The same with short statements side by side, for engines that need many words."""
-    lines: list[str] = []
-    for line in text.splitlines():
-        last, word = lines[-1] if lines else "", line.strip()
-        alike = len(line) - len(word) == len(last) - len(last.strip())
-        if alike and not any(one.strip().startswith(APART) for one in (line, last)) and len(last) + len(word) < WIDTH:
-            lines[-1] = f"{last}; {word}"
-        else:
-            lines.append(line)
-    depths = [len(line) - len(line.strip()) for line in lines] + [0]
-    for number in range(len(lines) - 2, -1, -1):  # a function of one line needs no second
-        head, body = lines[number], lines[number + 1].strip()
-        alone = depths[number + 1] > depths[number] >= depths[number + 2] and not body.startswith(APART)
-        if head.strip().startswith(("def ", "for ", "if ", "with ")) and alone and len(head) + len(body) < WIDTH:
-            lines[number : number + 2] = [f"{head} {body}"]
-            del depths[number + 1]
-    return "\n".join(lines)
+def _drawn(drawing: Drawing, bits: int) -> list[str]:
+    """Lines that draw codes and queries, and make the engine."""
+    items = drawing.count(bits)
+    values = {
+        "items": items,
+        "bits": bits,
+        "distinct": distinct_of(items, drawing.collapse),
+        "queries": drawing.queries,
+    }
+    return [
+        f"engine, rng = Engine(), np.random.default_rng({drawing.seed})",
+        *lines_of(statements(function_of(draw_codes, values), "codes")),
+        *lines_of(statements(function_of(draw_queries, values), "query")),
+    ]
 
 
-def _engine(form: EngineForm, needs: tuple[str, ...]) -> str:
-    """The class of an engine with what is asked of it, or where it is to be had."""
-    kind = type(form)
+def _engine(form: EngineForm, needs: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Imports, and the class of an engine with what is asked of it, or where it is to be had."""
+    kind, numpy = type(form), "import numpy as np"
     if not _is_plain(form):
-        made = "".join(f"{value!r}, " for value in getattr(form, "arguments", ()))
-        return f"from {kind.__module__} import {kind.__name__}\nEngine = lambda: {kind.__name__}({made.rstrip(', ')})"
+        made = ", ".join(repr(value) for value in getattr(form, "arguments", ()))
+        imports = [f"from {kind.__module__} import {kind.__name__}{'' if made else ' as Engine'}", numpy]
+        return imports, [f"Engine = lambda: {kind.__name__}({made})"] if made else []
     members = dict(inspect.getmembers(kind, inspect.isfunction))
     asked = ["build", "search", *needs]
     called = "".join(inspect.getsource(members[name]) for name in asked)
-    own = [name for name in members if f"self.{name}(" in called]
-    lines: list[str] = []
-    for name in dict.fromkeys([*asked, *own]):
-        lines.append(textwrap.indent(_short(members[name]), "    "))
+    wanted = dict.fromkeys([*asked, *(name for name in members if f"self.{name}(" in called)])
+    changed = [one for name in wanted for one in _changed(inspect.getsource(members[name]))]
     held = {name: getattr(kind, name) for name in dir(kind) if isinstance(getattr(kind, name), (bool, str, type(None)))}
-    facts = [
-        f"    {name} = {value!r}"
-        for name, value in held.items()
-        if f"self.{name}" in "".join(lines) and name != "__doc__"
-    ]
-    return "\n".join(["class Engine:", *facts, *lines])
+    facts = [f"    {name} = {held.pop(name)!r}" for name in list(held) if name in changed]
+    nodes = [function_of(members[name], held=held) for name in wanted]
+    imports = [line for node in nodes for line in imports_apart(node)]
+    lines = [*facts, *textwrap.indent("\n".join(lines_of(nodes)), "    ").splitlines()]
+    names = {*names_in(["class Engine:", *lines])}
+    for node in ast.parse(inspect.getsource(sys.modules[kind.__module__])).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            here = {alias.asname or alias.name.partition(".")[0] for alias in node.names} & (names - {"np"})
+            if here and not str(getattr(node, "module", "")).startswith("hamguard"):
+                imports.append(ast.unparse(node))
+    return [*dict.fromkeys(imports), numpy], ["class Engine:", *lines]
+
+
+def _changed(text: str) -> list[str]:
+    """Attributes of `self` that a method sets."""
+    found = (node for node in ast.walk(ast.parse(textwrap.dedent(text))) if isinstance(node, ast.Attribute))
+    return [node.attr for node in found if isinstance(node.ctx, ast.Store)]
 
 
 def _is_plain(form: EngineForm) -> bool:
     """Whether the class of an engine says all that it does, and needs nothing of hamguard."""
     module = type(form).__module__
     return module.startswith(f"{OURS}retrieval.forms.") and not module.endswith("index_form")
-
-
-def _short(function: Callable[..., Any]) -> str:
-    """The text of a function without types, comments and the sentence that explains it."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    node = tree.body[0]
-    assert isinstance(node, ast.FunctionDef)
-    node.returns, node.decorator_list = None, []
-    for argument in (*node.args.args, *node.args.kwonlyargs):
-        argument.annotation = None
-    node.body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-    text = ast.unparse(tree)
-    return text.replace(":\n    ", ": ") if len(node.body) == 1 and text.count("\n") == 1 else text
-
-
-def _imports(form: EngineForm, *texts: str) -> list[str]:
-    """Imports of numpy, of the question, and of what the engine needs."""
-    names = {one.id for text in texts for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Name)}
-    names |= {"np"}
-    lines = ["import numpy as np", *(["FAR = 10**6"] if "FAR" in names else [])]
-    if _is_plain(form):
-        for node in ast.parse(inspect.getsource(sys.modules[type(form).__module__])).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                module = node.module if isinstance(node, ast.ImportFrom) else ""
-                wanted = {alias.asname or alias.name.partition(".")[0] for alias in node.names} & (names - {"np"})
-                if wanted and not str(module).startswith("hamguard"):
-                    lines.insert(0, ast.unparse(node))
-    return lines

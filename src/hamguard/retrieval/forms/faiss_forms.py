@@ -47,12 +47,13 @@ class FaissFlat(FaissForm):
         self.index = faiss.IndexBinaryFlat(8 * codes.shape[1])
         self.index.add(codes)
 
-    def within(self, query: Bytes, radius: int) -> tuple[Ints, Ints]:
-        """All within a radius; faiss leaves the radius itself out."""
+    def within(self, query: Bytes, radius: int, k: int) -> tuple[Ints, Ints]:
+        """The k nearest within a radius; faiss leaves the radius itself out, and gives them in any order."""
         limits, distances, numbers = self.index.range_search(query, radius + 1)
-        places = limits[:-1, None].astype(np.int64) + np.arange(max(1, int(np.diff(limits).max())))  # (Q, width)
-        there, wide = places < limits[1:, None], (0, places.shape[1])
-        found = [np.where(there, np.pad(one, wide)[places], -1) for one in (distances.astype(np.int64), numbers)]
+        found = np.full((2, len(query), k), -1)
+        for row, own in enumerate(map(slice, limits[:-1], limits[1:])):
+            order = np.argsort(distances[own], kind="stable")[:k]
+            found[:, row, : len(order)] = distances[own][order], numbers[own][order]
         return found[0], found[1]
 
     def filtered(self, query: Bytes, k: int, label: int) -> tuple[Ints, Ints]:

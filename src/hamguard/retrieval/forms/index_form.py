@@ -29,6 +29,11 @@ class IndexForm:
         self._index: Index | None = None
         self._place = place
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What another is made with; a password stays out of it."""
+        return (self._store.shown,)
+
     def version(self) -> str:
         """Name and version."""
         return f"hamguard {__version__}"
@@ -47,14 +52,14 @@ class IndexForm:
         most = min(k, len(self._opened))
         return _padded(*self._opened.search(query, most), k)
 
-    def within(self, query: Bytes, radius: int) -> tuple[Ints, Ints]:
-        """All within a radius."""
+    def within(self, query: Bytes, radius: int, k: int) -> tuple[Ints, Ints]:
+        """The k nearest within a radius."""
         ball = self._opened.within(query, radius)
         places = ball.limits[:-1, None] + np.arange(max(1, int(np.diff(ball.limits).max(initial=0))))  # (Q, width)
         there, width = places < ball.limits[1:, None], places.shape[1]
         distances = np.where(there, np.pad(ball.distances, (0, width))[places], -1)
         ids = np.where(there, np.append(ball.ids, np.full(width, ""))[places], "")
-        return _padded(distances, ids, width)
+        return _padded(distances[:, :k], ids[:, :k], k)
 
     def filtered(self, query: Bytes, k: int, label: int) -> tuple[Ints, Ints]:
         """The k nearest of a label."""
@@ -98,6 +103,11 @@ class FolderForm(IndexForm):
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="hamguard-engine-")
         super().__init__(f"{self._folder.name}/index")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Nothing: it makes a folder."""
+        return ()
 
     def close(self) -> None:
         """Remove the folder."""

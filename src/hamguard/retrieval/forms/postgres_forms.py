@@ -17,22 +17,23 @@ class PgvectorForm:
 
     exact = False
     index = ""
-    table = f"hamguard_check_{os.getpid()}"
-    connection: Any
+    table = "hamguard_check"
+    db: Any
 
     def __init__(self) -> None:
         psycopg = needed("psycopg", "hamguard[postgres]")
+        self.table = f"{self.table}_{os.getpid()}"
         try:
             self.reopen()
-            self.connection.execute("create extension if not exists vector")
+            self.db.execute("create extension if not exists vector")
         except psycopg.Error as error:
             said = " ".join(str(error).split())
             raise RequestError(f"PGHOST, PGUSER and PGDATABASE must name a server with pgvector: {said}") from error
 
     def version(self) -> str:
         """Names and versions."""
-        (vector,) = self.connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
-        return f"pgvector {vector}, PostgreSQL {self.connection.info.server_version // 10000}"
+        (vector,) = self.db.execute("select extversion from pg_extension where extname = 'vector'").fetchone()
+        return f"pgvector {vector}, PostgreSQL {self.db.info.server_version // 10000}"
 
     def _texts(self, codes: Bytes) -> list[str]:
         return ["".join(map(str, row)) for row in np.unpackbits(codes, axis=1)]
@@ -41,17 +42,18 @@ class PgvectorForm:
         """A table, and its index behind the rows, as people load."""
         self.reopen()
         columns = f"n bigint primary key, label int, code bit({8 * codes.shape[1]})"
-        self.connection.execute(f"drop table if exists {self.table}; create table {self.table} ({columns})")
+        self.db.execute(f"drop table if exists {self.table}; create table {self.table} ({columns})")
         self.add(codes, np.arange(len(codes)), labels)
-        made = f"create index on {self.table} using {self.index};" if self.index else ""
-        self.connection.execute(f"{made} analyze {self.table}")
+        self.db.execute(
+            f"{f'create index on {self.table} using {self.index}; ' if self.index else ''}analyze {self.table}"
+        )
 
     def search(self, query: Bytes, k: int, where: str = "true") -> tuple[Ints, Ints]:
         """The k nearest."""
         found, far = np.full((2, len(query), k), -1), f"code <~> %(code)s::bit({8 * query.shape[1]})"
+        wanted = f"select {far}, n from {self.table} where {where.format(far=far)} order by 1 limit {k}"
         for row, code in enumerate(self._texts(query)):
-            text = f"select {far}, n from {self.table} where {where.format(far=far)} order by 1 limit {k}"
-            rows = self.connection.execute(text, {"code": code}).fetchall()
+            rows = self.db.execute(wanted, {"code": code}).fetchall()
             found[:, row, : len(rows)] = np.reshape(rows, (-1, 2)).T
         return found[0], found[1]
 
@@ -61,25 +63,25 @@ class PgvectorForm:
 
     def add(self, codes: Bytes, numbers: Ints, labels: Ints) -> None:
         """Items with numbers of their own."""
-        with self.connection.cursor().copy(f"copy {self.table} (n, label, code) from stdin") as copy:
+        with self.db.cursor().copy(f"copy {self.table} (n, label, code) from stdin") as copy:
             for row in zip(numbers.tolist(), labels.tolist(), self._texts(codes), strict=True):
                 copy.write_row(row)
 
     def remove(self, numbers: Ints) -> None:
         """Items by number."""
-        self.connection.execute(f"delete from {self.table} where n = any(%s)", (numbers.tolist(),))
+        self.db.execute(f"delete from {self.table} where n = any(%s)", (numbers.tolist(),))
 
     def reopen(self) -> None:
         """A new connection, which takes the index where there is one, whatever the planner thinks of few rows."""
         import psycopg
 
-        self.connection = psycopg.connect("", autocommit=True, prepare_threshold=None)
-        self.connection.execute(f"set enable_seqscan = {'off' if self.index else 'on'}; set ivfflat.probes = 10")
+        self.db = psycopg.connect("", autocommit=True, prepare_threshold=None)
+        self.db.execute(f"set enable_seqscan = {'off' if self.index else 'on'}; set ivfflat.probes = 10")
 
     def close(self) -> None:
         """Leave nothing behind."""
-        self.connection.execute(f"drop table if exists {self.table}")
-        self.connection.close()
+        self.db.execute(f"drop table if exists {self.table}")
+        self.db.close()
 
 
 @register_form("pgvector-scan")
@@ -88,10 +90,9 @@ class PgvectorScan(PgvectorForm):
 
     exact = True
 
-    def within(self, query: Bytes, radius: int) -> tuple[Ints, Ints]:
-        """All within a radius."""
-        (most,) = self.connection.execute(f"select count(*) from {self.table}").fetchone()
-        return self.search(query, max(1, most), f"{{far}} <= {radius}")
+    def within(self, query: Bytes, radius: int, k: int) -> tuple[Ints, Ints]:
+        """The k nearest within a radius."""
+        return self.search(query, k, f"{{far}} <= {radius}")
 
 
 @register_form("pgvector-hnsw")

@@ -20,12 +20,14 @@ class EngineForm(Protocol):
 
     It may offer more, by methods of these names:
 
-    * `within(query, radius)`: all items within a radius, as `search` gives them, in rows as long as the longest;
+    * `within(query, radius, k)`: as `search`, but only items within a radius;
     * `filtered(query, k, label)`: the k nearest of the items with a label;
     * `add(codes, numbers, labels)` and `remove(numbers)`;
     * `reopen()`: close it and read again what was kept;
     * `version()`: what stands on the page beside its name;
     * `close()`: leave nothing behind.
+
+    One that is made with arguments names them in a tuple, `arguments`, so that the file of a fault can make another.
 
     Where it is not exact, its attribute `exact` is False: it may miss items then, and may say nothing that is not true.
     """
