@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from pathlib import Path
 from statistics import mean
@@ -66,14 +66,15 @@ def cross_modal(root: Path) -> list[str]:
     return lines
 
 
-def engine_check(root: Path) -> list[str]:
+def engine_check(name: str) -> Callable[[Path], list[str]]:
     """A line for each engine that was checked."""
-    return as_markdown(engines_table(read_rows(root / "results/engine_check.jsonl")))
+    return lambda root: as_markdown(engines_table(read_rows(root / f"results/{name}.jsonl")))
 
 
 MADE = {
     "cross-modal": cross_modal,
-    "engine-check": engine_check,
+    "engine-check": engine_check("engine_check"),
+    "engine-check-codes": engine_check("engine_check_codes"),
     "coco-heads": coco_heads,
     "caltech-heads": caltech_heads,
 }  # blocks that are more than a table

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hamguard as hg
+from hamguard.codes.bank import CodeBank
 from hamguard.core.rows import read_rows
 from tests.cli.helpers import Shell
 
@@ -73,3 +77,53 @@ def test_the_same_in_python(tmp_path: Path) -> None:
         hg.engine_check([])
     with pytest.raises(hg.HamguardError, match="give a level"):
         hg.engine_check("faiss-flat", collapse=[])
+
+
+@pytest.fixture
+def collapsed(tmp_path: Path) -> Path:
+    """A bank of 3,000 codes of 20 bits, nine tenths of them copies, sorted as by class."""
+    rng = np.random.default_rng(0)
+    packed = rng.integers(0, 256, (300, 3), dtype=np.uint8)[np.sort(np.minimum(rng.geometric(0.02, 3000), 300) - 1)]
+    packed[:, 2] &= 15
+    CodeBank(packed, 20, np.zeros((3000, 0), np.uint8)).save(tmp_path / "bank.npz")
+    return tmp_path / "bank.npz"
+
+
+def test_codes_of_ones_own_are_asked_besides(shell: Shell, tmp_path: Path, collapsed: Path) -> None:
+    shell.done("index", "build", collapsed, "--out", tmp_path / "index")
+    for codes, held in ((collapsed, collapsed), (tmp_path / "index", tmp_path / "index")):
+        answer = shell.done("engine", "check", "faiss-flat", *QUICK[:4], "--codes", codes)
+        assert f"3,000 codes of {held}" in " ".join(answer.out.split()) and "90% copies" in answer.out
+    copies = 1 - len(np.unique(CodeBank.load(collapsed).packed, axis=0)) / 3000
+    rows = shell.done("engine", "check", "faiss-flat", *QUICK[:4], "--codes", collapsed, "--json").rows
+    assert [row["attack"]["collapse"] for row in rows[::13]] == [0.0, 0.1, 0.9, copies]
+    own = [row for row in rows if row["bits"]]
+    assert len(own) == 13 and {row["attack"]["outcome"] for row in own} == {"right", "not offered"}
+    assert {row["attack"]["codes"] for row in own} == {str(collapsed)} and own[0]["hashes"]["database_codes"]
+    assert own[0]["n"] == 200 and "no such" not in shell.fails(
+        2, "engine", "check", "faiss-flat", "--codes", "none.npz"
+    )
+
+
+def test_a_fault_in_ones_own_codes_is_a_file_beside_them(tmp_path: Path, collapsed: Path) -> None:
+    from hamguard.retrieval.forms.faiss_forms import FaissHnsw
+
+    rows = hg.engine_check(FaissHnsw, codes=str(collapsed), collapse=[], queries=100, out=tmp_path / "out")
+    missed = rows.where(metric="equal codes").one().attack["missed"]
+    assert missed > 5 and f"In 3,000 codes of {collapsed}" in rows.sentences[1]
+    text = (tmp_path / "out" / "fault-faisshnsw-equal-codes-own-codes.py").read_text()
+    assert text.count("\n") < 40 and np.array_equal(
+        CodeBank.load(tmp_path / "out" / "codes.npz").packed, rows.codes.packed
+    )
+    words = [sys.executable, "fault-faisshnsw-equal-codes-own-codes.py"]
+    done = subprocess.run(words, cwd=tmp_path / "out", capture_output=True, text=True, timeout=60)
+    assert f"{missed} of 100 answers are wrong" in done.stderr
+
+
+def test_of_very_many_codes_some_are_asked(monkeypatch: pytest.MonkeyPatch, collapsed: Path) -> None:
+    monkeypatch.setattr("hamguard.api.engine.LARGEST", 500)
+    rows = hg.engine_check("faiss-flat", codes=CodeBank.load(collapsed), collapse=[], queries=10)
+    assert rows[0].dataset.startswith("500 codes of a bank, ") and rows[0].notes == ("500 of 3,000 codes",)
+    assert rows.codes.ids.tolist() != [str(one) for one in range(500)]
+    with pytest.raises(hg.HamguardError, match="items in codes must be at least 1000"):
+        hg.engine_check("faiss-flat", codes=rows.codes, collapse=[], queries=1000)

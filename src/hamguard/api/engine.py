@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
@@ -17,6 +20,7 @@ from hamguard.core.rows import Row
 from hamguard.report.engine_table import engine_sentences, engine_tables, engines_of, is_broken, write_engine_page
 
 if TYPE_CHECKING:
+    from hamguard.codes.bank import CodeBank
     from hamguard.report.table import Table
     from hamguard.retrieval.forms.registry import MakeForm
 
@@ -24,6 +28,10 @@ __all__ = ["EngineRows", "engine_check"]
 
 COLLAPSE = (0.0, 0.1, 0.9)
 """Shares of items that are copies of others: none, few, and as many as learned codes have."""
+LARGEST = 100_000
+"""Codes of one's own that are asked; the distances of all queries to all of them are held in memory."""
+CODES = "codes.npz"
+"""What files of faults call them."""
 
 
 class EngineRows(Rows):
@@ -31,11 +39,13 @@ class EngineRows(Rows):
 
     Attributes:
         faults: file name to text, a file of Python for each fault that was found.
+        codes: the codes that were given; files of faults in them read these.
     """
 
     def __init__(self, rows: Iterable[Row] = (), faults: Mapping[str, str] | None = None) -> None:
         super().__init__(rows)
         self.faults: dict[str, str] = dict(faults or {})
+        self.codes: CodeBank | None = None
 
     def tables(self) -> list[Table]:
         """A table for each engine; of several, one of all before."""
@@ -68,7 +78,7 @@ class EngineRows(Rows):
         return Path(path)
 
     def write(self, folder: Path | str) -> list[Path]:
-        """Write `rows.jsonl`, `report.html`, and a file for each fault.
+        """Write `rows.jsonl`, `report.html`, a file for each fault, and `codes.npz` where one needs it.
 
         Args:
             folder: to write them to.
@@ -82,6 +92,9 @@ class EngineRows(Rows):
         for name, text in self.faults.items():
             write_text(place / name, text)
             written.append(place / name)
+        if self.codes is not None and any(CODES in text for text in self.faults.values()):
+            self.codes.save(place / CODES)
+            written.append(place / CODES)
         return written
 
 
@@ -89,6 +102,7 @@ class EngineRows(Rows):
 def engine_check(
     engines: str | MakeForm | Sequence[str | MakeForm],
     *,
+    codes: CodeBank | Path | str | None = None,
     collapse: Sequence[float] = COLLAPSE,
     items: int = 5_000,
     queries: int = 200,
@@ -104,18 +118,21 @@ def engine_check(
     Args:
         engines: a name that `hamguard engine check --list` lists, the address of an index (`postgresql://...`), `module:factory`,
             a factory, or several. A factory makes a value with the methods of `hamguard.retrieval.forms.registry.Form`.
-        collapse: shares of the items that are copies of others, each at least 0 and below 1.
+        codes: one's own, asked besides those that are drawn: a bank; a file of codes (.npz); or an index, a folder or an address.
+            Of more than 100,000 so many are taken by the seed. Queries are drawn from them.
+        collapse: shares of the drawn items that are copies of others, each at least 0 and below 1; with `codes` none may be given.
         items: codes that are drawn; of short codes fewer.
         queries: that are asked.
         out: folder for rows, page and a file of Python for each fault; None writes nothing.
         context: seed of the codes, and how progress is shown.
 
     Raises:
-        RequestError: no such engine, what it needs is not installed, or a number out of range.
+        RequestError: no such engine or codes, what it needs is not installed, or a number out of range.
         RunError: a file cannot be written.
     """
     from hamguard.evaluation.search.engine_fault import fault_script
     from hamguard.evaluation.search.engine_run import Drawing, check_form, row_of, shows_fault
+    from hamguard.evaluation.search.held_codes import held_codes
     from hamguard.retrieval.forms.named import form_maker
 
     check_range("items", items, 100)
@@ -124,18 +141,30 @@ def engine_check(
     for share in collapse:
         if not 0 <= share < 1:
             raise RequestError(f"collapse must be a share of at least 0 and below 1, got {share}")
-    if not collapse:
+    if not collapse and codes is None:
         raise RequestError("give a level of collapse; an empty list was given")
     given = [engines] if isinstance(engines, str) or callable(engines) else list(engines)
     makers = [(one, form_maker(one)) if isinstance(one, str) else (_name_of(one), one) for one in given]
     if not makers:
         raise RequestError("give an engine; an empty list was given")
     drawings = [Drawing(items, queries, share, context.seed) for share in collapse]
-    found = EngineRows()
+    found, hashes, notes = EngineRows(), {}, ()
+    if codes is not None:
+        bank, named, hashes, notes = held_codes(codes)
+        if len(bank) > LARGEST:
+            chosen = np.sort(np.random.default_rng(context.seed).choice(len(bank), LARGEST, replace=False))
+            notes = (*notes, f"{LARGEST:,} of {len(bank):,} codes")
+            bank = bank.select(chosen)
+        check_range("items in codes", len(bank), max(100, queries))
+        bits = np.unpackbits(bank.packed, axis=1, count=bank.bits, bitorder="little") > 0  # (N, K)
+        drawings.append(Drawing.of(bits, queries, context.seed, named or "a bank"))
+        found.codes = bank
     for name, make in makers:
         with context.stage(f"asking {name}") as progress:
             for form, finding in check_form(make, drawings, progress):
-                found.append(row_of(name, form, finding))
+                row = row_of(name, form, finding)
+                own = finding.drawing.codes is not None
+                found.append(replace(row, hashes=hashes, notes=(*row.notes, *notes)) if own else row)
                 if shows_fault(form, finding) and finding.wrong:
                     found.faults[_file_name(found[-1])] = fault_script(name, form, finding)
     if out is not None:
@@ -149,5 +178,6 @@ def _name_of(make: MakeForm) -> str:
 
 def _file_name(row: Row) -> str:
     """What the file of a fault is called: engine, question, and level of collapse."""
-    level = f"{(row.attack or {}).get('collapse', 0):.0%}".rstrip("%")
+    facts = row.attack or {}
+    level = "own codes" if "codes" in facts else f"{facts.get('collapse', 0):.0%}".rstrip("%")
     return re.sub(r"[^a-z0-9]+", "-", f"fault {row.model} {row.metric} {level}".lower()).strip("-") + ".py"

@@ -22,6 +22,13 @@ EnginesArgument = Annotated[
         help="A name that --list lists, the address of an index (postgresql://...#NAME, built anew), or module:factory.",
     ),
 ]
+OwnCodesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--codes",
+        help="Ask codes of your own, too: code bank (.npz) of `encode`, codes from elsewhere (.npz), or an index.",
+    ),
+]
 CollapseOption = Annotated[
     list[float] | None,
     typer.Option("--collapse", help="Share of items that are copies of others; may be repeated. Default: 0, 0.1, 0.9."),
@@ -38,6 +45,7 @@ ListOption = Annotated[bool, typer.Option("--list", help="List the engines.")]
 @app.command("check")
 def check(
     engines: EnginesArgument = None,
+    codes: OwnCodesOption = None,
     collapse: CollapseOption = None,
     items: ItemsOption = 5_000,
     queries: AskedOption = 200,
@@ -57,6 +65,8 @@ def check(
 
     hamguard engine check faiss-hnsw --out faults
 
+    hamguard engine check faiss-hnsw --codes codes/database.npz
+
     hamguard engine check my_engine:make --items 1000
     """
     from hamguard.api.engine import COLLAPSE, engine_check
@@ -69,6 +79,7 @@ def check(
         raise RequestError("give an ENGINE; `hamguard engine check --list` lists them")
     found = engine_check(
         engines,
+        codes=codes,
         collapse=collapse or COLLAPSE,
         items=items,
         queries=queries,

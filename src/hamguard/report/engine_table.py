@@ -56,6 +56,7 @@ def engine_table(rows: Sequence[Row]) -> Table:
     """
     levels = sorted({_level(row) for row in rows})
     found = {(row.metric, _level(row)): row for row in rows}
+    names = {_level(row): (row.dataset or "") if _given(row) else f"{_copies(row):.0%} copies" for row in rows}
     lines: list[list[Cell | str]] = []
     for name in dict.fromkeys(row.metric for row in rows):
         cells = [found.get((name, level)) for level in levels]
@@ -63,7 +64,7 @@ def engine_table(rows: Sequence[Row]) -> Table:
     first = rows[0]
     exact = "exact" if (first.attack or {}).get("exact") else "not exact"
     notes = dict.fromkeys(f"{row.metric}: {note}" for row in rows for note in row.notes)
-    columns = ("question", *(f"{level:.0%} copies" for level in levels))
+    columns = ("question", *(names[level] for level in levels))
     title = f"{first.model}: {first.method or 'version unknown'}, {exact}, {_codes(first)}"
     return Table.of(title, columns, lines, reading=(READING,), notes=notes)
 
@@ -86,14 +87,15 @@ def engines_table(rows: Sequence[Row]) -> Table:
                 *("" if row is None or row.value is None else f"{row.value:.1%}" for row in (equal, once)),
             ]
         )
-    level = max((_level(row) for row in rows), default=0.0)
+    last = max(rows, key=_level, default=Row())
+    copies = f"{_copies(last):.0%} copies"
     columns = (
         "engine",
         "version",
         "exact",
         "broken promises",
         "not offered",
-        f"missed, {level:.0%} copies",
+        f"missed, own codes, {copies}" if _given(last) else f"missed, {copies}",
         "each code once",
     )
     return Table.of("Engines", columns, lines, names=2)
@@ -112,7 +114,9 @@ def engine_sentences(rows: Sequence[Row]) -> list[str]:
     broken = list(dict.fromkeys(str(row.metric) for row in rows if is_broken(row)))
     equal, once = _worst(rows, EQUAL), _worst(rows, ONCE)
     missed = (equal.value or 0.0) if equal else 0.0
-    share = f"{_level(equal):.0%}" if equal else "0%"
+    where = f"Where {_copies(equal) if equal else 0:.0%} of the items are copies"
+    if equal and _given(equal):
+        where = f"In {equal.dataset}"
     if broken:
         first = f"{name} does not answer right: {'; '.join(broken)}."
     elif exact:
@@ -121,9 +125,9 @@ def engine_sentences(rows: Sequence[Row]) -> list[str]:
         first = f"{name} is not exact and says so; what it answered was true."
     if missed:
         then = f", and {(once.value or 0.0):.1%} where each code is kept once" if once else ""
-        second = f"Where {share} of the items are copies, it misses {missed:.1%} of the codes that are there{then}."
+        second = f"{where}, it misses {missed:.1%} of the codes that are there{then}."
     else:
-        second = f"Where {share} of the items are copies, it finds every code that is there."
+        second = f"{where}, it finds every code that is there."
     if broken:
         third = "Do not build on it before these are repaired; the files of the faults are for its maintainers."
     elif missed:
@@ -158,10 +162,20 @@ def _codes(row: Row) -> str:
     return (row.dataset or "").rpartition(", ")[0]
 
 
-def _level(row: Row) -> float:
+def _given(row: Row) -> str:
+    """What the codes of a person are called; empty for drawn ones."""
+    return str((row.attack or {}).get("codes", ""))
+
+
+def _copies(row: Row) -> float:
     return float((row.attack or {}).get("collapse", 0.0))
 
 
+def _level(row: Row) -> tuple[bool, float]:
+    """Where it stands: drawn codes by collapse, then those of a person."""
+    return bool(_given(row)), _copies(row)
+
+
 def _worst(rows: Sequence[Row], metric: str) -> Row | None:
-    """The row of a question at the highest collapse."""
+    """The row of a question at the highest collapse, or of a person's own codes."""
     return max((row for row in rows if row.metric == metric), key=_level, default=None)

@@ -23,6 +23,8 @@ from hamguard.retrieval.forms.registry import EngineForm, version_of
 OURS = "hamguard."
 LONGEST = 39
 """Lines of a file, which a maintainer reads whole."""
+CODES = "codes.npz"
+"""Where the file of a fault in given codes looks for them."""
 
 
 def check(found: Ints, numbers: Ints, right: Ints) -> None:
@@ -59,7 +61,7 @@ def fault_script(name: str, form: EngineForm, found: Finding) -> str:
 
 
 def _drawn(drawing: Drawing, bits: int) -> list[str]:
-    """Lines that draw codes and queries, and make the engine."""
+    """Lines that draw codes and queries, and make the engine; given codes lie in a file beside it."""
     items = drawing.count(bits)
     values = {
         "items": items,
@@ -67,9 +69,11 @@ def _drawn(drawing: Drawing, bits: int) -> list[str]:
         "distinct": distinct_of(items, drawing.collapse),
         "queries": drawing.queries,
     }
+    given = f"codes = np.unpackbits(np.load({CODES!r})['packed'], axis=1, count={bits}, bitorder='little') > 0"
+    drawn = [given] if drawing.codes is not None else lines_of(statements(function_of(draw_codes, values), "codes"))
     return [
         f"engine, rng = Engine(), np.random.default_rng({drawing.seed})",
-        *lines_of(statements(function_of(draw_codes, values), "codes")),
+        *drawn,
         *lines_of(statements(function_of(draw_queries, values), "query")),
     ]
 

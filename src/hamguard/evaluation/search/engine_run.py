@@ -12,7 +12,7 @@ import numpy as np
 
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Ints
-from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, Question, draw
+from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, Question, draw, draw_queries
 from hamguard.retrieval.forms.registry import EngineForm, MakeForm, is_exact, version_of
 
 PROTOCOL = "engine-check"
@@ -71,12 +71,28 @@ class Drawing:
         queries: how many.
         collapse: share of the items that are copies of others.
         seed: of the draw.
+        codes: given ones, `(N, K)` bool, from which only queries are drawn.
+        name: what given ones are called.
     """
 
     items: int
     queries: int
     collapse: float
     seed: int
+    codes: Array | None = field(default=None, repr=False, compare=False)
+    name: str = ""
+
+    @classmethod
+    def of(cls, codes: Array, queries: int, seed: int, name: str) -> Drawing:
+        """Given codes, `(N, K)` bool, as they are."""
+        copies = 1 - len(np.unique(np.packbits(codes, axis=1), axis=0)) / len(codes)
+        return cls(len(codes), queries, copies, seed, codes, name)
+
+    @property
+    def said(self) -> str:
+        """What rows call it."""
+        kind = f"codes of {self.name}" if self.codes is not None else "drawn codes"
+        return f"{self.items:,} {kind}, {self.collapse:.0%} copies"
 
     def count(self, bits: int) -> int:
         """Items of so many bits."""
@@ -84,7 +100,19 @@ class Drawing:
 
     def draw(self, bits: int) -> tuple[Array, Array]:
         """Codes `(N, bits)` and queries `(Q, bits)` bool."""
+        if self.codes is not None:
+            return self.codes, draw_queries(np.random.default_rng(self.seed), self.codes, self.queries)
         return draw(self.seed, self.count(bits), bits, self.collapse, self.queries)
+
+    def settings(self, question: Question) -> list[dict[str, Any]]:
+        """What a question is asked with; given codes have one length."""
+        if self.codes is None:
+            return list(question.settings)
+        bits, settings = self.codes.shape[1], []
+        for one in question.settings:
+            own = {**one, "bits": bits} | ({"radius": bits} if one.get("radius") == one["bits"] else {})
+            settings += [own] if own not in settings else []
+        return settings
 
 
 @dataclass
@@ -145,7 +173,7 @@ def asked(form: EngineForm, question: Question, drawing: Drawing) -> Finding:
         found.outcome = ABSENT
         return found
     start = time.perf_counter()
-    for setting in question.settings:
+    for setting in drawing.settings(question):
         rest = dict(setting)
         codes, query = drawing.draw(rest.pop("bits"))
         try:
@@ -181,15 +209,17 @@ def row_of(name: str, form: EngineForm, found: Finding) -> Row:
         "method": PROTOCOL,
         "exact": is_exact(form),
         "collapse": drawing.collapse,
+        **({} if drawing.codes is None else {"codes": drawing.name}),
         "outcome": found.outcome,
         "missed": judged.missed,
         "false": judged.false,
     }
     return Row(
         protocol=PROTOCOL,
-        dataset=f"{drawing.items:,} drawn codes, {drawing.collapse:.0%} copies",
+        dataset=drawing.said,
         model=name,
         method=version_of(form) or None,
+        bits=None if drawing.codes is None else drawing.codes.shape[1],
         attack=facts | ({} if found.differs is None else {"differs": found.differs}),
         metric=found.question.name,
         value=(judged.missed + judged.false) / judged.places if judged.places else None,
