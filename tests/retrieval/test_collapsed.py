@@ -53,6 +53,40 @@ def test_after_add_and_remove_and_in_a_folder(tmp_path_factory, seed, engine, bi
     check_answers(again, left.select(np.arange(3, len(left))), query)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), ENGINES, st.integers(1, 40), st.integers(1, 60), st.integers(1, 12), st.integers(1, 30))
+def test_equal_queries_have_equal_answers(seed, engine, bits, count, codes, asked):
+    rng = np.random.default_rng(seed)
+    bank, pool = drawn(rng, count, bits, codes), drawn(rng, 6, bits, codes)
+    index = build_index(bank, engine=engine, probes=10**6)
+    query = pool.select(rng.integers(0, rng.integers(1, 7), asked))  # all differ, some do, or none does
+    check_answers(index, bank, query)
+    check_answers(index, bank, query, 1)
+
+
+def test_equal_queries_are_asked_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    index, query = build_index(drawn(rng, 200, 24, 60)), drawn(rng, 8, 24, 10**6)
+    asked, own = [], index._near
+    monkeypatch.setattr(index, "_near", lambda packed, count: asked.append(len(packed)) or own(packed, count))
+    index.search(query.select(np.arange(24) % 8), 3)
+    index.search(query.select(np.array([0, 1, 2, 3, 4, 5, 6, 7, 0, 1])), 3)
+    assert asked == [8, 8]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 9))
+def test_a_ball_of_some_queries(seed, chosen):
+    rng = np.random.default_rng(seed)
+    ball = build_index(drawn(rng, 30, 10, 9)).within(drawn(rng, 5, 10, 9), 3)
+    queries = rng.integers(0, 5, chosen)
+    some = ball.select(queries)
+    assert some.limits[0] == 0 and len(some.limits) == chosen + 1 and some.limits[-1] == len(some.ids)
+    for place, number in enumerate(queries):
+        for kept, whole in ((some.ids, ball.ids), (some.distances, ball.distances)):
+            own = kept[some.limits[place] : some.limits[place + 1]]
+            assert np.array_equal(own, whole[ball.limits[number] : ball.limits[number + 1]])
+
+
 @pytest.mark.parametrize("engine", ["flat", "ivf"])
 def test_few_codes_are_fetched_and_more_where_they_are_not_enough(engine, monkeypatch):
     """A thousand items on each near code and none on the far ones, and the other way round."""

@@ -40,6 +40,7 @@ from hamguard.retrieval.items import Items
 TRAINING_CODES_PER_CELL = 39  # faiss warns below this: the cells would follow single codes
 TRAINING_LIMIT = 64
 ABSENT = (1 << 40) - 1
+OFTEN = 0.9  # where more queries than these differ, to copy the answers of the others is no gain
 SPARE = 16  # codes fetched beyond those that are likely to be enough; a tie that is longer than that is found by radius
 
 
@@ -184,6 +185,10 @@ class FaissIndex:
         """
         packed = packed_query(self._facts, query)
         check_range("k", k, 1, len(self))
+        first, owner = distinct(packed)  # queries collapse as items do: equal ones have equal answers
+        if len(first) < OFTEN * len(packed):
+            found = self.search(packed[first], k, label=label)
+            return Nearest(found.distances[owner], found.ids[owner])
         part = self if label is None else self._labeled(label)
         if part is None:
             return padded(Nearest(np.empty((len(packed), 0), np.int64), np.empty((len(packed), 0), self.ids.dtype)), k)
@@ -203,6 +208,9 @@ class FaissIndex:
         """
         packed = packed_query(self._facts, query)
         check_range("radius", radius, 0, self.bits)
+        first, owner = distinct(packed)
+        if len(first) < OFTEN * len(packed):
+            return self.within(packed[first], radius, label=label).select(owner)
         part = self if label is None else self._labeled(label)
         if part is None:
             return Ball(np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, self.ids.dtype))
@@ -275,12 +283,13 @@ class FaissIndex:
         distances, codes = self._near(packed, fetch)
         if items.single:
             return distances, codes
-        enough = items.enough(distances, codes, k)
-        if enough.all():
-            return items.nearest(distances, codes, k)
-        found, places = np.empty((2, len(packed), k), np.int64)
-        found[enough], places[enough] = items.nearest(distances[enough], codes[enough], k)
-        found[~enough], places[~enough] = self._nearest(packed[~enough], k, 4 * fetch)
+        found, places = np.full((len(packed), k), -1, np.int64), np.full((len(packed), k), -1, np.int64)
+        rows = np.arange(len(packed))
+        while len(rows):
+            enough = items.enough(distances, codes, k)
+            items.put_nearest(distances[enough], codes[enough], rows[enough], found, places)
+            rows, fetch = rows[~enough], min(4 * fetch, k, items.codes)
+            distances, codes = self._near(packed[rows], fetch) if len(rows) else (distances, codes)
         return found, places
 
     def _near(self, packed: Bytes, count: int) -> tuple[Ints, Ints]:

@@ -48,6 +48,15 @@ class Ball(NamedTuple):
     distances: Ints
     ids: Array
 
+    def select(self, queries: Ints) -> Ball:
+        """The same of some queries, by number, which may stand there again and again."""
+        begins, sizes = self.limits[queries], np.diff(self.limits)[queries]
+        parts = [slice(begin, begin + size) for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+        limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        if not parts:
+            return Ball(limits, self.distances[:0], self.ids[:0])
+        return Ball(limits, *(np.concatenate([one[part] for part in parts]) for one in (self.distances, self.ids)))
+
 
 def padded(found: Nearest, k: int) -> Nearest:
     """Answers with k places, the last of which are empty."""

@@ -85,6 +85,13 @@ class Items:
         Returns:
             Distances and items, `(Q, k)` int64 each; -1 where there are fewer than k.
         """
+        found, items = np.full((len(codes), k), -1, np.int64), np.full((len(codes), k), -1, np.int64)
+        self.put_nearest(distances, codes, np.arange(len(codes)), found, items)
+        return found, items
+
+    def put_nearest(self, distances: Ints, codes: Ints, rows: Ints, found: Ints, items: Ints) -> None:
+        """The same into given rows, rising ones, of a larger answer, `found` and `items`, `(Q', k)`, which hold -1: no copy is made of it."""
+        k = found.shape[1]
         counts = self._counts(codes)  # (Q, c)
         last = np.maximum((np.cumsum(counts, axis=1) - counts < k).sum(axis=1) - 1, 0)  # the code that holds item k
         cut = distances[np.arange(len(codes)), last, None]  # -1 where there are fewer than k
@@ -92,21 +99,23 @@ class Items:
             (distances <= cut) | (cut < 0), np.minimum(counts, k), 0
         )  # of a code only its k oldest can be meant
         totals: Ints = counts.sum(axis=1)
-        found, items = np.full((len(codes), k), -1, np.int64), np.full((len(codes), k), -1, np.int64)
         for part in _blocks(totals):
-            rows, columns = np.nonzero(counts[part])
-            own = part.start + rows
-            far, near = self._in_order(rows, distances[own, columns], codes[own, columns], counts[own, columns])
+            query, columns = np.nonzero(counts[part])
+            own = part.start + query
+            far, near = self._in_order(query, distances[own, columns], codes[own, columns], counts[own, columns])
             ends = np.cumsum(totals[part])
             if (totals[part] >= k).all():
                 pick = (ends - totals[part])[:, None] + np.arange(k)  # (q, k)
-                far.take(pick, out=found[part], mode="clip")
-                near.take(pick, out=items[part], mode="clip")
+                start, stop = int(rows[part.start]), int(rows[part.stop - 1]) + 1
+                if stop - start == len(pick):
+                    far.take(pick, out=found[start:stop], mode="clip")
+                    near.take(pick, out=items[start:stop], mode="clip")
+                else:
+                    found[rows[part]], items[rows[part]] = far.take(pick), near.take(pick)
                 continue
-            for row, end, size in zip(range(part.start, part.stop), ends, np.minimum(totals[part], k), strict=True):
-                begin = end - totals[row]
+            for row, end, total in zip(rows[part], ends, totals[part], strict=True):
+                begin, size = end - total, min(total, k)
                 found[row, :size], items[row, :size] = far[begin : begin + size], near[begin : begin + size]
-        return found, items
 
     def ball(self, limits: Ints, distances: Ints, codes: Ints) -> tuple[Ints, Ints, Ints]:
         """All items on some codes, by distance and then by age.
