@@ -21,6 +21,7 @@ from hamguard.report.engine_table import engine_sentences, engine_tables, engine
 
 if TYPE_CHECKING:
     from hamguard.codes.bank import CodeBank
+    from hamguard.evaluation.search.held_codes import HeldCodes
     from hamguard.report.table import Table
     from hamguard.retrieval.forms.registry import MakeForm
 
@@ -132,7 +133,6 @@ def engine_check(
     """
     from hamguard.evaluation.search.engine_fault import fault_script
     from hamguard.evaluation.search.engine_run import Drawing, check_form, row_of, shows_fault
-    from hamguard.evaluation.search.held_codes import held_codes
     from hamguard.retrieval.forms.named import form_maker
 
     check_range("items", items, 100)
@@ -148,28 +148,36 @@ def engine_check(
     if not makers:
         raise RequestError("give an engine; an empty list was given")
     drawings = [Drawing(items, queries, share, context.seed) for share in collapse]
-    found, hashes, notes = EngineRows(), {}, ()
-    if codes is not None:
-        bank, named, hashes, notes = held_codes(codes)
-        if len(bank) > LARGEST:
-            chosen = np.sort(np.random.default_rng(context.seed).choice(len(bank), LARGEST, replace=False))
-            notes = (*notes, f"{LARGEST:,} of {len(bank):,} codes")
-            bank = bank.select(chosen)
-        check_range("items in codes", len(bank), max(100, queries))
-        bits = np.unpackbits(bank.packed, axis=1, count=bank.bits, bitorder="little") > 0  # (N, K)
-        drawings.append(Drawing.of(bits, queries, context.seed, named or "a bank"))
-        found.codes = bank
+    found, own = EngineRows(), None if codes is None else _given(codes, context.seed)
+    if own is not None:
+        found.codes = own.bank
+        check_range("items in codes", len(own.bank), max(100, queries))
+        signs = np.unpackbits(own.bank.packed, axis=1, count=own.bank.bits, bitorder="little") > 0  # (N, K)
+        drawings.append(Drawing.of(signs, queries, context.seed, own.name or "a bank"))
     for name, make in makers:
         with context.stage(f"asking {name}") as progress:
             for form, finding in check_form(make, drawings, progress):
                 row = row_of(name, form, finding)
-                own = finding.drawing.codes is not None
-                found.append(replace(row, hashes=hashes, notes=(*row.notes, *notes)) if own else row)
+                if own is not None and finding.drawing.codes is not None:
+                    row = replace(row, hashes=own.hashes, notes=(*row.notes, *own.notes))
+                found.append(row)
                 if shows_fault(form, finding) and finding.wrong:
                     found.faults[_file_name(found[-1])] = fault_script(name, form, finding)
     if out is not None:
         found.write(out)
     return found
+
+
+def _given(codes: CodeBank | Path | str, seed: int) -> HeldCodes:
+    """Codes of a person's own; of very many some."""
+    from hamguard.evaluation.search.held_codes import held_codes
+
+    given = held_codes(codes)
+    if len(given.bank) <= LARGEST:
+        return given
+    chosen = np.sort(np.random.default_rng(seed).choice(len(given.bank), LARGEST, replace=False))
+    notes = (*given.notes, f"{LARGEST:,} of {len(given.bank):,} codes")
+    return given._replace(bank=given.bank.select(chosen), notes=notes)
 
 
 def _name_of(make: MakeForm) -> str:

@@ -90,7 +90,7 @@ class Items:
         return found, items
 
     def put_nearest(self, distances: Ints, codes: Ints, rows: Ints, found: Ints, items: Ints) -> None:
-        """The same into given rows, rising ones, of a larger answer, `found` and `items`, `(Q', k)`, which hold -1: no copy is made of it."""
+        """The same put into rows, rising, of a larger answer of `found` and `items`, `(Q', k)`, which hold -1."""
         k = found.shape[1]
         counts = self._counts(codes)  # (Q, c)
         last = np.maximum((np.cumsum(counts, axis=1) - counts < k).sum(axis=1) - 1, 0)  # the code that holds item k
