@@ -75,6 +75,23 @@ def test_an_audit_asks_the_index(world: World, shell: Shell, address: str, monke
     assert "--endpoint and --index are two searches" in line
 
 
+def test_a_threshold_and_groups_are_those_of_the_file(world: World, shell: Shell, tmp_path: Path, address: str) -> None:
+    bank = world.codes / "database.npz"
+    shell.done("index", "build", bank, "--out", address)
+    for words in (("threshold", "--items", 10**5, "--false-matches", 5), ("dedupe", "--radius", 3)):
+        verb, *rest = words
+        rows, file = (shell.done(verb, place, *rest, "--json").rows for place in (address, bank))
+        assert {row["model"] for row in rows}.pop().endswith("#world") and "never-shown" not in str(rows)
+        said = [
+            [(row["metric"], row["at"], row["value"], row["ci95"], row["hashes"]) for row in one]
+            for one in (rows, file)
+        ]
+        assert said[0] == said[1] and len(rows) >= 3
+    for place, name in ((address, "server.jsonl"), (bank, "file.jsonl")):
+        shell.done("dedupe", place, "--radius", 3, "--out", tmp_path / name)
+    assert (tmp_path / "server.jsonl").read_text() == (tmp_path / "file.jsonl").read_text() != ""
+
+
 def test_items_are_added_and_removed(world: World, shell: Shell, address: str) -> None:
     shell.done("index", "build", world.codes / "database.npz", "--out", address)
     query = np.load(world.codes / "query.npz")["ids"].tolist()
