@@ -74,6 +74,7 @@ def engine_check(name: str) -> Callable[[Path], list[str]]:
 MADE = {
     "cross-modal": cross_modal,
     "engine-check": engine_check("engine_check"),
+    "engine-check-codes": engine_check("engine_check_codes"),
     "coco-heads": coco_heads,
     "caltech-heads": caltech_heads,
 }  # blocks that are more than a table
