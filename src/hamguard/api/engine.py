@@ -118,7 +118,7 @@ def engine_check(
 
     Args:
         engines: a name that `hamguard engine check --list` lists, the address of an index (`postgresql://...`), `module:factory`,
-            a factory, or several. A factory makes a value with the methods of `hamguard.retrieval.forms.registry.Form`.
+            a factory, or several. A factory makes a value with the methods of `hamguard.retrieval.forms.registry.EngineForm`.
         codes: one's own, asked besides those that are drawn: a bank; a file of codes (.npz); or an index, a folder or an address.
             Of more than 100,000 so many are taken by the seed. Queries are drawn from them.
         collapse: shares of the drawn items that are copies of others, each at least 0 and below 1; with `codes` none may be given.
