@@ -201,7 +201,7 @@ def protect(
     net.to(context.device)
     models = tuple(matcher_of(one, context.device) for one in matchers)
     settings = Settings(
-        **settings_facts(protector, net, card, bound, (form, quality), metadata, scale),
+        **settings_facts(protector, card, bound, (form, quality), metadata, scale),
         refine=refine,
         matchers=[Named(name=one.name, hash=one.hash) for one in models],
         seed=context.seed,
@@ -224,7 +224,6 @@ def protect(
 
 def settings_facts(
     protector: Path | str,
-    net: Protector,
     card: ProtectorCard,
     bound: float | None,
     form: tuple[Any, int | None],
@@ -237,7 +236,7 @@ def settings_facts(
     kind, quality = form
     name = Path(protector).resolve().name if Path(protector).exists() else str(protector)
     return {
-        "protector": Named(name=name, hash=net.digest),
+        "protector": Named(name=name, hash=card.weights_hash),  # compared when they were loaded
         "surrogate": card.surrogates,
         "eps": Linf(card.eps).eps if bound is None else bound,
         "format": kind,

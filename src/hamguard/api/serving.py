@@ -100,7 +100,7 @@ def picture_run(
     form = format or (found if found in SUFFIX else "png")
     net, card = kept_protector(protector, str(running(context).device))
     return PictureRun(
-        net, card.side, Settings(**settings_facts(protector, net, card, bound, (form, quality), metadata, scale))
+        net, card.side, Settings(**settings_facts(protector, card, bound, (form, quality), metadata, scale))
     )
 
 
