@@ -95,9 +95,13 @@ class Items:
         counts = self._counts(codes)  # (Q, c)
         last = np.maximum((np.cumsum(counts, axis=1) - counts < k).sum(axis=1) - 1, 0)  # the code that holds item k
         cut = distances[np.arange(len(codes)), last, None]  # -1 where there are fewer than k
-        counts = np.where(
-            (distances <= cut) | (cut < 0), np.minimum(counts, k), 0
-        )  # of a code only its k oldest can be meant
+        nearer = np.where(distances < cut, counts, 0).sum(
+            axis=1, keepdims=True
+        )  # (Q, 1) items that are sure to be meant
+        last_ones = np.where(
+            distances == cut, np.minimum(counts, k - nearer), 0
+        )  # of a code only its oldest can be meant
+        counts = np.where((distances < cut) | (cut < 0), counts, last_ones)
         totals: Ints = counts.sum(axis=1)
         for part in _blocks(totals):
             query, columns = np.nonzero(counts[part])
