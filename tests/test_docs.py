@@ -157,6 +157,10 @@ def less(words: list[str]) -> list[str]:
     fitted = "itq" in words or (words[0] == "train" and "folder:photos" in words and "--method" not in words)
     if words[0] in ("train", "harden") and not fitted:  # photos without labels are fitted in one pass
         words += ["--epochs", "1"]
+    if words[0] == "protect" and "--check" not in words:
+        words += ["--check", "2"]
+    if words[0] == "verify" and "--matcher" not in words:
+        words += ["--matcher", "panel:resnet56-itq"]  # one of all, which take seconds a photo
     if words[0] in ("attack", "transfer") and not {"--queries", "--list"} & {*words}:
         words += ["--queries", "8"]
     if words[0] == "audit" and "--queries" not in words:

@@ -54,6 +54,7 @@ __all__ = [
     "measure",
     "metrics",
     "models",
+    "panel",
     "privacy",
     "protect",
     "protect_image",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from hamguard.api.index import index
     from hamguard.api.measure import measure
     from hamguard.api.models import models
+    from hamguard.api.panel import panel
     from hamguard.api.privacy import privacy
     from hamguard.api.protect import protect
     from hamguard.api.report import report
@@ -174,6 +176,7 @@ _PLACES = {
     "measure": "api.measure:measure",
     "metrics": "api.metrics",
     "models": "models",
+    "panel": "api.panel:panel",
     "privacy": "privacy",
     "protect": "api.protect:protect",
     "protect_image": "api.serving:protect_image",

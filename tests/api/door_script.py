@@ -35,11 +35,13 @@ def door(my_module: nn.Module, x: Tensor, labels: Tensor) -> None:
     page: Path = rows.report("page.html")
     worst = hg.audit(model, data, hg.Budget(hg.Linf(4 / 255), queries=100))
     safe: hg.HashModel = hg.harden(model, data, "saat", threat=hg.Linf(8 / 255), out="models/safe")
-    hg.protect("photos", "protected")
+    hg.protect("photos", "protected", check=12)
+    here: list[str] = [one.name for one in hg.panel() if one.here]
     copy: bytes = hg.protect_image(Path("photo.jpg").read_bytes(), format="webp", quality=90)
     found = hg.verify("photos", "protected", matchers=[model])
     print(
         known,
+        here,
         len(copy),
         hg.ProtectImages(site, cache="protected", eps="8/255", failing="pass", workers=2),
         score,

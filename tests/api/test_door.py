@@ -53,6 +53,7 @@ VERBS = [
     "load",
     "measure",
     "models",
+    "panel",
     "protect",
     "protect_image",
     "purify",

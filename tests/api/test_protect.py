@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.panels import tiny_panel
 from tests.privacy.helpers import strong_protector, write
 
 import hamguard as hg
@@ -17,6 +18,12 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "strong"
     save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
     return folder
+
+
+@pytest.fixture(autouse=True)
+def tried(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny panel stands for the one that ships, whose networks take seconds."""
+    tiny_panel(tmp_path_factory.mktemp("panel"), monkeypatch)
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ def test_a_model_or_its_name_give_the_same_rows(lab: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"matchers": []}, "give a matcher"),
         ({"matchers": ["a", "a"]}, "matcher a is named twice"),
         ({"matchers": [torch.nn.Flatten()]}, "a bare nn.Module: wrap it"),
         ({"matchers": ["shipped:digits"], "views": ["jpg:8"]}, "jpg"),

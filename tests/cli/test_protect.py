@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ import pytest
 from PIL import Image
 
 from hamguard.core import files
-from hamguard.core.rows import read_rows
 from hamguard.images.io import decode
 from hamguard.images.originals import read_original
 from hamguard.models.protector_store import save_protector
 from hamguard.privacy.manifest import read_entries
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
+from tests.panels import REFERENCE, tiny_panel
 from tests.privacy.helpers import strong_protector, write
 
 GPS = 0x8825
@@ -28,6 +29,12 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "strong"
     save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
     return folder
+
+
+@pytest.fixture(autouse=True)
+def tried(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny panel stands for the one that ships, whose networks take seconds."""
+    tiny_panel(tmp_path_factory.mktemp("panel"), monkeypatch)
 
 
 @pytest.fixture
@@ -159,7 +166,8 @@ def test_refining_against_a_model(world: World, net: Path, photos: Path, shell: 
     assert "2 gradient steps against model)" in answer.out and "largest change 8 of 255" in answer.out
     facts = json.loads((tmp_path / "out" / "protect.json").read_text())
     card = json.loads((world.model / "card.json").read_text())
-    assert facts["matchers"] == [{"name": "model", "hash": card["weights_hash"]}] and facts["refine"] == 2
+    assert facts["matchers"] == [{"name": "model", "hash": card["weights_hash"], "network": card["backbone"]}]
+    assert facts["refine"] == 2
 
 
 def test_what_is_wrong_is_one_line(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
@@ -187,29 +195,55 @@ def test_what_is_wrong_is_one_line(net: Path, photos: Path, shell: Shell, tmp_pa
     assert "holds NaN or infinite weights" in line(photos, out, "--protector", tmp_path / "nan")
 
 
-def test_the_last_lines_say_what_a_search_of_today_finds(
-    net: Path, photos: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hamguard.models import protector_store
-
-    words = ("protect", photos / "deep")
-    *_, said, following = shell.done(*words, tmp_path / "own", "--protector", net).out.splitlines()
+def test_the_last_lines_say_how_many_are_still_found(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    words = ("protect", photos, tmp_path / "out", "--protector", net)
+    *_, said, among, following = shell.done(*words).out.splitlines()
+    assert re.match(
+        r"Of 4 photos tried, \d (is|are) still found by at least one of 3 searches that the protector never saw", said
+    )
+    assert "(mean over searches: " in said and re.search(r"; worst: \S+ \d of 4\)\.$", said)
+    assert "among the first 10 answers of a search among 44 pictures" in among and "people who look" in among
+    assert following.startswith("Next: hamguard verify ") and "--matcher" not in following
+    kept = json.loads((tmp_path / "out" / "protect.json").read_text())["check"]
     assert (
-        said.startswith("A search of today may still find these photos") and "not known before it is measured" in said
+        kept["photos"] == 4
+        and kept["searched"] == 4 + REFERENCE
+        and set(kept["found"]) == {"small-itq", "small-lsh", "deep-itq"}
     )
-    assert following.startswith("Next: hamguard verify ")
+    assert said.startswith(f"Of 4 photos tried, {kept['found_by_any']} ")
 
-    load = protector_store.load_protector
-    monkeypatch.setattr(protector_store, "load_protector", lambda name: load(net if name == "photos" else name))
-    *_, said, following = shell.done(*words, tmp_path / "shipped").out.splitlines()
-    assert following.startswith("Next: hamguard verify ")
-    path = Path(__file__).parents[2] / "results" / "protect_lite0.jsonl"
-    by_codes, after_jpeg, among_many, by_floats = (row.value for row in read_rows(path))
-    assert said == (
-        "A search of today may still find these photos. On EfficientNet-Lite0, which the protector never saw, "
-        f"{by_codes:.0%} of 150 originals left the first ten answers by 64-bit codes ({after_jpeg:.1%} after JPEG 85), "
-        f"{among_many:.0%} among 6,650 photos, and {by_floats:.0%} by a search on the floats."
+    *_, summary = shell.done(*words, "--check", 2, "--json").out.splitlines()  # a run that goes on checks again
+    again = json.loads(summary)
+    assert again["summary"]["check"]["photos"] == 2 and again["summary"]["fresh"] == 0
+    assert json.loads((tmp_path / "out" / "protect.json").read_text())["check"]["photos"] == 2
+    out = shell.done(*words, "--check", 0).out
+    assert "was not measured (--check 24 measures it)" in out and "photos tried" not in out
+
+
+def test_one_photo_is_checked_too(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    out = shell.done("protect", photos / "a.jpg", tmp_path / "one.png", "--protector", net).out
+    assert re.search(r"Of 1 photo tried, [01] (is|are) still found by at least one of 3 searches", out)
+
+
+def test_relatives_of_what_the_protector_met_do_not_count(photos: Path, shell: Shell, tmp_path: Path) -> None:
+    told = {"side": 64, "surrogates": ["abcd"]}
+    save_protector(strong_protector(), tmp_path / "net", networks=["resnet56"], **told)
+    out = shell.done("protect", photos / "a.jpg", tmp_path / "one.png", "--protector", tmp_path / "net").out
+    assert "at least one of 2 searches" in out
+    save_protector(strong_protector(), tmp_path / "all", networks=["resnet56", "conv8"], **told)
+    out = shell.done("protect", photos / "a.jpg", tmp_path / "two.png", "--protector", tmp_path / "all").out
+    assert (
+        "How many photos are still found was not measured: the protector met all searches of the panel that are here"
+        in out
     )
+
+
+def test_what_was_refined_against_does_not_count(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
+    words = ("protect", photos, tmp_path / "out", "--protector", net, "--refine", 1, "--matcher", "panel:small-itq")
+    assert "the search that the protector never saw" in shell.done(*words).out
+    kept = json.loads((tmp_path / "out" / "protect.json").read_text())
+    assert kept["matchers"][0]["network"] == "conv2" and set(kept["check"]["found"]) == {"deep-itq"}
+    assert kept["check"]["met"] == ["small-itq", "small-lsh"]
 
 
 def test_one_odd_file_stops_nothing(net: Path, shell: Shell, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.protector_store import save_protector
 from hamguard.models.store import save_model
 from tests.cli.helpers import Shell
+from tests.panels import REFERENCE, tiny_panel
 from tests.privacy.helpers import strong_protector
 
 
@@ -155,7 +156,6 @@ def test_help(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("IN", "OUT"), "missing option '--matcher'"),
         (("IN", "OUT", "--matcher", "nowhere"), "no model at nowhere"),
         (("IN", "OUT", "--matcher", "ONE", "--matcher", "ONE"), "is named twice"),
         (("IN", "OUT", "--matcher", "ONE", "--view", "jpeg"), "view 'jpeg' needs a number"),
@@ -271,3 +271,42 @@ def test_neither_file_nor_folder(shell: Shell, place: Path) -> None:
         (place / "in" / "01.jpg", place / "pipe.jpg"),
     ):
         assert "is not an ordinary file" in shell.fails(2, "verify", *words, "--matcher", place / "one")
+
+
+def test_without_a_matcher_the_panel_is_tried(
+    shell: Shell, place: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_panel(tmp_path_factory.mktemp("panel"), monkeypatch)
+    told = {"protector": {"name": "photos", "hash": "p"}, "eps": 20 / 255, "networks": ["resnet56"]}
+    (place / "out" / "protect.json").write_text(json.dumps(told))
+    out = " ".join(shell.done("verify", place / "in", place / "out", "--view", "jpeg:85").out.split())
+    assert "14 originals are searched, by searches of the panel among 40 photos more." in out
+    assert "2 searches were tried that the protector never saw. On average over them" in out
+    assert "panel:small-itq (never seen)" in out and "panel:deep-itq (same family)" in out
+    objects = [json.loads(line) for line in (place / "out-verify" / "effect.jsonl").read_text().splitlines()]
+    for one in objects:
+        assert [matcher["searched"] for matcher in one["matchers"]] == [14 + REFERENCE] * 3
+        for matcher in one["matchers"]:
+            assert matcher["copies"]["original"]["bits_moved"] == 0 and matcher["copies"]["original"]["in_top"] == 1
+    summary = json.loads((place / "out-verify" / "summary.json").read_text())
+    assert any("14 originals and 40 reference photos are searched" in row["notes"] for row in summary["rows"])
+    assert "among 40 photos more" in (place / "out-verify" / "report.html").read_text()
+
+    one = shell.done("verify", place / "in", place / "out", "--matcher", "panel:small-itq", "--json").out
+    rows = [json.loads(line) for line in one.splitlines()]
+    assert {row["model"] for row in rows if row["model"]} == {"panel:small-itq"}
+    assert "14 originals and 40 reference photos are searched" in rows[0]["notes"]
+
+
+def test_reference_photos_push_originals_back(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hamguard as hg
+    from hamguard.models import panel
+
+    tiny_panel(tmp_path / "panel", monkeypatch)
+    ask = {"views": (), "noise": False, "cards": 0}
+    among_many = hg.verify(place / "in", place / "out", **ask, matchers=["panel:small-lsh"], out=tmp_path / "a")
+    alone = hg.verify(place / "in", place / "out", **ask, matchers=[hg.load("panel:small-lsh")], out=tmp_path / "b")
+    ranks = [found.measured.sides[0]["as saved"].forward.expected() for found in (alone, among_many)]
+    assert (ranks[1] >= ranks[0]).all() and (ranks[1] > ranks[0]).any()
+    moved = [found.measured.sides[0]["as saved"].bits_moved.tolist() for found in (alone, among_many)]
+    assert moved[0] == moved[1] and panel.reference_of() == "40 pictures that are none"

@@ -19,7 +19,7 @@ from hamguard.core.errors import RequestError, RunError, StoppedError
 from tests.cli.helpers import Shell
 
 VERBS = [
-    ["demo"], ["data", "list"], ["data", "check"], ["models"], ["train"], ["encode"], ["features"], ["index", "build"],
+    ["demo"], ["data", "list"], ["data", "check"], ["models"], ["panel"], ["train"], ["encode"], ["features"], ["index", "build"],
     ["index", "info"], ["search"], ["evaluate"], ["measure"], ["transfer"], ["attack"], ["audit"], ["harden"], ["sanity"],
     ["purify"], ["detect"], ["gate"], ["threshold"], ["dedupe"],
 ]  # fmt: skip
@@ -115,7 +115,7 @@ GROUPS = {
     ],
     "Attack": ["attack", "transfer"],
     "Defend": ["harden", "sanity", "purify", "detect"],
-    "Protect": ["protect", "verify", "privacy"],
+    "Protect": ["protect", "verify", "panel", "privacy"],
     "Measure and report": ["audit", "measure", "report", "gate", "reproduce"],
 }
 

@@ -652,7 +652,7 @@ def recipes(world: World) -> None:
 
 
 def protect(world: World, place: Path) -> tuple[object, ...]:
-    return ("protect", place / "in", place / "out", "--protector", world / "photo-protector", "--json")
+    return ("protect", place / "in", place / "out", "--protector", world / "photo-protector", "--check", 0, "--json")
 
 
 @piece

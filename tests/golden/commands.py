@@ -179,7 +179,7 @@ COMMANDS: tuple[Command, ...] = (
     plain("detect", "detect {model} --eps 0.1 --queries 4 --steps 1 --false-alarms 0.3 --neighbors 5 --out {place}/d"),
     Command("protect", made.protect, needs="photos"),
     Command("protect-refined", lambda w, p: (*made.protect(w, p), "--refine", 2, "--matcher", "shipped:digits"), needs="photos"),
-    plain("protect-plain", "protect {place}/in {place}/out --eps 0.05 --format jpeg --quality 90 --metadata no-location",
+    plain("protect-plain", "protect {place}/in {place}/out --check 0 --eps 0.05 --format jpeg --quality 90 --metadata no-location",
           needs="photos"),
     Command("protect-damaged", _damaged, needs="photos", code=1),
     plain("verify-model", "verify {place}/in {place}/out --matcher {model} --view jpeg:50 --no-noise --cards 0 --top 2"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hamguard.api.arguments import checked
 from hamguard.api.running import running
 from hamguard.attacks.threat import Linf
-from hamguard.core.checks import check_choice, parse_eps
+from hamguard.core.checks import check_choice, check_range, parse_eps
+from hamguard.core.context import counted
 from hamguard.core.errors import RequestError
 from hamguard.core.html import lines_html
 from hamguard.core.rows import levels_text
@@ -25,22 +26,19 @@ if TYPE_CHECKING:
     from hamguard.models.protector_store import ProtectorCard
     from hamguard.models.store import AnyModel
     from hamguard.privacy.manifest import Entry, Manifest, Settings
+    from hamguard.privacy.pairs import Pair
+    from hamguard.privacy.panel_check import Checked
     from hamguard.privacy.twice import Before
 
 __all__ = ["Protected", "protect"]
 
 QUALITY = 95  # of lossy formats
 SHIPPED = "photos"
-
-TODAY = (
-    "A search of today may still find these photos. On EfficientNet-Lite0, which the protector never saw, 6% of 150 originals left "
-    "the first ten answers by 64-bit codes (1.6% after JPEG 85), 23% among 6,650 photos, and 0% by a search on the floats."
-)
-"""What one pass of the shipped protector was measured to do; rows in results/protect_lite0.jsonl."""
+CHECK = 24
+"""Photos of the sample that is tried before a run says that it is done."""
 
 UNTRIED = (
-    "A search of today may still find these photos: what this does to searches that the protector never saw is not known before "
-    "it is measured."
+    "A search of today may still find these photos: how many are still found was not measured (--check 24 measures it).",
 )
 
 
@@ -56,7 +54,7 @@ class Protected:
         settings: how they were protected.
         left: what is no picture, hidden, or of a kind that is not read.
         resumed: whether an earlier run had done some of them.
-        shipped: whether the shipped protector made them in one pass.
+        checked: how many of a sample are still found by searches that the protector never saw; None where none was tried.
         before: which pictures were protected copies already.
     """
 
@@ -67,7 +65,7 @@ class Protected:
     settings: Settings
     left: tuple[LeftOut, ...]
     resumed: bool
-    shipped: bool
+    checked: Checked | None
     before: Before
 
     @property
@@ -81,11 +79,13 @@ class Protected:
     @property
     def lines(self) -> list[str]:
         """Figures, notes, and what a person may expect, as lines."""
+        from hamguard.privacy.panel_check import check_words
+
         said = [*self._figures(), *(f"Note: {note}" for note in self._notes())]
         if self.facts["done"]:
             words = " ".join(shlex.quote(str(path)) for path in (self.source, self.out))
-            said.append(TODAY if self.shipped else UNTRIED)
-            said.append(f"Next: hamguard verify {words} --matcher MODEL (one that was not used here)")
+            said += UNTRIED if self.checked is None else check_words(self.checked)
+            said.append(f"Next: hamguard verify {words} (all photos, all searches of the panel)")
         return said
 
     def __repr__(self) -> str:
@@ -159,6 +159,7 @@ def protect(
     scale: str = "auto",
     refine: int = 0,
     matchers: Sequence[str | Path | AnyModel] = (),
+    check: int = CHECK,
     batch_size: int = 8,
     context: Context | None = None,
 ) -> Protected:
@@ -178,6 +179,7 @@ def protect(
         scale: noise of large pictures: `full` (own size), `fit` (enlarged) or `auto`.
         refine: gradient steps a picture against the matchers.
         matchers: models that `refine` works against.
+        check: photos of a sample that searches of the panel, which the protector never saw, are tried on afterwards; 0 for none.
         batch_size: pictures of one size at once.
         context: device, seed, and whether to throw away what an earlier run left.
 
@@ -191,11 +193,13 @@ def protect(
     from hamguard.privacy.manifest import Manifest, Named, Settings
     from hamguard.privacy.matchers import matcher_of
     from hamguard.privacy.names import check_free
+    from hamguard.privacy.pairs import Pair
     from hamguard.privacy.refine import Refine
     from hamguard.privacy.twice import protected_before
 
     source, out = Path(source), Path(out)
     bound = checked_words(eps, metadata, scale, refine, matchers)
+    check_range("check", check, 0)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
@@ -203,7 +207,7 @@ def protect(
     settings = Settings(
         **settings_facts(protector, card, bound, (form, quality), metadata, scale),
         refine=refine,
-        matchers=[Named(name=one.name, hash=one.hash) for one in models],
+        matchers=[Named(name=one.name, hash=one.hash, network=one.network) for one in models],
         seed=context.seed,
     )
     manifest = Manifest(home if source.is_dir() else None, settings, restart=context.restart and source.is_dir())
@@ -216,10 +220,30 @@ def protect(
     with context.stage("protecting") as progress:
         run(progress)
     facts = _facts(manifest, list(names), left, before, time.monotonic() - started)
-    entries, shipped = tuple(manifest.summary(list(names))), protector == SHIPPED and not refine
+    entries = tuple(manifest.summary(list(names)))
     already = protected_before(source, entries)
     facts["protected_before"] = list(already.files)
-    return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), shipped, already)
+    done = [Pair(one.file, folder / one.file, home / one.out, one.copy_hash) for one in entries if one.status == "done"]
+    tried = _tried(done, check, manifest.settings, context)
+    manifest.note(tried.to_json() if tried else None)
+    facts["check"] = manifest.settings.check
+    return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), tried, already)
+
+
+def _tried(done: list[Pair], count: int, settings: Settings, context: Context) -> Checked | None:
+    """How many of a sample of the copies searches of the panel still find; None where none are to be tried."""
+    from hamguard.privacy.pairs import protection_of
+    from hamguard.privacy.panel_check import check_copies, spread
+
+    if not count or not done:
+        return None
+    with context.stage("checking") as progress:
+        return check_copies(
+            [done[place] for place in spread(count, len(done))],
+            protection_of(settings.model_dump()).saw,
+            device=context.device,
+            progress=counted(progress),
+        )
 
 
 def settings_facts(
@@ -238,6 +262,7 @@ def settings_facts(
     return {
         "protector": Named(name=name, hash=card.weights_hash),  # compared when they were loaded
         "surrogate": card.surrogates,
+        "networks": card.learned_networks,
         "eps": Linf(card.eps).eps if bound is None else bound,
         "format": kind,
         "quality": 100 if kind == "png" else quality or QUALITY,

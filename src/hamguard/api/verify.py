@@ -91,7 +91,7 @@ def verify(
     source: Path | str,
     protected: Path | str,
     *,
-    matchers: Sequence[str | Path | AnyModel],
+    matchers: Sequence[str | Path | AnyModel] = (),
     views: Sequence[str] | None = None,
     top: int = 10,
     noise: bool = True,
@@ -104,12 +104,14 @@ def verify(
 
     Every file gets a card: bits moved, the rank of the original when the protected file is searched with and the reverse, how the
     copy looks, and what is left of it all after JPEG and resizing. Noise of the same size stands beside it. The database is all of
-    `source`. Writes effect.jsonl (one object a file), summary.json and report.html.
+    `source`; searches of the panel (`hg.panel()`) hold thousands of other photos, too. Writes effect.jsonl (one object a file),
+    summary.json and report.html.
 
     Args:
         source: folder of original pictures, or one picture.
         protected: their protected copies: a folder, or one file.
-        matchers: searches to try, models or whatever names one; give at least one that the protector never saw.
+        matchers: searches to try, models or whatever names one, at least one that the protector never saw; by default those of
+            the panel that are on this machine.
         views: what happens to a protected file afterwards: `jpeg:Q`, `webp:Q`, `resize:SIDE` or `resize:0.5`, `crop:SIDE` or
             `crop:0.9`, `thumbnail:SIDE`, `screenshot:0.75`, `blur:R`, `median:N`, `bits:N`, `contrast:0.8`, `color:0.7`,
             `brightness:1.1`; by default jpeg:85, jpeg:75 and resize:0.5.
@@ -121,7 +123,7 @@ def verify(
         context: device and seed.
 
     Raises:
-        RequestError: no pairs of files, no or twice the same matcher, an unknown view, or a place that cannot be written.
+        RequestError: no pairs of files, twice the same matcher, an unknown view, or a place that cannot be written.
         RunError: the folder cannot be written.
     """
     from hamguard.models.trial import notes_of
@@ -139,7 +141,7 @@ def verify(
         raise RequestError(f"{folder} is a file; a folder is needed to write to")
     context = running(context)
     seed = context.seed
-    tried = [_matcher(one, protection, context) for one in matchers]
+    tried = [_matcher(one, protection, context) for one in matchers] or _of_panel(protection, context)
     with context.stage("verifying") as progress:
         measured = measure_effect(
             pairing,
@@ -156,6 +158,8 @@ def verify(
     subject = f"{source} against {protected}"
     _write(folder, measured, protection, lines, rows, told, subject=subject, top=top, cards=cards, seed=seed)
     notes = tuple(dict.fromkeys(note for matcher in tried for note in notes_of(matcher.model)))
+    if not matchers:
+        notes += _missing()
     said = (tuple(told), tuple(measured.problems), tuple(measured.notes), notes, _tables(measured, lines, top))
     return Verified(subject, rows, *said, folder, measured, top, seed)
 
@@ -166,8 +170,6 @@ def _check_words(views: Sequence[str], matchers: Sequence[object]) -> None:
 
     for word in views:
         parse_view(word)
-    if not matchers:
-        raise RequestError("give a matcher: a search that the protector never saw")
     named = [one for one in matchers if isinstance(one, (str, Path))]
     if twice := [str(name) for number, name in enumerate(named) if name in named[:number]]:
         raise RequestError(f"matcher {twice[0]} is named twice")
@@ -175,14 +177,43 @@ def _check_words(views: Sequence[str], matchers: Sequence[object]) -> None:
 
 def _matcher(model: Any, protection: Protection, context: Context) -> Matcher:
     from hamguard.models.foreign import check_face
+    from hamguard.models.panel import reference_codes
+    from hamguard.models.shipped import is_panel
     from hamguard.models.store import called, load_any
     from hamguard.privacy.effect import Matcher
 
     if isinstance(model, (str, Path)):
+        name = str(model)
         loaded, card = load_any(model, context.device)
-        return Matcher(str(model), loaded, card, protection.saw(loaded.digest))
-    check_face(model)
-    return Matcher(called(model), model, getattr(model, "card", None), protection.saw(model.digest))
+    else:
+        check_face(model)
+        name, loaded, card = called(model), model, getattr(model, "card", None)
+    seen = protection.saw(loaded.digest, card.backbone if card else "")
+    return Matcher(name, loaded, card, seen, reference_codes(name) if is_panel(name) else None)
+
+
+def _of_panel(protection: Protection, context: Context) -> list[Matcher]:
+    """All matchers of the panel that are on this machine."""
+    from hamguard.privacy.panel_check import choose_panel, open_panel
+
+    entries = [entry for entry, _ in choose_panel(protection.saw).usable]
+    if not entries:
+        raise RequestError(
+            "no search of the panel can be used here (hamguard panel says what to install); give a matcher"
+        )
+    return open_panel(entries, protection.saw, context.device)
+
+
+def _missing() -> tuple[str, ...]:
+    """A note where searches of the panel are not here."""
+    from hamguard.models.panel import read_panel
+
+    lost = [one.name for one in read_panel() if one.missing]
+    return (
+        (f"not tried, because they are not here: {', '.join(lost)} (hamguard panel says what to install)",)
+        if lost
+        else ()
+    )
 
 
 def _tables(measured: Measured, lines: list[list[CopyLine]], top: int) -> tuple[Table, ...]:

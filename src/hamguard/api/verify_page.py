@@ -53,6 +53,8 @@ def effect_page(
         f"the same factor for all. Tables: rank of the original (rank of the copy in the reverse search), bits moved. "
         f"What is shown are JPEG copies of at most {SIDE} pixels; measured were the files themselves."
     )
+    more = max(measured.searched(number) for number in range(len(measured.matchers))) - measured.database
+    beside = f", by searches of the panel among {more:,} photos more" if more else ""
     told_by = f"protector {protection.protector}" if protection.protector else "no protector named"
     eps = f", eps {levels_text(protection.eps, '.3g')}" if protection.eps is not None else ""
     return EffectPage(
@@ -72,7 +74,7 @@ def effect_page(
         pictures=pictures,
         limits=LIMITS,
         problems=[*measured.problems, *gone],
-        footer=f"hamguard {__version__}, verify, seed {seed}, top {top}, {measured.database:,} originals searched. "
+        footer=f"hamguard {__version__}, verify, seed {seed}, top {top}, {measured.database:,} originals searched{beside}. "
         "Figures of every file: effect.jsonl; all of this for programs: summary.json.",
     )
 
@@ -124,7 +126,7 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
     counting = [told[i]["copies"][SAVED] for i in judges(measured)]
     likely = max(copy["in_top"] for copy in counting)
     rank = min(copy["rank"] for copy in counting)
-    N = measured.database
+    N = min(measured.searched(i) for i in judges(measured))
     place = f"stands at {rank:g} of {N:,}"
     if likely == 0:
         verdict = f"lost: the original {place}"

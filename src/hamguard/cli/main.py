@@ -31,6 +31,7 @@ from hamguard.cli import (
     index,
     measure,
     models,
+    panel,
     privacy,
     protect,
     purify,
@@ -66,7 +67,7 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Attack": {"attack": attack.attack, "transfer": transfer.transfer},
     "Defend": {"harden": harden.harden, "sanity": sanity.sanity, "purify": purify.purify, "detect": detect.detect},
-    "Protect": {"protect": protect.protect, "verify": verify.verify, "privacy": privacy.privacy},
+    "Protect": {"protect": protect.protect, "verify": verify.verify, "panel": panel.panel, "privacy": privacy.privacy},
     "Measure and report": {
         "audit": audit.audit,
         "measure": measure.measure,

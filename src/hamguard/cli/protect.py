@@ -44,6 +44,12 @@ RefineOption = Annotated[int, typer.Option("--refine", min=0, help="Gradient ste
 MatchersOption = Annotated[
     list[str] | None, typer.Option("--matcher", help="Model that --refine works against; may be repeated.")
 ]
+CheckOption = Annotated[
+    int,
+    typer.Option(
+        "--check", min=0, help="Photos of a sample that searches the protector never saw are tried on; 0 for none."
+    ),
+]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures of one size at once.")]
 RestartOption = Annotated[
     bool, typer.Option("--restart", help="Throw away the copies that protect made in OUT and begin again.")
@@ -61,6 +67,7 @@ def protect(
     scale: ScaleOption = "auto",
     refine: RefineOption = 0,
     matchers: MatchersOption = None,
+    check: CheckOption = 24,
     batch_size: BatchSizeOption = 8,
     seed: opt.Seed = 0,
     restart: RestartOption = False,
@@ -93,6 +100,7 @@ def protect(
         scale=scale,
         refine=refine,
         matchers=matchers or (),
+        check=check,
         batch_size=batch_size,
         context=context_of(device, seed, restart=restart),
     )

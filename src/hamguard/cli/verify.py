@@ -21,11 +21,11 @@ ProtectedArgument = Annotated[
     Path, typer.Argument(metavar="OUT", help="Their protected copies: a folder, or one file.")
 ]
 MatchersOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--matcher",
-        help="A search to try: model folder, package.module:factory, or torch.export file; may be repeated. "
-        "Give at least one that the protector never saw.",
+        help="A search to try: model folder, panel:NAME, package.module:factory, or torch.export file; may be repeated. "
+        "Give at least one that the protector never saw. Default: those of the panel that are here (hamguard panel).",
     ),
 ]
 ViewsOption = Annotated[
@@ -47,7 +47,7 @@ OutOption = Annotated[
 def verify(
     source: SourceArgument,
     protected: ProtectedArgument,
-    matchers: MatchersOption,
+    matchers: MatchersOption = None,
     views: ViewsOption = None,
     top: TopOption = 10,
     noise: NoiseOption = True,
@@ -61,9 +61,11 @@ def verify(
 
     Every file gets a card: bits moved, the rank of the original when the protected file is searched with and the reverse, how the
     copy looks, and what is left of it all after JPEG and resizing. Noise of the same size stands beside it. The database is all of
-    IN. Writes effect.jsonl (one object a file), summary.json and report.html.
+    IN; searches of the panel hold 6,500 other photos, too. Writes effect.jsonl (one object a file), summary.json and report.html.
 
     [bold]Examples[/bold]:
+
+    hamguard verify photos protected
 
     hamguard verify photos protected --matcher models/other
 
@@ -77,7 +79,7 @@ def verify(
     done = run(
         source,
         protected,
-        matchers=matchers,
+        matchers=matchers or (),
         views=views,
         top=top,
         noise=noise,

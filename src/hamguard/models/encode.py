@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from hamguard.codes.binary import pack
 from hamguard.core.types import Bytes
@@ -18,6 +19,11 @@ def codes_of(images: Bytes, model: AnyModel, device: torch.device | str = "cpu")
         RequestError: a bare module, see `check_face`.
     """
     check_face(model)
+    return pack(model.code(pixels_of(images).to(device)))
+
+
+def pixels_of(images: Bytes) -> Tensor:
+    """uint8 pictures `(B, H, W)` or `(B, H, W, 3)` as `(B, C, H, W)` in [0, 1]."""
     x = torch.tensor(images).float() / 255  # a copy: resized pictures may be read-only
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (B, C, H, W)
-    return pack(model.code(x.contiguous().to(device)))
+    return x.contiguous()

@@ -52,6 +52,15 @@ def read_card_file(path: Path, kind: type[AnyCard], missing: str) -> AnyCard:
         content = read_sealed(path, "card", old=lambda card: card.get("format", 1) == 1)
     except MissingFileError as error:
         raise RequestError(missing) from error
+    return card_of(content, kind, path)
+
+
+def card_of(content: Mapping[str, Any], kind: type[AnyCard], path: Path) -> AnyCard:
+    """A card of what its file, at `path`, holds.
+
+    Raises:
+        DamagedError: it is none.
+    """
     try:
         return kind(**content)
     except ValidationError as error:

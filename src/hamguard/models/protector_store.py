@@ -13,6 +13,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.protector import Norm, Protector
+from hamguard.models.registry import BACKBONES
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 from hamguard.models.weight_files import read_safetensors
 
@@ -32,6 +33,7 @@ class ProtectorCard(Shown, BaseModel):
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.
+        networks: their backbones; see `learned_networks`.
         settings: weights and rules of the game.
         recipe: training recipe, complete.
         seed: of the run.
@@ -52,6 +54,7 @@ class ProtectorCard(Shown, BaseModel):
     side: int = Field(ge=1, le=4096)
     surrogates: list[str] = []
     surrogate_names: list[str] = []
+    networks: list[str] = []
     settings: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
     seed: int = 0
@@ -66,6 +69,12 @@ class ProtectorCard(Shown, BaseModel):
         if self.norm == "linf" and self.eps > 1:
             raise ValueError(f"eps must be in (0, 1], got {self.eps:g}")
         return self
+
+    @property
+    def learned_networks(self) -> list[str]:
+        """Backbones that it learned against; an older card tells them by names that begin with one, or not at all."""
+        first = [name.partition(",")[0] for name in self.surrogate_names]
+        return self.networks or sorted({name for name in first if name in BACKBONES})
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -12,10 +12,19 @@ from hamguard import __version__
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown, block_html, facts_html
 from hamguard.core.papers import papers_of
-from hamguard.models.folders import FORMAT, check_weights, first_fault, read_card_file, with_weights, write_folder
+from hamguard.models.folders import (
+    FORMAT,
+    card_of,
+    check_weights,
+    first_fault,
+    read_card_file,
+    with_weights,
+    write_folder,
+)
 from hamguard.models.foreign import MAX_SIDE, ForeignModel, foreign_from_export, foreign_from_factory
 from hamguard.models.hash_model import HashModel
-from hamguard.models.shipped import MODELS, PREFIX, is_shipped, model_place
+from hamguard.models.panel import FILE, panel_entry, panel_folder, panel_state
+from hamguard.models.shipped import MODELS, PANEL, PREFIX, is_panel, is_shipped, model_place
 from hamguard.models.weight_files import read_safetensors
 
 AnyModel: TypeAlias = HashModel | ForeignModel
@@ -169,23 +178,25 @@ def save_model(model: HashModel, folder: Path | str, **facts: Any) -> Card:
 
 
 def read_card(folder: Path | str) -> Card:
-    """Read the card of a model folder, or of `shipped:NAME`.
+    """Read the card of a model folder, or of `shipped:NAME` or `panel:NAME`.
 
     Raises:
         RequestError: the folder or its card is missing, or the card is damaged.
     """
+    if is_panel(folder):
+        return card_of(panel_entry(str(folder)).card, Card, panel_folder() / FILE)
     return read_card_file(model_place(folder) / CARD, Card, f"{folder} is not a model folder: it has no {CARD}")
 
 
 def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
-    """Load a model folder, or `shipped:NAME`, in evaluation mode, on the CPU.
+    """Load a model folder, or `shipped:NAME` or `panel:NAME`, in evaluation mode, on the CPU.
 
     Raises:
         RequestError: something is missing or damaged.
         StaleError: the weights are not those that the card was written for.
     """
     card = read_card(folder)
-    state = read_safetensors(model_place(folder) / WEIGHTS)
+    state = panel_state(str(folder)) if is_panel(folder) else read_safetensors(model_place(folder) / WEIGHTS)
     model = with_weights(
         lambda: HashModel(
             card.backbone,
@@ -215,7 +226,7 @@ def called(model: object) -> str:
 
 
 def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyModel, Card | None]:
-    """Load whatever names a model: a model folder, `shipped:NAME`, `package.module:factory`, or a `torch.export` file.
+    """Load whatever names a model: a folder, `shipped:NAME`, `panel:NAME`, `package.module:factory`, or a `torch.export` file.
 
     Returns:
         The model in evaluation mode with frozen weights, and its card (None for foreign models).
@@ -237,7 +248,7 @@ def load_any(text: str | Path, device: torch.device | str = "cpu") -> tuple[AnyM
     else:
         raise RequestError(
             f"no model at {text}: give a model folder, package.module:factory, a torch.export file (.pt2), or one that "
-            f"ships with hamguard: {', '.join(PREFIX + name for name in MODELS)}"
+            f"ships with hamguard: {', '.join(PREFIX + name for name in MODELS)}, {PANEL}NAME (hamguard panel lists them)"
         )
     model.eval()
     if isinstance(model, HashModel):

@@ -21,10 +21,10 @@ from hamguard.images.distortion import measure_distortion
 from hamguard.images.io import decode, read_file
 from hamguard.images.named_views import parse_view
 from hamguard.images.views import fit_to
-from hamguard.models.encode import codes_of
 from hamguard.models.store import AnyModel, Card
 from hamguard.privacy.effect_card import Side, largest_change, measure_side, noise_like
 from hamguard.privacy.pairs import Pair, Pairing
+from hamguard.privacy.trunks import codes_together
 
 ORIGINAL, SAVED, NOISE = "original", "as saved", "noise"
 DEFAULT_VIEWS = ("jpeg:85", "jpeg:75", "resize:0.5")
@@ -39,12 +39,14 @@ class Matcher:
         model: the network.
         card: its card, None for foreign models.
         seen: what the protector knew of it, see `Protection.saw`.
+        reference: packed codes of further photos that are searched beside the originals, `(n, bytes)`; None for none.
     """
 
     name: str
     model: AnyModel
     card: Card | None
     seen: str
+    reference: Bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ class Measured:
     database: int
     problems: list[str]
     notes: list[str]
+
+    def searched(self, number: int) -> int:
+        """Pictures that a matcher searches: the originals, and the reference photos that come with it."""
+        reference = self.matchers[number].reference
+        return self.database + (0 if reference is None else len(reference))
 
 
 def measure_effect(
@@ -226,12 +233,12 @@ class _Run:
         Returns:
             The kinds of copies that there are.
         """
-        fits = {_fit(matcher): matcher for matcher in self.matchers}
+        fits = {fit_of(matcher): matcher for matcher in self.matchers}
         small: dict[tuple[object, ...], dict[str, Bytes]] = {key: {} for key in fits}
 
         def shrink(kind: str, image: Bytes) -> None:
             for key, matcher in fits.items():
-                small[key][kind] = _for_model(image, matcher)
+                small[key][kind] = for_matcher(image, matcher)
 
         for kind, image in shown.items():
             shrink(kind, image)
@@ -243,9 +250,10 @@ class _Run:
             except (RequestError, OSError):  # a crop that is larger than the picture; a side too long for JPEG
                 self.unfit[word] += 1
         kinds = list(next(iter(small.values())))
-        for matcher, codes in zip(self.matchers, self.codes, strict=True):
-            pictures = small[_fit(matcher)]
-            packed = codes_of(np.stack(list(pictures.values())), matcher.model, self.device)  # (kinds, bytes)
+        stacks = {key: np.stack(list(pictures.values())) for key, pictures in small.items()}
+        asked = [stacks[fit_of(matcher)] for matcher in self.matchers]
+        found = codes_together(asked, [matcher.model for matcher in self.matchers], self.device)
+        for packed, codes in zip(found, self.codes, strict=True):  # (kinds, bytes)
             codes.originals.append(packed[0])
             for kind, code in zip(kinds, packed, strict=True):
                 if viewed is not None:
@@ -255,13 +263,14 @@ class _Run:
     def finish(self, pairing: Pairing) -> Measured:
         """Ranks of everything, once all codes are known."""
         sides = []
-        for codes in self.codes:
+        for matcher, codes in zip(self.matchers, self.codes, strict=True):
             originals = np.stack(codes.originals)  # (N, bytes)
             one = {}
             for kind in (ORIGINAL, SAVED, NOISE, *self.views):
                 if kind in self.having:
                     rows = np.array(self.having[kind])
-                    one[kind] = measure_side(originals, np.stack(codes.copies[kind]), np.array(self.place)[rows], rows)
+                    copies, place = np.stack(codes.copies[kind]), np.array(self.place)[rows]
+                    one[kind] = measure_side(originals, copies, place, rows, matcher.reference)
             sides.append(one)
         notes = [
             f"{view} does not fit into {count} of {len(self.pairs)} pictures" for view, count in self.unfit.items()
@@ -277,12 +286,13 @@ class _Run:
         )
 
 
-def _fit(matcher: Matcher) -> tuple[object, ...]:
+def fit_of(matcher: Matcher) -> tuple[object, ...]:
     """What a matcher asks of a picture; matchers that ask the same share the small pictures."""
     return matcher.model.channels, tuple(matcher.model.size), matcher.card.fit if matcher.card else "crop"
 
 
-def _for_model(image: Bytes, matcher: Matcher) -> Bytes:
+def for_matcher(image: Bytes, matcher: Matcher) -> Bytes:
+    """A picture `(H, W)` or `(H, W, 3)` as a matcher takes it."""
     seen = as_channels(image, gray=matcher.model.channels == 1)
     return fit_to(seen, matcher.model.size, matcher.card.fit if matcher.card else "crop")
 

@@ -73,7 +73,7 @@ def largest_change(clean: Bytes, protected: Bytes) -> int:
     return int((np.maximum(clean, protected) - np.minimum(clean, protected)).max())  # no wider type: pictures are large
 
 
-def measure_side(originals: Bytes, copies: Bytes, place: Array, rows: Array) -> Side:
+def measure_side(originals: Bytes, copies: Bytes, place: Array, rows: Array, reference: Bytes | None = None) -> Side:
     """Figures of one kind of copy.
 
     Args:
@@ -81,13 +81,18 @@ def measure_side(originals: Bytes, copies: Bytes, place: Array, rows: Array) -> 
         copies: packed codes of the copies, `(m, bytes)`.
         place: row of each copy's original, `(m,)`.
         rows: number of each copy's pair, `(m,)`.
+        reference: packed codes of further photos that both searches meet, `(r, bytes)`; None for none.
     """
     own = originals[place]
+    if reference is not None:
+        originals, met = np.concatenate([originals, reference]), np.concatenate([copies, reference])
+    else:
+        met = copies
     return Side(
         np.asarray(rows, np.int64),
         hamming_pairs(copies, own),
         rank_items(copies, originals, place),
-        rank_items(own, copies, np.arange(len(copies))),
+        rank_items(own, met, np.arange(len(copies))),
     )
 
 

@@ -13,6 +13,7 @@ from hamguard.images.io import decode, encode_bytes
 from hamguard.images.views import Kernel, resize_image
 from hamguard.privacy.effect import SAVED, Measured, as_channels
 from hamguard.privacy.effect_card import worst_first
+from hamguard.privacy.pairs import NEVER_SEEN
 
 SIDE = 420  # longest side of a picture on the page
 MOST = 64  # largest factor: above it, single levels would fill the range
@@ -34,7 +35,7 @@ class CardPicture:
 
 def judges(measured: Measured) -> list[int]:
     """Numbers of the matchers that count: those that the protector never saw, or all where it saw every one."""
-    unseen = [i for i, matcher in enumerate(measured.matchers) if matcher.seen == "never seen"]
+    unseen = [i for i, matcher in enumerate(measured.matchers) if matcher.seen == NEVER_SEEN]
     return unseen or list(range(len(measured.matchers)))
 
 

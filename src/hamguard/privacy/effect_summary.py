@@ -14,7 +14,7 @@ from hamguard.core.rows import Row
 from hamguard.core.types import Floats
 from hamguard.privacy.effect import NOISE, ORIGINAL, SAVED, Matcher, Measured
 from hamguard.privacy.effect_card import Share, Side, left_top, mean_share
-from hamguard.privacy.pairs import Protection
+from hamguard.privacy.pairs import NEVER_SEEN, Protection
 
 FORWARD, BACKWARD = "protected->original", "original->protected"
 LIMITS = (
@@ -131,7 +131,7 @@ def _base(
             "view": None if kind == SAVED else kind,
         }
     hashes = {"protector": protection.protector_hash} if protection.protector_hash and attack else {}
-    notes = [f"{measured.database} originals are searched", *measured.notes]
+    notes = [_searched_note(measured, matcher), *measured.notes]
     if measured.problems:
         notes.append(f"{len(measured.problems)} files could not be compared")
     facts: dict[str, Any] = {}
@@ -145,6 +145,13 @@ def _base(
         {"norm": "linf", "eps": protection.eps} if protection.eps is not None and attack and kind != NOISE else None
     )
     return Row(dataset=dataset, attack=attack, threat=threat, seed=seed, hashes=hashes, notes=tuple(notes), **facts)
+
+
+def _searched_note(measured: Measured, matcher: Matcher | None) -> str:
+    """What is searched: the originals, and what comes with a matcher of the panel."""
+    more = 0 if matcher is None or matcher.reference is None else len(matcher.reference)
+    beside = f" and {more} reference photos" if more else ""
+    return f"{measured.database} originals{beside} are searched"
 
 
 def _row(base: Row, task: str, metric: str, share: Share, *, at: int | None = None, ties: str | None = None) -> Row:
@@ -179,6 +186,7 @@ def file_objects(measured: Measured, top: int) -> list[dict[str, Any]]:
     ]
     for matcher, sides in zip(measured.matchers, measured.sides, strict=True):
         facts = {"name": matcher.name, "hash": matcher.model.digest, "seen": matcher.seen, "bits": matcher.model.bits}
+        facts["searched"] = measured.database + (0 if matcher.reference is None else len(matcher.reference))
         for one in objects:
             one["matchers"].append({**facts, "copies": {}})
         for kind, side in sides.items():
@@ -216,12 +224,16 @@ def plain_words(
         if n == 1
         else "pictures were compared with their protected copies"
     )
-    words = [f"{n:,} {compared}; {N:,} {'original is' if N == 1 else 'originals are'} searched."]
+    beside = sorted({len(one.reference) for one in measured.matchers if one.reference is not None})
+    more = f", by searches of the panel among {beside[-1]:,} photos more" if beside else ""
+    words = [f"{n:,} {compared}; {N:,} {'original is' if N == 1 else 'originals are'} searched{more}."]
     if measured.problems:
         count = len(measured.problems)
         words.append(f"{count:,} {'file' if count == 1 else 'files'} could not be compared; see the list of problems.")
+    words += _over_unseen(measured, top, seed)
     told = list(zip(measured.matchers, lines, strict=True))
-    for matcher, table in sorted(told, key=lambda one: one[0].seen != "never seen"):  # those that count come first
+    N = min(measured.searched(number) for number in range(len(told)))  # of the smallest search
+    for matcher, table in sorted(told, key=lambda one: one[0].seen != NEVER_SEEN):  # those that count come first
         words.append(_outcome(matcher, {line.kind: line for line in table}, top))
     words.append(_trust(measured.matchers, protection))
     if top >= N:
@@ -246,6 +258,39 @@ def plain_words(
         f"How the files look, on average: {', '.join(means)}. No value moved by more than {largest} of 255 levels."
     )
     return words
+
+
+def unseen_shares(measured: Measured, top: int, seed: int) -> tuple[Share, str, Share] | None:
+    """What matchers that the protector never saw find no more of the saved files.
+
+    Returns:
+        The mean over these matchers, the name of the one that finds most, and its share: each the share of originals that are
+        not among the first `top` answers, with its interval over pictures. None where fewer than two were never seen.
+    """
+    left = {
+        matcher.name: 1 - sides[SAVED].forward.in_top(top)
+        for matcher, sides in zip(measured.matchers, measured.sides, strict=True)
+        if matcher.seen == NEVER_SEEN
+    }
+    if len(left) < 2:
+        return None
+    worst = min(left, key=lambda name: float(left[name].mean()))
+    return mean_share(np.mean(list(left.values()), axis=0), seed=seed), worst, mean_share(left[worst], seed=seed)
+
+
+def _over_unseen(measured: Measured, top: int, seed: int) -> list[str]:
+    """Mean and worst over the matchers that count, as a person understands them."""
+    found = unseen_shares(measured, top, seed)
+    if found is None:
+        return []
+    mean, worst, least = found
+    count = sum(matcher.seen == NEVER_SEEN for matcher in measured.matchers)
+    return [
+        f"{count} searches were tried that the protector never saw. On average over them {_percent(mean.value)} of the originals "
+        f"are no longer found (95% interval {_percent(mean.low)} to {_percent(mean.high)}), so {_percent(1 - mean.value)} still "
+        f"are. The search that finds most is {worst}: {_percent(least.value)} are no longer found ({_percent(least.low)} to "
+        f"{_percent(least.high)})."
+    ]
 
 
 def _outcome(matcher: Matcher, table: dict[str, CopyLine], top: int) -> str:
@@ -273,15 +318,15 @@ def _trust(matchers: Sequence[Matcher], protection: Protection) -> str:
             "There is no protect.json beside the protected files, so it is not known which matchers the protector saw; "
             "the figures of those that it saw are optimistic."
         )
-    unseen = [matcher.name for matcher in matchers if matcher.seen == "never seen"]
+    unseen = [matcher.name for matcher in matchers if matcher.seen == NEVER_SEEN]
     if not unseen:
         return (
-            "The protector saw every matcher that was tried here, so these figures are optimistic: "
+            "The protector saw every matcher that was tried here, or a relative of it, so these figures are optimistic: "
             "give --matcher with a model that it never saw."
         )
     return (
         f"What counts are the matchers that the protector never saw: {', '.join(unseen)}. "
-        "Never seen means that its weights were not used; a net with a similar backbone may share much with one that was."
+        "Never seen means that neither its weights, nor its network, nor a network of its family was used, as far as is known."
     )
 
 

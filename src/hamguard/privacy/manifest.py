@@ -29,19 +29,26 @@ EDITION = 2
 """Of the two files; the first had no seals and no hashes of copies."""
 
 LINES_LIMIT = 2 << 30  # bytes; about 400 a picture
-_REPEATED = ("run", "version", "edition")  # not part of what a run is
+_REPEATED = ("run", "version", "edition", "networks", "check")  # not part of what a run is
 Text = SkipValidation[
     str
 ]  # names of files that are no UTF-8 are no text to the validator; `read_line` looks at the type
 
 
 class Named(BaseModel):
-    """A protector or matcher: its name without its folder, and the content hash of its weights."""
+    """A protector or matcher.
+
+    Attributes:
+        name: without its folder.
+        hash: content hash of its weights.
+        network: backbone of a matcher; empty where it is not known.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     hash: str
+    network: str = ""
 
 
 class Settings(BaseModel):
@@ -53,6 +60,7 @@ class Settings(BaseModel):
         edition: of the two files; 1 where it is not said.
         protector: the generator.
         surrogate: hashes of the models that it learned against; searches by them are no proof.
+        networks: their backbones.
         eps: bound, in pixel units.
         format: png, jpeg or webp.
         quality: of jpeg and webp.
@@ -61,6 +69,7 @@ class Settings(BaseModel):
         refine: gradient steps a picture.
         matchers: models of the gradient steps; searches by them are no proof either.
         seed: of everything that is drawn.
+        check: what searches of the panel found of a sample of the copies, see `panel_check.Checked`; None where none was made.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +79,7 @@ class Settings(BaseModel):
     edition: int = 1
     protector: Named
     surrogate: list[str] = []
+    networks: list[str] = []
     eps: float
     format: Literal["png", "jpeg", "webp"]
     quality: int
@@ -78,6 +88,7 @@ class Settings(BaseModel):
     refine: int = 0
     matchers: list[Named] = []
     seed: int = 0
+    check: dict[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -187,6 +198,17 @@ class Manifest:
     def begin(self) -> None:
         """Write the settings, before the first copy."""
         if self.folder is not None and (self._stored is None or self._stored.edition < EDITION):
+            write_sealed(self.folder / SETTINGS, self.settings.model_dump())
+            self._stored = self.settings
+
+    def note(self, check: dict[str, Any] | None) -> None:
+        """Keep what a check of the copies found, and which networks the protector met, with the settings.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        self.settings = self.settings.model_copy(update={"check": check})
+        if self.folder is not None and self._stored is not None:
             write_sealed(self.folder / SETTINGS, self.settings.model_dump())
             self._stored = self.settings
 

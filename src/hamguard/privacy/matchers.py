@@ -15,6 +15,7 @@ from hamguard.images.io import MAX_PIXELS
 from hamguard.images.views import center_crop, resize
 from hamguard.models.folding import folded
 from hamguard.models.foreign import check_face
+from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel, called, load_any
 
 FITS = ("crop", "pad", "stretch")
@@ -29,12 +30,14 @@ class Matcher:
         model: for gradients: batch norms folded where that can be done.
         fit: crop, pad (on white) or stretch.
         hash: content hash of the weights as stored.
+        network: name of its backbone; empty for foreign models.
     """
 
     name: str
     model: AnyModel
     fit: str
     hash: str
+    network: str = ""
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs `(B, K)` of pictures `(B, C, H, W)` in [0, 1], any size; differentiable."""
@@ -54,7 +57,8 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
     else:
         check_face(model)
         name, card = Path(called(model)).name, getattr(model, "card", None)
-    return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
+    network = model.name if isinstance(model, HashModel) else ""
+    return Matcher(name, folded(model), card.fit if card else "crop", model.digest, network)
 
 
 def fitted(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:

@@ -16,7 +16,11 @@ from hamguard.core.errors import DamagedError, MissingFileError, RequestError
 from hamguard.core.files import read_bytes, read_sealed
 from hamguard.images.folder import left_out_note, list_pictures, look_into, require_pictures
 from hamguard.images.kinds import without_suffix
+from hamguard.models.families import family_of
 from hamguard.privacy.manifest import LINES, LINES_LIMIT, SETTINGS, read_line
+
+NEVER_SEEN = "never seen"
+"""Of a matcher whose weights, network and family the protector did not meet: the only ones that say something about strangers."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Protection:
         surrogates: hashes of the models that the protector learned against.
         ensemble: hashes of the models that refined the pictures.
         settings: all of it.
+        networks: backbones of the surrogates; empty where they are not told.
+        refined: backbones of the models that refined the pictures.
     """
 
     found: bool
@@ -74,18 +80,29 @@ class Protection:
     surrogates: frozenset[str]
     ensemble: frozenset[str]
     settings: dict[str, Any]
+    networks: frozenset[str] = frozenset()
+    refined: frozenset[str] = frozenset()
 
-    def saw(self, digest: str) -> str:
-        """Whether the protector knew the model of that hash.
+    def saw(self, digest: str, network: str = "") -> str:
+        """Whether the protector knew the model of that hash, or its network.
+
+        Args:
+            digest: content hash of the model.
+            network: name of its backbone; empty where it is not known.
 
         Returns:
-            `in the ensemble`, `surrogate`, `never seen`, or `unknown` where no settings say it.
+            `in the ensemble` where the pictures were refined against it or its network, `surrogate` where the protector learned
+            against either, `same family` where it met a relative of the network, else `never seen`; `unknown` where no
+            settings say it.
         """
-        if digest in self.ensemble:
+        network = network.partition("+")[0]
+        if digest in self.ensemble or network in self.refined:
             return "in the ensemble"
-        if digest in self.surrogates:
+        if digest in self.surrogates or network in self.networks:
             return "surrogate"
-        return "never seen" if self.found else "unknown"
+        if network and family_of(network) in {family_of(one) for one in self.networks | self.refined}:
+            return "same family"
+        return NEVER_SEEN if self.found else "unknown"
 
 
 def find_pairs(source: Path, out: Path) -> Pairing:
@@ -258,6 +275,11 @@ def read_protection(out: Path) -> Protection:
         told = read_sealed(path, "settings of protect", old=lambda content: "edition" not in content)
     except MissingFileError:
         return Protection(False, "", "", None, frozenset(), frozenset(), {})
+    return protection_of(told)
+
+
+def protection_of(told: dict[str, Any]) -> Protection:
+    """What settings of protect say, as `protect.json` holds them."""
     named = told.get("protector")
     protector = named if isinstance(named, dict) else {}
     eps = told.get("eps")
@@ -269,11 +291,20 @@ def read_protection(out: Path) -> Protection:
         _hashes(told.get("surrogate")) | _hashes(told.get("surrogates")),
         _hashes(told.get("matchers")),
         told,
+        _words(told.get("networks")),
+        _words([one.get("network") for one in _listed(told.get("matchers")) if isinstance(one, dict)]),
     )
 
 
 def _hashes(told: Any) -> frozenset[str]:
     """Hashes as one word, a list of words, or a list of objects with `hash`."""
-    listed = told if isinstance(told, list) else [told]
-    words = [one.get("hash") if isinstance(one, dict) else one for one in listed]
-    return frozenset(word for word in words if isinstance(word, str) and word)
+    return _words([one.get("hash") if isinstance(one, dict) else one for one in _listed(told)])
+
+
+def _listed(told: Any) -> list[Any]:
+    return told if isinstance(told, list) else [told]
+
+
+def _words(told: Any) -> frozenset[str]:
+    """What is text of a list, without the feature layers of networks."""
+    return frozenset(word.partition("+")[0] for word in _listed(told) if isinstance(word, str) and word)

@@ -172,6 +172,7 @@ class ProtectorKind(Kind):
             "side": min(done.data.dataset.images.size),
             "surrogates": sorted({*given, *(net.digest for net in task.surrogates)}),
             "surrogate_names": names or [f"{task.surrogates[0].name}, {job.parsed.bits} bits"],
+            "networks": sorted({net.name for net in task.surrogates}),
             "history": done.history,
             "notes": notes,
         }
