@@ -92,7 +92,7 @@ def shipped_weights(one: Network) -> Path:
 def trained(one: Network, head: str, data: hg.Data, weights: str, work: Path) -> tuple[PanelEntry, HashModel]:
     """A hash model whose head is as the panel keeps it, with its entry but for its codes."""
     out = work / f"{one.short}-{head}"
-    words = {"normalization": "imagenet"} if one.ships else {}
+    words: dict[str, Any] = {"normalization": "imagenet"} if one.ships else {}
     hg.train(
         data,
         head,
@@ -123,7 +123,7 @@ def trained(one: Network, head: str, data: hg.Data, weights: str, work: Path) ->
 def features_of(model: HashModel, pictures: list[Bytes]) -> Tensor:
     """Features of pictures `(H, W, 3)`, `(n, D)`."""
     small = torch.from_numpy(np.stack([fit_to(one, model.size, "crop") for one in pictures]))
-    return torch.cat([model.trunk_of(part.permute(0, 3, 1, 2).float() / 255) for part in small.split(32)])
+    return torch.cat([model.trunk_of(part.permute(0, 3, 1, 2).float() / 255) for part in torch.split(small, 32)])
 
 
 def main() -> None:
@@ -160,7 +160,7 @@ def main() -> None:
             name = PANEL + entry.name
             model.card, model.place = make_card(model, method=head), name
             (precision,) = hg.evaluate(model, data, metrics=["map"])[:1]
-            facts = {"model": name, "method": head, "backbone": one.backbone, "bits": BITS, "seed": SEED}
+            facts: dict[str, Any] = {"model": name, "method": head, "backbone": one.backbone, "bits": BITS, "seed": SEED}
             share = (1 - left.high, 1 - left.low)
             found = Row(
                 dataset=SOURCE, task=f"{VIEW} copy->original", metric="found", at=TOP, ties="expected", value=1 - left.value,
