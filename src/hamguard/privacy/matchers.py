@@ -30,14 +30,17 @@ class Matcher:
         model: for gradients: batch norms folded where that can be done.
         fit: crop, pad (on white) or stretch.
         hash: content hash of the weights as stored.
-        network: name of its backbone; empty for foreign models.
     """
 
     name: str
     model: AnyModel
     fit: str
     hash: str
-    network: str = ""
+
+    @property
+    def network(self) -> str:
+        """Name of its backbone; empty for foreign models."""
+        return self.model.name if isinstance(self.model, HashModel) else ""
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs `(B, K)` of pictures `(B, C, H, W)` in [0, 1], any size; differentiable."""
@@ -57,8 +60,7 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
     else:
         check_face(model)
         name, card = Path(called(model)).name, getattr(model, "card", None)
-    network = model.name if isinstance(model, HashModel) else ""
-    return Matcher(name, folded(model), card.fit if card else "crop", model.digest, network)
+    return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
 
 
 def fitted(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:
