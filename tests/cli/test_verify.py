@@ -302,11 +302,15 @@ def test_reference_photos_push_originals_back(place: Path, tmp_path: Path, monke
     import hamguard as hg
     from hamguard.models import panel
 
-    tiny_panel(tmp_path / "panel", monkeypatch)
+    made = tiny_panel(tmp_path / "panel", monkeypatch)
     ask = {"views": (), "noise": False, "cards": 0}
-    among_many = hg.verify(place / "in", place / "out", **ask, matchers=["panel:small-lsh"], out=tmp_path / "a")
-    alone = hg.verify(place / "in", place / "out", **ask, matchers=[hg.load("panel:small-lsh")], out=tmp_path / "b")
-    ranks = [found.measured.sides[0]["as saved"].forward.expected() for found in (alone, among_many)]
-    assert (ranks[1] >= ranks[0]).all() and (ranks[1] > ranks[0]).any()
-    moved = [found.measured.sides[0]["as saved"].bits_moved.tolist() for found in (alone, among_many)]
-    assert moved[0] == moved[1] and panel.reference_of() == "40 pictures that are none"
+    given = {"alone": made["small-lsh"], "named": "panel:small-lsh", "loaded": hg.load("panel:small-lsh")}
+    found = {
+        name: hg.verify(place / "in", place / "out", **ask, matchers=[one], out=tmp_path / name).measured
+        for name, one in given.items()
+    }
+    assert [one.searched(0) for one in found.values()] == [14, 14 + REFERENCE, 14 + REFERENCE]
+    ranks = {name: one.sides[0]["as saved"].forward.expected() for name, one in found.items()}
+    assert (ranks["named"] >= ranks["alone"]).all() and (ranks["named"] == ranks["loaded"]).all()
+    moved = [one.sides[0]["as saved"].bits_moved.tolist() for one in found.values()]
+    assert moved[0] == moved[1] == moved[2] and panel.reference_of() == "40 pictures that are none"
