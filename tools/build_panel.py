@@ -160,7 +160,13 @@ def main() -> None:
             name = PANEL + entry.name
             model.card, model.place = make_card(model, method=head), name
             (precision,) = hg.evaluate(model, data, metrics=["map"])[:1]
-            facts: dict[str, Any] = {"model": name, "method": head, "backbone": one.backbone, "bits": BITS, "seed": SEED}
+            facts: dict[str, Any] = {
+                "model": name,
+                "method": head,
+                "backbone": one.backbone,
+                "bits": BITS,
+                "seed": SEED,
+            }
             share = (1 - left.high, 1 - left.low)
             found = Row(
                 dataset=SOURCE, task=f"{VIEW} copy->original", metric="found", at=TOP, ties="expected", value=1 - left.value,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hamguard.models.protector_store import ProtectorCard
     from hamguard.models.store import AnyModel
     from hamguard.privacy.manifest import Entry, Manifest, Settings
-    from hamguard.privacy.pairs import Pair
     from hamguard.privacy.panel_check import Checked
     from hamguard.privacy.twice import Before
 
@@ -193,7 +192,6 @@ def protect(
     from hamguard.privacy.manifest import Manifest, Named, Settings
     from hamguard.privacy.matchers import matcher_of
     from hamguard.privacy.names import check_free
-    from hamguard.privacy.pairs import Pair
     from hamguard.privacy.refine import Refine
     from hamguard.privacy.twice import protected_before
 
@@ -223,27 +221,27 @@ def protect(
     entries = tuple(manifest.summary(list(names)))
     already = protected_before(source, entries)
     facts["protected_before"] = list(already.files)
-    done = [Pair(one.file, folder / one.file, home / one.out, one.copy_hash) for one in entries if one.status == "done"]
-    tried = _tried(done, check, manifest.settings, context)
-    manifest.note(tried.to_json() if tried else None)
+    tried = _tried(entries, folder, home, check, manifest, context)
     facts["check"] = manifest.settings.check
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), tried, already)
 
 
-def _tried(done: list[Pair], count: int, settings: Settings, context: Context) -> Checked | None:
-    """How many of a sample of the copies searches of the panel still find; None where none are to be tried."""
-    from hamguard.privacy.pairs import protection_of
+def _tried(
+    entries: Sequence[Entry], folder: Path, home: Path, count: int, manifest: Manifest, context: Context
+) -> Checked | None:
+    """How many of a sample of the copies searches of the panel still find, which is noted; None where none are to be tried."""
+    from hamguard.privacy.pairs import Pair, protection_of
     from hamguard.privacy.panel_check import check_copies, spread
 
-    if not count or not done:
-        return None
-    with context.stage("checking") as progress:
-        return check_copies(
-            [done[place] for place in spread(count, len(done))],
-            protection_of(settings.model_dump()).saw,
-            device=context.device,
-            progress=counted(progress),
-        )
+    done = [Pair(one.file, folder / one.file, home / one.out, one.copy_hash) for one in entries if one.status == "done"]
+    tried = None
+    if count and done:
+        sample = [done[place] for place in spread(count, len(done))]
+        saw = protection_of(manifest.settings.model_dump()).saw
+        with context.stage("checking") as progress:
+            tried = check_copies(sample, saw, device=context.device, progress=counted(progress))
+    manifest.note(tried.to_json() if tried else None)
+    return tried
 
 
 def settings_facts(
