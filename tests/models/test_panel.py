@@ -20,6 +20,7 @@ from hamguard.models.panel import CODES, FILE, HEADS, panel_entry, panel_folder,
 from hamguard.models.pretrained import TABLE
 from hamguard.models.registry import BACKBONES
 from hamguard.models.store import load_any, read_card
+from hamguard.privacy.strong import FILE as STAGES
 from tests.panels import MATCHERS, REFERENCE, tiny_panel
 
 ROWS = Path(__file__).parents[2] / "results" / "panel.jsonl"
@@ -101,7 +102,7 @@ def test_the_panel_that_ships_is_small_and_whole() -> None:
     files = [path for path in panel_folder().iterdir() if path.suffix != ".py"]
     assert sum(path.stat().st_size for path in files) < 6_000_000
     assert {one.family for one in entries} >= {"efficientnet-lite", "mobilenet", "squeezenet", "resnet-cifar"}
-    used = {one.weights for one in entries} - {""} | {FILE, HEADS, CODES, "LICENSES.md"}
+    used = {one.weights for one in entries} - {""} | {FILE, HEADS, CODES, STAGES, "LICENSES.md"}
     assert {path.name for path in files} == used
     for one in entries:
         assert len(reference_codes(one.name)) == 6500 and one.bits == 64 and one.card["data"]["name"] == "coco18"

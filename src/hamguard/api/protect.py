@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hamguard.models.protector_store import ProtectorCard
     from hamguard.models.store import AnyModel
     from hamguard.privacy.manifest import Entry, Manifest, Settings
+    from hamguard.privacy.matchers import Matcher
     from hamguard.privacy.panel_check import Checked
     from hamguard.privacy.twice import Before
 
@@ -140,6 +141,8 @@ class Protected:
             said.append(f"{len(again):,} {what} made again: {first_names(again)}")
         if count := self.facts["untrusted"]:
             said.append(f"an older hamguard kept no hashes of its {count:,} copies; they were made again")
+        if absent := self.facts["absent"]:
+            said.append(f"--strong worked without some of its networks; {'; '.join(absent)} brings them")
         if told := left_out_note(list(self.left)):
             said.append(told + ("; protect.jsonl names all" if len(self.left) > FIRST else ""))
         return said
@@ -156,6 +159,7 @@ def protect(
     quality: int | None = None,
     metadata: str = "strip",
     scale: str = "auto",
+    strong: bool = False,
     refine: int = 0,
     matchers: Sequence[str | Path | AnyModel] = (),
     check: int = CHECK,
@@ -176,7 +180,8 @@ def protect(
         quality: of jpeg and webp, 1 to 100; 95 by default, and webp of 100 is exact.
         metadata: `strip` (color profile only), `no-location` (EXIF without places) or `keep`.
         scale: noise of large pictures: `full` (own size), `fit` (enlarged) or `auto`.
-        refine: gradient steps a picture against the matchers.
+        strong: refine against the ensemble that ships (`privacy.strong`), too: seconds a picture, and far more effect.
+        refine: gradient steps a picture against the matchers; with `strong` a number is there.
         matchers: models that `refine` works against.
         check: photos of a sample that searches of the panel, which the protector never saw, are tried on afterwards; 0 for none.
         batch_size: pictures of one size at once.
@@ -190,18 +195,19 @@ def protect(
     from hamguard.core.files import sweep
     from hamguard.privacy.folder_run import FolderRun
     from hamguard.privacy.manifest import Manifest, Named, Settings
-    from hamguard.privacy.matchers import matcher_of
     from hamguard.privacy.names import check_free
     from hamguard.privacy.refine import Refine
+    from hamguard.privacy.strong import STEPS
     from hamguard.privacy.twice import protected_before
 
     source, out = Path(source), Path(out)
-    bound = checked_words(eps, metadata, scale, refine, matchers)
+    refine = refine or (STEPS if strong else 0)
+    bound = checked_words(eps, metadata, scale, refine, matchers, strong=strong)
     check_range("check", check, 0)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
-    models = tuple(matcher_of(one, context.device) for one in matchers)
+    models, absent = _ensemble(matchers, strong, context)
     settings = Settings(
         **settings_facts(protector, card, bound, (form, quality), metadata, scale),
         refine=refine,
@@ -217,13 +223,24 @@ def protect(
     before, started = dict(manifest.entries), time.monotonic()
     with context.stage("protecting") as progress:
         run(progress)
-    facts = _facts(manifest, list(names), left, before, time.monotonic() - started)
+    facts = {**_facts(manifest, list(names), left, before, time.monotonic() - started), "absent": absent}
     entries = tuple(manifest.summary(list(names)))
     already = protected_before(source, entries)
     facts["protected_before"] = list(already.files)
     tried = _tried(entries, folder, home, check, manifest, context)
     facts["check"] = manifest.settings.check
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), tried, already)
+
+
+def _ensemble(
+    matchers: Sequence[str | Path | AnyModel], strong: bool, context: Context
+) -> tuple[tuple[Matcher, ...], list[str]]:
+    """What refining works against, and what to install for networks of the strong ensemble that are not here."""
+    from hamguard.privacy.matchers import matcher_of
+    from hamguard.privacy.strong import strong_ensemble
+
+    shipped, absent = strong_ensemble(context.device) if strong else ([], [])
+    return (*shipped, *(matcher_of(one, context.device) for one in matchers)), absent
 
 
 def _tried(
@@ -282,7 +299,13 @@ def opened_protector(protector: Path | str) -> tuple[Protector, ProtectorCard]:
 
 
 def checked_words(
-    eps: float | str | None, metadata: str, scale: str, refine: int, matchers: Sequence[object]
+    eps: float | str | None,
+    metadata: str,
+    scale: str,
+    refine: int,
+    matchers: Sequence[object],
+    *,
+    strong: bool = False,
 ) -> float | None:
     """The bound that was asked for, after a check of words that cost nothing."""
     from hamguard.images.originals import METADATA
@@ -290,8 +313,8 @@ def checked_words(
 
     check_choice("metadata", metadata, METADATA)
     check_choice("scale", scale, SCALES)
-    if refine and not matchers:
-        raise RequestError(f"refine {refine} needs models to work against; give a matcher, once or more")
+    if refine and not matchers and not strong:
+        raise RequestError(f"refine {refine} needs models to work against; give a matcher, once or more, or strong")
     if matchers and not refine:
         raise RequestError("a matcher belongs to refine; give the number of steps, e.g. refine 10")
     return None if eps is None else Linf(parse_eps(eps) if isinstance(eps, str) else eps).eps

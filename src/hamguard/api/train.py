@@ -51,7 +51,7 @@ def train(
 
 
 @overload
-def train(data: Data | str | None, method: Literal["ppl"], *, out: Place, **more: Any) -> Protector: ...
+def train(data: Data | str | None, method: Literal["ppl", "features"], *, out: Place, **more: Any) -> Protector: ...
 
 
 @overload
@@ -107,7 +107,7 @@ def train(
         method: hash method, also one that was registered here; by default `csq`, and of images without labels `itq`, which learns
             from all of them, with 128 bits, or one a feature where the network has fewer.
             `dcmh`, `dsph` or `ssah` for images and texts; `prosgan` for a generator of attacks, `comdefend` for a purifier, `ppl`
-            for a protector.
+            or `features` for a protector.
         out: folder to write.
         bits: code length K of a hash model.
         backbone: its network; by the size of the images where it is not given.
@@ -117,7 +117,7 @@ def train(
         preset: a published form of the method, `paper` or `code`.
         seed: of weights, order and draws; that of the context where it is not given.
         victim: of `prosgan`: the model to attack.
-        surrogates: of `ppl`: models to learn against; without, one is made.
+        surrogates: of `ppl` and `features`: models to learn against; without, `ppl` makes one.
         protocol: named split of a source.
         root: folder of the named data sets.
         context: where to compute, how progress is shown, and whether to begin anew (`restart`).

@@ -40,6 +40,12 @@ MetadataOption = Annotated[
 ScaleOption = Annotated[
     str, typer.Option("--scale", help="Noise of large pictures: full (own size), fit (enlarged) or auto.")
 ]
+StrongOption = Annotated[
+    bool,
+    typer.Option(
+        "--strong", help="Refine against networks that ship or are installed: seconds a photo, far more effect."
+    ),
+]
 RefineOption = Annotated[int, typer.Option("--refine", min=0, help="Gradient steps a picture against --matcher.")]
 MatchersOption = Annotated[
     list[str] | None, typer.Option("--matcher", help="Model that --refine works against; may be repeated.")
@@ -65,6 +71,7 @@ def protect(
     quality: QualityOption = None,
     metadata: MetadataOption = "strip",
     scale: ScaleOption = "auto",
+    strong: StrongOption = False,
     refine: RefineOption = 0,
     matchers: MatchersOption = None,
     check: CheckOption = 24,
@@ -83,6 +90,8 @@ def protect(
 
     hamguard protect photos protected
 
+    hamguard protect photos protected --strong
+
     hamguard protect photos protected --refine 10 --matcher models/a --matcher models/b
 
     hamguard protect photo.jpg protected.jpg --quality 90 --metadata no-location
@@ -98,6 +107,7 @@ def protect(
         quality=quality,
         metadata=metadata,
         scale=scale,
+        strong=strong,
         refine=refine,
         matchers=matchers or (),
         check=check,

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 METHODS = (
     f"{names('hash method')}, {names('fitted method')}; {names('cross-modal method')} (with texts); "
-    "prosgan, comdefend, ppl"
+    "prosgan, comdefend, ppl, features"
 )
+PROTECTORS = ("ppl", "features")
 FINISHED = {"generator": "generator", "protector": "protector", "purifier": "networks"}
 """What a finished folder holds, other than a model."""
 
@@ -36,11 +37,11 @@ VictimOption = Annotated[
 SurrogateOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--surrogate", help="ppl only: a model folder to learn against; may be repeated. Without it one is made."
+        "--surrogate", help="ppl, features: a model to learn against; may be repeated. Without it ppl makes one."
     ),
 ]
 BoundOption = Annotated[
-    str | None, typer.Option("--eps", help="ppl only: bound of the protection in pixel units, e.g. 8/255.")
+    str | None, typer.Option("--eps", help="ppl, features: bound of the protection in pixel units, e.g. 8/255.")
 ]
 PresetOption = Annotated[str | None, typer.Option("--preset", help="Settings as printed: paper or code.")]
 BackboneOption = Annotated[
@@ -110,6 +111,8 @@ def train(
 
     A protector of pictures: hamguard train --method ppl --data fashion-mnist --eps 0.3 --out protectors/fashion
 
+    Against features: hamguard train --method features --data coco18 --surrogate models/a --surrogate models/b --out protectors/b
+
     Several processes: torchrun --nproc-per-node 2 -m hamguard train ... (the batch is divided among them).
     """
     flags = {
@@ -151,12 +154,12 @@ def _check_options(flags: dict[str, Any], victim: str | None, surrogates: list[s
         raise RequestError("prosgan is trained against a model; give --victim MODEL")
     if method != "prosgan" and victim is not None:
         raise RequestError("--victim belongs to --method prosgan")
-    if method != "ppl" and (surrogates or flags["settings.eps"] is not None):
-        raise RequestError(f"{'--surrogate' if surrogates else '--eps'} belongs to --method ppl")
+    if method not in PROTECTORS and (surrogates or flags["settings.eps"] is not None):
+        raise RequestError(f"{'--surrogate' if surrogates else '--eps'} belongs to --method {' or '.join(PROTECTORS)}")
     crossing = names("cross-modal method").split(", ")
     if flags["settings.text_encoder"] is not None and method not in crossing and (method or recipe is None):
         raise RequestError(f"--text-encoder belongs to cross-modal methods: {names('cross-modal method')}")
-    if method in ("prosgan", "ppl", "comdefend"):
+    if method in ("prosgan", "comdefend", *PROTECTORS):
         given = {
             "RECIPE": recipe,
             "--backbone": flags["model.backbone"],

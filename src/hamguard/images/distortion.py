@@ -113,7 +113,7 @@ def _pixels(clean: Bytes, attacked: Bytes) -> Array:
 
 
 def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:
-    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+    from torchmetrics.functional.image import peak_signal_noise_ratio
 
     psnr, ssim = np.empty(len(clean)), np.full(len(clean), np.nan)
     for start in range(0, len(clean), CHUNK):
@@ -122,10 +122,22 @@ def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:
         ratio = peak_signal_noise_ratio(x_adv, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
         psnr[part] = ratio.double().numpy()
         if min(x.shape[2:]) >= SMALLEST:
-            alike = structural_similarity_index_measure(x_adv, x, data_range=1.0, sigma=1.5, reduction="none")
-            assert isinstance(alike, torch.Tensor)
-            ssim[part] = alike.double().numpy()
+            ssim[part] = similarity(x_adv, x).double().numpy()
     return psnr, ssim
+
+
+def similarity(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """SSIM of pictures, `(B,)` at most 1; differentiable.
+
+    Args:
+        x: `(B, C, H, W)` in [0, 1], sides of at least 11.
+        other: the same shape.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    alike = structural_similarity_index_measure(x, other, data_range=1.0, sigma=1.5, reduction="none")
+    assert isinstance(alike, torch.Tensor)
+    return alike.reshape(len(x))
 
 
 def _similarity(clean: Bytes, attacked: Bytes) -> torch.Tensor:

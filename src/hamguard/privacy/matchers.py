@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,30 @@ from hamguard.images.views import center_crop, resize
 from hamguard.models.folding import folded
 from hamguard.models.foreign import check_face
 from hamguard.models.hash_model import HashModel
+from hamguard.models.stages import Stages
 from hamguard.models.store import AnyModel, called, load_any
 
 FITS = ("crop", "pad", "stretch")
+
+
+@dataclass(frozen=True)
+class Middle:
+    """What a matcher's middle layers see, in units of what they see of photos.
+
+    Attributes:
+        stages: the model with its stages.
+        means, deviations: of each stage's statistics over photos, `(2C,)` each.
+    """
+
+    stages: Stages
+    means: Sequence[Tensor]
+    deviations: Sequence[Tensor]
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features `(B, D)` of pictures at the model's size, and standardized statistics `(B, 2C)` of each stage."""
+        features, found = self.stages(x)
+        scaled = [(one - mean) / spread for one, mean, spread in zip(found, self.means, self.deviations, strict=True)]
+        return features, scaled
 
 
 @dataclass(frozen=True)
@@ -30,12 +52,16 @@ class Matcher:
         model: for gradients: batch norms folded where that can be done.
         fit: crop, pad (on white) or stretch.
         hash: content hash of the weights as stored.
+        free: whether it takes pictures of other sizes than its own, see `takes_any_size`.
+        middle: its middle layers, where it is known what they see of photos.
     """
 
     name: str
     model: AnyModel
     fit: str
     hash: str
+    free: bool = False
+    middle: Middle | None = None
 
     @property
     def network(self) -> str:
@@ -45,6 +71,23 @@ class Matcher:
     def logits(self, x: Tensor) -> Tensor:
         """Outputs `(B, K)` of pictures `(B, C, H, W)` in [0, 1], any size; differentiable."""
         return self.model.logits(fitted(x, self.model.size, self.fit))
+
+    def seen(self, x: Tensor, scale: float = 1.0) -> list[Tensor]:
+        """Outputs `(B, K)`, and what the middle layers see, `(B, 2C)` for each; differentiable.
+
+        Args:
+            x: pictures `(B, C, H, W)` in [0, 1], any size.
+            scale: side that the network sees, in units of its own; where it takes no other side, its own.
+        """
+        height, width = self.model.size
+        if self.free and scale != 1:
+            height, width = max(1, round(scale * height)), max(1, round(scale * width))
+        x = fitted(x, (height, width), self.fit)
+        if self.middle is None:
+            return [self.model.logits(x)]
+        assert isinstance(self.model, HashModel)
+        features, stages = self.middle(x)
+        return [self.model.head(features), *stages]
 
 
 def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu") -> Matcher:
@@ -60,7 +103,7 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
     else:
         check_face(model)
         name, card = Path(called(model)).name, getattr(model, "card", None)
-    return Matcher(name, folded(model), card.fit if card else "crop", model.digest)
+    return Matcher(name, folded(model), card.fit if card else "crop", model.digest, takes_any_size(model))
 
 
 def fitted(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:
@@ -92,3 +135,20 @@ def fitted(x: Tensor, size: tuple[int, int], fit: str) -> Tensor:
     inner = resize(x, (max(1, round(H * scale)), max(1, round(W * scale))), kernel="bicubic")
     down, right = height - inner.shape[2], width - inner.shape[3]
     return F.pad(inner, (right // 2, right - right // 2, down // 2, down - down // 2), value=1.0)
+
+
+@torch.no_grad()
+def takes_any_size(model: AnyModel) -> bool:
+    """Whether a hash model gives features of pictures that are smaller and larger than its own size, too; tried on black ones."""
+    if not isinstance(model, HashModel):
+        return False
+    for scale in (0.7, 1.2):
+        height, width = (max(1, round(scale * side)) for side in model.size)
+        at = next(model.parameters())
+        try:
+            found = model.features_of(torch.zeros(1, model.channels, height, width, device=at.device, dtype=at.dtype))
+        except (RuntimeError, ValueError, AssertionError):  # a layer that counts on the number of positions
+            return False
+        if found.shape[1] != model.features:
+            return False
+    return True

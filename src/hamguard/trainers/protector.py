@@ -1,4 +1,4 @@
-"""Protectors of pictures (PPL): a game against surrogates that are given or made."""
+"""Protectors of pictures: PPL, a game against surrogates that are given or made, and `features`, against given networks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Norm, Protector
 from hamguard.models.protector_store import CARD, load_protector, save_protector
 from hamguard.models.store import load_folder
+from hamguard.privacy.features import FeatureTask, clean_features
 from hamguard.privacy.game import Game, Material, Warmup
 from hamguard.privacy.ppl import Rules
 from hamguard.trainers.job import KINDS, Defaults, Job
@@ -32,14 +33,34 @@ from hamguard.trainers.networks import pixel_statistics
 ALARM = 0.5  # share of batches with one single code in the last epoch that is called a collapse
 
 
-class ProtectorSettings(Asked):
-    """Generator, rules of the game, surrogate; frozen, unknown keys are errors."""
+class GeneratorSettings(Asked):
+    """The generator; frozen, unknown keys are errors."""
 
     norm: Norm = Field("linf", description="of the bound of a picture's change: linf, l2 or l1 (p of eq. 2)")
     eps: float = Field(
         8 / 255, gt=0, description="the bound, in pixel units; linf: no value of a picture moves by more"
     )
     width: Literal["small", "large"] = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _parts(cls, value: Any, info: ValidationInfo) -> Any:
+        value = parse_eps(value) if isinstance(value, str) else value
+        if info.data.get("norm") == "linf" and isinstance(value, int | float) and value > 1:
+            raise ValueError(f"eps must be in (0, 1]; did you mean {value:g}/255?")
+        return value
+
+
+class FeatureSettings(GeneratorSettings):
+    """Of method `features`; frozen, unknown keys are errors."""
+
+    alike: float = Field(0.91, gt=0, le=1, description="SSIM that protected pictures shall have")
+    pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
+
+
+class ProtectorSettings(GeneratorSettings):
+    """Of method `ppl`: generator, rules of the game, surrogate; frozen, unknown keys are errors."""
+
     game: Literal["one-step", "two-step", "frozen"] = Field(
         "one-step", description="eq. (14), Algorithm 1, or a surrogate that does not play (not PPL, to compare with)"
     )
@@ -74,14 +95,6 @@ class ProtectorSettings(Asked):
         "auto: kept where it is frozen or given",
     )
 
-    @field_validator("eps", mode="before")
-    @classmethod
-    def _parts(cls, value: Any, info: ValidationInfo) -> Any:
-        value = parse_eps(value) if isinstance(value, str) else value
-        if info.data.get("norm") == "linf" and isinstance(value, int | float) and value > 1:
-            raise ValueError(f"eps must be in (0, 1]; did you mean {value:g}/255?")
-        return value
-
     def rules(self, *, fresh: bool) -> Rules:
         """The rules of the game against surrogates that are made for it (`fresh`), or given."""
         plays = fresh and self.game != "frozen"
@@ -90,6 +103,12 @@ class ProtectorSettings(Asked):
             ("batch" if plays else "kept") if self.statistics == "auto" else self.statistics,
         )  # fmt: skip
 
+
+FEATURES: Defaults = {
+    "settings": {},
+    "training": {"epochs": 8, "batch_size": 12, "lr": 1e-3, "schedule": "cosine", "clip_norm": 1.0},
+}
+"""Of method `features`."""
 
 PRESETS: dict[str, Defaults] = {
     "default": {
@@ -115,7 +134,7 @@ batches of the training pictures once: 20 of 10,000. `normalize="mean"` gives th
 
 @KINDS.register("protector")
 class ProtectorKind(Kind):
-    """PPL."""
+    """PPL, and generators against features."""
 
     name = "protector"
     what = "protector"
@@ -126,19 +145,22 @@ class ProtectorKind(Kind):
     other = "another run, or one against other surrogates"
 
     def methods(self) -> list[str]:
-        """There is one."""
-        return ["ppl"]
+        """The published game, and ours."""
+        return ["ppl", "features"]
 
-    def settings_type(self, method: str) -> type[ProtectorSettings]:
-        """Generator, rules of the game, surrogate."""
-        return ProtectorSettings
+    def settings_type(self, method: str) -> type[GeneratorSettings]:
+        """Generator, and what each method asks beside it."""
+        return FeatureSettings if method == "features" else ProtectorSettings
 
     def presets(self, method: str) -> Sequence[str]:
         """Ours and the paper's."""
-        return tuple(PRESETS)
+        return () if method == "features" else tuple(PRESETS)
 
     def preset(self, method: str, name: str | None) -> Defaults:
         """Settings and recipe."""
+        if method == "features":
+            check_choice(f"preset of {method}", name or "default", ("default",))
+            return FEATURES
         return PRESETS[check_choice(f"preset of {method}", name or "default", PRESETS)]
 
     def alone(self, job: Job) -> str:
@@ -153,31 +175,35 @@ class ProtectorKind(Kind):
         """A model folder to learn against."""
         return Start(Path(folder).name, *load_folder(folder))
 
-    def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> Game:
-        """The game against copies of the given surrogates, or one that is made."""
+    def make_task(self, job: Job, data: Data, start: Sequence[Start], place: Place) -> Game | FeatureTask:
+        """The game against copies of the given surrogates, or one that is made; a generator against features of given ones."""
+        if job.method == "features":
+            return new_features(job, [one.model for one in start], data, place.context.device)
         nets = [copy.deepcopy(one.model).requires_grad_(True) for one in start]
         return new_game(job, nets, data, place.context.device)
 
-    def finish(self, job: Job, task: Game, start: Sequence[Start], done: Done) -> dict[str, Any]:
+    def finish(self, job: Job, task: Game | FeatureTask, start: Sequence[Start], done: Done) -> dict[str, Any]:
         """What it learned against; an alarm where that taught nothing."""
         notes = []
-        if done.history[-1]["constant_batches"] > ALARM:
+        if done.history[-1].get("constant_batches", 0.0) > ALARM:
             notes.append(
                 "the surrogate's codes became constant, so this protector learned against nothing; "
                 "what helps: --set warmup=400, --set surrogate_rate=3e-5, --set optimizer=adam"
             )
-        given = [one.model.digest for one in start]
-        names = [one.name for one in start]
+        given, names = [one.model.digest for one in start], [one.name for one in start]
+        if isinstance(task, Game):
+            given += [net.digest for net in task.surrogates]
+            names = names or [f"{task.surrogates[0].name}, {job.parsed.bits} bits"]
         return {
             "side": min(done.data.dataset.images.size),
-            "surrogates": sorted({*given, *(net.digest for net in task.surrogates)}),
-            "surrogate_names": names or [f"{task.surrogates[0].name}, {job.parsed.bits} bits"],
-            "networks": sorted({net.name for net in task.surrogates}),
+            "surrogates": sorted(set(given)),
+            "surrogate_names": names,
+            "networks": sorted({net.name for net in (task.surrogates if isinstance(task, Game) else task.networks)}),
             "history": done.history,
             "notes": notes,
         }
 
-    def save(self, task: Game, place: Place, facts: dict[str, Any]) -> Trained:
+    def save(self, task: Game | FeatureTask, place: Place, facts: dict[str, Any]) -> Trained:
         """A protector folder."""
         return Trained(task.protector, save_protector(task.protector, place.folder, **facts))
 
@@ -238,3 +264,29 @@ def new_game(job: Job, surrogates: Sequence[HashModel], data: Data, device: torc
         jpeg=ask.jpeg,
         fresh=fresh,
     )
+
+
+def new_features(
+    job: Job, networks: Sequence[HashModel], data: Data, device: torch.device | str = "cpu"
+) -> FeatureTask:
+    """The task of method `features` at its very beginning.
+
+    Raises:
+        RequestError: no network to learn against.
+    """
+    ask: FeatureSettings = job.parsed
+    learned, images = data.split.train, data.dataset.images
+    if len(learned) > ask.pictures:
+        draw = torch_generator(job.seed, "feature-pictures")
+        learned = learned[torch.randperm(len(learned), generator=draw)[: ask.pictures].sort().values.numpy()]
+    protector = Protector(images.channels, ask.width, ask.eps, torch_generator(job.seed, "protector"), ask.norm)
+    models = [copy.deepcopy(net) for net in networks]
+    modules: list[torch.nn.Module] = [protector, *models]
+    for module in modules:
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def pictures(numbers: Sequence[int]) -> Tensor:
+        return images.batch(learned[np.asarray(numbers)])
+
+    clean = [clean_features(net, pictures, len(learned)) for net in models]
+    return FeatureTask(protector, models, pictures, clean, alike=ask.alike)

@@ -1,0 +1,138 @@
+"""Protect photos of coco18 and ask the panel whether it still finds them: what docs/protect.md prints.
+
+    uv run python benchmarks/protect.py --work DIR [--photos 500] [--protector P] [--strong] [--view jpeg:85] [--floats] [--out F]
+
+Photos are those of coco18's query part from the 101st on: the first hundred were looked at while settings were chosen. Each is
+searched among the 6,500 photos of the data base part, whose codes ship with the panel, and the other originals. `--floats`
+searches by the networks' own features, too (cosine, centred on the data base): rows of method `floats`. What was protected is not
+protected again. Needs HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import hamguard as hg
+from hamguard.core.files import updating, write_bytes
+from hamguard.core.rows import Row, read_rows, write_rows
+from hamguard.core.types import Floats
+from hamguard.data.photos import COCO
+from hamguard.data.sources import open_source
+from hamguard.images.io import decode
+from hamguard.images.named_views import parse_view
+from hamguard.models.encode import pixels_of
+from hamguard.models.hash_model import HashModel
+from hamguard.privacy.effect import Matcher, for_matcher
+from hamguard.privacy.pairs import read_protection
+from hamguard.privacy.panel_check import choose_panel, open_panel
+from hamguard.retrieval.intervals import bootstrap_interval
+from hamguard.training.features import backbone_digest, frozen_features
+
+RESULTS = Path(__file__).parent.parent / "results"
+FIRST, TOP = 100, 10
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """The JPEG files of the photos as they came."""
+    with np.load(Path(os.environ["HAMGUARD_DATA"]) / COCO) as arrays:
+        data, offsets, query = arrays["data"], arrays["offsets"], np.flatnonzero(arrays["split"] == 2)
+        for row in query[FIRST : FIRST + count]:
+            path = folder / f"{row:04d}.jpg"
+            if not path.exists():
+                write_bytes(path, data[offsets[row] : offsets[row + 1]].tobytes())
+
+
+@torch.no_grad()
+def float_rows(source: Path, copies: Path, views: list[str], base: Row) -> list[Row]:
+    """Searches by features in the place of codes, a network each: the same photos among the same others."""
+    dataset, split = open_source("coco18")
+    choice = choose_panel(read_protection(copies).saw)
+    matchers: dict[str, Matcher] = {}
+    for one in open_panel([entry for entry, _ in choice.usable], read_protection(copies).saw):
+        assert isinstance(one.model, HashModel)
+        matchers.setdefault(backbone_digest(one.model), one)
+    names, rows = sorted(path.stem for path in source.iterdir()), []
+    for matcher in matchers.values():
+        model = matcher.model
+        assert isinstance(model, HashModel)
+        if tuple(model.size) != tuple(dataset.images.size):  # the ResNet of 64 pixels: photos of that size first
+            continue
+        others = frozen_features(model, dataset.images, split.database).double()  # (N, D)
+        mean = others.mean(0)
+        originals = features(matcher, [source / f"{name}.jpg" for name in names], None) - mean  # (n, D)
+        for view in [None, *views]:
+            asked = features(matcher, [copies / f"{name}.png" for name in names], view) - mean
+            near = cosines(asked, torch.cat([others - mean, originals]))  # (n, N + n)
+            own = near[np.arange(len(names)), len(others) + np.arange(len(names))]
+            lost = ((near > own[:, None]).sum(1) >= TOP).astype(float)
+            attack = {**(base.attack or {}), "view": view}
+            found: dict[str, Any] = {"model": matcher.name, "method": "floats", "bits": None, "attack": attack}
+            rows.append(
+                replace(
+                    base, **found, task="protected->original", metric="left top", at=TOP, value=float(lost.mean()),
+                    ci95=bootstrap_interval(lost, seed=0), n=len(lost), notes=(f"matcher: {matcher.seen}",),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def features(matcher: Matcher, files: list[Path], view: str | None) -> torch.Tensor:
+    """What a network makes of picture files, `(n, D)`."""
+    change = parse_view(view) if view else lambda image: image
+    model, found = matcher.model, []
+    assert isinstance(model, HashModel)
+    for path in files:
+        found.append(model.trunk_of(pixels_of(for_matcher(change(decode(path)), matcher)[None])))
+    return torch.cat(found).double()
+
+
+def cosines(asked: torch.Tensor, others: torch.Tensor) -> Floats:
+    """Cosines of all with all, `(n, N)`."""
+    unit = [torch.nn.functional.normalize(one) for one in (asked, others)]
+    return (unit[0] @ unit[1].T).numpy()
+
+
+def main() -> None:
+    """Protect, verify, write rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=500)
+    parser.add_argument("--protector", default="photos")
+    parser.add_argument("--eps", default=None)
+    parser.add_argument("--strong", action="store_true")
+    parser.add_argument("--view", action="append", default=[], help="after protection; may be repeated")
+    parser.add_argument("--floats", action="store_true")
+    parser.add_argument("--name", default="", help="what rows call this protection; default: the protector's name")
+    parser.add_argument("--out", type=Path, default=RESULTS / "protect_panel.jsonl")
+    ask = parser.parse_args()
+    source, copies = ask.work / f"photos-{ask.photos}", ask.work / f"{ask.name or 'copies'}-{ask.photos}"
+    write_photos(source, ask.photos)
+    started = time.process_time()
+    done = hg.protect(source, copies, protector=ask.protector, eps=ask.eps, strong=ask.strong, check=0)
+    print(*done.lines, sep="\n")
+    print(f"{(time.process_time() - started) / max(1, done.facts['fresh']):.2f} core-seconds a photo")
+    views = ask.view or ["jpeg:85"]
+    proof = hg.verify(source, copies, views=views, cards=0, out=ask.work / "verify", name="coco18 photos")
+    print(proof)
+    rows = list(proof.rows)
+    if ask.floats:
+        rows += float_rows(source, copies, views, next(row for row in rows if row.attack and row.metric == "left top"))
+    if ask.name:
+        rows = [
+            replace(r, attack={**(r.attack or {}), "protector": ask.name}) if (r.attack or {}).get("protector") else r
+            for r in rows
+        ]
+    with updating(ask.out):
+        write_rows(ask.out, [*(read_rows(ask.out) if ask.out.exists() else []), *rows])
+
+
+if __name__ == "__main__":
+    main()

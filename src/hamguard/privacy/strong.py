@@ -1,0 +1,49 @@
+"""The strong form of protection: refining against an ensemble that ships, so that a person needs no model of their own.
+
+Networks of two families, EfficientNet-Lite at its own size and a ResNet that looks at 64 pixels; searches of all other families
+stay unseen, for the panel to tell what the result is worth on them. What their middle layers see of photos lies in the package,
+beside the panel: means and deviations of statistics, no photo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from hamguard.core.errors import DamagedError
+from hamguard.models.hash_model import HashModel
+from hamguard.models.panel import panel_entry, panel_folder
+from hamguard.models.shipped import PANEL
+from hamguard.models.stages import Stages
+from hamguard.models.weight_files import read_safetensors
+from hamguard.privacy.matchers import Matcher, Middle, matcher_of
+
+ENSEMBLE = ("lite0-itq", "lite1-itq", "lite2-itq", "resnet56-itq")
+STEPS = 80
+"""Gradients a photo."""
+FILE = "stages.safetensors"
+
+
+def strong_ensemble(device: torch.device | str = "cpu") -> tuple[list[Matcher], list[str]]:
+    """The matchers that are here, and what to install for those that are not.
+
+    Raises:
+        RequestError: a part of the panel is missing or damaged.
+    """
+    entries = [panel_entry(name) for name in ENSEMBLE]
+    found = [_with_middle(matcher_of(PANEL + one.name, device)) for one in entries if not one.missing]
+    return found, list(dict.fromkeys(one.missing for one in entries if one.missing))
+
+
+def _with_middle(matcher: Matcher) -> Matcher:
+    """The matcher with its middle layers; as it is where nothing is known of them."""
+    known = read_safetensors(panel_folder() / FILE)
+    assert isinstance(matcher.model, HashModel)
+    stages = Stages(matcher.model)
+    at = next(matcher.model.parameters()).device
+    names = [f"{matcher.network}.{number}" for number in range(len(stages))]
+    if missing := [name for name in names if f"{name}.mean" not in known or f"{name}.deviation" not in known]:
+        raise DamagedError(panel_folder() / FILE, f"it has no {missing[0]}")
+    means, deviations = ([known[f"{name}.{part}"].to(at) for name in names] for part in ("mean", "deviation"))
+    return replace(matcher, middle=Middle(stages, means, deviations))
