@@ -223,12 +223,11 @@ def protect(
     before, started = dict(manifest.entries), time.monotonic()
     with context.stage("protecting") as progress:
         run(progress)
-    facts = {**_facts(manifest, list(names), left, before, time.monotonic() - started), "absent": absent}
+    facts = _facts(manifest, list(names), left, before, time.monotonic() - started)
     entries = tuple(manifest.summary(list(names)))
     already = protected_before(source, entries)
-    facts["protected_before"] = list(already.files)
     tried = _tried(entries, folder, home, check, manifest, context)
-    facts["check"] = manifest.settings.check
+    facts |= {"absent": absent, "protected_before": list(already.files), "check": manifest.settings.check}
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), tried, already)
 
 
