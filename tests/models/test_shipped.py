@@ -70,11 +70,11 @@ def test_weights_are_compared_with_their_card(tmp_path: Path, monkeypatch: pytes
 
 def test_a_protector_may_be_named_alike() -> None:
     assert load_protector("shipped:photos")[0].digest == load_protector("photos")[0].digest
-    with pytest.raises(RequestError, match="no protector 'photo' ships with hamguard; there is photos"):
+    with pytest.raises(RequestError, match="no protector 'photo' ships with hamguard; there is photos, ppl"):
         load_protector("shipped:photo")
 
 
 def test_what_ships_is_small() -> None:
     files = [path for path in shipped_folder("").rglob("*") if path.is_file()]
-    assert {path.parent.name for path in files} == {*MODELS, "protector-photos", "panel"}
+    assert {path.parent.name for path in files} == {*MODELS, "protector-photos", "protector-ppl", "panel"}
     assert 500_000 < sum(path.stat().st_size for path in files) < 9_000_000  # of which the panel has 6 at most

@@ -141,7 +141,7 @@ class Protected:
             said.append(f"{len(again):,} {what} made again: {first_names(again)}")
         if count := self.facts["untrusted"]:
             said.append(f"an older hamguard kept no hashes of its {count:,} copies; they were made again")
-        if absent := self.facts["absent"]:
+        if absent := self.facts.get("absent"):
             said.append(f"--strong worked without some of its networks; {'; '.join(absent)} brings them")
         if told := left_out_note(list(self.left)):
             said.append(told + ("; protect.jsonl names all" if len(self.left) > FIRST else ""))
@@ -227,19 +227,20 @@ def protect(
     entries = tuple(manifest.summary(list(names)))
     already = protected_before(source, entries)
     tried = _tried(entries, folder, home, check, manifest, context)
-    facts |= {"absent": absent, "protected_before": list(already.files), "check": manifest.settings.check}
+    facts |= {"protected_before": list(already.files), "check": manifest.settings.check, **absent}
     return Protected(source, out, entries, facts, manifest.settings, tuple(left), bool(before), tried, already)
 
 
 def _ensemble(
     matchers: Sequence[str | Path | AnyModel], strong: bool, context: Context
-) -> tuple[tuple[Matcher, ...], list[str]]:
-    """What refining works against, and what to install for networks of the strong ensemble that are not here."""
+) -> tuple[tuple[Matcher, ...], dict[str, list[str]]]:
+    """What refining works against, and what to install for networks of the strong ensemble that are not here, if any."""
     from hamguard.privacy.matchers import matcher_of
     from hamguard.privacy.strong import strong_ensemble
 
     shipped, absent = strong_ensemble(context.device) if strong else ([], [])
-    return (*shipped, *(matcher_of(one, context.device) for one in matchers)), absent
+    models = (*shipped, *(matcher_of(one, context.device) for one in matchers))
+    return models, {"absent": absent} if absent else {}
 
 
 def _tried(

@@ -18,7 +18,7 @@ from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 from hamguard.models.weight_files import read_safetensors
 
 WEIGHTS, CARD = "protector.safetensors", "protector.json"
-SHIPPED = ("photos",)
+SHIPPED = ("photos", "ppl")
 """Protectors inside the package."""
 
 
