@@ -38,6 +38,7 @@ from hamguard.training.features import backbone_digest, frozen_features
 
 RESULTS = Path(__file__).parent.parent / "results"
 FIRST, TOP = 100, 10
+FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -59,7 +60,7 @@ def float_rows(source: Path, copies: Path, views: list[str], base: Row) -> list[
     for one in open_panel([entry for entry, _ in choice.usable], read_protection(copies).saw):
         assert isinstance(one.model, HashModel)
         matchers.setdefault(backbone_digest(one.model), one)
-    names, rows = sorted(path.stem for path in source.iterdir()), []
+    names, rows = sorted(path.stem for path in source.iterdir())[:FLOATS], []
     for matcher in matchers.values():
         model = matcher.model
         assert isinstance(model, HashModel)
@@ -130,7 +131,7 @@ def main() -> None:
             replace(r, attack={**(r.attack or {}), "protector": ask.name}) if (r.attack or {}).get("protector") else r
             for r in rows
         ]
-    with updating(ask.out):
+    with updating(ask.out.parent):
         write_rows(ask.out, [*(read_rows(ask.out) if ask.out.exists() else []), *rows])
 
 
