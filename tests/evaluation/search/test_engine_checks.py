@@ -268,11 +268,11 @@ def test_milvus(milvus, tmp_path):
 
 
 CHECK = """
-import os, signal, sys
+import os, signal, sys, time
 from hamguard.cli.main import run
 from hamguard.evaluation.search import engine_run
 if sys.argv[1] == "stopped":
-    engine_run._count = lambda *said: os.kill(os.getpid(), signal.SIGINT)
+    engine_run._count = lambda *said: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))  # it is heard here
 sys.argv[1:] = "engine check milvus-flat --items 100 --queries 2 --collapse 0".split()
 run()
 """
