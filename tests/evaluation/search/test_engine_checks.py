@@ -271,6 +271,7 @@ CHECK = """
 import os, signal, sys, time
 from hamguard.cli.main import run
 from hamguard.evaluation.search import engine_run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background hands down that it is ignored
 if sys.argv[1] == "stopped":
     engine_run._count = lambda *said: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))  # it is heard here
 sys.argv[1:] = "engine check milvus-flat --items 100 --queries 2 --collapse 0".split()
