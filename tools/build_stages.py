@@ -42,7 +42,7 @@ def main() -> None:
         model, _ = load_any(PANEL + name, torch.device("cpu"))
         assert isinstance(model, HashModel)
         clean = clean_features(model, pictures, len(rows))
-        for number, (mean, deviation) in enumerate(zip(clean.middle, clean.spread, strict=True)):
+        for number, (mean, deviation) in enumerate(zip(clean.scale.means, clean.scale.deviations, strict=True)):
             parts |= {f"{model.name}.{number}.mean": mean, f"{model.name}.{number}.deviation": deviation}
     write_bytes(panel_folder() / FILE, save(parts))
     sys.stdout.write(f"wrote {panel_folder() / FILE}: {len(parts)} parts\n")

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.privacy.helpers import drawn, strong_protector
+from tests.privacy.helpers import drawn, saved_protector
 
 import hamguard as hg
 from hamguard.core.errors import RequestError
-from hamguard.models.protector_store import save_protector
 from hamguard.privacy.kept_copies import KeptCopies
 from hamguard.privacy.pictures import PictureRun
 
@@ -96,9 +95,7 @@ def asked(app: Any, path: str, method: str = "GET", **headers: str) -> Asked:
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "strong"
-    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
-    return folder
+    return saved_protector(tmp_path_factory.mktemp("weights") / "strong")
 
 
 @pytest.fixture

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 from tests.panels import tiny_panel
-from tests.privacy.helpers import strong_protector, write
+from tests.privacy.helpers import saved_protector, write
 
 import hamguard as hg
 from hamguard.core.errors import RequestError
-from hamguard.models.protector_store import save_protector
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "strong"
-    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
-    return folder
+    return saved_protector(tmp_path_factory.mktemp("weights") / "strong")
 
 
 @pytest.fixture(autouse=True)

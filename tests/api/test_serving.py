@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.privacy.helpers import drawn, strong_protector, write
+from tests.privacy.helpers import drawn, saved_protector, strong_protector, write
 
 import hamguard as hg
 from hamguard.api import serving
@@ -19,9 +19,7 @@ from hamguard.models.protector_store import save_protector
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "strong"
-    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
-    return folder
+    return saved_protector(tmp_path_factory.mktemp("weights") / "strong")
 
 
 def exif_of(orientation: int) -> Image.Exif:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import hamguard as hg
 from tests.cli.conftest import World
-from tests.cli.helpers import Shell
+from tests.cli.helpers import Shell, write_pictures
 
 FAST = ("--epochs", 1, "--batch-size", 32, "--set", "warmup=10")
 SMALL = ("--bits", 8, "--set", "epochs=1", "--queries", 10)
@@ -132,3 +132,16 @@ def test_wrong_words_are_one_line(
     line = shell.fails(2, "privacy", *given, "--out", tmp_path / "run")
     assert message in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_protector_that_learns_against_features(world: World, shell: Shell, tmp_path: Path) -> None:
+    """From the command to a copy; what it says is what the card holds."""
+    words = ("train", "--method", "features", "--data", world.data, "--surrogate", world.model, "--epochs", 1)
+    said = shell.done(*words, "--set", "pictures=40", "--out", tmp_path / "p").out
+    card = json.loads((tmp_path / "p" / "protector.json").read_text())
+    assert "a generator against features, width small" in said and "40 training pictures" in said
+    assert f"SSIM {card['history'][-1]['ssim']:.3f}" in said and len(card["networks"]) == 1
+    assert "needs models to learn against" in shell.fails(2, *words[:5], "--out", tmp_path / "none")
+    write_pictures(tmp_path / "in", 1)
+    shell.done("protect", tmp_path / "in", tmp_path / "out", "--protector", tmp_path / "p", "--check", 0)
+    assert (tmp_path / "out" / "000.png").is_file()

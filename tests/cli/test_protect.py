@@ -19,16 +19,14 @@ from hamguard.privacy.manifest import read_entries
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 from tests.panels import REFERENCE, tiny_panel
-from tests.privacy.helpers import strong_protector, write
+from tests.privacy.helpers import saved_protector, strong_protector, write
 
 GPS = 0x8825
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "strong"
-    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
-    return folder
+    return saved_protector(tmp_path_factory.mktemp("weights") / "strong")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from hamguard.models.protector import Protector
+from hamguard.models.protector_store import save_protector
 
 
 def strong_protector(eps: float = 8 / 255, seed: int = 0) -> Protector:
@@ -21,6 +22,12 @@ def strong_protector(eps: float = 8 / 255, seed: int = 0) -> Protector:
     net.train()(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     net.net[-2].weight.mul_(10)
     return net.eval()
+
+
+def saved_protector(folder: Path) -> Path:
+    """The folder of a `strong_protector`, which learned against a model of which nothing is known but a hash."""
+    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
+    return folder
 
 
 def drawn(height: int, width: int, layers: int = 3, seed: int = 0) -> np.ndarray:

@@ -9,17 +9,14 @@ import pytest
 
 import hamguard as hg
 from hamguard.images.originals import read_original
-from hamguard.models.protector_store import save_protector
 from hamguard.privacy.folder_run import difference
 from hamguard.privacy.manifest import LINES
-from tests.privacy.helpers import strong_protector, write
+from tests.privacy.helpers import saved_protector, write
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "strong"
-    save_protector(strong_protector(), folder, side=64, surrogates=["abcd"])
-    return folder
+    return saved_protector(tmp_path_factory.mktemp("weights") / "strong")
 
 
 @pytest.fixture

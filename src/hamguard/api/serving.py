@@ -40,9 +40,10 @@ def protect_image(
 ) -> bytes:
     """The protected copy of one picture file, bytes to bytes: what a server does after it has resized a picture.
 
-    The copy is what `protect` writes for a file of these bytes with the same options, byte for byte, and depends on nothing but
-    them. It is upright, and says no places unless `metadata` keeps them. Of a moving picture it has the first frame. The protector
-    is loaded once a process and kept; several threads may call at once, each with the memory of its own picture.
+    The copy is what `protect` writes for one file of these bytes with the same options, byte for byte, and depends on nothing but
+    them; in a folder pictures of one size are computed together, where rounding may differ. It is upright, and says no places
+    unless `metadata` keeps them. Of a moving picture it has the first frame. The protector is loaded once a process and kept;
+    several threads may call at once, each with the memory of its own picture.
 
     Args:
         data: the picture file: JPEG, PNG, WebP or BMP.

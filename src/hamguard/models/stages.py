@@ -8,6 +8,8 @@ Which modules give the stages is seen by running the network once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +19,33 @@ from hamguard.models.hash_model import HashModel
 
 STAGES = 2
 """Stages before the final one."""
-TINY = 1e-6
+TINY = 1e-6  # of variances, below the root
+LEAST = 1e-4  # of deviations over pictures
+
+
+@dataclass(frozen=True)
+class StageScale:
+    """How the statistics of stages are distributed over pictures.
+
+    Attributes:
+        means, deviations: of each stage, `(2C,)` each.
+    """
+
+    means: Sequence[Tensor]
+    deviations: Sequence[Tensor]
+
+    @classmethod
+    def of(cls, stages: Sequence[Tensor]) -> StageScale:
+        """That of pictures whose statistics are `(n, 2C)` for each stage."""
+        return cls([one.mean(0) for one in stages], [one.std(0) + LEAST for one in stages])
+
+    def __call__(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Statistics `(B, 2C)` of each stage, less the mean and divided by the deviation."""
+        return [(one - mean) / spread for one, mean, spread in zip(stages, self.means, self.deviations, strict=True)]
+
+    def to(self, device: torch.device | str) -> StageScale:
+        """The same on a device."""
+        return StageScale(*([one.to(device) for one in part] for part in (self.means, self.deviations)))
 
 
 class Stages:
@@ -25,10 +53,11 @@ class Stages:
 
     Args:
         model: frozen, in evaluation mode; hooks are put on it.
+        scale: of its statistics; None for statistics as they are.
     """
 
-    def __init__(self, model: HashModel) -> None:
-        self.model = model
+    def __init__(self, model: HashModel, scale: StageScale | None = None) -> None:
+        self.model, self.scale = model, scale
         self._kept: dict[int, Tensor] = {}
         self._modules = _stage_modules(model)
         for number, module in enumerate(self._modules):
@@ -49,10 +78,11 @@ class Stages:
         """Pictures `(B, C, H, W)` in [0, 1], of any size that the network takes.
 
         Returns:
-            Features `(B, D)` below the hash head, and `(B, 2C)` for each stage.
+            Features `(B, D)` below the hash head, and statistics `(B, 2C)` of each stage, scaled where their scale is known.
         """
         features = self.model.features_of(x)
-        return features, [self._kept.pop(number) for number in range(len(self._modules))]
+        found = [self._kept.pop(number) for number in range(len(self._modules))]
+        return features, found if self.scale is None else self.scale(found)
 
 
 @torch.no_grad()

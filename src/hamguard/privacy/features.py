@@ -33,7 +33,7 @@ from hamguard.images.views import resize
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import STEP, Protector
-from hamguard.models.stages import Stages
+from hamguard.models.stages import Stages, StageScale
 from hamguard.privacy.game import Step
 from hamguard.privacy.matchers import takes_any_size
 
@@ -46,7 +46,6 @@ PART = 0.75  # least part of a side that a view shows
 FIRST = 2.0  # the multiplier at the beginning
 RISE = 0.1  # its step
 MOST = 20.0
-TINY = 1e-4  # of deviations
 
 
 class Clean:
@@ -58,30 +57,21 @@ class Clean:
     """
 
     def __init__(self, features: Tensor, stages: Sequence[Tensor]) -> None:
-        self.mean = features.mean(0)
-        self.middle = [one.mean(0) for one in stages]
-        self.spread = [one.std(0) + TINY for one in stages]
-        self.features = features - self.mean
-        self.stages = [self._standard(number, one) for number, one in enumerate(stages)]
-
-    def _standard(self, number: int, stage: Tensor) -> Tensor:
-        return (stage - self.middle[number]) / self.spread[number]
+        self.mean, self.scale = features.mean(0), StageScale.of(stages)
+        self.features, self.stages = features - self.mean, self.scale(stages)
 
     def to(self, device: torch.device | str) -> Clean:
-        """The same on a device."""
+        """The same on a device, in place."""
         self.mean, self.features = self.mean.to(device), self.features.to(device)
-        for values in (self.middle, self.spread, self.stages):
-            values[:] = [one.to(device) for one in values]
+        self.scale, self.stages = self.scale.to(device), [one.to(device) for one in self.stages]
         return self
 
     def cosines(self, seen: tuple[Tensor, list[Tensor]], index: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines of features, and mean ones of stages, with the clean pictures of `index`, `(B,)` each."""
         features, stages = seen
         cosine = F.cosine_similarity(features - self.mean, self.features[index])
-        each = [
-            F.cosine_similarity(self._standard(number, one), self.stages[number][index])
-            for number, one in enumerate(stages)
-        ]
+        pairs = zip(self.scale(stages), self.stages, strict=True)
+        each = [F.cosine_similarity(one, clean[index]) for one, clean in pairs]
         return cosine, torch.stack(each).mean(0) if each else torch.zeros_like(cosine)
 
 
@@ -96,7 +86,7 @@ class FeatureTask:
         alike: SSIM that protected pictures shall have, in (0, 1].
 
     Raises:
-        RequestError: no network, or pictures too small for SSIM.
+        RequestError: no network.
     """
 
     def __init__(
@@ -110,12 +100,8 @@ class FeatureTask:
     ) -> None:
         if not networks:
             raise RequestError("method features needs models to learn against; give surrogates, best of several kinds")
-        self.protector, self.networks, self.pictures, self.items = (
-            protector,
-            list(networks),
-            pictures,
-            len(clean[0].features),
-        )
+        self.protector, self.networks, self.pictures = protector, list(networks), pictures
+        self.items = len(clean[0].features)
         self.alike, self.lam = alike, FIRST
         self.device = next(protector.parameters()).device
         self._quick = [staged(net) for net in self.networks]

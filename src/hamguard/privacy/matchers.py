@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,26 +23,6 @@ FITS = ("crop", "pad", "stretch")
 
 
 @dataclass(frozen=True)
-class Middle:
-    """What a matcher's middle layers see, in units of what they see of photos.
-
-    Attributes:
-        stages: the model with its stages.
-        means, deviations: of each stage's statistics over photos, `(2C,)` each.
-    """
-
-    stages: Stages
-    means: Sequence[Tensor]
-    deviations: Sequence[Tensor]
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Features `(B, D)` of pictures at the model's size, and standardized statistics `(B, 2C)` of each stage."""
-        features, found = self.stages(x)
-        scaled = [(one - mean) / spread for one, mean, spread in zip(found, self.means, self.deviations, strict=True)]
-        return features, scaled
-
-
-@dataclass(frozen=True)
 class Matcher:
     """A frozen model with the way it takes pictures.
 
@@ -61,7 +40,7 @@ class Matcher:
     fit: str
     hash: str
     free: bool = False
-    middle: Middle | None = None
+    middle: Stages | None = None
 
     @property
     def network(self) -> str:

@@ -15,9 +15,9 @@ from hamguard.core.errors import DamagedError
 from hamguard.models.hash_model import HashModel
 from hamguard.models.panel import panel_entry, panel_folder
 from hamguard.models.shipped import PANEL
-from hamguard.models.stages import Stages
+from hamguard.models.stages import Stages, StageScale
 from hamguard.models.weight_files import read_safetensors
-from hamguard.privacy.matchers import Matcher, Middle, matcher_of
+from hamguard.privacy.matchers import Matcher, matcher_of
 
 ENSEMBLE = ("lite0-itq", "lite1-itq", "lite2-itq", "resnet56-itq")
 STEPS = 80
@@ -37,13 +37,13 @@ def strong_ensemble(device: torch.device | str = "cpu") -> tuple[list[Matcher], 
 
 
 def _with_middle(matcher: Matcher) -> Matcher:
-    """The matcher with its middle layers; as it is where nothing is known of them."""
+    """The matcher with its middle layers, and what they see of photos."""
     known = read_safetensors(panel_folder() / FILE)
     assert isinstance(matcher.model, HashModel)
     stages = Stages(matcher.model)
-    at = next(matcher.model.parameters()).device
     names = [f"{matcher.network}.{number}" for number in range(len(stages))]
     if missing := [name for name in names if f"{name}.mean" not in known or f"{name}.deviation" not in known]:
         raise DamagedError(panel_folder() / FILE, f"it has no {missing[0]}")
-    means, deviations = ([known[f"{name}.{part}"].to(at) for name in names] for part in ("mean", "deviation"))
-    return replace(matcher, middle=Middle(stages, means, deviations))
+    scale = StageScale(*([known[f"{name}.{part}"] for name in names] for part in ("mean", "deviation")))
+    stages.scale = scale.to(next(matcher.model.parameters()).device)
+    return replace(matcher, middle=stages)

@@ -80,14 +80,19 @@ def _generator(out: str, card: Facts) -> list[str]:
 
 
 def _protector(out: str, card: Facts) -> list[str]:
-    eps, last = card["eps"], card["history"][-1]
-    notes: Sequence[str] = card["notes"]
+    eps, last, settings = card["eps"], card["history"][-1], card["settings"]
+    names, seconds = ", ".join(card["surrogate_names"]), f"{last['seconds']:,.0f} s in all"
+    if "game" in settings:
+        method = f"PPL (Zhang, Huang, Xu, AAAI 2021), {GAMES[str(settings['game'])]}"
+        taught = card["data"]["train"]
+        learned = f"{100 * last['moved_bits']:.0f}% of the surrogate's bits move, {seconds}; surrogate: {names}"
+    else:
+        method, taught = "a generator against features", min(card["data"]["train"], settings["pictures"])
+        learned = f"cosine of features {last['cosine']:.2f}, SSIM {last['ssim']:.3f}, {seconds}; against: {names}"
     return [
-        f"{out}: PPL (Zhang, Huang, Xu, AAAI 2021), {GAMES[str(card['settings']['game'])]}, width {card['width']}, "
-        f"eps {eps:.4g} ({eps * 255:.1f} of 255 levels), {card['data']['train']:,} training pictures",
-        f"last epoch: {100 * last['moved_bits']:.0f}% of the surrogate's bits move, {last['seconds']:,.0f} s in all; "
-        f"surrogate: {', '.join(card['surrogate_names'])}",
-        *(f"Note: {note}" for note in notes),
+        f"{out}: {method}, width {card['width']}, eps {eps:.4g} ({eps * 255:.1f} of 255 levels), {taught:,} training pictures",
+        f"last epoch: {learned}",
+        *(f"Note: {note}" for note in card["notes"]),
     ]
 
 

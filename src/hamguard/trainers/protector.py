@@ -33,8 +33,8 @@ from hamguard.trainers.networks import pixel_statistics
 ALARM = 0.5  # share of batches with one single code in the last epoch that is called a collapse
 
 
-class GeneratorSettings(Asked):
-    """The generator; frozen, unknown keys are errors."""
+class NoiseSettings(Asked):
+    """Of every protector: the bound of its noise, and its width; frozen, unknown keys are errors."""
 
     norm: Norm = Field("linf", description="of the bound of a picture's change: linf, l2 or l1 (p of eq. 2)")
     eps: float = Field(
@@ -51,14 +51,14 @@ class GeneratorSettings(Asked):
         return value
 
 
-class FeatureSettings(GeneratorSettings):
+class FeatureSettings(NoiseSettings):
     """Of method `features`; frozen, unknown keys are errors."""
 
     alike: float = Field(0.91, gt=0, le=1, description="SSIM that protected pictures shall have")
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
 
-class ProtectorSettings(GeneratorSettings):
+class ProtectorSettings(NoiseSettings):
     """Of method `ppl`: generator, rules of the game, surrogate; frozen, unknown keys are errors."""
 
     game: Literal["one-step", "two-step", "frozen"] = Field(
@@ -148,7 +148,7 @@ class ProtectorKind(Kind):
         """The published game, and ours."""
         return ["ppl", "features"]
 
-    def settings_type(self, method: str) -> type[GeneratorSettings]:
+    def settings_type(self, method: str) -> type[NoiseSettings]:
         """Generator, and what each method asks beside it."""
         return FeatureSettings if method == "features" else ProtectorSettings
 
