@@ -159,6 +159,8 @@ def less(words: list[str]) -> list[str]:
         words += ["--epochs", "1"]
     if words[0] == "protect" and "--check" not in words:
         words += ["--check", "2"]
+    if "--strong" in words and "--refine" not in words:
+        words += ["--refine", "2"]  # of 80 gradients a photo
     if words[0] == "verify" and "--matcher" not in words:
         words += ["--matcher", "panel:resnet56-itq"]  # one of all, which take seconds a photo
     if words[0] in ("attack", "transfer") and not {"--queries", "--list"} & {*words}:
