@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hamguard.retrieval.engines import open_index
+from hamguard.retrieval.stores.address import hidden
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
 
@@ -46,6 +47,7 @@ def test_every_verb_answers_as_with_a_folder(world: World, shell: Shell, tmp_pat
     for place in (address, world.index):
         assert like(shell.done("evaluate", world.model, "--index", place, "--json").rows) == like(plain)
         found = shell.done("evaluate", *query, "--index", place, "--json").rows
+        assert found[0]["model"] == f"query.npz, {hidden(str(place))}"
         assert [(row["metric"], row["value"], row["ci95"]) for row in found] == [
             (row["metric"], row["value"], row["ci95"]) for row in file
         ]
@@ -145,3 +147,13 @@ def test_addresses_of_unknown_kinds_and_servers_that_are_away(world: World, shel
     assert "two databases" in shell.fails(2, *both, "--database-codes", world.codes / "database.npz")
     for option in (("--view", "jpeg:50"), ("--learned",)):
         assert "leave out --index" in shell.fails(2, "evaluate", world.model, *option, "--index", world.index)
+
+
+def test_a_check_of_an_address_shows_no_password(shell: Shell, tmp_path: Path, address: str) -> None:
+    few = ("--items", 100, "--queries", 5, "--collapse", 0)
+    done = shell.done("engine", "check", address, *few, "--out", tmp_path / "checked")
+    assert hidden(address) in done.out and "never-shown" not in done.out + done.err
+    for file in ("rows.jsonl", "report.html"):
+        assert "never-shown" not in (tmp_path / "checked" / file).read_text()
+    for line in shell.done("engine", "check", address, *few, "--json").rows:
+        assert line["model"] == hidden(address)

@@ -12,6 +12,7 @@ import pytest
 import hamguard as hg
 from hamguard.codes.bank import CodeBank
 from hamguard.core.rows import read_rows
+from hamguard.retrieval.stores import retry
 from tests.cli.helpers import Shell
 
 QUICK = ("--items", 400, "--queries", 20, "--collapse", 0.9)
@@ -55,6 +56,26 @@ def test_an_exact_engine_that_misses_ends_in_1_and_leaves_files(
     assert f"{len(files)} file{'s' * (len(files) != 1)} of faults" in answer.err
     text = (tmp_path / "found" / "fault-my-engine-mine-equal-codes-90.py").read_text()
     assert "from my_engine import Mine" in text and all(one.read_text().count("\n") < 40 for one in files)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("json:loads", "the engine cannot be made: TypeError: loads() missing 1 required positional argument"),
+        ("builtins:dict", "an engine has the methods build and search, dict lacks build, search"),
+    ],
+)
+def test_a_factory_that_makes_no_engine_is_refused(shell: Shell, factory: str, said: str) -> None:
+    assert said in shell.fails(2, "engine", "check", factory, *QUICK)
+
+
+def test_a_server_that_is_away_is_one_line_and_no_fault_of_an_engine(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg", reason="no psycopg here: it is the extra `postgres`")
+    monkeypatch.setattr(retry, "PAUSE", 0)
+    line = shell.fails(1, "engine", "check", "postgresql://me:never-shown@127.0.0.1:1/photos#a", *QUICK)
+    assert "postgresql://me@127.0.0.1:1/photos#a cannot be reached" in line and "never-shown" not in line
 
 
 def test_wrong_words(shell: Shell) -> None:

@@ -51,7 +51,8 @@ def test_speed_is_measured_where_it_is_asked_for(shell: Shell) -> None:
 
 
 def test_unknown_networks_are_refused(shell: Shell) -> None:
-    assert "did you mean resnet18?" in shell.fails(2, "models", "resnet19")
+    assert "timm:NAME; did you mean resnet18?" in shell.fails(2, "models", "resnet19")
+    assert "timm has no model 'resnet10x'; did you mean resnet10t?" in shell.fails(2, "models", "timm:resnet10x")
     with pytest.raises(RequestError, match="names must be a list, got 'conv2'"):
         hg.models("conv2")
 

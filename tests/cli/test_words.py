@@ -98,6 +98,33 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, shell: Shell
         main.run()
 
 
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        (("evaluate", "shipped:digits", "--out"), "evaluate.evaluate"),
+        (("evaluate", "shipped:digits", "--curves"), "evaluate.evaluate"),
+        (("attack", "shipped:digits", "--method", "hag", "--eps", "0.1", "--out"), "attack.attack"),
+        (("threshold", "codes.npz", "--items", "1000", "--out"), "threshold.threshold"),
+        (("transfer", "shipped:digits", "shipped:digits-hard", "--out"), "transfer.transfer"),
+        (("measure", "shipped:digits", "--out"), "measure.measure"),
+        (("sanity", "shipped:digits", "--out"), "defense.sanity"),
+        (("purify", "shipped:digits", "--out"), "defense.purify"),
+        (("audit", "shipped:digits", "--out"), "audit.audit"),
+        (("search", "index", "query:0", "--sheet"), "search.search"),
+        (("engine", "check", "faiss-flat", "--out"), None),
+        (("features", "shipped:digits", "--out"), None),
+    ],
+)
+def test_a_place_that_takes_no_file_is_named_before_the_work(
+    words: tuple[str, ...], lost: str | None, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    name = {"--curves": "x.png", "--sheet": "x.png"}.get(words[-1], "x.npz" if words[0] == "features" else "x")
+    if lost is not None:
+        monkeypatch.setattr(f"hamguard.api.{lost}", lambda *given, **more: pytest.fail("the work has begun"))
+    assert "Not a directory" in shell.fails(1, *words, tmp_path / "file" / name)
+
+
 GROUPS = {
     "Learn and search": [
         "demo",

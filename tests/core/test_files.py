@@ -15,7 +15,7 @@ import pytest
 from hamguard.core import files
 from hamguard.core.archives import map_array, read_npz, seal_array
 from hamguard.core.digests import digest_array
-from hamguard.core.errors import DamagedError, MissingFileError, RequestError
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, RunError
 from hamguard.core.rows import Row, read_rows, read_sealed_rows, write_rows
 from hamguard.core.shown import json_line, shown
 
@@ -142,6 +142,19 @@ def test_sealed_rows_and_what_lies_beside_them(tmp_path: Path) -> None:
             read_sealed_rows(path)
     write_rows(path, [], seal={})
     assert read_sealed_rows(path) == ([], {})
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    files.check_writable(tmp_path / "new" / "deep" / "rows.jsonl")
+    files.check_writable(tmp_path / "file")  # it would be replaced
+    assert [one.name for one in tmp_path.iterdir()] == ["file"], "nothing is made"
+    for path, said in ((tmp_path, "Is a directory"), (tmp_path / "file" / "rows.jsonl", "Not a directory")):
+        with pytest.raises(RunError, match=f"cannot write {path}: {said}"):
+            files.check_writable(path)
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(RunError, match=f"rows.jsonl: {tmp_path} takes no files"):
+        files.check_writable(tmp_path / "new" / "rows.jsonl")
 
 
 def test_any_name_that_a_disk_takes_can_be_written(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ LARGE[2, 2] = 1e300
     ({"features": VALUES[:0]}, r"features must be at least one row of 1 to 4,096 numbers, got \(0, 5\)"),
     ({"features": np.zeros((2, 4097), np.float32)}, r"1 to 4,096 numbers, got \(2, 4097\)"),
     ({"features": BROKEN}, "features hold NaN or infinite numbers in 1 rows, e.g. row 4"),
-    ({"features": LARGE}, "features hold NaN or infinite numbers in 1 rows, e.g. row 2"),
+    ({"features": LARGE}, "features hold NaN or infinite numbers in 1 rows, e.g. row 2 .beyond what 32 bits hold."),
     ({"features": VALUES, "labels": NUMBERS[:-1]}, "labels"),
     ({"features": VALUES, "ids": np.arange(3)}, "ids must match the features: 12 rows, 3 ids"),
     ({"features": VALUES, "ids": np.zeros(N, int)}, "ids must differ"),

@@ -10,6 +10,7 @@ from hamguard.data.registry import SOURCES, list_source, source
 from hamguard.data.scenes import draw_scenes, read_scenes
 from hamguard.data.sources import list_sources, locate, open_source, parse
 from hamguard.images.io import encode
+from hamguard.models.pretrained import place_of, weights_of
 
 
 def test_names_and_paths_are_parted():
@@ -51,6 +52,14 @@ def test_missing_data_say_which_files_to_put_where(no_data, name, tmp_path):
         open_source(name)
     with pytest.raises(DataMissingError, match=f"below {tmp_path}"):
         locate(SOURCES[name], tmp_path)
+
+
+def test_a_folder_that_was_given_and_is_not_there_is_said(no_data, monkeypatch, tmp_path):
+    monkeypatch.setenv("HAMGUARD_DATA", str(tmp_path / "slip"))
+    with pytest.raises(DataMissingError, match=r"slip \(no such folder\) or .+data$"):
+        open_source("coco18")
+    with pytest.raises(RequestError, match=r"put weights/.+ below .+slip \(no such folder\) or"):
+        place_of(weights_of("mobilenet_v2_tf"))
 
 
 def test_the_list_says_what_is_there(no_data, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import hamguard as hg
@@ -107,6 +109,34 @@ def test_what_needs_pixels_says_so(features: str, tmp_path: Path) -> None:
     ):
         with pytest.raises(DataMissingError, match=message):
             call()
+
+
+def test_no_picture_is_taken_for_features_nor_features_for_pictures(
+    features: str, encoder: str, pictures: str, tmp_path: Path
+) -> None:
+    model, few = tmp_path / "m", tmp_path / "few.npz"
+    hg.train(features, "csq", bits=BITS, out=model, epochs=1)
+    hg.index(model, out=tmp_path / "index")
+    Image.fromarray(hg.data(pictures).dataset.images.array[0]).save(tmp_path / "one.png")
+    shutil.copy(tmp_path / "one.png", tmp_path / "two.png")
+    for call in (
+        lambda: hg.search(tmp_path / "index", tmp_path / "one.png"),
+        lambda: hg.encode(hg.load(model), hg.data(pictures).query),
+        lambda: hg.encode(hg.load(model), np.zeros((5, 1, 1, 64), np.uint8)),
+        lambda: hg.evaluate(model, pictures),
+        lambda: hg.index(model, pictures, out=tmp_path / "other"),
+        lambda: hg.protect(tmp_path / "one.png", tmp_path / "p", refine=1, matchers=[model]),
+        lambda: hg.protect(tmp_path / "one.png", tmp_path / "p", refine=1, matchers=[hg.load(model)]),
+        lambda: hg.verify(tmp_path / "one.png", tmp_path / "two.png", matchers=[model]),
+        lambda: hg.train(pictures, "features", surrogates=[model], out=tmp_path / "g", epochs=1),
+    ):
+        with pytest.raises(RequestError, match="the model learned on features, so it takes no pictures"):
+            call()
+    with pytest.raises(RequestError, match="the model takes pictures, the data hold features"):
+        hg.evaluate(encoder, features)
+    np.savez(few, features=np.random.default_rng(0).standard_normal((96, 5)), labels=np.arange(96) % 3)
+    with pytest.raises(RequestError, match="the model takes 64 features of a picture, the data have 5"):
+        hg.evaluate(model, f"features:{few}")
 
 
 def test_words_that_features_do_not_go_with(features: str, encoder: str, pictures: str, tmp_path: Path) -> None:

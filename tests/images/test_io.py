@@ -135,6 +135,8 @@ def test_the_default_limit_and_pillow_warning_are_errors():
         warnings.simplefilter("error")
         with pytest.raises(ImageError, match="is too large"):  # past Pillow's own limit
             decode(saved(Image.new("1", (10_000, 9_500)), "PNG"), max_pixels=10**9)
+    with pytest.raises(ImageError, match="wide is too large: 196,000,000 pixels; the limit is 50,000,000 pixels$"):
+        decode(saved(Image.new("1", (14_000, 14_000)), "PNG"), name="wide")  # past twice of it
 
 
 def test_written_files_carry_no_metadata(tmp_path):

@@ -135,6 +135,7 @@ def test_a_baseline_that_asked_something_else_is_an_error(before: Row, said: str
         ({}, "limits.toml holds no limit; one is a table such as [limits.clean]"),
         ({"limit": {"a": {}}}, "did you mean limits?"),
         ({"limits": {"a": {"metric": "map", "at_last": 1}}}, "unknown key limits.a.at_last; did you mean at_least?"),
+        ({"limits": {"a": {"metrik": "map", "at_least": 1}}}, "unknown key limits.a.metrik; did you mean metric?"),
         ({"limits": {"a": {"metric": "map"}}}, "limits.a: says no limit; give one of at_least, at_most"),
         ({"limits": {"a": {"at_least": 1}}}, "limits.a says no metric"),
         ({"limits": {"a": {"metric": "map", "at_least": 1, "at_most": 0}}}, "at_least 1 is above at_most 0"),

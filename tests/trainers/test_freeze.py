@@ -250,6 +250,12 @@ def test_a_backbone_of_random_weights_is_frozen_only_where_that_is_asked_for(blo
         RequestError, match="a backbone that stays as it is needs weights, and this one is drawn at random"
     ):
         train(ask(None), *blobs, tmp_path / "m")
+    for name, message in (
+        ("resnet21", "unknown backbone 'resnet21'; .*timm:NAME; did you mean resnet20"),
+        ("timm:resnet10x", "timm has no model 'resnet10x'; did you mean resnet10t"),
+    ):
+        with pytest.raises(RequestError, match=message):  # and no word of weights
+            train(ask(None, "csq", f"backbone={name}"), *blobs, tmp_path / "m")
     assert not (tmp_path / "m").exists()
     job = ask(None, "csq", "weights=none", "epochs=1", "backbone=conv2")
     assert train(job, *blobs, tmp_path / "m").card.recipe["freeze"] is True

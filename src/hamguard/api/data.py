@@ -64,9 +64,9 @@ def data(
     """A data set and its split: `hg.data("digits")`, or `hg.data(images, labels, name="mine")`.
 
     Args:
-        images: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `lists:DIR`; or the images themselves, an array, a
-            tensor or a list of real numbers in [0, 1] or of uint8, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`, with 1 or 3
-            channels.
+        images: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `features:FILE.npz`, `lists:DIR`; or the images
+            themselves, an array, a tensor or a list of real numbers in [0, 1] or of uint8, `(N, C, H, W)`, `(N, H, W, C)` or
+            `(N, H, W)`, with 1 or 3 channels.
         labels: of images: class numbers or names `(N,)`, or multi-hot `(N, C)` of 0 and 1.
         texts: one text an image.
         split: which image plays which part: `(N,)` numbers (0 train, 1 validation, 2 query, 3 rest of the database), rows by role

@@ -15,7 +15,7 @@ from hamguard.api.results import Rows
 from hamguard.core.checks import check_range
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
-from hamguard.core.files import write_text
+from hamguard.core.files import check_writable, write_text
 from hamguard.core.rows import Row
 from hamguard.report.engine_table import engine_sentences, engine_tables, engines_of, is_broken, write_engine_page
 
@@ -88,7 +88,6 @@ class EngineRows(Rows):
             RunError: a file cannot be written.
         """
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         written = [self.save(place / "rows.jsonl"), self.report(place / "report.html")]
         for name, text in self.faults.items():
             write_text(place / name, text)
@@ -144,9 +143,11 @@ def engine_check(
     if not collapse and codes is None:
         raise RequestError("give a level of collapse; an empty list was given")
     given = [engines] if isinstance(engines, str) or callable(engines) else list(engines)
-    makers = [(one, form_maker(one)) if isinstance(one, str) else (_name_of(one), one) for one in given]
+    makers = [(_shown(one), form_maker(one)) if isinstance(one, str) else (_name_of(one), one) for one in given]
     if not makers:
         raise RequestError("give an engine; an empty list was given")
+    if out is not None:
+        check_writable(Path(out) / "rows.jsonl")
     drawings = [Drawing(items, queries, share, context.seed) for share in collapse]
     found, own = EngineRows(), None if codes is None else _given(codes, context.seed)
     if own is not None:
@@ -178,6 +179,13 @@ def _given(codes: CodeBank | Path | str, seed: int) -> HeldCodes:
     chosen = np.sort(np.random.default_rng(seed).choice(len(given.bank), LARGEST, replace=False))
     notes = (*given.notes, f"{LARGEST:,} of {len(given.bank):,} codes")
     return given._replace(bank=given.bank.select(chosen), notes=notes)
+
+
+def _shown(name: str) -> str:
+    """What rows, pages and files call an engine that is named: of an address no password."""
+    from hamguard.retrieval.stores.address import Address, is_address
+
+    return Address.parse(name).shown if is_address(name) else name
 
 
 def _name_of(make: MakeForm) -> str:

@@ -10,12 +10,14 @@ from hamguard.api.running import running
 from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
+from hamguard.core.files import check_writable
 from hamguard.data.features import write_features
 from hamguard.data.opened import Data
 from hamguard.data.texts import texts_of
-from hamguard.evaluation.encoder import encoded_by, made_on_features
+from hamguard.evaluation.encoder import encoded_by
 from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.model_data import open_for_model
+from hamguard.models.hash_model import takes_features
 from hamguard.models.minilm import sentence_vectors
 from hamguard.models.store import AnyModel
 
@@ -31,12 +33,14 @@ class FeatureFile:
         count: images.
         features: numbers of each, D.
         notes: what a reader of figures on these data must be told.
+        labeled: whether any image has a label, which most hash methods need.
     """
 
     path: Path
     count: int
     features: int
     notes: tuple[str, ...] = ()
+    labeled: bool = True
 
 
 @checked
@@ -71,14 +75,15 @@ def features(
     context, out = running(context, model), Path(out)
     if out.suffix != ".npz":
         raise RequestError(f"features are written to an .npz file, got {out}")
+    check_writable(out)
     if text_encoder is not None:
         check_choice("text encoder", text_encoder, ("minilm",))
     loaded = Loaded.open(model, device=context.device)
-    if made_on_features(loaded.model):
+    if takes_features(loaded.model):
         raise RequestError(f"{loaded.name} learned on features; give the network that made them")
     if not isinstance(data, Data):
         data = open_for_model(loaded.card, loaded.model, data, root=root, protocol=protocol, context=context)
     of_texts = None if text_encoder is None else sentence_vectors(texts_of(data.dataset)).numpy()
     found = encoded_by(loaded, data, context)
     write_features(out, found.numpy(), data.dataset, data.split, text_features=of_texts)
-    return FeatureFile(out, len(found), found.shape[1], data.dataset.notes)
+    return FeatureFile(out, len(found), found.shape[1], data.dataset.notes, bool(data.dataset.labels.any()))

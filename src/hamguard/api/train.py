@@ -15,7 +15,7 @@ from hamguard.evaluation.model_data import absolute_source, open_for_model, requ
 from hamguard.hashing.registry import UNSUPERVISED
 from hamguard.models.comdefend import ComDefend
 from hamguard.models.cross_modal import CrossModel
-from hamguard.models.hash_model import HashModel
+from hamguard.models.hash_model import HashModel, check_images
 from hamguard.models.prosgan import Generator
 from hamguard.models.protector import Protector
 from hamguard.models.store import AnyModel
@@ -245,6 +245,8 @@ def _names(
 def _open(job: Job, root: Path | str | None, context: Context, opened: Sequence[Start]) -> Data:
     """The data that a job names; images as large as a surrogate takes them, where it sees whole ones."""
     whole = bool(opened) and not getattr(job.parsed, "part", 0)
+    for one in opened:
+        check_images(one.model)
     with context.stage("reading pictures") as progress:
         return job.data.open(
             root,

@@ -177,6 +177,7 @@ def _check_words(views: Sequence[str], matchers: Sequence[object]) -> None:
 
 def _matcher(model: Any, protection: Protection, context: Context) -> Matcher:
     from hamguard.models.foreign import check_face
+    from hamguard.models.hash_model import check_images
     from hamguard.models.panel import reference_codes
     from hamguard.models.shipped import is_panel
     from hamguard.models.store import called, load_any
@@ -188,6 +189,7 @@ def _matcher(model: Any, protection: Protection, context: Context) -> Matcher:
     else:
         check_face(model)
         name, loaded, card = called(model), model, getattr(model, "card", None)
+    check_images(loaded)
     seen = protection.saw(loaded.digest, card.backbone if card else "")
     return Matcher(name, loaded, card, seen, reference_codes(name) if is_panel(name) else None)
 

@@ -14,6 +14,7 @@ from hamguard.api.running import Bar
 from hamguard.cli.options import in_flags
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, RunError
+from hamguard.core.files import check_writable
 from hamguard.core.shown import json_line, shown
 from hamguard.report.printers import to_terminal
 
@@ -46,6 +47,17 @@ def check_suffix(option: str, path: Path | None) -> None:
     """
     if path is not None and path.suffix.lower() not in DRAWN:
         raise RequestError(f"{option} is written as {', '.join(DRAWN)}, got {path.name}")
+
+
+def check_places(*paths: Path | None) -> None:
+    """Check that files which are asked for can be written, so that no figure is lost after the work.
+
+    Raises:
+        RunError: one cannot.
+    """
+    for path in paths:
+        if path is not None:
+            check_writable(path)
 
 
 def key_values(words: Sequence[str] | None) -> dict[str, str]:

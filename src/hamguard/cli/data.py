@@ -33,7 +33,7 @@ def list_(data_root: opt.Root = None, as_json: opt.Json = False) -> None:
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="A name, folder:PATH, arrays:FILE.npz, or lists:DIR (all its lists).")
+    str, typer.Argument(help="A name, folder:PATH, arrays:FILE.npz, features:FILE.npz, or lists:DIR (all its lists).")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the split.")]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE.json", help="Write the reports as JSON.")]
@@ -78,7 +78,7 @@ def _print_report(report: CheckReport) -> None:
     from hamguard.core.shown import shown
     from hamguard.report.data_table import label_table, part_table
 
-    size = "no pictures" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
+    size = "without pixels" if report.size is None else f"{report.size[0]} x {report.size[1]} pixels"
     title = f"{report.dataset}: {report.pictures:,} pictures, {size}; split {report.protocol}, seed {report.seed}"
     typer.echo(shown(title))
     silent = report.without_text

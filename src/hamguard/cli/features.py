@@ -51,4 +51,5 @@ def features(
     for note in made.notes:
         tell(f"Note: {note}")
     tell(f"{made.path}: {made.count:,} x {made.features:,} features")
-    tell(f"Next: hamguard train --data {shlex.quote(f'features:{made.path}')} --method dpsh --out MODEL")
+    method = "--method dpsh " if made.labeled else ""  # without labels `train` takes what needs none
+    tell(f"Next: hamguard train --data {shlex.quote(f'features:{made.path}')} {method}--out MODEL")

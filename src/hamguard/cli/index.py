@@ -85,7 +85,9 @@ def build(
     if not as_json and (
         made.facts.model_hash or not from_codes
     ):  # codes from elsewhere have no model that reads a picture
-        tell(f"Next: hamguard search {shlex.quote(made.place)} PICTURE")  # a text index is asked with pictures, too
+        source = str(made.origin.get("data") or made.origin.get("own_data") or "")
+        asked = "query:0" if source.startswith("features:") else "PICTURE"  # a text index is asked with pictures, too
+        tell(f"Next: hamguard search {shlex.quote(made.place)} {asked}")
     name_unread(made)
 
 

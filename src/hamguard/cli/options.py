@@ -27,7 +27,11 @@ SearchedIndex = Annotated[
 
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="SOURCE", help="Data source: a name, folder:PATH, arrays:FILE.npz or lists:DIR."),
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="Data source: a name, folder:PATH, arrays:FILE.npz, features:FILE.npz or lists:DIR.",
+    ),
 ]
 Root = Annotated[
     Path | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import context_of, print_json_rows, say_written
+from hamguard.cli.common import check_places, context_of, print_json_rows, say_written
 from hamguard.report.printers import to_terminal
 
 DEFAULT = ("jpeg:75", "resize:0.5", "bits:4")
@@ -63,6 +63,7 @@ def purify(
     from hamguard.api.budget import read_budget
     from hamguard.api.defense import purify as measure_purified
 
+    check_places(out)
     done = measure_purified(
         model,
         data,

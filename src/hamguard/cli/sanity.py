@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import context_of, print_json_rows, say_written, tell
+from hamguard.cli.common import check_places, context_of, print_json_rows, say_written, tell
 
 if TYPE_CHECKING:
     from hamguard.core.rows import Row
@@ -56,6 +56,7 @@ def sanity(
     from hamguard.api.budget import read_budget
     from hamguard.api.defense import sanity as check_sanity
 
+    check_places(out)
     done = check_sanity(
         model,
         data,

@@ -242,6 +242,25 @@ def updating(folder: Path | str) -> Iterator[None]:
         os.close(handle)
 
 
+def check_writable(path: Path | str) -> None:
+    """Check, before the work that fills it, that a file can be written; nothing is made or changed.
+
+    Raises:
+        RunError: its folder, or the nearest one above it that is there, takes no files, or a folder has its name.
+    """
+    path = Path(path)
+    place = next((one for one in path.absolute().parents if one.exists()), Path("/"))
+    reason = ""
+    if path.is_dir():
+        reason = os.strerror(errno.EISDIR)
+    elif not place.is_dir():
+        reason = os.strerror(errno.ENOTDIR)
+    elif not os.access(place, os.W_OK):
+        reason = f"{place} takes no files"
+    if reason:
+        raise RunError(f"cannot write {path}: {reason}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path with the same suffix; on success it is synced and takes the place of `path` in one step.

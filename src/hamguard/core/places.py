@@ -25,3 +25,10 @@ def data_roots(root: Path | str | None = None) -> tuple[Path, ...]:
     given = Path(root) if root is not None else (Path(p) if (p := os.environ.get(DATA)) else None)
     kept = cache_folder() / "data"
     return (kept,) if given is None else (Path(given), kept)
+
+
+def places_said(folders: tuple[Path, ...]) -> str:
+    """Folders of `data_roots` in words; where the one that was given is no folder, that is said, for it may be a slip."""
+    first, *rest = folders
+    slip = " (no such folder)" if rest and not first.is_dir() else ""
+    return " or ".join((f"{first}{slip}", *map(str, rest)))

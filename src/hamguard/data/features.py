@@ -162,6 +162,7 @@ def check_features(features: Array, what: str = NAME) -> Array:
     if broken.any():
         raise RequestError(
             f"{what} hold NaN or infinite numbers in {int(broken.sum()):,} rows, e.g. row {int(broken.argmax())}"
+            + (" (beyond what 32 bits hold)" if np.isfinite(features[broken]).all() else "")
         )
     return values
 

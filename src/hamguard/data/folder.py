@@ -92,9 +92,12 @@ def _class_folders(folder: Path, ids: Sequence[str]) -> list[tuple[str, ...]]:
         RequestError: some do and others do not.
     """
     names_of: list[tuple[str, ...]] = [(Path(name).parts[0],) if len(Path(name).parts) > 1 else () for name in ids]
-    loose = sum(not names for names in names_of)
-    if loose and loose < len(ids):
-        raise RequestError(f"folder {folder} mixes class folders with {loose} pictures outside of them")
+    loose = [name for name, names in zip(ids, names_of, strict=True) if not names]
+    if loose and len(loose) < len(ids):
+        raise RequestError(
+            f"folder {folder} mixes class folders with {len(loose)} pictures outside of them ({first_names(loose)}); "
+            "put all pictures into class folders or none, or give a table labels.csv"
+        )
     return names_of
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hamguard.core.checks import check_range, suggest
 from hamguard.core.errors import DataMissingError, RequestError
-from hamguard.core.places import DATA, data_roots
+from hamguard.core.places import DATA, data_roots, places_said
 from hamguard.data.cache import Progress
 from hamguard.data.check import drop_duplicates as without_duplicates
 from hamguard.data.dataset import Dataset, Opened
@@ -51,9 +51,8 @@ def locate(source: Source, root: Path | str | None = None) -> Path:
     for place in searched:
         if source.found(place):
             return place
-    places = " or ".join(str(place) for place in searched)
     hint = "" if root is not None or os.environ.get(DATA) else ", or set HAMGUARD_DATA or `root`"
-    raise DataMissingError(f"data set {source.name} is not here; put {source.need} below {places}{hint}")
+    raise DataMissingError(f"data set {source.name} is not here; put {source.need} below {places_said(searched)}{hint}")
 
 
 def open_source(
@@ -70,7 +69,7 @@ def open_source(
     """Open a data source and its split.
 
     Args:
-        text: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `lists:DIR`.
+        text: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `features:FILE.npz`, `lists:DIR`.
         root: data folder; by default `HAMGUARD_DATA`, then the user cache.
         seed: seed of the split.
         protocol: name of the split's rule; by default the source's own.

@@ -248,7 +248,8 @@ def parse_purifier(text: str) -> Chain:
 def _parse(word: str) -> Purifier:
     kind, colon, value = word.partition(":")
     if kind not in ("jpeg", "resize", "bits", "comdefend") or not colon:
-        near = suggest(kind, ("jpeg", "resize", "bits", "comdefend")) if kind else ""
+        kinds = ("jpeg", "resize", "bits", "comdefend")
+        near = suggest(kind, kinds) if kind and kind not in kinds else ""  # a kind alone lacks its number
         raise RequestError(f"unknown purifier {word!r}; allowed: {ALLOWED}{near}")
     if kind == "comdefend":
         if not value:

@@ -14,13 +14,13 @@ from hamguard.core.context import Context
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
-from hamguard.data.features import NAME, holds_features
+from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.evaluation.ground import Loaded
 from hamguard.evaluation.model_data import open_for_model
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.foreign import ForeignModel
-from hamguard.models.hash_model import HashModel
+from hamguard.models.hash_model import HashModel, takes_features
 from hamguard.models.store import AnyModel, called
 from hamguard.training.features import AT_ONCE, frozen_features
 
@@ -28,11 +28,6 @@ CHECKED = 10
 """Pictures whose features are compared."""
 AGREE = 1e-2
 """Largest difference that features of one picture may have, in root mean squares of the features: machines round differently."""
-
-
-def made_on_features(model: object) -> bool:
-    """Whether a model takes features in the place of pictures."""
-    return isinstance(model, HashModel) and model.name == NAME
 
 
 def behind_encoder(
@@ -83,7 +78,7 @@ def with_encoder(
         RequestError: the model learned on pictures; pictures are missing or of another size than the encoder's; or features of ten
             pictures are not those of the file.
     """
-    if not made_on_features(model.model):
+    if not takes_features(model.model):
         raise RequestError(f"{model.name} takes pictures itself; an encoder belongs to models that learned on features")
     context = context or Context()
     data = open_for_model(model.card, model.model, root=root, context=context)
@@ -152,9 +147,9 @@ def _joined(model: Loaded, encoder: AnyModel) -> AnyModel:
     head = copy.deepcopy(model.model)
     if isinstance(encoder, HashModel):
         whole = copy.deepcopy(encoder)
-        whole.head, whole.bits, whole.card = head.head.to(_device(encoder)), head.bits, None
+        whole.head, whole.bits, whole.card = head.tail.to(_device(encoder)), head.bits, None
         return whole.eval().requires_grad_(False)
-    joined = nn.Sequential(encoder.module, nn.Flatten(), head.head)
+    joined = nn.Sequential(encoder.module, nn.Flatten(), head.tail)
     return ForeignModel(joined, called(model.model), encoder.size, encoder.channels)
 
 

@@ -31,7 +31,7 @@ def require_source(data: str | None, card: Card | None) -> None:
 
 
 def source_path(source: str) -> Path:
-    """The path inside `folder:PATH`, `arrays:FILE` or `lists:DIR#NAME`; the source itself where it is a name."""
+    """The path inside `folder:PATH`, `arrays:FILE`, `features:FILE` or `lists:DIR#NAME`; the source itself where it is a name."""
     return Path(source.partition(":")[2].partition("#")[0] or source).expanduser()
 
 

@@ -159,7 +159,9 @@ def open_picture(source: Source, name: str, max_pixels: int) -> Opened:
                 raise
             content, picture = rest, _open(rest)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large: {error}; the limit is {max_pixels:,} pixels") from error
+        number = re.search(r"\d+", str(error))  # the library's own words name a limit of its own
+        size = f"{int(number.group()):,} pixels; " if number else ""
+        raise ImageError(f"{name} is too large: {size}the limit is {max_pixels:,} pixels") from error
     except UnidentifiedImageError as error:
         raise ImageError(_no_picture(name, content)) from error
     except BROKEN as error:

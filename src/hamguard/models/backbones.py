@@ -13,7 +13,7 @@ from hamguard.core.digests import digest_file
 from hamguard.core.errors import RequestError
 from hamguard.models.pretrained import PRETRAINED, described, read_weights, weights_of
 from hamguard.models.registry import BACKBONES, TORCHVISION
-from hamguard.models.timm_nets import from_timm
+from hamguard.models.timm_nets import check_timm, from_timm
 from hamguard.models.weight_files import COUNTER, read_safetensors
 
 MAX_FEATURES = 8192
@@ -74,6 +74,7 @@ def network(base: str, channels: int, side: int) -> nn.Module:
     Raises:
         RequestError: unknown name, or a package that it needs is not installed.
     """
+    check_backbone(base)
     return from_timm(base.removeprefix("timm:")) if base.startswith("timm:") else BACKBONES[base](channels, side)
 
 
@@ -84,8 +85,10 @@ def check_backbone(name: str) -> None:
         RequestError: unknown name; the message has the nearest.
     """
     base, _ = _neck(name)
-    if not base.startswith("timm:"):
-        check_choice("backbone", base, BACKBONES)
+    if base.startswith("timm:"):
+        check_timm(base.removeprefix("timm:"))
+    else:
+        check_choice("backbone", base, [*BACKBONES, "timm:NAME"])
 
 
 def _neck(name: str) -> tuple[str, int]:

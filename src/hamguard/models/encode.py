@@ -8,6 +8,7 @@ from torch import Tensor
 from hamguard.codes.binary import pack
 from hamguard.core.types import Bytes
 from hamguard.models.foreign import check_face
+from hamguard.models.hash_model import check_images
 from hamguard.models.store import AnyModel
 
 
@@ -16,9 +17,10 @@ def codes_of(images: Bytes, model: AnyModel, device: torch.device | str = "cpu")
     """Packed codes of uint8 pictures of one size, `(B, H, W)` or `(B, H, W, 3)` to `(B, ceil(K / 8))`.
 
     Raises:
-        RequestError: a bare module, see `check_face`.
+        RequestError: a bare module, see `check_face`; or a model that learned on features.
     """
     check_face(model)
+    check_images(model)
     return pack(model.code(pixels_of(images).to(device)))
 
 

@@ -6,8 +6,11 @@ from torch import nn
 
 from hamguard.models.registry import register_backbone
 
+FEATURES = "features"
+"""Its name."""
 
-@register_backbone("features")
+
+@register_backbone(FEATURES)
 def features_net(channels: int, side: int) -> nn.Module:
     """Values of a picture in a row, `(B, C, H, W)` to `(B, C H W)`; of `features:` data, `(B, 1, 1, D)`, what a network made."""
     return nn.Flatten()

@@ -16,6 +16,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.backbones import backbone_channels, build_backbone, count_features, feature_layer
 from hamguard.models.channels import match_channels
+from hamguard.models.feature_net import FEATURES
 
 LARGE = 512  # pixels of a side
 
@@ -164,3 +165,21 @@ class HashModel(Shown, nn.Module):
 
     def _repr_html_(self) -> str:
         return super()._repr_html_() if self.card is None else str(self.card._repr_html_())
+
+
+def takes_features(model: object) -> bool:
+    """Whether a model learned on features of images, and takes those in the place of images."""
+    return isinstance(model, HashModel) and model.name.partition("+")[0] == FEATURES
+
+
+def check_images(model: object) -> None:
+    """Refuse images for a model that learned on features: pixels in their place would give codes without meaning.
+
+    Raises:
+        RequestError: it did.
+    """
+    if takes_features(model):
+        raise RequestError(
+            "the model learned on features, so it takes no pictures: make features of them with the network that made the others, "
+            "see hamguard features"
+        )

@@ -18,7 +18,7 @@ from hamguard.core.checks import suggest
 from hamguard.core.digests import LENGTH
 from hamguard.core.errors import MissingFileError, RequestError
 from hamguard.core.files import digest_ordinary
-from hamguard.core.places import DATA, data_roots
+from hamguard.core.places import DATA, data_roots, places_said
 
 if TYPE_CHECKING:  # a list of names needs no torch
     from torch import Tensor
@@ -180,8 +180,10 @@ def weights_of(backbone: str) -> Weights:
         RequestError: none are known; the message lists networks that have some.
     """
     if backbone not in TABLE:
+        near = "" if backbone.startswith("timm:") else suggest(backbone, TABLE)
         raise RequestError(
-            f"no pretrained weights are known for {backbone}; there are some for {', '.join(TABLE)}{suggest(backbone, TABLE)}"
+            f"no pretrained weights are known for {backbone}; there are some for {', '.join(TABLE)}{near}; "
+            "weights of your own are a .safetensors file, given by `weights`"
         )
     return TABLE[backbone]
 
@@ -204,7 +206,7 @@ def place_of(entry: Weights) -> Path:
         if (path := root / entry.file).is_file():
             return path
     raise MissingFileError(
-        f"the weights of {entry.backbone} are not here; put {entry.file} below {' or '.join(map(str, searched))}"
+        f"the weights of {entry.backbone} are not here; put {entry.file} below {places_said(searched)}"
         f"{'' if len(searched) > 1 else f', or set {DATA}'}"
     )
 

@@ -6,10 +6,29 @@ Google's of 2020 (tensorflow/tpu, `efficientnet/lite`). timm is imported when a 
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from torch import nn
 
+from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.models.registry import register_backbone
+
+
+def check_timm(name: str) -> None:
+    """Refuse a name that timm does not know; where timm is not installed any name may be one.
+
+    Raises:
+        RequestError: timm has no such network, or would fetch it from a hub; the message has the nearest name.
+    """
+    if ":" in name:
+        raise RequestError(f"timm:{name} would fetch a model from a hub; give the name of an architecture")
+    if find_spec("timm") is None:
+        return
+    import timm
+
+    if not timm.is_model(name):
+        raise RequestError(f"timm has no model {name!r}{suggest(name, timm.list_models())}")
 
 
 def from_timm(name: str) -> nn.Module:
@@ -18,18 +37,14 @@ def from_timm(name: str) -> nn.Module:
     Raises:
         RequestError: timm is not installed, has no such network, or would fetch it from a hub.
     """
-    if ":" in name:
-        raise RequestError(f"timm:{name} would fetch a model from a hub; give the name of an architecture")
+    check_timm(name)
     try:
         import timm
     except ImportError as error:
         raise RequestError(
             "networks of timm need the package timm, which is not installed: pip install timm"
         ) from error
-    try:
-        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
-    except RuntimeError as error:
-        raise RequestError(f"timm has no model {name!r}") from error
+    net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
     return net
 
 

@@ -15,7 +15,7 @@ from hamguard.images.io import MAX_PIXELS
 from hamguard.images.views import center_crop, resize
 from hamguard.models.folding import folded
 from hamguard.models.foreign import check_face
-from hamguard.models.hash_model import HashModel
+from hamguard.models.hash_model import HashModel, check_images
 from hamguard.models.stages import Stages
 from hamguard.models.store import AnyModel, called, load_any
 
@@ -73,7 +73,7 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
     """A model, or whatever names one, as a matcher.
 
     Raises:
-        RequestError: it is no model, or a bare module.
+        RequestError: it is no model, a bare module, or one that learned on features.
     """
     if isinstance(model, (str, Path)):
         place = Path(model)
@@ -82,6 +82,7 @@ def matcher_of(model: str | Path | AnyModel, device: torch.device | str = "cpu")
     else:
         check_face(model)
         name, card = Path(called(model)).name, getattr(model, "card", None)
+    check_images(model)
     return Matcher(name, folded(model), card.fit if card else "crop", model.digest, takes_any_size(model))
 
 

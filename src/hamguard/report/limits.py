@@ -118,7 +118,10 @@ def parse_limits(content: Mapping[str, Any], where: str) -> Limits:
     try:
         return Limits(**content)
     except ValidationError as error:
-        fault = error.errors()[0]
+        faults = error.errors()
+        fault = next(
+            (one for one in faults if one["type"] == "extra_forbidden"), faults[0]
+        )  # a misspelled key is missing, too
         words = [str(word) for word in fault["loc"]]
         if fault["type"] == "extra_forbidden":
             known = [*(Limits if len(words) == 1 else Limit).model_fields]

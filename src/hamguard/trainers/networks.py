@@ -11,7 +11,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.features import NAME, holds_features
 from hamguard.data.opened import Data
-from hamguard.models.backbones import build_backbone, load_initial, scratch_backbone
+from hamguard.models.backbones import build_backbone, check_backbone, load_initial, scratch_backbone
 from hamguard.models.hash_model import HashModel
 from hamguard.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, NONE, PRETRAINED, weights_of
 from hamguard.trainers.job import Job, ModelSection
@@ -103,8 +103,10 @@ def check_frozen(job: Job, data: Data) -> None:
     """Check what a backbone that stays as it is goes with.
 
     Raises:
-        RequestError: its weights are drawn at random.
+        RequestError: there is no such backbone, or its weights are drawn at random.
     """
+    if job.network.backbone:
+        check_backbone(job.network.backbone)
     drawn = job.network.weights is None and not holds_features(data.dataset)
     if job.training.freeze and drawn:
         raise RequestError(

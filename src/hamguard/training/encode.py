@@ -22,7 +22,7 @@ from hamguard.models.hash_model import HashModel
 from hamguard.models.store import AnyModel
 from hamguard.models.text_encoders import TextEncoder
 from hamguard.models.text_model import TextModel
-from hamguard.training.features import frozen_features, has_features
+from hamguard.training.features import check_fits, frozen_features, has_features
 
 Progress = Callable[[float, str], None]
 STEP = 4096  # texts at once
@@ -50,14 +50,12 @@ def packed_codes(
     """Codes of the pictures of `index`, `(n, ceil(K / 8))` uint8; of large pictures fewer than `batch_size` at once.
 
     Raises:
-        RequestError: the pictures have another size than the model's, the model is a bare module, or it returns something else than
-            `(B, K)`.
+        RequestError: images that the model does not take (see `check_fits`), the model is a bare module, or it returns something
+            else than `(B, K)`.
         RunError: the model returns NaN.
     """
     check_face(model)
-    if not fits(model, images):
-        have, want = images.size, tuple(model.size)
-        raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+    check_fits(model, images)
     check_range("batch_size", batch_size, 1)
     height, width = images.size
     batch_size = min(batch_size, max(1, PIXELS // (height * width)))

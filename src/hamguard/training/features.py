@@ -20,7 +20,9 @@ from hamguard.core.kept import kept_rows
 from hamguard.core.places import cache_folder
 from hamguard.core.types import Array, Ints
 from hamguard.data.dataset import ImageStore
-from hamguard.models.hash_model import HashModel
+from hamguard.data.features import FeatureStore
+from hamguard.models.hash_model import HashModel, check_images, takes_features
+from hamguard.models.store import AnyModel
 
 VERSION = "1"
 """Part of every key; to be raised when what the network is given changes."""
@@ -55,6 +57,25 @@ def has_features(model: HashModel, images: ImageStore) -> bool:
     return is_kept(model, images) and features_folder(model).is_dir()
 
 
+def check_fits(model: AnyModel, images: ImageStore) -> None:
+    """Check that a model takes such images.
+
+    Raises:
+        RequestError: pictures for a model that learned on features, features for one that takes pictures, or another size.
+    """
+    have, want = tuple(images.size), tuple(model.size)
+    given = isinstance(images, FeatureStore)
+    if not given:
+        check_images(model)
+    elif isinstance(model, HashModel) and not takes_features(model):
+        raise RequestError("the model takes pictures, the data hold features")
+    if have == want:
+        return
+    if given:
+        raise RequestError(f"the model takes {want[1]:,} features of a picture, the data have {have[1]:,}")
+    raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+
+
 def frozen_features(model: HashModel, images: ImageStore, index: Ints, *, progress: Progress | None = None) -> Tensor:
     """What the backbone, without a feature layer, makes of the pictures of `index`, from the cache where they are there.
 
@@ -68,12 +89,10 @@ def frozen_features(model: HashModel, images: ImageStore, index: Ints, *, progre
         `(n, D)` float32 on the CPU.
 
     Raises:
-        RequestError: pictures of another size than the model's.
+        RequestError: images that the model does not take, see `check_fits`.
         RunError: the network returns NaN, or the cache cannot be written.
     """
-    if tuple(images.size) != tuple(model.size):
-        have, want = images.size, tuple(model.size)
-        raise RequestError(f"the model takes pictures of {want[0]}x{want[1]} pixels, the data have {have[0]}x{have[1]}")
+    check_fits(model, images)
     model.eval()
     index, kept = np.asarray(index), is_kept(model, images)
     names = [digest_array(images.array[row]) for row in index] if kept else [str(i) for i in range(len(index))]

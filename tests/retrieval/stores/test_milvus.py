@@ -303,3 +303,10 @@ def test_to_look_for_an_index_makes_no_file(milvus):
     with pytest.raises(RequestError, match="no index at"):
         open_index(milvus)
     assert not Path(milvus.removeprefix("milvus://")).exists()
+
+
+@pytest.mark.parametrize("url", ["milvus://", "milvus:///photos/codes#x"])
+def test_an_address_without_server_and_file_is_refused(url):
+    pytest.importorskip("pymilvus", reason="no pymilvus here: it is the extra `milvus`")
+    with pytest.raises(RequestError, match="names no server and no file of Milvus; give milvus://HOST"):
+        store_of(url).open()

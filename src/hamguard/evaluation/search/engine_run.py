@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hamguard.core.errors import HamguardError, RequestError
 from hamguard.core.rows import Row
 from hamguard.core.types import Array, Ints
 from hamguard.evaluation.search.engine_checks import FAR, QUESTIONS, REMEDY, Question, draw, draw_queries
@@ -152,9 +153,10 @@ def check_form(
         progress: told the share that is done, and what is asked.
 
     Raises:
-        RequestError: what the engine needs is not installed, or not there.
+        RequestError: what the engine needs is not installed, or not there, or it cannot be made, or lacks `build` or `search`.
+        RunError: the data base of an index cannot be reached, or fails.
     """
-    form, done = make(), 0
+    form, done = _made(make), 0
     try:
         for drawing in drawings:
             for question in QUESTIONS:
@@ -164,6 +166,20 @@ def check_form(
     finally:
         with suppress(AttributeError):
             form.close()  # type: ignore[attr-defined]
+
+
+def _made(make: MakeForm) -> EngineForm:
+    """The engine of a factory, which may be anybody's."""
+    try:
+        form = make()
+    except HamguardError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise RequestError(f"the engine cannot be made: {said}") from error
+    if lost := [name for name in ("build", "search") if not callable(getattr(form, name, None))]:
+        raise RequestError(f"an engine has the methods build and search, {type(form).__name__} lacks {', '.join(lost)}")
+    return form
 
 
 def asked(form: EngineForm, question: Question, drawing: Drawing) -> Finding:
@@ -180,6 +196,8 @@ def asked(form: EngineForm, question: Question, drawing: Drawing) -> Finding:
             for said in question.ask(form, codes, query, **rest):
                 _count(found, setting, *map(np.asarray, said))
         except Exception as error:  # an engine may raise whatever it likes
+            if isinstance(error, HamguardError) and not question.edge:  # a server that is away is no answer of an engine
+                raise
             found.said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             if not question.edge:
                 found.outcome, found.wrong = FAILED, (setting, NOTHING)

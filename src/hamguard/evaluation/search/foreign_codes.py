@@ -41,7 +41,7 @@ class ForeignCodes:
     """What one file holds.
 
     Attributes:
-        path: the file.
+        path: the file, or the place of an index, which may be an address.
         codes: packed codes, `(N, ceil(K / 8))` uint8; first bit lowest unless `orders` is not empty.
         bits: code length K.
         labels: labels with their meaning; None where there are none.
@@ -52,7 +52,7 @@ class ForeignCodes:
         notes: what a reader must know.
     """
 
-    path: Path
+    path: Path | str
     codes: Array
     bits: int
     labels: LabelArray | None
@@ -146,7 +146,7 @@ def read_bank(path: Path | str) -> tuple[CodeBank, tuple[str, ...]]:
         return found.bank, ()
     notes = [*found.notes, *_order_notes(found)]
     if found.ids is None:
-        notes.append(f"{found.path.name} has no ids: items are called by their numbers from 0")
+        notes.append(f"{Path(found.path).name} has no ids: items are called by their numbers from 0")
     labels, told = _kept_labels(found)
     packed = found.packed(found.orders[0] if found.orders else "little")
     bank = (
@@ -188,7 +188,7 @@ def codes_of_bank(bank: CodeBank, shown: str) -> ForeignCodes:
     if labels.marks is not None and bank.labels.shape[1] and bool((labels.marks.sum(axis=1) == 1).all()):
         labels = LabelArray(None, labels.marks.argmax(axis=1))  # a query may be of a class that no item has
     held = labels if bank.labels.shape[1] else None
-    return ForeignCodes(Path(shown), bank.packed, bank.bits, held, bank.ids, bank=bank, arrays=("codes", "ids"))
+    return ForeignCodes(shown, bank.packed, bank.bits, held, bank.ids, bank=bank, arrays=("codes", "ids"))
 
 
 def read_pair(
@@ -263,10 +263,10 @@ def _order_notes(side: ForeignCodes) -> list[str]:
     """What is to be said about packed codes that meet others whose order is known."""
     if len(side.orders) > 1:
         return [
-            f"the packed bits of {side.path.name} were taken lowest first (numpy.packbits with bitorder='little'); "
+            f"the packed bits of {Path(side.path).name} were taken lowest first (numpy.packbits with bitorder='little'); "
             "numpy's default order is highest first, and the file does not tell which it is"
         ]
-    return [f"the packed bits of {side.path.name} were taken highest first: its padding says so"] * (
+    return [f"the packed bits of {Path(side.path).name} were taken highest first: its padding says so"] * (
         "big" in side.orders
     )
 

@@ -94,6 +94,11 @@ class Client:
                 self._held = pymilvus.MilvusClient(self.file, timeout=retry.CONNECT_SECONDS)
             else:
                 parts = self.address.parts
+                if not parts.hostname:
+                    raise RequestError(
+                        f"{self.address.shown} names no server and no file of Milvus; give milvus://HOST:19530/DATABASE#NAME or "
+                        "milvus://FILE.db#NAME"
+                    )
                 words = {
                     "user": parts.username or "",
                     "password": parts.password or "",
