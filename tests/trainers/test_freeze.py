@@ -251,7 +251,7 @@ def test_a_backbone_of_random_weights_is_frozen_only_where_that_is_asked_for(blo
     ):
         train(ask(None), *blobs, tmp_path / "m")
     for name, message in (
-        ("resnet21", "unknown backbone 'resnet21'; .*timm:NAME; did you mean resnet20"),
+        ("resnet21", "unknown backbone 'resnet21'; .*timm:NAME; did you mean resnet"),
         ("timm:resnet10x", "timm has no model 'resnet10x'; did you mean resnet10t"),
     ):
         with pytest.raises(RequestError, match=message):  # and no word of weights
