@@ -9,7 +9,7 @@ import typer
 
 from hamguard.api.names import names
 from hamguard.cli import options as opt
-from hamguard.cli.common import Words, check_places, check_suffix, context_of, key_values, print_json, print_measured
+from hamguard.cli.common import Words, check_suffix, context_of, key_values, print_json, print_measured
 from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.report.printers import to_terminal
@@ -150,8 +150,7 @@ def attack(
 
     if model is None or not method:
         raise RequestError("give a MODEL and a --method; `hamguard attack --list` lists the methods")
-    check_suffix("--sheet", sheet)
-    check_places(out, sheet)
+    check_suffix("--sheet", sheet, out)
     plan: Words = {"eps": eps or (), "steps": steps, "preset": preset, "options": key_values(sets)}
     of_images: Words = {"targets": targets, "guide": guide, "generator": generator, "restarts": restarts}
     of_images |= {"norm": threat, "reference": reference, "combine": combine, "fold": fold}

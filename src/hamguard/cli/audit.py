@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import check_places, check_suffix, context_of, print_json_rows, say_written, tell
+from hamguard.cli.common import check_suffix, context_of, print_json_rows, say_written, tell
 from hamguard.report.printers import to_terminal
 
 StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Gradients of each attack of the battery.")]
@@ -85,8 +85,7 @@ def audit(
     from hamguard.api.audit import audit as audit_model
     from hamguard.api.budget import read_budget
 
-    check_suffix("--picture", picture)
-    check_places(out and out / "rows.jsonl", picture)
+    check_suffix("--picture", picture, out and out / "rows.jsonl")
     done = audit_model(
         model,
         data,

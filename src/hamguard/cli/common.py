@@ -39,14 +39,16 @@ def _said(line: str) -> None:
     say(in_flags(line))
 
 
-def check_suffix(option: str, path: Path | None) -> None:
-    """Check the type of a picture to draw before the work that fills it.
+def check_suffix(option: str, path: Path | None, *others: Path | None) -> None:
+    """Check the type of a picture to draw before the work that fills it, and that it and other files can be written.
 
     Raises:
         RequestError: none that can be drawn.
+        RunError: a file cannot be written.
     """
     if path is not None and path.suffix.lower() not in DRAWN:
         raise RequestError(f"{option} is written as {', '.join(DRAWN)}, got {path.name}")
+    check_places(path, *others)
 
 
 def check_places(*paths: Path | None) -> None:

@@ -9,16 +9,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import (
-    Words,
-    check_places,
-    check_suffix,
-    context_of,
-    name_unread,
-    print_json_rows,
-    print_measured,
-    tell,
-)
+from hamguard.cli.common import Words, check_suffix, context_of, name_unread, print_json_rows, print_measured, tell
 from hamguard.core.errors import RequestError
 from hamguard.report.printers import to_terminal
 
@@ -132,8 +123,7 @@ def evaluate(
     from hamguard.api.evaluate import evaluate as run
 
     check_suffix("--curves", curves)
-    check_suffix("--sheet", sheet)
-    check_places(out, curves, sheet)
+    check_suffix("--sheet", sheet, out)
     if (view and model is None) or (sheet and not view):
         raise RequestError("--view goes with a MODEL, and --sheet with --view")
     asked: Words = {"metrics": metric, "learned": learned, "views": view or (), "exclude_self": exclude_self}

@@ -9,7 +9,7 @@ import typer
 
 from hamguard.api.names import names as registered
 from hamguard.cli import options as opt
-from hamguard.cli.common import check_places, check_suffix, context_of, print_json, print_json_rows, say_written
+from hamguard.cli.common import check_suffix, context_of, print_json, print_json_rows, say_written
 from hamguard.core.errors import RequestError
 from hamguard.report.printers import to_terminal
 
@@ -101,8 +101,7 @@ def measure(
     if not models:
         raise RequestError("give a MODEL; `hamguard measure --list` lists the measures")
     check_suffix("--curves", curves)
-    check_suffix("--sheet", sheet)
-    check_places(out, curves, sheet)
+    check_suffix("--sheet", sheet, out)
     if sheet and not set(names or ()) & set(SHOWN):
         raise RequestError(f"--sheet shows {', '.join(SHOWN)}; name it with --measure")
     if curves and names and not set(names) & set(CURVED):

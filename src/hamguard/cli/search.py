@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import check_places, check_suffix, context_of, name_unread, print_json, say, tell
+from hamguard.cli.common import check_suffix, context_of, name_unread, print_json, say, tell
 from hamguard.core.errors import RequestError, RunError
 from hamguard.report.printers import to_terminal
 
@@ -68,7 +68,6 @@ def search(
     from hamguard.api.search import search as run
 
     check_suffix("--sheet", sheet)
-    check_places(sheet)
     if not queries and not text:
         raise RequestError('give pictures to search for, or words: --text "red circle"')
     found = run(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import check_places, check_suffix, context_of, print_json_rows, say_written, tell
+from hamguard.cli.common import check_suffix, context_of, print_json_rows, say_written, tell
 from hamguard.core.errors import RequestError
 from hamguard.report.printers import to_terminal
 
@@ -68,8 +68,7 @@ def threshold(
     from hamguard.api.evaluate import USUAL_VIEWS
     from hamguard.api.threshold import threshold as run
 
-    check_suffix("--curves", curves)
-    check_places(out, curves)
+    check_suffix("--curves", curves, out)
     if view and model is None:
         raise RequestError("--view goes with --model")
     rows = run(

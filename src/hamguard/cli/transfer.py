@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hamguard.cli import options as opt
-from hamguard.cli.common import Words, check_places, check_suffix, context_of, key_values, print_measured
+from hamguard.cli.common import Words, check_suffix, context_of, key_values, print_measured
 from hamguard.core.errors import RequestError
 
 ModelsArgument = Annotated[
@@ -76,8 +76,7 @@ def transfer(
     from hamguard.api.attack import read_attacks
     from hamguard.api.transfer import transfer as run
 
-    check_suffix("--picture", picture)
-    check_places(out, picture)
+    check_suffix("--picture", picture, out)
     everyone = [*models, *(target or ())]
     if len(everyone) < 2:
         raise RequestError(f"transfer needs two models or more, got {len(everyone)}: {everyone[0]}")

@@ -196,7 +196,9 @@ def asked(form: EngineForm, question: Question, drawing: Drawing) -> Finding:
             for said in question.ask(form, codes, query, **rest):
                 _count(found, setting, *map(np.asarray, said))
         except Exception as error:  # an engine may raise whatever it likes
-            if isinstance(error, HamguardError) and not question.edge:  # a server that is away is no answer of an engine
+            if (
+                isinstance(error, HamguardError) and not question.edge
+            ):  # a server that is away is no answer of an engine
                 raise
             found.said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             if not question.edge:
