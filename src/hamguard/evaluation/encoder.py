@@ -147,7 +147,8 @@ def _joined(model: Loaded, encoder: AnyModel) -> AnyModel:
     head = copy.deepcopy(model.model)
     if isinstance(encoder, HashModel):
         whole = copy.deepcopy(encoder)
-        whole.head, whole.bits, whole.card = head.tail.to(_device(encoder)), head.bits, None
+        whole.head = head.tail.to(_device(encoder))  # type: ignore[assignment]  # a feature layer may stand below it
+        whole.bits, whole.card = head.bits, None
         return whole.eval().requires_grad_(False)
     joined = nn.Sequential(encoder.module, nn.Flatten(), head.tail)
     return ForeignModel(joined, called(model.model), encoder.size, encoder.channels)
