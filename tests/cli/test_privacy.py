@@ -145,3 +145,7 @@ def test_a_protector_that_learns_against_features(world: World, shell: Shell, tm
     write_pictures(tmp_path / "in", 1)
     shell.done("protect", tmp_path / "in", tmp_path / "out", "--protector", tmp_path / "p", "--check", 0)
     assert (tmp_path / "out" / "000.png").is_file()
+    words = ("privacy", tmp_path / "p", *SMALL, "--train", 0, "--out", tmp_path / "run")
+    assert {row["attack"]["method"] for row in shell.done(*words, "--json").rows} == {"features"}
+    table = shell.done(*words).out
+    assert "features, eps" in table and "ppl" not in table

@@ -224,7 +224,7 @@ def _protection(
     net, known = load_protector(name)
     if eps is not None:
         Threat(net.norm, eps)
-    return replace(by_protector(net.to(context.device), eps), views=views), known.data
+    return replace(by_protector(net.to(context.device), eps, known.method), views=views), known.data
 
 
 def _jobs(

@@ -77,6 +77,11 @@ class ProtectorCard(Shown, BaseModel):
         return self.networks or sorted({name for name in first if name in BACKBONES})
 
     @property
+    def method(self) -> str:
+        """How it learned, `ppl` or `features`; the settings of each have words of their own."""
+        return "features" if "alike" in self.settings else "ppl"
+
+    @property
     def summary(self) -> dict[str, Any]:
         """What tells it from others."""
         return {

@@ -12,7 +12,7 @@ from hamguard.report.wording import attack_words, made_on
 
 ASKED = ("query->database", "image->text", "text->image")
 """Searches that a page speaks of."""
-GENERATED = ("ppl", "protect", "audit", "self-check", "sanity", "query-only", "transfer")
+GENERATED = ("ppl", "features", "protect", "audit", "self-check", "sanity", "query-only", "transfer")
 """Methods that are spoken of elsewhere, or not at all."""
 CONTROL = "control"
 """Defense that learns on as the others do, without adversaries."""

@@ -176,7 +176,7 @@ def sees_words(row: Row) -> str:
         seen = f"gradients of {listed(others)}, not of the scored model"
     elif method == "transfer":
         seen = "gradients of a substitute, not of the scored model"
-    elif method in ("ppl", "protect", "prosgan"):
+    elif method in ("ppl", "features", "protect", "prosgan"):
         seen = "a trained generator, one pass a picture"
     elif threat.get("steps") == 0:
         seen = "no gradient"

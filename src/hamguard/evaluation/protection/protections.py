@@ -40,7 +40,7 @@ class Protection:
     """A way to protect pictures.
 
     Attributes:
-        name: `ppl`, `noise` or `attack`.
+        name: `ppl` or `features` (how the protector learned), `noise` or `attack`.
         eps: bound in pixel units.
         facts: what defines it, for rows; has the hash of the protector or of the attacked model.
         make: from pictures `(B, C, H, W)` in [0, 1] and their numbers `(B,)` to protected ones, not rounded yet.
@@ -63,17 +63,17 @@ class Protection:
         return digest_json({"facts": self.facts, "views": list(self.views)})
 
 
-def by_protector(net: Protector, eps: float | None = None) -> Protection:
-    """Protection by a trained generator, at its own eps or another one."""
+def by_protector(net: Protector, eps: float | None = None, method: str = "ppl") -> Protection:
+    """Protection by a trained generator, which learned by a method, at its own eps or another one."""
     bound = net.eps if eps is None else eps
-    facts = {"method": "ppl", "eps": round(bound, 6), "protector": net.digest}
+    facts = {"method": method, "eps": round(bound, 6), "protector": net.digest}
     facts |= {} if net.norm == "linf" else {"norm": net.norm}
 
     def make(x: Tensor, numbers: Ints) -> Tensor:
         made: Tensor = net(x, bound)
         return made
 
-    return Protection("ppl", bound, facts, make, norm=net.norm)
+    return Protection(method, bound, facts, make, norm=net.norm)
 
 
 def by_noise(eps: float, seed: int) -> Protection:
