@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -281,8 +282,9 @@ def test_without_a_matcher_the_panel_is_tried(
     (place / "out" / "protect.json").write_text(json.dumps(told))
     out = " ".join(shell.done("verify", place / "in", place / "out", "--view", "jpeg:85").out.split())
     assert "14 originals are searched, by searches of the panel among 40 photos more." in out
-    assert "2 searches were tried that the protector never saw. On average over them" in out
-    assert "panel:small-itq (never seen)" in out and "panel:deep-itq (same family)" in out
+    assert "On average over 2 searches that the protector never saw, " in out
+    assert "panel:small-itq never seen" in out and "panel:deep-itq same family" in out, "one table of all"
+    assert "searching with a protected file" not in out and "median rank" not in out
     objects = [json.loads(line) for line in (place / "out-verify" / "effect.jsonl").read_text().splitlines()]
     for one in objects:
         assert [matcher["searched"] for matcher in one["matchers"]] == [14 + REFERENCE] * 3
@@ -290,7 +292,15 @@ def test_without_a_matcher_the_panel_is_tried(
             assert matcher["copies"]["original"]["bits_moved"] == 0 and matcher["copies"]["original"]["in_top"] == 1
     summary = json.loads((place / "out-verify" / "summary.json").read_text())
     assert any("14 originals and 40 reference photos are searched" in row["notes"] for row in summary["rows"])
-    assert "among 40 photos more" in (place / "out-verify" / "report.html").read_text()
+    text = (place / "out-verify" / "report.html").read_text()
+    box = text[text.index('<ul class="words">') : text.index("<h2>The searches</h2>")]
+    assert box.count("<li>") == 3 and box.index("On average over 2 searches") < box.index("The search that finds most is")
+    assert "among 40 photos more" in box and "Each search by itself" in text and text.count(">median rank<") == 3
+    table = text[text.index("Originals lost (top 10)") : text.index("Each search by itself")]
+    lines = [line for line in re.findall(r"<tr.*?</tr>", table, re.DOTALL) if "<td" in line]
+    assert len(lines) == 4 and "mean of 2" in lines[0] and "same family" in lines[-1], "those that count stand first"
+    mean = next(row for row in summary["rows"] if (row["model"], row["metric"]) == ("panel:small-itq", "left top"))
+    assert mean["value"] == 0 and "original" not in lines[0]
 
     one = shell.done("verify", place / "in", place / "out", "--matcher", "panel:small-itq", "--json").out
     rows = [json.loads(line) for line in one.splitlines()]

@@ -42,6 +42,7 @@ class Verified:
         notes: what a reader must know of the files.
         model_notes: what a reader must know of the matchers.
         tables: a table a matcher.
+        overview: all matchers in one table; None where there are few.
         folder: where report.html, effect.jsonl and summary.json lie.
         measured: the figures of every file.
         top: a picture is lost that is not among so many.
@@ -59,11 +60,17 @@ class Verified:
     measured: Measured = field(repr=False)
     top: int = 10
     seed: int = 0
+    overview: Table | None = field(default=None, repr=False)
 
     @property
     def page(self) -> Path:
         """The page with a card for each of the worst and of some other pictures."""
         return self.folder / "report.html"
+
+    @property
+    def shown(self) -> tuple[Table, ...]:
+        """The tables that are worth a look first: the one of all matchers, or those of a few."""
+        return self.tables if self.overview is None else (self.overview,)
 
     def sheet(self, path: Path | str, shown: int = 4) -> Path:
         """Draw originals, protected and noisy copies and the differences, by the first matcher; the last line is the worst.
@@ -83,7 +90,7 @@ class Verified:
         from hamguard.report.table import as_html
 
         lines = [*self.words, *(f"Note: {note}" for note in self.notes), LIMIT, *self.problems]
-        return "".join([lines_html([self.subject]), *map(as_html, self.tables), lines_html(lines)])
+        return "".join([lines_html([self.subject]), *map(as_html, self.shown), lines_html(lines)])
 
 
 @checked
@@ -126,6 +133,7 @@ def verify(
         RequestError: no pairs of files, twice the same matcher, an unknown view, or a place that cannot be written.
         RunError: the folder cannot be written.
     """
+    from hamguard.api.verify_page import searches_overview
     from hamguard.models.trial import notes_of
     from hamguard.privacy.effect import measure_effect
     from hamguard.privacy.effect_summary import effect_rows, plain_words, summary_lines
@@ -161,7 +169,7 @@ def verify(
     if not matchers:
         notes += _missing()
     said = (tuple(told), tuple(measured.problems), tuple(measured.notes), notes, _tables(measured, lines, top))
-    return Verified(subject, rows, *said, folder, measured, top, seed)
+    return Verified(subject, rows, *said, folder, measured, top, seed, searches_overview(measured, lines, top, seed))
 
 
 def _check_words(views: Sequence[str], matchers: Sequence[object]) -> None:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hamguard.core.rows import levels_text
 
+FIRST = 3
+"""Sentences in the first box of a page that has a table of all searches."""
+
 if TYPE_CHECKING:
     from hamguard.privacy.effect import Measured
     from hamguard.privacy.effect_card import Share
@@ -36,6 +39,7 @@ def effect_page(
     from hamguard.report.effect_table import tied
     from hamguard.report.wording import short_names
 
+    overview = searches_overview(measured, lines, top, seed)
     worst, spread = choose_cards(protection_order(measured, top), cards)
     factor = common_factor(measured, worst + spread)
     names = short_names([matcher.name for matcher in measured.matchers])
@@ -48,9 +52,14 @@ def effect_page(
         if complete
         else f"The {len(worst)} worst protected pictures"
     )
+    ranks = (
+        "rank of the original (rank of the copy in the reverse search), bits moved"
+        if overview is None
+        else "rank of the original; effect.jsonl has the reverse search and the bits, too"
+    )
     pictures = (
         f"Order and verdicts follow {', '.join(count)}. The difference is drawn around gray, {factor} times as strong as it is, "
-        f"the same factor for all. Tables: rank of the original (rank of the copy in the reverse search), bits moved. "
+        f"the same factor for all. Tables: {ranks}. "
         f"What is shown are JPEG copies of at most {SIDE} pixels; measured were the files themselves."
     )
     more = max(measured.searched(number) for number in range(len(measured.matchers))) - measured.database
@@ -60,7 +69,9 @@ def effect_page(
     return EffectPage(
         title="Do these files escape image search?",
         subject=f"{subject}; {told_by}{eps}",
-        words=told,
+        words=told[:FIRST] if overview else told,
+        further=told[FIRST:] if overview else (),
+        overview=overview,
         tables=[tied(matcher_table(measured, number, copies, top)) for number, copies in enumerate(lines)],
         reading=[
             f"Original lost: share of pictures whose original is not among the first {top} answers to a search with the copy. "
@@ -77,6 +88,27 @@ def effect_page(
         footer=f"hamguard {__version__}, verify, seed {seed}, top {top}, {measured.database:,} originals searched{beside}. "
         "Figures of every file: effect.jsonl; all of this for programs: summary.json.",
     )
+
+
+def searches_overview(measured: Measured, lines: list[list[CopyLine]], top: int, seed: int) -> Table | None:
+    """All searches in one table, those that count first, of these the one that finds most; None where there are few."""
+    from hamguard.privacy.effect import SAVED
+    from hamguard.privacy.effect_summary import FEW, unseen_means
+    from hamguard.privacy.pairs import NEVER_SEEN
+    from hamguard.report.effect_table import Search, searches_table
+
+    if len(measured.matchers) <= FEW:
+        return None
+    found = [
+        Search(matcher.name, matcher.seen, {line.kind: _share(line.left) for line in table})
+        for matcher, table in zip(measured.matchers, lines, strict=True)
+    ]
+    found.sort(key=lambda one: (one.tag != NEVER_SEEN, one.left[SAVED][0]))
+    unseen = unseen_means(measured, top, seed)
+    mean = Search(
+        f"mean of {sum(one.tag == NEVER_SEEN for one in found)}", NEVER_SEEN, {k: _share(v) for k, v in unseen.items()}
+    )
+    return searches_table(found, [mean] if unseen else [], top=top)
 
 
 def matcher_table(measured: Measured, number: int, lines: list[CopyLine], top: int) -> Table:
@@ -118,8 +150,9 @@ def _cards(
 def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:
     from hamguard.privacy.effect import ORIGINAL, SAVED
     from hamguard.privacy.effect_cards import card_pictures, judges
+    from hamguard.privacy.effect_summary import FEW
     from hamguard.report.effect_page import Card, Shown
-    from hamguard.report.effect_table import COPIES
+    from hamguard.report.effect_table import COPIES, SHORT
     from hamguard.report.table import Table
 
     told = one["matchers"]
@@ -135,10 +168,20 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
     else:
         verdict = f"found in {100 * likely:.0f}% of the orders of equal distances: the original {place}"
     kinds = [kind for kind in told[0]["copies"] if kind != ORIGINAL]
-    head = ["rank (reverse), bits", *(f"{name} ({matcher['seen']})" for name, matcher in zip(names, told, strict=True))]
-    cells = [
-        [COPIES.get(kind, f"after {kind}"), *(_cell(matcher["copies"][kind]) for matcher in told)] for kind in kinds
-    ]
+    searches = [f"{name} ({matcher['seen']})" for name, matcher in zip(names, told, strict=True)]
+    if len(told) > FEW:  # a line each, of ranks alone: a card is half a page wide
+        head = ["rank of the original", *(SHORT.get(kind, kind) for kind in kinds)]
+        cells = [
+            [name, *(f"{matcher['copies'][kind]['rank']:g}" for kind in kinds)]
+            for name, matcher in zip(searches, told, strict=True)
+        ]
+        table = Table.of("", head, cells)
+    else:
+        head = ["rank (reverse), bits", *searches]
+        cells = [
+            [COPIES.get(kind, f"after {kind}"), *(_cell(matcher["copies"][kind]) for matcher in told)] for kind in kinds
+        ]
+        table = Table.of("", head, cells, strong=kinds.index(SAVED))
     captions = ("original", "protected", f"difference × {factor}")
     shown = [
         Shown(caption, picture.jpeg, picture.width, picture.height)
@@ -148,7 +191,7 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
     ssim = "" if one["ssim"] is None else f"SSIM {one['ssim']:.3f}, "
     size = f"{one['width']} x {one['height']} pixels"
     facts = f"{size}; {ssim}{psnr}, RMSE {one['rmse']:.4f}, largest change {one['largest_change']} of 255"
-    return Card(one["file"], likely == 0, verdict, shown, facts, Table.of("", head, cells, strong=kinds.index(SAVED)))
+    return Card(one["file"], likely == 0, verdict, shown, facts, table)
 
 
 def _cell(copy: dict[str, Any]) -> str:

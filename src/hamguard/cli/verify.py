@@ -97,7 +97,7 @@ def verify(
         print_json_rows(done.rows)
     else:
         tell(done.subject)
-        to_terminal(*done.tables)
+        to_terminal(*done.shown)
         for line in (*done.words, *(f"Note: {note}" for note in done.notes), LIMIT):
             tell(line)
         say(f"wrote {done.page}, effect.jsonl and summary.json")

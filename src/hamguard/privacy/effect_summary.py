@@ -16,11 +16,13 @@ from hamguard.privacy.effect import NOISE, ORIGINAL, SAVED, Matcher, Measured
 from hamguard.privacy.effect_card import Share, Side, left_top, mean_share
 from hamguard.privacy.pairs import NEVER_SEEN, Protection
 
+FEW = 2
+"""Searches that a sentence each tells of; more stand in a table."""
 FORWARD, BACKWARD = "protected->original", "original->protected"
 LIMITS = (
     "A matcher that nobody tried here. Every figure holds for the matchers named above; another one may still find the originals.",
     "A person who looks. The files are meant to look like the originals, and so they do.",
-    "A party that collects protected pictures and trains its search on them, or cleans them first.",
+    "A party that adapts: it trains on protected pictures, cleans them, averages copies of one, or has the protector, which is public.",
     "Stronger changes than the ones tried here: lower JPEG quality, smaller sizes, cropping, filters, screenshots.",
     "Pictures that are already published unprotected: a search that holds the original finds whatever else points to it.",
     "What stands around a picture: file names, captions, tags, accounts, places, the time of publication.",
@@ -217,7 +219,7 @@ def _finite(value: float | None) -> float | None:
 def plain_words(
     measured: Measured, lines: Sequence[Sequence[CopyLine]], protection: Protection, *, top: int, seed: int
 ) -> list[str]:
-    """The outcome in sentences, the most important first."""
+    """The outcome in sentences, the most important first; of more than `FEW` searches no sentence each."""
     n, N = len(measured.pairs), measured.database
     compared = (
         "picture was compared with its protected copy"
@@ -226,14 +228,15 @@ def plain_words(
     )
     beside = sorted({len(one.reference) for one in measured.matchers if one.reference is not None})
     more = f", by searches of the panel among {beside[-1]:,} photos more" if beside else ""
-    words = [f"{n:,} {compared}; {N:,} {'original is' if N == 1 else 'originals are'} searched{more}."]
+    words = _over_unseen(measured, top, seed)
+    words.append(f"{n:,} {compared}; {N:,} {'original is' if N == 1 else 'originals are'} searched{more}.")
     if measured.problems:
         count = len(measured.problems)
         words.append(f"{count:,} {'file' if count == 1 else 'files'} could not be compared; see the list of problems.")
-    words += _over_unseen(measured, top, seed)
     told = list(zip(measured.matchers, lines, strict=True))
     N = min(measured.searched(number) for number in range(len(told)))  # of the smallest search
-    for matcher, table in sorted(told, key=lambda one: one[0].seen != NEVER_SEEN):  # those that count come first
+    few = told if len(told) <= FEW else []
+    for matcher, table in sorted(few, key=lambda one: one[0].seen != NEVER_SEEN):  # those that count come first
         words.append(_outcome(matcher, {line.kind: line for line in table}, top))
     words.append(_trust(measured.matchers, protection))
     if top >= N:
@@ -275,7 +278,23 @@ def unseen_shares(measured: Measured, top: int, seed: int) -> tuple[Share, str, 
     if len(left) < 2:
         return None
     worst = min(left, key=lambda name: float(left[name].mean()))
-    return mean_share(np.mean(list(left.values()), axis=0), seed=seed), worst, mean_share(left[worst], seed=seed)
+    return unseen_means(measured, top, seed)[SAVED], worst, mean_share(left[worst], seed=seed)
+
+
+def unseen_means(measured: Measured, top: int, seed: int) -> dict[str, Share]:
+    """For each kind of copy the share of originals that are lost, mean over the matchers that the protector never saw.
+
+    None of them, or one: an empty dictionary.
+    """
+    unseen = [
+        sides for matcher, sides in zip(measured.matchers, measured.sides, strict=True) if matcher.seen == NEVER_SEEN
+    ]
+    if len(unseen) < 2:
+        return {}
+    return {
+        kind: mean_share(np.mean([1 - sides[kind].forward.in_top(top) for sides in unseen], axis=0), seed=seed)
+        for kind in unseen[0]
+    }
 
 
 def _over_unseen(measured: Measured, top: int, seed: int) -> list[str]:
@@ -286,10 +305,10 @@ def _over_unseen(measured: Measured, top: int, seed: int) -> list[str]:
     mean, worst, least = found
     count = sum(matcher.seen == NEVER_SEEN for matcher in measured.matchers)
     return [
-        f"{count} searches were tried that the protector never saw. On average over them {_percent(mean.value)} of the originals "
-        f"are no longer found (95% interval {_percent(mean.low)} to {_percent(mean.high)}), so {_percent(1 - mean.value)} still "
-        f"are. The search that finds most is {worst}: {_percent(least.value)} are no longer found ({_percent(least.low)} to "
-        f"{_percent(least.high)})."
+        f"On average over {count} searches that the protector never saw, {_percent(mean.value)} of the originals are no longer "
+        f"found (95% interval {_percent(mean.low)} to {_percent(mean.high)}), so {_percent(1 - mean.value)} still are.",
+        f"The search that finds most is {worst}: {_percent(least.value)} are no longer found ({_percent(least.low)} to "
+        f"{_percent(least.high)}).",
     ]
 
 
@@ -324,8 +343,9 @@ def _trust(matchers: Sequence[Matcher], protection: Protection) -> str:
             "The protector saw every matcher that was tried here, or a relative of it, so these figures are optimistic: "
             "give --matcher with a model that it never saw."
         )
+    which = f": {', '.join(unseen)}" if len(matchers) <= FEW else f" ({len(unseen)} of {len(matchers)})"
     return (
-        f"What counts are the matchers that the protector never saw: {', '.join(unseen)}. "
+        f"What counts are the matchers that the protector never saw{which}. "
         "Never seen means that neither its weights, nor its network, nor a network of its family was used, as far as is known."
     )
 

@@ -64,6 +64,8 @@ class EffectPage:
         title: its heading.
         subject: one line on what was compared.
         words: the outcome in sentences, the most important first.
+        further: less important sentences.
+        overview: all searches in one table; None where there are few.
         tables: one table a matcher.
         reading: how the tables are to be read.
         cards: headings with their cards; no card, no section.
@@ -85,6 +87,8 @@ class EffectPage:
     problems: Sequence[str]
     footer: str
     bibtex: Sequence[str] = ()
+    further: Sequence[str] = ()
+    overview: Table | None = None
 
 
 def write_effect_page(page: EffectPage, path: Path | str) -> None:

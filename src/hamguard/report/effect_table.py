@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from hamguard.report.table import Table
+from hamguard.report.table import Cell, Table
 
 GAP = "\N{NO-BREAK SPACE}"
+SHORT = {"as saved": "as saved", "noise": "only noise"}
 COPIES = {"original": "the original itself", "as saved": "protected, as saved", "noise": "noise of the same size"}
 
 
@@ -43,6 +44,38 @@ def effect_table(copies: Sequence[Copy], title: str, *, tag: str, bits: int, top
     ]
     saved = next((number for number, one in enumerate(copies) if one.kind == "as saved"), None)
     return Table.of(title, columns, lines, tag=tag, strong=saved)
+
+
+class Search(NamedTuple):
+    """What a search loses: its name, whether the protector has seen it, and the share of each kind of copy."""
+
+    name: str
+    tag: str
+    left: dict[str, Share]
+
+
+def searches_table(searches: Sequence[Search], means: Sequence[Search], *, top: int) -> Table:
+    """One line a search, after those of means; a column a kind of copy, with an interval for the copies as they were saved.
+
+    Args:
+        searches: in the order in which they stand.
+        means: lines over several searches; the first stands out.
+        top: answers that an original must be among.
+    """
+    kinds = [kind for kind in dict.fromkeys(kind for one in searches for kind in one.left) if kind != "original"]
+    lines = [
+        (one.name, one.tag, *(_lost(one.left[kind], kind) if kind in one.left else "" for kind in kinds))
+        for one in (*means, *searches)
+    ]
+    columns = ("search", "the protector", *(SHORT.get(kind, f"after {kind}") for kind in kinds))
+    title = f"Originals lost (top {top})"
+    return Table.of(title, columns, lines, names=2, strong=0 if means else None)
+
+
+def _lost(share: Share, kind: str) -> Cell | str:
+    if kind != "as saved":
+        return f"{100 * share[0]:.0f}%"
+    return Cell(f"{100 * share[0]:.0f}%", f"({100 * share[1]:.0f}{GAP}to{GAP}{100 * share[2]:.0f})")
 
 
 def copy_name(kind: str) -> str:
