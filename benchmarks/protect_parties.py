@@ -309,8 +309,9 @@ def main() -> None:
     net, card = load_protector(ask.protector)
     told = {"protector": {"name": Path(ask.protector).name, "hash": card.weights_hash}, "surrogates": card.surrogates}
     saw = protection_of({**told, "networks": card.learned_networks}).saw
-    searches = Searches(open_panel(choose_panel(saw).quick, saw))
     dataset, split = open_source("coco18")
+    matchers = open_panel(choose_panel(saw).quick, saw)
+    searches = Searches([one for one in matchers if tuple(one.model.size) == tuple(dataset.images.size)])
     references = {
         name: frozen_features(_model(one), dataset.images, split.database) for name, one in searches.networks.items()
     }
