@@ -294,7 +294,9 @@ def test_without_a_matcher_the_panel_is_tried(
     assert any("14 originals and 40 reference photos are searched" in row["notes"] for row in summary["rows"])
     text = (place / "out-verify" / "report.html").read_text()
     box = text[text.index('<ul class="words">') : text.index("<h2>The searches</h2>")]
-    assert box.count("<li>") == 3 and box.index("On average over 2 searches") < box.index("The search that finds most is")
+    assert box.count("<li>") == 3 and box.index("On average over 2 searches") < box.index(
+        "The search that finds most is"
+    )
     assert "among 40 photos more" in box and "Each search by itself" in text and text.count(">median rank<") == 3
     table = text[text.index("Originals lost (top 10)") : text.index("Each search by itself")]
     lines = [line for line in re.findall(r"<tr.*?</tr>", table, re.DOTALL) if "<td" in line]

@@ -22,7 +22,7 @@ FORWARD, BACKWARD = "protected->original", "original->protected"
 LIMITS = (
     "A matcher that nobody tried here. Every figure holds for the matchers named above; another one may still find the originals.",
     "A person who looks. The files are meant to look like the originals, and so they do.",
-    "A party that adapts: it trains on protected pictures, cleans them, averages copies of one, or has the protector, which is public.",
+    "A party that adapts: it trains on protected pictures, cleans them, averages copies, or has the protector, which is public.",
     "Stronger changes than the ones tried here: lower JPEG quality, smaller sizes, cropping, filters, screenshots.",
     "Pictures that are already published unprotected: a search that holds the original finds whatever else points to it.",
     "What stands around a picture: file names, captions, tags, accounts, places, the time of publication.",
