@@ -40,6 +40,8 @@ def test_copies_are_made_and_the_result_shows_itself(net: Path, photos: Path, tm
     assert "2 of 2 pictures protected (8/255, png)" in made._repr_html_()
     again = hg.protect(photos, tmp_path / "out", protector=net, eps=8 / 255)
     assert again.resumed and again.facts["fresh"] == 0
+    alone = " ".join(hg.protect(photos / "a.png", tmp_path / "one.png", protector=net).lines)
+    assert "1 of 1 picture protected" in alone and "(1 picture)" in alone and "done before" not in alone
     (photos / "b <i>.png").write_bytes(b"no picture <b>")
     broken = hg.protect(photos, tmp_path / "other", protector=net)
     assert len(broken.skipped) == 1 and "b &lt;i&gt;.png" in broken._repr_html_()

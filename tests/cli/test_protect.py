@@ -116,7 +116,7 @@ def test_metadata_as_asked(net: Path, photos: Path, shell: Shell, tmp_path: Path
 def test_one_picture(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:
     one = photos / "a.png"
     answer = shell.done("protect", one, tmp_path / "copy.png", "--protector", net)
-    assert "1 of 1 pictures" in answer.out and not (tmp_path / "protect.json").exists()
+    assert "1 of 1 picture protected" in answer.out and not (tmp_path / "protect.json").exists()
     assert np.array_equal(read_original(tmp_path / "copy.png").alpha, read_original(one).alpha)
     line = shell.fails(2, "protect", one, tmp_path / "copy.png", "--protector", net, "--restart")
     assert "copy.png exists and was not written by hamguard protect" in line

@@ -100,13 +100,14 @@ class Protected:
         form = settings.format if settings.format == "png" else f"{settings.format} of quality {settings.quality}"
         names = ", ".join(one.name for one in settings.matchers)
         steps = f", {settings.refine} gradient steps against {names}" if settings.refine else ""
-        done = f"{facts['done']:,} of {facts['pictures']:,} pictures protected"
+        done = f"{facts['done']:,} of {facts['pictures']:,} {_pictures(facts['pictures'])} protected"
         lines = [f"{self._copy}: {done} ({levels}, {form}{steps})"]
-        if self.resumed:
-            lines.append(f"{facts['done'] - facts['fresh']:,} of them were done before.")
+        if earlier := facts["done"] - facts["fresh"] if self.resumed else 0:
+            lines.append(f"{earlier:,} of them {'was' if earlier == 1 else 'were'} done before.")
         if facts["done"]:
             psnr = "" if facts["psnr"] is None else f", PSNR {facts['psnr']:.1f} dB"
-            alike = "" if facts["ssim"] is None else f", SSIM {facts['ssim']:.3f} ({facts['ssim_pictures']:,} pictures)"
+            seen = facts["ssim_pictures"]
+            alike = "" if facts["ssim"] is None else f", SSIM {facts['ssim']:.3f} ({seen:,} {_pictures(seen)})"
             change = f"largest change {facts['change']} of 255 levels"
             lines.append(f"after decoding: {change}, mean RMSE {facts['rmse']:.4f}{psnr}{alike}")
         if settings.format == "jpeg" or (settings.format == "webp" and settings.quality < 100):
@@ -375,3 +376,7 @@ def _facts(
 
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _pictures(count: int) -> str:
+    return "picture" if count == 1 else "pictures"
