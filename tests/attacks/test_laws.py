@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -234,6 +235,13 @@ def test_an_attack_that_takes_any_guide_follows_it(name: str) -> None:
     found = ATTACKS["pgd"](guide=fitted(name), toward=name != "own", threat=Linf(0.3), steps=30)(model, x, target, bank)
     before, after = ((model.code(one) * found.target).sum(1).mean() for one in (x, found.x_adv))
     assert float(after) < float(before) - 2 if name == "own" else float(after) > float(before) + 2
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if "steps" in signature(ATTACKS[name]).parameters])
+def test_no_gradient_is_not_taken_for_the_usual_number(name: str) -> None:
+    for count in (0, -1):
+        with pytest.raises(RequestError, match=f"steps must be at least 1, got {count}"):
+            ATTACKS[name](steps=count)
 
 
 def test_registering_checks_name_and_direction() -> None:

@@ -94,6 +94,8 @@ def test_the_same_in_python(tmp_path: Path) -> None:
     assert "Keep each code once" in rows.sentences[2] and list(rows.faults) == ["fault-faisshnsw-equal-codes-90.py"]
     assert rows.where(metric="equal codes, each code once").one().value == 0
     assert rows.report(tmp_path / "page.html").exists() and len(rows.tables()) == 1
+    with pytest.raises(hg.HamguardError, match="engines must be a name, a factory, or a list of these, got None"):
+        hg.engine_check(None)  # type: ignore[arg-type]
     with pytest.raises(hg.HamguardError, match="give an engine"):
         hg.engine_check([])
     with pytest.raises(hg.HamguardError, match="give a level"):

@@ -25,6 +25,14 @@ def test_names_and_paths_are_parted():
         parse("digits:x")
 
 
+def test_a_path_alone_is_told_what_it_may_be(tmp_path):
+    (tmp_path / "some.npz").touch()
+    with pytest.raises(RequestError, match=rf"unknown data source .+; did you mean folder:{tmp_path}\?$"):
+        parse(str(tmp_path))
+    with pytest.raises(RequestError, match=r"did you mean arrays:.+some.npz or features:.+some.npz\?$"):
+        parse(str(tmp_path / "some.npz"))
+
+
 def test_product_names_are_all_registered():
     assert set(SOURCES) == {
         "digits", "scenes", "fashion-mnist", "fashion-products", "cifar10", "imagenet", "flickr25k", "nus-wide",

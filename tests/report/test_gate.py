@@ -153,3 +153,8 @@ def test_a_wrong_file_of_limits_is_one_line(content: dict[str, Any], said: str) 
     with pytest.raises(RequestError) as error:
         parse_limits(content, "limits.toml")
     assert said in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("limits.toml")
+
+
+def test_a_file_whose_limits_are_empty_is_not_told_to_write_what_it_writes() -> None:
+    with pytest.raises(RequestError, match=r"such as \[limits.clean\]$"):
+        parse_limits({"limits": {}}, "limits.toml")

@@ -12,7 +12,7 @@ import numpy as np
 
 from hamguard.api.arguments import checked
 from hamguard.api.results import Rows
-from hamguard.core.checks import check_range
+from hamguard.core.checks import check_range, received
 from hamguard.core.context import Context
 from hamguard.core.errors import RequestError
 from hamguard.core.files import check_writable, write_text
@@ -134,6 +134,8 @@ def engine_check(
     from hamguard.evaluation.search.engine_run import Drawing, check_form, row_of, shows_fault
     from hamguard.retrieval.forms.named import form_maker
 
+    if not isinstance(engines, (str, list, tuple)) and not callable(engines):
+        raise RequestError(f"engines must be a name, a factory, or a list of these, got {received(engines)}")
     check_range("items", items, 100)
     check_range("queries", queries, 1, items)
     context = context or Context()

@@ -32,13 +32,22 @@ def parse(text: str) -> tuple[Source, str]:
     name, colon, path = text.partition(":")
     written = [f"{s.name}:PATH" if s.takes_path else s.name for s in SOURCES.values()]
     if name not in SOURCES:
-        raise RequestError(f"unknown data source {text!r}; allowed: {', '.join(written)}{suggest(name, SOURCES)}")
+        near = _meant(text) or suggest(name, SOURCES)
+        raise RequestError(f"unknown data source {text!r}; allowed: {', '.join(written)}{near}")
     source = SOURCES[name]
     if source.takes_path and not path:
         raise RequestError(f"data source {name} needs a path: {name}:PATH, got {text!r}")
     if colon and not source.takes_path:
         raise RequestError(f"data source {name} takes no path, got {text!r}; use `root` for its folder")
     return source, path
+
+
+def _meant(text: str) -> str:
+    """What a person means who gives a path alone; empty where nothing lies there."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return f"; did you mean folder:{text}?"
+    return f"; did you mean arrays:{text} or features:{text}?" if path.suffix == ".npz" and path.is_file() else ""
 
 
 def locate(source: Source, root: Path | str | None = None) -> Path:

@@ -113,7 +113,7 @@ def parse_limits(content: Mapping[str, Any], where: str) -> Limits:
         RequestError: an unknown key, a wrong value, no limit, or a limit without a bound; the first fault is named.
     """
     if not content.get("limits"):
-        near = next((suggest(key, ["limits"]) for key in content if suggest(key, ["limits"])), "")
+        near = next((suggest(key, ["limits"]) for key in content if key != "limits" and suggest(key, ["limits"])), "")
         raise RequestError(f"{where} holds no limit; one is a table such as [limits.clean]{near}")
     try:
         return Limits(**content)

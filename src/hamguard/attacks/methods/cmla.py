@@ -62,7 +62,9 @@ def _cmla(
     published = preset != "default"
     weight = (1.0 if published else NORM) if norm is None else check_range("norm", norm, 0.0)
     loss = CmlaLoss(intra, halved=preset != "code", squared=squared)
-    search = GradientSteps("adam" if published else "amsgrad", rate, steps or STEPS, alpha="constant", keep="last")
+    search = GradientSteps(
+        "adam" if published else "amsgrad", rate, STEPS if steps is None else steps, alpha="constant", keep="last"
+    )
     return Attack(
         CrossCodes("batch" if published else "train"),
         loss,

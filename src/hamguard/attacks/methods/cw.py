@@ -53,7 +53,7 @@ def cw(
         RequestError: unknown preset, or numbers out of range.
     """
     check_choice("preset", preset, ("default", "code"))
-    search = LeastChange(steps or 500)
+    search = LeastChange(500 if steps is None else steps)
     if preset == "code":
-        search = LeastChange(steps or 90_000, constants=9, first=1e-3, rate=0.01)
+        search = LeastChange(90_000 if steps is None else steps, constants=9, first=1e-3, rate=0.01)
     return Attack(guide, ReachLoss(left, kappa), search, threat, toward=toward, relaxation="none")

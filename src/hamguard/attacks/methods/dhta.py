@@ -50,12 +50,12 @@ def dhta(
     check_choice("preset", preset, ("default", "paper", "code", "saat"))
     guide = AnchorCode(n_anchors, replacement=preset in ("code", "saat"))
     if preset == "default":
-        signs = SignSteps(steps or 100)
+        signs = SignSteps(100 if steps is None else steps)
         return Attack(guide, inner_product, signs, threat, toward=True)
     if preset == "saat":
-        signs = SignSteps(steps or 2000, 1 / 255, alpha="published", keep="last")
+        signs = SignSteps(2000 if steps is None else steps, 1 / 255, alpha="published", keep="last")
         return Attack(guide, inner_product, signs, threat, toward=True)
-    search = GradientSteps("normalized", 1.0, steps or 2000, alpha="published", keep="last")
+    search = GradientSteps("normalized", 1.0, 2000 if steps is None else steps, alpha="published", keep="last")
     if preset == "code":
         search = replace(search, rule="raw", rate=1.0 / CODE_BATCH)
     return Attack(guide, inner_product, search, threat, toward=True)

@@ -51,10 +51,12 @@ def hag(
     check_choice("preset", preset, ("default", "paper", "code"))
     slope: Literal["published", "constant"] = "published" if schedule else "constant"
     if preset == "paper":
-        search = GradientSteps("raw", 1.0 / PORTS_BATCH, steps or 2000, alpha=slope, keep="last")
+        search = GradientSteps("raw", 1.0 / PORTS_BATCH, 2000 if steps is None else steps, alpha=slope, keep="last")
         return Attack(loss=HagLoss(t), search=search, threat=threat)
     if preset == "code":
-        search = GradientSteps("sgd", 100.0 / PORTS_BATCH, steps or 2000, momentum=0.9, alpha=slope, keep="last")
+        search = GradientSteps(
+            "sgd", 100.0 / PORTS_BATCH, 2000 if steps is None else steps, momentum=0.9, alpha=slope, keep="last"
+        )
         return Attack(loss=HagLoss(t, balance_weight=1.0), search=search, threat=threat)
-    signs = SignSteps(steps or 100, alpha=slope, random_start=True)
+    signs = SignSteps(100 if steps is None else steps, alpha=slope, random_start=True)
     return Attack(loss=HagLoss(t, leaves="signs"), search=signs, threat=threat)

@@ -53,5 +53,9 @@ def jsma(
     """
     check_choice("preset", preset, ("default", "paper"))
     scored, relaxation = loss_named(loss)
-    search = FewPixels(steps or 100) if preset == "default" else FewPixels(steps, together=2, alpha="constant")
+    search = (
+        FewPixels(100 if steps is None else steps)
+        if preset == "default"
+        else FewPixels(steps, together=2, alpha="constant")
+    )
     return Attack(guide, scored, search, threat, toward=toward, relaxation=relaxation)

@@ -58,7 +58,11 @@ def nag(
     paper = preset == "paper"
     first: View = Diverse() if diverse else Plain()
     search = SignSteps(
-        steps or (32 if paper else 50), 1 / 255, momentum=momentum, keep="last", views=(first, Noisy(radius, weight))
+        (32 if paper else 50) if steps is None else steps,
+        1 / 255,
+        momentum=momentum,
+        keep="last",
+        views=(first, Noisy(radius, weight)),
     )
     ball = threat or Linf((32 if paper else 8) / 255)
     return Attack(AnchorCode(n=1), inner_product, search, ball, toward=True)

@@ -39,6 +39,6 @@ def sdha(
     """
     check_choice("preset", preset, ("default", "code"))
     keep: Literal["best", "last"] = "last" if preset == "code" else "best"
-    count = steps or (1500 if preset == "code" else 200)
+    count = (1500 if preset == "code" else 200) if steps is None else steps
     search = GradientSteps("adam", 0.01, count, alpha="published", keep=keep)
     return Attack(RelevantSet(), SdhaLoss(), search, threat, toward=toward, fidelity=1.0)
