@@ -99,6 +99,20 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, shell: Shell
 
 
 @pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        (("engine", "check", "--list"), ">&-", 0),
+        (("engine", "check", "--list"), "<&- >&- 2>&-", 0),
+        (("gate", "none", "--limits", "none"), "2>&-", 2),
+    ],
+)
+def test_a_closed_output_changes_no_exit_code(words: tuple[str, ...], closed: str, code: int) -> None:
+    command = " ".join([sys.executable, "-m", "hamguard", *words, closed])
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.parametrize(
     ("words", "lost"),
     [
         (("evaluate", "shipped:digits", "--out"), "evaluate.evaluate"),

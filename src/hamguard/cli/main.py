@@ -151,6 +151,20 @@ def check_words(words: Sequence[str]) -> None:
         raise RequestError(f"{where}: an empty text is no value; leave it out or fill it")
 
 
+def open_closed() -> None:
+    """Let an input or output that a shell has closed (`>&-`, a service) be one that takes everything and holds nothing.
+
+    Python has none in its place then, and the next file that is opened would get its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def write_anything() -> None:
     """Let both outputs write any name: what their encoding lacks, and bytes that were no UTF-8, become escapes."""
     for stream in (sys.stdout, sys.stderr):
@@ -160,6 +174,7 @@ def write_anything() -> None:
 
 def run() -> None:
     """Run the command line; every error is one readable line, with exit code 1 (run failed) or 2 (request was wrong)."""
+    open_closed()
     with guarded() as code:
         if code is None:
             _run()
