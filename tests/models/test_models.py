@@ -129,6 +129,12 @@ def test_a_model_shows_its_card_and_what_to_cite(tmp_path: Path) -> None:
 
 
 def test_damaged_folders_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "run.json").write_text("{}")
+    with pytest.raises(
+        RequestError, match="begun holds a training that has not ended; the command that began it goes on"
+    ):
+        load_folder(tmp_path / "begun")
     with pytest.raises(RequestError, match="is not a model folder: it has no card.json"):
         read_card(tmp_path)
     save_model(small(), tmp_path / "m")

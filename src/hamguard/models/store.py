@@ -185,7 +185,13 @@ def read_card(folder: Path | str) -> Card:
     """
     if is_panel(folder):
         return card_of(panel_entry(str(folder)).card, Card, panel_folder() / FILE)
-    return read_card_file(model_place(folder) / CARD, Card, f"{folder} is not a model folder: it has no {CARD}")
+    place = model_place(folder)
+    missing = f"{folder} is not a model folder: it has no {CARD}"
+    if any(place.glob("*run.json")):  # a training claims its folder by such a file, and writes the card last
+        missing = (
+            f"{folder} holds a training that has not ended; the command that began it goes on where it was stopped"
+        )
+    return read_card_file(place / CARD, Card, missing)
 
 
 def load_folder(folder: Path | str) -> tuple[HashModel, Card]:
