@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hamguard.codes.bank import CodeBank
-from hamguard.core.errors import CollapseError, RequestError, RunError, StaleError
+from hamguard.core.context import Context
+from hamguard.core.errors import CollapseError, HamguardError, RequestError, RunError, StaleError
 from hamguard.core.files import write_text
 from hamguard.data.dataset import Dataset
 from hamguard.data.split import Split
@@ -24,7 +25,7 @@ from hamguard.models.store import load_folder
 from hamguard.trainers import hash_model, run
 from hamguard.trainers.hash_model import LEARNED
 from hamguard.trainers.job import Job
-from hamguard.trainers.run import stored_run
+from hamguard.trainers.kind import Place, stored_run
 from hamguard.trainers.words import read_job
 from hamguard.training import loop
 from hamguard.training.checkpoint import load_checkpoint, save_checkpoint
@@ -153,6 +154,36 @@ def test_a_damaged_checkpoint_is_one_line(blobs: Blobs, tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(RequestError, match=r"checkpoint.pt is not an ordinary file"):
         train(ask("csq", "checkpoint_seconds=0.000001"), *blobs, tmp_path)
+
+
+def test_of_two_that_train_into_a_folder_one_is_refused(blobs: Blobs, tmp_path: Path) -> None:
+    words = ("csq", "epochs=2")
+    said: list[str] = []
+
+    def meanwhile(share: float, text: str) -> None:
+        for other, context in ((ask("dpsh", "epochs=1"), {}), (ask(*words), {}), (ask("dpsh"), {"restart": True})):
+            with pytest.raises(HamguardError) as caught:
+                train(other, *blobs, tmp_path / "m", **context)
+            said.append(str(caught.value))
+
+    train(ask(*words), *blobs, tmp_path / "m", progress=meanwhile)
+    assert "holds an unfinished run with other settings" in said[0]
+    assert all(f"another process works in {tmp_path / 'm'}" in line for line in said[1:3])
+    _, card = load_folder(tmp_path / "m")
+    assert card.method == "csq" and stored_run(tmp_path / "m" / "run.json")
+
+
+def test_a_run_that_came_between_is_not_written_over(tmp_path: Path) -> None:
+    first, second = (Place(tmp_path, name, Context(), "run.json", {}) for name in ("first", "second"))
+    with first, second:
+        first.claim()
+        with pytest.raises(RunError, match="another process works in"):
+            second.claim()
+    with second, pytest.raises(StaleError, match="holds another run, which has begun just now"):
+        second.claim()
+    with Place(tmp_path, "first", Context(), "run.json", {}) as again:
+        again.claim()
+    assert stored_run(tmp_path / "run.json") == "first"
 
 
 @pytest.mark.parametrize("missing", ["stand", "task", "optimizer", "best_state"])

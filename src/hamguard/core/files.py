@@ -242,6 +242,32 @@ def updating(folder: Path | str) -> Iterator[None]:
         os.close(handle)
 
 
+def hold(folder: Path | str) -> int | None:
+    """Make a folder, and keep other processes that hold it from it until they, too, may.
+
+    Returns:
+        What is to be closed (`os.close`) to let go of it, which the end of the process does, too; None where there are no locks.
+
+    Raises:
+        RunError: another process holds it, or it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return None
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise RunError(f"another process works in {folder}; wait until it ends, or give another `out`") from error
+    except OSError:  # some network disks know no locks
+        pass
+    return handle
+
+
 def check_writable(path: Path | str) -> None:
     """Check, before the work that fills it, that a file can be written; nothing is made or changed.
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hamguard.core.asked import Asked
 from hamguard.core.checks import check_choice
 from hamguard.core.context import Context
-from hamguard.core.errors import RequestError
-from hamguard.core.files import write_sealed
+from hamguard.core.errors import DamagedError, MissingFileError, RequestError, StaleError
+from hamguard.core.files import hold, read_sealed, write_sealed
 from hamguard.data.opened import Data, data_facts
 from hamguard.models.store import CARD
 from hamguard.trainers.job import KINDS, Defaults, Job
@@ -44,7 +45,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a training works.
+    """Where a training works: `with Place(...) as place:` lets go of the folder at the end.
 
     Attributes:
         folder: folder to be.
@@ -59,11 +60,52 @@ class Place:
     context: Context
     run_file: str
     facts: Mapping[str, Any]
+    _held: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        while self._held:
+            os.close(self._held.pop())
+
+    def hold(self) -> None:
+        """Keep other processes that train from the folder.
+
+        Raises:
+            RunError: one trains there at this moment, or the folder cannot be made.
+        """
+        if self.context.process_group.leads and not self._held and (handle := hold(self.folder)) is not None:
+            self._held.append(handle)
 
     def claim(self) -> None:
-        """Say in the folder which run it belongs to, before anything else is written there."""
-        if self.context.process_group.leads:
-            write_sealed(self.folder / self.run_file, {"run": self.run, **self.facts})
+        """Say in the folder which run it belongs to, before anything else is written there.
+
+        Raises:
+            RunError: another process trains there at this moment, or the folder cannot be written.
+            StaleError: another run has come there since it was looked at.
+        """
+        if not self.context.process_group.leads:
+            return
+        self.hold()
+        path = self.folder / self.run_file
+        if stored_run(path) not in (None, self.run):
+            raise StaleError(f"{self.folder} holds another run, which has begun just now; give another `out`")
+        write_sealed(path, {"run": self.run, **self.facts})
+
+
+def stored_run(path: Path) -> str | None:
+    """Hash of the run that a folder belongs to; None where it does not say.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    try:
+        return str(read_sealed(path, "run", old=lambda content: "run" in content).get("run"))
+    except MissingFileError:
+        return None
+    except DamagedError as error:
+        raise RequestError(f"{error}; give another `out`, or `restart` to train over it") from error
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ import torch
 
 from hamguard.core.context import Context
 from hamguard.core.digests import LENGTH, digest_file
-from hamguard.core.errors import DamagedError, DataMissingError, MissingFileError, RequestError, StaleError
-from hamguard.core.files import read_sealed, read_text, sweep
+from hamguard.core.errors import DamagedError, DataMissingError, RequestError, StaleError
+from hamguard.core.files import read_text, sweep
 from hamguard.data.features import holds_features
 from hamguard.data.opened import Data
 from hamguard.models.cross_modal import CrossModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.pretrained import PRETRAINED, TABLE
 from hamguard.trainers.job import Job, for_images
-from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, trainer_of
+from hamguard.trainers.kind import Done, Kind, Place, Start, Trained, stored_run, trainer_of
 from hamguard.training.distributed import wait
 from hamguard.training.loop import fit, forget
 
@@ -66,40 +66,41 @@ def run_job(job: Job, data: Data, out: Path, *, start: Sequence[Start] = (), con
         "processes": group.size,
     }
     place = Place(out, "-".join(filter(None, parts)), context, kind.run_file, facts)
-    done = is_finished(kind, place)
-    wait(group)  # nobody may look at a folder that the leading process writes already
-    handed = {"kind": kind.name, "data": data, "starts": tuple(start), "leads": group.leads}
-    if done:
-        return _handed(_read(kind, out), out, **handed)
-    if len(data.split.train) < 2:
-        raise RequestError(f"training needs at least 2 {kind.items}, the train split has {len(data.split.train)}")
-    task = kind.make_task(job, data, start, place)
-    place.claim()
-    history: list[dict[str, float]] = []
-    recipe = kind.recipe(job, task.items)
-    if kind.steps(job):
-        with context.stage(f"{kind.doing} {job.method}") as progress:
-            history = fit(
-                task,
-                recipe,
-                seed=job.seed,
-                folder=out,
-                run=place.run,
-                process_group=group,
-                validate=kind.score(job, task, data, place),
-                progress=progress if group.leads else None,
-            )
-    said = {
-        "settings": job.settings,
-        "recipe": recipe.model_dump() if kind.steps(job) else {},
-        "seed": job.seed,
-        "data": kind.data_facts(data),
-    }
-    trained = kind.save(task, place, {**said, **kind.finish(job, task, start, Done(data, history, place))})
-    if group.leads:
-        forget(out)
-    wait(group)  # nobody opens the folder before it is whole
-    return _handed(replace(trained, history=tuple(history)), out, **handed)
+    with place:
+        done = is_finished(kind, place)
+        wait(group)  # nobody may look at a folder that the leading process writes already
+        handed = {"kind": kind.name, "data": data, "starts": tuple(start), "leads": group.leads}
+        if done:
+            return _handed(_read(kind, out), out, **handed)
+        if len(data.split.train) < 2:
+            raise RequestError(f"training needs at least 2 {kind.items}, the train split has {len(data.split.train)}")
+        task = kind.make_task(job, data, start, place)
+        place.claim()
+        history: list[dict[str, float]] = []
+        recipe = kind.recipe(job, task.items)
+        if kind.steps(job):
+            with context.stage(f"{kind.doing} {job.method}") as progress:
+                history = fit(
+                    task,
+                    recipe,
+                    seed=job.seed,
+                    folder=out,
+                    run=place.run,
+                    process_group=group,
+                    validate=kind.score(job, task, data, place),
+                    progress=progress if group.leads else None,
+                )
+        said = {
+            "settings": job.settings,
+            "recipe": recipe.model_dump() if kind.steps(job) else {},
+            "seed": job.seed,
+            "data": kind.data_facts(data),
+        }
+        trained = kind.save(task, place, {**said, **kind.finish(job, task, start, Done(data, history, place))})
+        if group.leads:
+            forget(out)
+        wait(group)  # nobody opens the folder before it is whole
+        return _handed(replace(trained, history=tuple(history)), out, **handed)
 
 
 def _handed(trained: Trained, out: Path, **facts: Any) -> Trained:
@@ -129,6 +130,8 @@ def is_finished(kind: Kind, place: Place) -> bool:
         raise RequestError(f"{folder} holds other files; `out` must be a new folder or one that hamguard made")
     if place.context.restart:
         if place.context.process_group.leads:
+            if folder.is_dir():
+                place.hold()
             for path in (card_file, run_file, *(folder / name for name in kind.leaves)):
                 path.unlink(missing_ok=True)
             forget(folder)
@@ -141,20 +144,6 @@ def is_finished(kind: Kind, place: Place) -> bool:
             "repeat the settings to go on, or `restart` to throw it away"
         )
     return card_file.is_file()
-
-
-def stored_run(path: Path) -> str | None:
-    """Hash of the run that a folder belongs to; None where it does not say.
-
-    Raises:
-        RequestError: the file is damaged.
-    """
-    try:
-        return str(read_sealed(path, "run", old=lambda content: "run" in content).get("run"))
-    except MissingFileError:
-        return None
-    except DamagedError as error:
-        raise RequestError(f"{error}; give another `out`, or `restart` to train over it") from error
 
 
 def _weights(job: Job) -> str:
