@@ -161,9 +161,9 @@ def test_of_two_that_train_into_a_folder_one_is_refused(blobs: Blobs, tmp_path: 
     said: list[str] = []
 
     def meanwhile(share: float, text: str) -> None:
-        for other, context in ((ask("dpsh", "epochs=1"), {}), (ask(*words), {}), (ask("dpsh"), {"restart": True})):
+        for other, again in ((ask("dpsh", "epochs=1"), False), (ask(*words), False), (ask("dpsh"), True)):
             with pytest.raises(HamguardError) as caught:
-                train(other, *blobs, tmp_path / "m", **context)
+                train(other, *blobs, tmp_path / "m", restart=again)
             said.append(str(caught.value))
 
     train(ask(*words), *blobs, tmp_path / "m", progress=meanwhile)

@@ -135,7 +135,7 @@ def evaluate(
         rows.curves(curves)
     if sheet:
         rows.sheet(sheet)
-    print_measured(rows, as_json=as_json)
+    print_measured(rows, curves, sheet, out, as_json=as_json)
     name_unread(rows)
 
 
