@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def least_seconds(works: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
+def least_seconds(works: Mapping[str, Callable[[], object]], turns: int) -> dict[str, float]:
     """Least CPU seconds of each, measured in turn so that a busy moment meets all."""
     least = dict.fromkeys(works, float("inf"))
     for turn in range(turns + 1):

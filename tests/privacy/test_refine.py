@@ -10,7 +10,7 @@ from torch import nn
 from hamguard.attacks.search.views import Plain
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, RunError
-from hamguard.images.distortion import similarity
+from hamguard.images.likeness import similarity
 from hamguard.images.views import fit_to
 from hamguard.models.channels import match_channels
 from hamguard.models.foreign import ForeignModel

@@ -122,22 +122,8 @@ def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:
         ratio = peak_signal_noise_ratio(x_adv, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
         psnr[part] = ratio.double().numpy()
         if min(x.shape[2:]) >= SMALLEST:
-            ssim[part] = similarity(x_adv, x).double().numpy()
+            ssim[part] = _similarity(clean[part], attacked[part]).flatten(1).mean(1).double().numpy()
     return psnr, ssim
-
-
-def similarity(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """SSIM of pictures, `(B,)` at most 1; differentiable.
-
-    Args:
-        x: `(B, C, H, W)` in [0, 1], sides of at least 11.
-        other: the same shape.
-    """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    alike = structural_similarity_index_measure(x, other, data_range=1.0, sigma=1.5, reduction="none")
-    assert isinstance(alike, torch.Tensor)
-    return alike.reshape(len(x))
 
 
 def _similarity(clean: Bytes, attacked: Bytes) -> torch.Tensor:

@@ -30,7 +30,8 @@ from hamguard.attacks.threat import Linf
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed, torch_generator
-from hamguard.images.distortion import SMALLEST, similarity
+from hamguard.images.distortion import SMALLEST
+from hamguard.images.likeness import similarity
 from hamguard.models.trial import NO_GRADIENT, gradient_kind, pixel_gradient, with_gradient
 from hamguard.privacy.matchers import Matcher
 
