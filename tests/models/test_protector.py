@@ -18,15 +18,26 @@ from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
 
 
-def trained_like(channels: int = 3, eps: float = 0.1) -> Protector:
+def trained_like(channels: int = 3, eps: float = 0.1, *, skips: bool = False) -> Protector:
     """A generator whose noise is not near zero: the norms know what passes through them."""
-    net = Protector(channels, "small", eps, torch_generator(7))
+    net = Protector(channels, "small", eps, torch_generator(7), skips=skips)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
         net.train().noise(torch.rand(2, channels, 64, 64, generator=torch_generator(8)))
     return net.eval().requires_grad_(False)
+
+
+def test_what_the_encoder_found_reaches_the_decoder_of_its_size() -> None:
+    """With skips, noise follows a change that the innermost layer does not see."""
+    x = torch.rand(1, 3, 64, 64, generator=torch_generator(2))
+    for skips in (False, True):
+        net = trained_like(skips=skips)
+        with torch.no_grad():
+            net.net[9].weight.zero_()  # the innermost convolution is blind
+        moves = float((net.noise(x) - net.noise(x.flip(3))).abs().max())
+        assert (moves > 1e-3) is skips
 
 
 @settings(max_examples=25, deadline=None)
@@ -71,9 +82,10 @@ def test_a_protector_of_another_norm_is_saved_with_it(tmp_path: Path) -> None:
         Protector(1, eps=6.0)
 
 
-def test_a_part_with_its_surroundings_gives_the_whole_pass() -> None:
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool) -> None:
     """What tiles rest on: STEP and REACH are as large as the net needs."""
-    net = trained_like()
+    net = trained_like(skips=skips)
     x = torch.rand(1, 3, 2 * REACH + 4 * STEP, 2 * REACH + 6 * STEP, generator=torch_generator(1))
     whole = net.noise(x)
     part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32])
@@ -98,7 +110,7 @@ def test_clipped_values_keep_their_gradient() -> None:
         assert torch.allclose(a, b)
 
 
-def test_both_published_widths_and_seeds() -> None:
+def test_widths_and_seeds() -> None:
     for width, sizes in WIDTHS.items():
         net = Protector(3, width)
         found = [m.out_channels for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
@@ -117,13 +129,15 @@ def test_wrong_eps_is_refused(eps: float, match: str) -> None:
         Protector(3, "small", eps)
 
 
-def test_a_folder_gives_back_what_it_got(tmp_path: Path) -> None:
-    net = trained_like()
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool) -> None:
+    net = trained_like(skips=skips)
     save_protector(net, tmp_path / "p", side=32, surrogates=["abc"])
     again, card = load_protector(tmp_path / "p")
     x = torch.rand(1, 3, 20, 30, generator=torch_generator(0))
     assert torch.equal(net(x), again(x))
     assert (card.eps, card.side, card.surrogates, card.weights_hash) == (0.1, 32, ["abc"], net.digest)
+    assert card.skips is again.skips is skips
     assert not any(p.requires_grad for p in again.parameters())
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from hamguard.core.errors import RequestError
-from hamguard.images.distortion import similarity
+from hamguard.images.likeness import similarity
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.stages import Stages

@@ -8,6 +8,9 @@ tanh at the end. How the bound `||G(x)||_p <= eps`, p in {1, 2, inf}, eq. (2), i
 `z = clip(x + n * min(1, eps / ||n||_p))`. For p = 2 that is the projection; for p = 1 the projection would cut the noise down to
 few values, where scaling keeps its pattern and its gradient everywhere.
 
+Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
+MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost.
+
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
 them.
@@ -27,11 +30,17 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 
 Norm = Literal["linf", "l2", "l1"]
+Width = Literal["small", "medium", "large"]
 
-WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "large": (64, 128, 256, 512)}
-"""Both published widths."""
+WIDTHS: dict[str, tuple[int, int, int, int]] = {
+    "small": (16, 32, 64, 128),
+    "medium": (24, 48, 96, 192),
+    "large": (64, 128, 256, 512),
+}
+"""Both published widths, and one between them."""
 
 STEP = 16  # pixels between places that the innermost layer knows
+LAYERS = 12  # modules of the encoder: four of convolution, batch norm and ReLU
 REACH = 32  # pixels around a part cut at multiples of STEP that its noise depends on: 31, up to a whole STEP
 
 
@@ -40,10 +49,11 @@ class Protector(Shown, nn.Module):
 
     Args:
         channels: channels of the pictures that it learns from, 1 or 3.
-        width: `small` (16-32-64-128) or `large` (64-128-256-512).
+        width: `small` (16-32-64-128), `medium` (24-48-96-192, not published) or `large` (64-128-256-512).
         eps: bound of the change of a picture, in pixel units; for `linf`, where no value moves by more, in (0, 1].
         generator: source of the initial weights.
         norm: of the bound: p = inf, 2 or 1 of eq. (2).
+        skips: whether decoder layers see what encoder layers of their size found; as published they do not.
 
     Raises:
         RequestError: unknown width or norm, or `eps` out of range.
@@ -59,6 +69,8 @@ class Protector(Shown, nn.Module):
         eps: float = 8 / 255,
         generator: torch.Generator | None = None,
         norm: Norm = "linf",
+        *,
+        skips: bool = False,
     ) -> None:
         super().__init__()
         check_choice("width", width, WIDTHS)
@@ -68,7 +80,7 @@ class Protector(Shown, nn.Module):
             raise RequestError(f"eps must be in (0, 1], got {eps:g}{hint}")
         if not 0 < eps < float("inf"):
             raise RequestError(f"eps must be above 0, got {eps:g}")
-        self.channels, self.width, self.eps, self.norm = channels, width, eps, norm
+        self.channels, self.width, self.eps, self.norm, self.skips = channels, width, eps, norm, skips
         widths = WIDTHS[width]
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
@@ -80,7 +92,7 @@ class Protector(Shown, nn.Module):
             for outside in widths[-2::-1]:
                 layers += [nn.ConvTranspose2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside)]
                 layers += [nn.ReLU(True)]
-                inside = outside
+                inside = 2 * outside if skips else outside
             layers += [nn.ConvTranspose2d(inside, channels, 4, 2, 1), nn.Tanh()]
         self.net = nn.Sequential(*layers)
 
@@ -94,10 +106,24 @@ class Protector(Shown, nn.Module):
         if down or right:
             mode = "reflect" if down < H and right < W else "replicate"
             inner = F.pad(inner, (0, right, 0, down), mode=mode)
-        made: Tensor = self.net(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
+        made = self._made(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
         return made.expand(-1, x.shape[1], -1, -1)
+
+    def _made(self, x: Tensor) -> Tensor:
+        """What the layers make of `(B, C, H, W)` in [-1, 1], sides multiples of `STEP`."""
+        if not self.skips:
+            plain: Tensor = self.net(x)
+            return plain
+        found: list[Tensor] = []
+        for start in range(0, LAYERS, 3):  # convolution, batch norm, ReLU
+            x = self.net[start : start + 3](x)
+            found.append(x)
+        x = found.pop()
+        for start in range(LAYERS, len(self.net) - 2, 3):
+            x = torch.cat([self.net[start : start + 3](x), found.pop()], 1)
+        return self.net[-2:](x)  # type: ignore[no-any-return]
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hamguard.core.checks import suggest
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
-from hamguard.models.protector import Norm, Protector
+from hamguard.models.protector import Norm, Protector, Width
 from hamguard.models.registry import BACKBONES
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 from hamguard.models.weight_files import read_safetensors
@@ -27,9 +27,10 @@ class ProtectorCard(Shown, BaseModel):
 
     Attributes:
         channels: of the pictures that it learned from.
-        width: small or large.
+        width: small, medium or large.
         eps: bound that it learned under, in pixel units.
         norm: of the bound.
+        skips: whether its decoder sees what its encoder found at each size.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.
@@ -48,9 +49,10 @@ class ProtectorCard(Shown, BaseModel):
 
     format: Literal[1, 2] = FORMAT
     channels: Literal[1, 3]
-    width: Literal["small", "large"]
+    width: Width
     eps: float = Field(gt=0)
     norm: Norm = "linf"
+    skips: bool = False
     side: int = Field(ge=1, le=4096)
     surrogates: list[str] = []
     surrogate_names: list[str] = []
@@ -107,7 +109,8 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
         RunError: the folder cannot be written.
     """
     folder = Path(folder)
-    own = {"channels": net.channels, "width": net.width, "eps": net.eps, "norm": net.norm, "weights_hash": net.digest}
+    own = {"channels": net.channels, "width": net.width, "eps": net.eps, "norm": net.norm}
+    own |= {"skips": net.skips, "weights_hash": net.digest}
     card = ProtectorCard(**own, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
@@ -131,7 +134,9 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
     state = read_safetensors(folder / WEIGHTS)
-    net = with_weights(lambda: Protector(card.channels, card.width, card.eps, norm=card.norm), state, folder)
+    net = with_weights(
+        lambda: Protector(card.channels, card.width, card.eps, norm=card.norm, skips=card.skips), state, folder
+    )
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card
 

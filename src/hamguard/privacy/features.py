@@ -28,7 +28,7 @@ from torch import Tensor
 
 from hamguard.attacks.search.file_views import Jpeg
 from hamguard.core.errors import RequestError
-from hamguard.images.distortion import similarity
+from hamguard.images.likeness import similarity
 from hamguard.images.views import resize
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel

@@ -20,7 +20,7 @@ from hamguard.core.seeds import torch_generator
 from hamguard.data.opened import Data, training_facts
 from hamguard.models.backbones import scratch_backbone
 from hamguard.models.hash_model import HashModel
-from hamguard.models.protector import Norm, Protector
+from hamguard.models.protector import Norm, Protector, Width
 from hamguard.models.protector_store import CARD, load_protector, save_protector
 from hamguard.models.store import load_folder
 from hamguard.privacy.features import FeatureTask, clean_features
@@ -40,7 +40,7 @@ class NoiseSettings(Asked):
     eps: float = Field(
         8 / 255, gt=0, description="the bound, in pixel units; linf: no value of a picture moves by more"
     )
-    width: Literal["small", "large"] = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
+    width: Width = Field("small", description="16-32-64-128 or 64-128-256-512, both published; medium: 24-48-96-192")
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -54,7 +54,10 @@ class NoiseSettings(Asked):
 class FeatureSettings(NoiseSettings):
     """Of method `features`; frozen, unknown keys are errors."""
 
-    alike: float = Field(0.91, gt=0, le=1, description="SSIM that protected pictures shall have")
+    skips: bool = Field(
+        True, description="the decoder sees what each layer of the encoder found; not in PPL's generator"
+    )
+    alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
 
@@ -279,7 +282,8 @@ def new_features(
     if len(learned) > ask.pictures:
         draw = torch_generator(job.seed, "feature-pictures")
         learned = learned[torch.randperm(len(learned), generator=draw)[: ask.pictures].sort().values.numpy()]
-    protector = Protector(images.channels, ask.width, ask.eps, torch_generator(job.seed, "protector"), ask.norm)
+    start = torch_generator(job.seed, "protector")
+    protector = Protector(images.channels, ask.width, ask.eps, start, ask.norm, skips=ask.skips)
     models = [copy.deepcopy(net) for net in networks]
     modules: list[torch.nn.Module] = [protector, *models]
     for module in modules:
