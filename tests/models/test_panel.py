@@ -101,7 +101,8 @@ def test_the_panel_that_ships_is_small_and_whole() -> None:
     entries = read_panel()
     files = [path for path in panel_folder().iterdir() if path.suffix != ".py"]
     assert sum(path.stat().st_size for path in files) < 6_000_000
-    assert {one.family for one in entries} >= {"efficientnet-lite", "mobilenet", "squeezenet", "resnet-cifar"}
+    families = {one.family for one in entries}
+    assert families >= {"alexnet", "efficientnet-lite", "mobilenet", "squeezenet", "resnet-cifar"}
     used = {one.weights for one in entries} - {""} | {FILE, HEADS, CODES, STAGES, "LICENSES.md"}
     assert {path.name for path in files} == used
     for one in entries:
@@ -110,11 +111,18 @@ def test_the_panel_that_ships_is_small_and_whole() -> None:
 
 
 def test_figures_are_those_that_were_recorded() -> None:
-    rows = {(row.model, row.metric): row for row in read_rows(ROWS)}
+    rows = {(row.model, row.task): row for row in read_rows(ROWS)}
     for one in read_panel():
-        for metric, figure in (("map", one.precision), ("found", one.copies)):
-            row = rows[f"panel:{one.name}", metric]
+        copies, noise = (f"{kind} copy->original" for kind in ("jpeg:85", "noise"))
+        for task, figure in (("query->database", one.precision), (copies, one.copies), (noise, one.noise)):
+            row = rows[f"panel:{one.name}", task]
             assert figure is not None and (figure.value, figure.ci95) == (row.value, row.ci95)
+
+
+def test_searches_that_noise_fools_are_told_from_others() -> None:
+    steady = {one.name for one in read_panel() if one.steady}
+    assert {"mobilenet-itq", "squeezenet-lsh", "resnet56-itq", "lite0-dpsh"} <= steady
+    assert not {"alexnet-itq", "alexnet-lsh"} & steady
 
 
 def test_shipped_matchers_load_and_tell_pictures_apart() -> None:

@@ -13,7 +13,8 @@ from hamguard.core.digests import digest_content
 from hamguard.images.io import decode
 from hamguard.models.encode import codes_of
 from hamguard.models.hash_model import HashModel
-from hamguard.models.panel import panel_entry
+from hamguard.models.panel import Figure, panel_entry, read_panel
+from hamguard.privacy import panel_check
 from hamguard.privacy.pairs import NEVER_SEEN, Pair, protection_of
 from hamguard.privacy.panel_check import Checked, check_copies, check_words, choose_panel, open_panel, spread
 from hamguard.privacy.trunks import codes_together, share_trunk
@@ -59,6 +60,16 @@ def test_of_each_family_the_first_network_is_quick(made: dict[str, HashModel]) -
     met = made["small-lsh"].digest
     choice = choose_panel(lambda digest, network: "surrogate" if digest == met else NEVER_SEEN)
     assert [one.name for one in choice.unseen] == ["small-itq", "deep-itq"]
+
+
+def test_searches_that_noise_fools_are_not_asked(made: dict[str, HashModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [one.name for one in choose_panel(lambda digest, network: NEVER_SEEN).quick]
+    fooled = [
+        one.model_copy(update={"noise": Figure(value=0.4 if one.name == before[0] else 0.6)}) for one in read_panel()
+    ]
+    monkeypatch.setattr(panel_check, "read_panel", lambda: fooled)
+    choice = choose_panel(lambda digest, network: NEVER_SEEN)
+    assert before[0] in [one.name for one in choice.unseen] and before[0] not in [one.name for one in choice.quick]
 
 
 def test_shared_networks_give_the_same_codes(made: dict[str, HashModel]) -> None:

@@ -27,6 +27,9 @@ class PanelMatcher:
         precision_ci95: its interval.
         copies: share of JPEG copies of photos there whose original is among the first ten answers; None where it was not measured.
         copies_ci95: its interval.
+        noise: the same share of copies with plain noise, every value moved by 8 of 255; None where it was not measured. A search
+            that loses half of them is not counted where protection is tried.
+        noise_ci95: its interval.
     """
 
     name: str
@@ -40,6 +43,8 @@ class PanelMatcher:
     precision_ci95: tuple[float, float] | None
     copies: float | None
     copies_ci95: tuple[float, float] | None
+    noise: float | None
+    noise_ci95: tuple[float, float] | None
 
     def to_json(self) -> dict[str, Any]:
         """All facts as plain values."""
@@ -76,6 +81,8 @@ def panel(names: Sequence[str] = ()) -> list[PanelMatcher]:
             precision_ci95=one.precision.ci95 if one.precision else None,
             copies=one.copies.value if one.copies else None,
             copies_ci95=one.copies.ci95 if one.copies else None,
+            noise=one.noise.value if one.noise else None,
+            noise_ci95=one.noise.ci95 if one.noise else None,
         )
         for one in entries
     ]

@@ -168,15 +168,15 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
     else:
         verdict = f"found in {100 * likely:.0f}% of the orders of equal distances: the original {place}"
     kinds = [kind for kind in told[0]["copies"] if kind != ORIGINAL]
-    searches = [f"{name} ({matcher['seen']})" for name, matcher in zip(names, told, strict=True)]
     if len(told) > FEW:  # a line each, of ranks alone: a card is half a page wide
         head = ["rank of the original", *(SHORT.get(kind, kind) for kind in kinds)]
         cells = [
             [name, *(f"{matcher['copies'][kind]['rank']:g}" for kind in kinds)]
-            for name, matcher in zip(searches, told, strict=True)
+            for name, matcher in zip(names, told, strict=True)
         ]
         table = Table.of("", head, cells)
     else:
+        searches = [f"{name} ({matcher['seen']})" for name, matcher in zip(names, told, strict=True)]
         head = ["rank (reverse), bits", *searches]
         cells = [
             [COPIES.get(kind, f"after {kind}"), *(_cell(matcher["copies"][kind]) for matcher in told)] for kind in kinds

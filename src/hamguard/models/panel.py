@@ -51,6 +51,7 @@ class PanelEntry(BaseModel):
         codes_hash: content hash of the reference codes.
         precision: mean average precision of its search on the data that it was measured on.
         copies: share of JPEG copies there whose original is among the first ten answers.
+        noise: the same of copies with plain noise, every value moved by 8 of 255 at most.
         card: of the hash model, see `store.Card`.
     """
 
@@ -61,6 +62,7 @@ class PanelEntry(BaseModel):
     codes_hash: str
     precision: Figure | None = None
     copies: Figure | None = None
+    noise: Figure | None = None
     card: dict[str, Any]
 
     @property
@@ -82,6 +84,11 @@ class PanelEntry(BaseModel):
     def bits(self) -> int:
         """Code length."""
         return int(self.card["bits"])
+
+    @property
+    def steady(self) -> bool:
+        """Whether it finds more than half of the photos with plain noise on them; what others lose says little of protection."""
+        return self.noise is None or self.noise.value > 0.5
 
     @property
     def missing(self) -> str:

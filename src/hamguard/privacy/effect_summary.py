@@ -268,13 +268,10 @@ def unseen_shares(measured: Measured, top: int, seed: int) -> tuple[Share, str, 
 
     Returns:
         The mean over these matchers, the name of the one that finds most, and its share: each the share of originals that are
-        not among the first `top` answers, with its interval over pictures. None where fewer than two were never seen.
+        not among the first `top` answers, with its interval over pictures. None where fewer than two count; those that lose
+        more than half of the pictures by noise of the same size do not, see `fooled_by_noise`.
     """
-    left = {
-        matcher.name: 1 - sides[SAVED].forward.in_top(top)
-        for matcher, sides in zip(measured.matchers, measured.sides, strict=True)
-        if matcher.seen == NEVER_SEEN
-    }
+    left = {name: 1 - sides[SAVED].forward.in_top(top) for name, sides in counted(measured, top).items()}
     if len(left) < 2:
         return None
     worst = min(left, key=lambda name: float(left[name].mean()))
@@ -282,19 +279,37 @@ def unseen_shares(measured: Measured, top: int, seed: int) -> tuple[Share, str, 
 
 
 def unseen_means(measured: Measured, top: int, seed: int) -> dict[str, Share]:
-    """For each kind of copy the share of originals that are lost, mean over the matchers that the protector never saw.
-
-    None of them, or one: an empty dictionary.
-    """
-    unseen = [
-        sides for matcher, sides in zip(measured.matchers, measured.sides, strict=True) if matcher.seen == NEVER_SEEN
-    ]
-    if len(unseen) < 2:
+    """For each kind of copy the share of originals that are lost, mean over the matchers that count; empty for fewer than two."""
+    sides = list(counted(measured, top).values())
+    if len(sides) < 2:
         return {}
     return {
-        kind: mean_share(np.mean([1 - sides[kind].forward.in_top(top) for sides in unseen], axis=0), seed=seed)
-        for kind in unseen[0]
+        kind: mean_share(np.mean([1 - one[kind].forward.in_top(top) for one in sides], axis=0), seed=seed)
+        for kind in sides[0]
     }
+
+
+def counted(measured: Measured, top: int) -> dict[str, dict[str, Side]]:
+    """Matchers that say something about strangers: never seen by the protector, and not fooled by noise of the same size."""
+    unsteady = fooled_by_noise(measured, top)
+    return {
+        matcher.name: sides
+        for matcher, sides in zip(measured.matchers, measured.sides, strict=True)
+        if matcher.seen == NEVER_SEEN and matcher.name not in unsteady
+    }
+
+
+def fooled_by_noise(measured: Measured, top: int) -> dict[str, float]:
+    """Matchers that the protector never saw and that noise of the same size fools, too, with the share that it takes from them.
+
+    More than half: what such a search loses of protected files says nothing about protection.
+    """
+    shares = {
+        matcher.name: float(1 - sides[NOISE].forward.in_top(top).mean())
+        for matcher, sides in zip(measured.matchers, measured.sides, strict=True)
+        if matcher.seen == NEVER_SEEN and NOISE in sides
+    }
+    return {name: share for name, share in shares.items() if share > 0.5}
 
 
 def _over_unseen(measured: Measured, top: int, seed: int) -> list[str]:
@@ -303,12 +318,16 @@ def _over_unseen(measured: Measured, top: int, seed: int) -> list[str]:
     if found is None:
         return []
     mean, worst, least = found
-    count = sum(matcher.seen == NEVER_SEEN for matcher in measured.matchers)
+    unsteady = fooled_by_noise(measured, top)
+    count = len(counted(measured, top))
+    left_out = [f"{name} ({_percent(share)})" for name, share in unsteady.items()]
+    beside = [f"Not counted, because they lose most originals by noise of the same size, too: {', '.join(left_out)}."]
     return [
         f"On average over {count} searches that the protector never saw, {_percent(mean.value)} of the originals are no longer "
         f"found (95% interval {_percent(mean.low)} to {_percent(mean.high)}), so {_percent(1 - mean.value)} still are.",
         f"The search that finds most is {worst}: {_percent(least.value)} are no longer found ({_percent(least.low)} to "
         f"{_percent(least.high)}).",
+        *(beside if left_out else []),
     ]
 
 

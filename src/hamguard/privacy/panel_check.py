@@ -47,11 +47,12 @@ class Choice:
 
     @property
     def quick(self) -> tuple[PanelEntry, ...]:
-        """Of those that count the ones on the first network of each family, which is its quickest."""
+        """Of those that count, and that noise does not fool, the ones on the first network of each family, its quickest."""
         first: dict[str, str] = {}
-        for entry in self.unseen:
+        steady = [entry for entry in self.unseen if entry.steady]
+        for entry in steady:
             first.setdefault(entry.family, entry.network)
-        return tuple(entry for entry in self.unseen if first[entry.family] == entry.network)
+        return tuple(entry for entry in steady if first[entry.family] == entry.network)
 
 
 def choose_panel(saw: Saw) -> Choice:

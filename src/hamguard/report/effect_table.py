@@ -67,7 +67,7 @@ def searches_table(searches: Sequence[Search], means: Sequence[Search], *, top: 
         (one.name, one.tag, *(_lost(one.left[kind], kind) if kind in one.left else "" for kind in kinds))
         for one in (*means, *searches)
     ]
-    columns = ("search", "the protector", *(SHORT.get(kind, f"after {kind}") for kind in kinds))
+    columns = ("search", "to the protector", *(SHORT.get(kind, f"after {kind}") for kind in kinds))
     title = f"Originals lost (top {top})"
     return Table.of(title, columns, lines, names=2, strong=0 if means else None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hamguard.report.table import Table
 
-COLUMNS = ("matcher", "network", "family", "head", "here", "bits", "MAP", "JPEG copies found")
+COLUMNS = ("matcher", "network", "family", "head", "here", "bits", "MAP", "JPEG copies found", "with noise")
 
 
 def panel_table(matchers: Sequence[Mapping[str, Any]]) -> Table:
@@ -21,7 +21,7 @@ def panel_table(matchers: Sequence[Mapping[str, Any]]) -> Table:
             "yes" if one["here"] else "no",
             str(one["bits"]),
             "" if one["precision"] is None else f"{one['precision']:.3f}",
-            "" if one["copies"] is None else f"{100 * one['copies']:.1f}%",
+            *("" if one[name] is None else f"{100 * one[name]:.1f}%" for name in ("copies", "noise")),
         )
         for one in matchers
     ]
@@ -31,7 +31,8 @@ def panel_table(matchers: Sequence[Mapping[str, Any]]) -> Table:
             lost.setdefault(one["missing"], []).append(one["name"])
     notes = [
         "MAP is that of 1,500 photos of MS-COCO against 6,500. JPEG copies (quality 85) are searched for among the "
-        "same 6,500 and 200 more: the share whose original is among the first ten answers.",
+        "same 6,500 and 200 more: the share whose original is among the first ten answers. With noise: the same for copies "
+        "whose every value moves by 8 of 255; a search that loses half of them is not counted as one that protection passed.",
         *(f"For {', '.join(names)}: {how}" for how, names in lost.items()),
     ]
     return Table.of("The panel (--matcher, and wherever a MODEL is named)", COLUMNS, lines, names=5, notes=notes)
