@@ -4,8 +4,9 @@
 
 Photos are those of coco18's query part from the 101st on: the first hundred were looked at while settings were chosen. Each is
 searched among the 6,500 photos of the data base part, whose codes ship with the panel, and the other originals. `--floats`
-searches by the networks' own features, too (cosine, centred on the data base): rows of method `floats`. What was protected is not
-protected again. Needs HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
+searches by the networks' own features, too (cosine, centred on the data base): rows of method `floats`. Of the first hundred it
+says how different they look (ST-LPIPS), and how different plain noise does. What was protected is not protected again. Needs
+HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from perceptual import Perceptual
 
 import hamguard as hg
 from hamguard.core.files import updating, write_bytes
@@ -37,7 +39,8 @@ from hamguard.retrieval.intervals import bootstrap_interval
 from hamguard.training.features import backbone_digest, frozen_features
 
 RESULTS = Path(__file__).parent.parent / "results"
-FIRST, TOP = 100, 10
+FIRST, TOP, LEVELS = 100, 10, 8
+LOOKED = 100  # photos whose ST-LPIPS is taken
 FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
 
@@ -49,6 +52,33 @@ def write_photos(folder: Path, count: int) -> None:
             path = folder / f"{row:04d}.jpg"
             if not path.exists():
                 write_bytes(path, data[offsets[row] : offsets[row + 1]].tobytes())
+
+
+def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
+    """How different copies look by ST-LPIPS, and plain noise that moves every value by 8 of 255."""
+    distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
+    found: dict[str, list[float]] = {"protected": [], "noise": []}
+    for number, name in enumerate(names):
+        clean, copy = decode(source / f"{name}.jpg"), decode(copies / f"{name}.png")
+        signs = 2 * np.random.default_rng(number).integers(2, size=clean.shape) - 1
+        noisy = np.clip(clean.astype(np.int16) + LEVELS * signs, 0, 255).astype(np.uint8)
+        x, z, n = (torch.from_numpy(one.copy()).permute(2, 0, 1)[None].float() / 255 for one in (clean, copy, noisy))
+        found["protected"].append(float(distance(x, z)))
+        found["noise"].append(float(distance(x, n)))
+    rows = []
+    for kind, values in found.items():
+        attack = (
+            base.attack if kind == "protected" else {"method": "noise", "protector": (base.attack or {})["protector"]}
+        )
+        figures = np.array(values)
+        rows.append(
+            replace(
+                base, attack=attack, task="files", metric="st-lpips", at=None, ties=None, model=None, method=None,
+                backbone=None, bits=None, value=float(figures.mean()), ci95=bootstrap_interval(figures, seed=0), n=len(figures),
+                notes=(),
+            )
+        )  # fmt: skip
+    return rows
 
 
 @torch.no_grad()
@@ -109,6 +139,8 @@ def main() -> None:
     parser.add_argument("--protector", default="photos")
     parser.add_argument("--eps", default=None)
     parser.add_argument("--strong", action="store_true")
+    parser.add_argument("--refine", type=int, default=0, help="gradients a photo against the matchers")
+    parser.add_argument("--matcher", action="append", default=[], help="to refine against; may be repeated")
     parser.add_argument("--view", action="append", default=[], help="after protection; may be repeated")
     parser.add_argument("--floats", action="store_true")
     parser.add_argument("--name", default="", help="what rows call this protection; default: the protector's name")
@@ -117,15 +149,26 @@ def main() -> None:
     source, copies = ask.work / f"photos-{ask.photos}", ask.work / f"{ask.name or 'copies'}-{ask.photos}"
     write_photos(source, ask.photos)
     started = time.process_time()
-    done = hg.protect(source, copies, protector=ask.protector, eps=ask.eps, strong=ask.strong, check=0)
+    done = hg.protect(
+        source,
+        copies,
+        protector=ask.protector,
+        eps=ask.eps,
+        strong=ask.strong,
+        refine=ask.refine,
+        matchers=ask.matcher,
+        check=0,
+    )
     print(*done.lines, sep="\n")
     print(f"{(time.process_time() - started) / max(1, done.facts['fresh']):.2f} core-seconds a photo")
     views = ask.view or ["jpeg:85"]
     proof = hg.verify(source, copies, views=views, cards=0, out=ask.work / "verify", name="coco18 photos")
     print(proof)
     rows = list(proof.rows)
+    base = next(row for row in rows if row.attack and row.metric == "left top")
+    rows += look_rows(source, copies, base)
     if ask.floats:
-        rows += float_rows(source, copies, views, next(row for row in rows if row.attack and row.metric == "left top"))
+        rows += float_rows(source, copies, views, base)
     if ask.name:
         rows = [
             replace(r, attack={**(r.attack or {}), "protector": ask.name}) if (r.attack or {}).get("protector") else r
