@@ -134,7 +134,7 @@ def test_damaged_blocks_are_computed_again(cache: Path) -> None:
 
 def test_small_sets_and_features_larger_than_pixels_are_not_kept(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     images = ImageStore(pictures())
-    wide = HashModel("features", 8, channels=1, size=(16, 16))
+    wide = HashModel("dsh", 8, channels=1, size=(16, 16)).eval()
     assert is_kept(network(), images) and not is_kept(wide, images) and 4 * wide.trunk_features > 256
     monkeypatch.setattr(features, "LEAST", 20 * 256)
     for model in (network(), wide):

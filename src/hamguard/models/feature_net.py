@@ -10,7 +10,7 @@ FEATURES = "features"
 """Its name."""
 
 
-@register_backbone(FEATURES)
+@register_backbone("features")
 def features_net(channels: int, side: int) -> nn.Module:
     """Values of a picture in a row, `(B, C, H, W)` to `(B, C H W)`; of `features:` data, `(B, 1, 1, D)`, what a network made."""
     return nn.Flatten()
