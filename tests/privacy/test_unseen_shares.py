@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hamguard.privacy.effect import NOISE, SAVED
-from hamguard.privacy.effect_summary import fooled_by_noise, unseen_shares
+from hamguard.privacy.effect_summary import _trust, counted, fooled_by_noise, unseen_shares
 from hamguard.privacy.pairs import NEVER_SEEN
 from hamguard.retrieval.rank import Ranks
 
@@ -42,3 +42,12 @@ def test_a_search_that_noise_fools_is_in_no_mean() -> None:
 def test_too_few_that_count_give_no_mean() -> None:
     assert unseen_shares(measured({"a": (4, 0), "fooled": (9, 8)}), top=10, seed=0) is None
     assert not fooled_by_noise(measured({"met": (9, 9)}, seen="surrogate"), 10)
+
+
+def test_what_counts_leaves_out_what_noise_fools() -> None:
+    protection: Any = SimpleNamespace(found=True)
+    of = measured({"a": (4, 0), "fooled": (9, 8)})
+    assert list(counted(of, 10)) == ["a"]
+    assert "never saw: a. " in _trust(of.matchers, protection, fooled_by_noise(of, 10))
+    alone = measured({"fooled": (9, 8)})
+    assert "(fooled) lose most originals by noise" in _trust(alone.matchers, protection, fooled_by_noise(alone, 10))

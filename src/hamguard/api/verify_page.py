@@ -8,6 +8,8 @@ from hamguard.core.rows import levels_text
 
 FIRST = 3
 """Sentences in the first box of a page that has a table of all searches."""
+FOOLED = "noise fools it"
+"""Mark of a search that the protector never saw, and that is in no mean."""
 
 if TYPE_CHECKING:
     from hamguard.privacy.effect import Measured
@@ -93,21 +95,24 @@ def effect_page(
 def searches_overview(measured: Measured, lines: list[list[CopyLine]], top: int, seed: int) -> Table | None:
     """All searches in one table, those that count first, of these the one that finds most; None where there are few."""
     from hamguard.privacy.effect import SAVED
-    from hamguard.privacy.effect_summary import FEW, unseen_means
+    from hamguard.privacy.effect_summary import FEW, counted, fooled_by_noise, unseen_means
     from hamguard.privacy.pairs import NEVER_SEEN
     from hamguard.report.effect_table import Search, searches_table
 
     if len(measured.matchers) <= FEW:
         return None
+    unsteady = fooled_by_noise(measured, top)
     found = [
-        Search(matcher.name, matcher.seen, {line.kind: _share(line.left) for line in table})
+        Search(
+            matcher.name,
+            FOOLED if matcher.name in unsteady else matcher.seen,
+            {line.kind: _share(line.left) for line in table},
+        )
         for matcher, table in zip(measured.matchers, lines, strict=True)
     ]
     found.sort(key=lambda one: (one.tag != NEVER_SEEN, one.left[SAVED][0]))
     unseen = unseen_means(measured, top, seed)
-    mean = Search(
-        f"mean of {sum(one.tag == NEVER_SEEN for one in found)}", NEVER_SEEN, {k: _share(v) for k, v in unseen.items()}
-    )
+    mean = Search(f"mean of {len(counted(measured, top))}", NEVER_SEEN, {k: _share(v) for k, v in unseen.items()})
     return searches_table(found, [mean] if unseen else [], top=top)
 
 

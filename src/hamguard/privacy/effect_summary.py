@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -238,7 +238,7 @@ def plain_words(
     few = told if len(told) <= FEW else []
     for matcher, table in sorted(few, key=lambda one: one[0].seen != NEVER_SEEN):  # those that count come first
         words.append(_outcome(matcher, {line.kind: line for line in table}, top))
-    words.append(_trust(measured.matchers, protection))
+    words.append(_trust(measured.matchers, protection, fooled_by_noise(measured, top)))
     if top >= N:
         words.append(f"With {N:,} searched, nothing can leave the first {top}: give more pictures, or a smaller --top.")
     elif top / N >= 0.05:
@@ -350,13 +350,18 @@ def _outcome(matcher: Matcher, table: dict[str, CopyLine], top: int) -> str:
     return words
 
 
-def _trust(matchers: Sequence[Matcher], protection: Protection) -> str:
+def _trust(matchers: Sequence[Matcher], protection: Protection, unsteady: Collection[str]) -> str:
     if not protection.found:
         return (
             "There is no protect.json beside the protected files, so it is not known which matchers the protector saw; "
             "the figures of those that it saw are optimistic."
         )
-    unseen = [matcher.name for matcher in matchers if matcher.seen == NEVER_SEEN]
+    unseen = [matcher.name for matcher in matchers if matcher.seen == NEVER_SEEN and matcher.name not in unsteady]
+    if unsteady and not unseen:
+        return (
+            f"The searches that the protector never saw ({', '.join(unsteady)}) lose most originals by noise of the same size, "
+            "too, so their figures say nothing about protection: give --matcher with a model that finds noisy photos."
+        )
     if not unseen:
         return (
             "The protector saw every matcher that was tried here, or a relative of it, so these figures are optimistic: "
