@@ -110,7 +110,7 @@ def test_clipped_values_keep_their_gradient() -> None:
         assert torch.allclose(a, b)
 
 
-def test_widths_and_seeds() -> None:
+def test_both_published_widths_and_seeds() -> None:
     for width, sizes in WIDTHS.items():
         net = Protector(3, width)
         found = [m.out_channels for m in net.modules() if isinstance(m, torch.nn.Conv2d)]

@@ -27,7 +27,6 @@ SERVER.set_forkserver_preload(
         "hamguard.trainers.hardened",
         "hamguard.evaluation.study.run",
         "hamguard.hashing.dpsh",
-        "torchmetrics",
     ]
 )
 

@@ -18,7 +18,7 @@ from hamguard.core.types import Ints
 from hamguard.data.dataset import ImageStore
 from hamguard.models.comdefend import MAX_WIDTH, NOISE, ComDefend
 from hamguard.training.augment import augment
-from hamguard.training.loop import Batch
+from hamguard.training.loop import Batch, PlainTask
 
 
 class ComDefendSettings(Asked):
@@ -29,7 +29,7 @@ class ComDefendSettings(Asked):
     penalty: float = Field(1e-4, ge=0, allow_inf_nan=False, description="weight of the squared code, published 1e-4")
 
 
-class ComDefendTask:
+class ComDefendTask(PlainTask):
     """Both networks at work on clean pictures, as the training loop wants it.
 
     Args:
@@ -43,21 +43,11 @@ class ComDefendTask:
     def __init__(
         self, net: ComDefend, images: ImageStore, index: Ints, *, penalty: float = 1e-4, views: str = "none"
     ) -> None:
-        self.net, self.images, self.index, self.penalty, self.views = net, images, index, penalty, views
+        self.net: ComDefend = net
+        self.images, self.index, self.penalty, self.views = images, index, penalty, views
         self.items = len(index)
         self.device = next(net.parameters()).device
         self._errors = torch.zeros(2, dtype=torch.float64)  # sum of squared errors of the epoch's steps, steps
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group with both networks."""
-        return [{"params": list(self.net.parameters()), "lr_factor": 1.0}]
-
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
-    def select(self, epoch: int) -> Tensor | None:
-        """All pictures, every epoch."""
-        return None
 
     def step(self, batch: Batch) -> Tensor:
         """`mean (decode(sigmoid(code - noise n)) - x)^2 + penalty mean code^2` of one batch."""

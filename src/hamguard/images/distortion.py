@@ -1,8 +1,8 @@
 """How far attacked pictures are from clean ones, measured on the 8-bit pictures that files hold (specification I.6).
 
 RMSE is the root of each picture's mean squared error, averaged over pictures; ProS-GAN takes the root of the mean over the data
-set, which is slightly larger. PSNR and SSIM (11x11 Gaussian, sigma 1.5) are those of torchmetrics. What SAAT's code prints
-as L-infinity and L2 are matrix norms and appear nowhere here.
+set, which is slightly larger. SSIM is that of `likeness.py`. What SAAT's code prints as L-infinity and L2 are matrix norms and
+appear nowhere here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Array, Bytes, Floats
+from hamguard.images.likeness import similarity, similarity_map
 from hamguard.images.quantize import from_bytes
 
 CHUNK = 64
@@ -62,15 +63,17 @@ def measure_distortion(clean: Bytes, attacked: Bytes) -> Distortion:
         return _join([_in_strips(a, b) for a, b in zip(clean, attacked, strict=True)])
     flat = (attacked.astype(np.int16) - clean.astype(np.int16)).reshape(len(clean), -1)  # (n, values)
     delta = flat.astype(np.float64) / 255
-    psnr, ssim = _quality(clean, attacked)
+    mse = (delta**2).mean(1)
+    with np.errstate(divide="ignore"):  # nothing changed: infinite
+        psnr = -10 * np.log10(mse)
     return Distortion(
-        rmse=np.sqrt((delta**2).mean(1)),
+        rmse=np.sqrt(mse),
         linf=np.abs(delta).max(1),
         l2=np.sqrt((delta**2).sum(1)),
         changed=(flat != 0).mean(1),
         pixels=_pixels(clean, attacked).sum((1, 2)).astype(np.float64),
         psnr=psnr,
-        ssim=ssim,
+        ssim=_similarity(clean, attacked),
     )
 
 
@@ -93,7 +96,8 @@ def _in_strips(clean: Bytes, attacked: Bytes) -> Distortion:
     for start in range(0, H if min(H, W) >= SMALLEST else 0, rows):
         stop, first = min(start + rows, H), max(0, start - REACH)
         part = slice(first, min(stop + REACH, H))
-        alike += float(_similarity(clean[None, part], attacked[None, part])[0, :, start - first : stop - first].sum())
+        values = similarity_map(_tensor(attacked[None, part]), _tensor(clean[None, part]))  # (1, C, h, W)
+        alike += float(values[0, :, start - first : stop - first].sum())
     mse = squares / clean.size / 255**2
     return Distortion(
         rmse=np.array([mse**0.5]),
@@ -112,29 +116,13 @@ def _pixels(clean: Bytes, attacked: Bytes) -> Array:
     return differs if differs.ndim == 3 else np.asarray(differs.any(3))
 
 
-def _quality(clean: Bytes, attacked: Bytes) -> tuple[Floats, Floats]:
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    psnr, ssim = np.empty(len(clean)), np.full(len(clean), np.nan)
-    for start in range(0, len(clean), CHUNK):
+def _similarity(clean: Bytes, attacked: Bytes) -> Floats:
+    """SSIM of pictures, `(n,)`; NaN where they are smaller than its window."""
+    found = np.full(len(clean), np.nan)
+    for start in range(0, len(clean) if min(clean.shape[1:3]) >= SMALLEST else 0, CHUNK):
         part = slice(start, start + CHUNK)
-        x, x_adv = _tensor(clean[part]), _tensor(attacked[part])
-        ratio = peak_signal_noise_ratio(x_adv, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
-        psnr[part] = ratio.double().numpy()
-        if min(x.shape[2:]) >= SMALLEST:
-            ssim[part] = _similarity(clean[part], attacked[part]).flatten(1).mean(1).double().numpy()
-    return psnr, ssim
-
-
-def _similarity(clean: Bytes, attacked: Bytes) -> torch.Tensor:
-    """SSIM around every value, `(n, C, H, W)`."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    _, values = structural_similarity_index_measure(
-        _tensor(attacked), _tensor(clean), data_range=1.0, sigma=1.5, reduction="none", return_full_image=True
-    )
-    assert isinstance(values, torch.Tensor)
-    return values
+        found[part] = similarity(_tensor(attacked[part]), _tensor(clean[part])).double().numpy()
+    return found
 
 
 def _tensor(pictures: Bytes) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""Structural similarity with a gradient, for optimizers that ask for it at every step.
+"""Structural similarity, with a gradient for optimizers that ask for it at every step.
 
 Z. Wang, A. Bovik, H. Sheikh, E. Simoncelli, "Image Quality Assessment", IEEE TIP 2004, eq. (13), with its 11x11 Gaussian window
-of deviation 1.5 and K = (.01, .03). Figures come from torchmetrics (`distortion.py`); this gives the same values (a test holds
-it to that) in a quarter of the time, because the window is a product of a column and a row, because passes are over parts that a
-processor's cache holds, and because the backward pass of a symmetric window is the same window.
+of deviation 1.5 and K = (.01, .03), means over all places and channels, borders mirrored outward. The same values as those of
+torchmetrics (a test holds it to that) in a quarter of the time, because the window is a product of a column and a row, because
+passes are over parts that a processor's cache holds, and because the backward pass of a symmetric window is the same window.
 """
 
 from __future__ import annotations
@@ -58,12 +58,17 @@ class _Average(torch.autograd.Function):
 
 
 def similarity(x: Tensor, other: Tensor) -> Tensor:
-    """SSIM of pictures, `(B,)` at most 1; differentiable. Borders are mirrored outward.
+    """SSIM of pictures, `(B,)` at most 1; differentiable.
 
     Args:
         x: `(B, C, H, W)` in [0, 1], sides of at least 11.
         other: the same shape.
     """
+    return similarity_map(x, other).flatten(1).mean(1)
+
+
+def similarity_map(x: Tensor, other: Tensor) -> Tensor:
+    """SSIM around every value, `(B, C, H, W)`; arguments as of `similarity`."""
     a, b = (F.pad(one.contiguous(), (REACH,) * 4, mode="reflect").flatten(0, 1) for one in (x, other))
 
     def mean(maps: Tensor) -> Tensor:
@@ -74,4 +79,4 @@ def similarity(x: Tensor, other: Tensor) -> Tensor:
     both, squares = mean_a * mean_b, mean_a.square() + mean_b.square()
     spread = (mean(a.square()) - mean_a.square()).clamp(min=0) + (mean(b.square()) - mean_b.square()).clamp(min=0)
     values = (2 * both + C1) * (2 * (mean(a * b) - both) + C2) / ((squares + C1) * (spread + C2))
-    return values.view(len(x), -1).mean(1)
+    return values.view(x.shape)

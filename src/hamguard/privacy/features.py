@@ -36,6 +36,7 @@ from hamguard.models.protector import STEP, Protector
 from hamguard.models.stages import Stages, StageScale
 from hamguard.privacy.game import Step
 from hamguard.privacy.matchers import takes_any_size
+from hamguard.training.loop import PlainTask
 
 FILES = Jpeg(55, 95)
 AT_ONCE = 32  # pictures whose features are computed together
@@ -75,7 +76,7 @@ class Clean:
         return cosine, torch.stack(each).mean(0) if each else torch.zeros_like(cosine)
 
 
-class FeatureTask:
+class FeatureTask(PlainTask):
     """The task of a training loop.
 
     Args:
@@ -100,7 +101,8 @@ class FeatureTask:
     ) -> None:
         if not networks:
             raise RequestError("method features needs models to learn against; give surrogates, best of several kinds")
-        self.protector, self.networks, self.pictures = protector, list(networks), pictures
+        self.net = self.protector = protector
+        self.networks, self.pictures = list(networks), pictures
         self.items = len(clean[0].features)
         self.alike, self.lam = alike, FIRST
         self.device = next(protector.parameters()).device
@@ -110,23 +112,12 @@ class FeatureTask:
         self._sums = torch.zeros(4, dtype=torch.float64)  # of the epoch: steps, both cosines, SSIM
         self._steps = 0
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The generator."""
-        return [{"params": list(self.protector.parameters()), "lr_factor": 1.0}]
-
-    def begin(self) -> None:
-        """Nothing is to be prepared."""
-
     def _seen(self, number: int, x: Tensor, scale: float) -> tuple[Tensor, list[Tensor]]:
         """What a network makes of pictures at its own size times `scale`; at its own where it takes no other."""
         net = self.networks[number]
         scale = scale if self._free[number] else 1.0
         height, width = (max(1, round(scale * side)) for side in net.size)
         return self._quick[number](x if x.shape[2:] == (height, width) else resize(x, (height, width)))
-
-    def select(self, epoch: int) -> Tensor | None:
-        """All items."""
-        return None
 
     def step(self, batch: Step) -> Tensor:
         """One batch against the network whose turn it is."""

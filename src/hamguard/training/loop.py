@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hamguard.core.context import ProcessGroup
 from hamguard.core.errors import RunError, StoppedError
@@ -74,6 +74,27 @@ class Task(Protocol):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
+
+
+class PlainTask:
+    """What most tasks share: one network whose weights all learn alike, from all items in every epoch; nothing is prepared.
+
+    Attributes:
+        net: the network, changed in place.
+    """
+
+    net: nn.Module
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group with all weights."""
+        return [{"params": list(self.net.parameters()), "lr_factor": 1.0}]
+
+    def begin(self) -> None:
+        """Nothing to prepare."""
+
+    def select(self, epoch: int) -> Tensor | None:
+        """All items."""
+        return None
 
 
 @dataclass

@@ -24,7 +24,7 @@ from hamguard.evaluation.audit.bench import Bench
 from hamguard.models.hash_model import HashModel
 from hamguard.trainers.networks import pixel_statistics
 from hamguard.training.augment import augment
-from hamguard.training.loop import Batch, fit
+from hamguard.training.loop import Batch, PlainTask, fit
 from hamguard.training.recipe import Recipe
 
 PICTURES = 10_000  # more help little
@@ -32,7 +32,7 @@ PIXELS = 10_000 * 32 * 32  # of all pictures together: large ones are seen less 
 RECIPE = Recipe(epochs=6, lr=3e-3, schedule="one-cycle", batch_size=100, checkpoint_seconds=20)
 
 
-class Imitation:
+class Imitation(PlainTask):
     """Learns the bits of codes, as the training loop wants it.
 
     Args:
@@ -43,27 +43,17 @@ class Imitation:
     """
 
     def __init__(self, model: HashModel, images: ImageStore, index: Ints, codes: Tensor) -> None:
-        self.model, self.images, self.index, self.codes = model, images, index, codes
+        self.net: HashModel = model
+        self.images, self.index, self.codes = images, index, codes
         self.items = len(index)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All weights alike."""
-        return [{"params": list(self.model.parameters()), "lr_factor": 1.0}]
-
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
-    def select(self, epoch: int) -> Tensor | None:
-        """Every picture in every epoch."""
-        return None
 
     def step(self, batch: Batch) -> Tensor:
         """Mean logistic loss of the bits."""
-        self.model.train()
-        device = next(self.model.parameters()).device
+        self.net.train()
+        device = next(self.net.parameters()).device
         x = self.images.batch(self.index[batch.index.numpy()]).to(device)  # (B, C, H, W)
         x = augment(x, "shift", batch.generator, slice(0, len(x)), len(x))
-        z = self.model.logits(x)  # (B, K)
+        z = self.net.logits(x)  # (B, K)
         return F.softplus(-self.codes[batch.index].to(z) * z).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
@@ -72,11 +62,11 @@ class Imitation:
 
     def state(self) -> dict[str, Any]:
         """The weights."""
-        return {"model": self.model.state_dict()}
+        return {"model": self.net.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
-        self.model.load_state_dict(state["model"])
+        self.net.load_state_dict(state["model"])
 
 
 def train_substitute(bench: Bench) -> HashModel:
