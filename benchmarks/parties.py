@@ -24,7 +24,7 @@ from hamguard.images.views import jpeg, jpeg_image
 from hamguard.models.protector import STEP, Protector
 from hamguard.privacy.protect import as_tensor, enlarged, noise_pattern, noise_size, shrunk
 from hamguard.retrieval.rank import ranks_of
-from hamguard.training.loop import Batch
+from hamguard.training.loop import Batch, PlainTask
 
 USUAL = "searches as always"
 BOTH = ("network that learned from pairs", "less the mean change", "undone")
@@ -101,7 +101,7 @@ def tiled_to(tile: Floats, image: Bytes) -> Floats:
     return np.tile(tile, (-(-H // STEP), -(-W // STEP), 1))[:H, :W]
 
 
-class Cleaning:
+class Cleaning(PlainTask):
     """A network of the protector's own form that learns from pairs to take off what the protector puts on; half through JPEG files.
 
     Args:
@@ -110,19 +110,9 @@ class Cleaning:
     """
 
     def __init__(self, net: Protector, pairs: Sequence[tuple[Bytes, Bytes]]) -> None:
-        self.net, self.pairs, self.items = net, pairs, len(pairs)
+        self.net: Protector = net
+        self.pairs, self.items = pairs, len(pairs)
         self._sum = torch.zeros(2, dtype=torch.float64)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All of it."""
-        return [{"params": list(self.net.parameters()), "lr_factor": 1.0}]
-
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
-    def select(self, epoch: int) -> Tensor | None:
-        """All pairs."""
-        return None
 
     def step(self, batch: Batch) -> Tensor:
         """Mean squared error, in units of that before cleaning."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from perceptual import Perceptual
 import hamguard as hg
 from hamguard.core.files import updating, write_bytes
 from hamguard.core.rows import Row, read_rows, write_rows
-from hamguard.core.types import Floats
+from hamguard.core.types import Array, Floats
 from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
 from hamguard.images.io import decode
@@ -33,6 +34,7 @@ from hamguard.images.named_views import parse_view
 from hamguard.models.encode import pixels_of
 from hamguard.models.hash_model import HashModel
 from hamguard.privacy.effect import Matcher, for_matcher
+from hamguard.privacy.effect_card import plain_noise
 from hamguard.privacy.pairs import read_protection
 from hamguard.privacy.panel_check import choose_panel, open_panel
 from hamguard.retrieval.intervals import bootstrap_interval
@@ -44,25 +46,37 @@ LOOKED = 100  # photos whose ST-LPIPS is taken
 FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
 
-def write_photos(folder: Path, count: int) -> None:
-    """The JPEG files of the photos as they came."""
+QUERIES = 2  # number of the part
+
+
+def contents_of(part: int, keep: Callable[[Array], Array]) -> dict[int, bytes]:
+    """JPEG files of a part of coco18 as they came, by row; `keep` chooses among the rows."""
     with np.load(Path(os.environ["HAMGUARD_DATA"]) / COCO) as arrays:
-        data, offsets, query = arrays["data"], arrays["offsets"], np.flatnonzero(arrays["split"] == 2)
-        for row in query[FIRST : FIRST + count]:
-            path = folder / f"{row:04d}.jpg"
-            if not path.exists():
-                write_bytes(path, data[offsets[row] : offsets[row + 1]].tobytes())
+        data, offsets = arrays["data"], arrays["offsets"]
+        rows = keep(np.flatnonzero(arrays["split"] == part))
+        return {int(row): data[offsets[row] : offsets[row + 1]].tobytes() for row in rows}
+
+
+def measured_photos(count: int) -> dict[int, bytes]:
+    """JPEG files of the photos that count, by row."""
+    return contents_of(QUERIES, lambda rows: rows[FIRST : FIRST + count])
+
+
+def write_photos(folder: Path, contents: Mapping[int, bytes]) -> None:
+    """The files in a folder; one that is there stays."""
+    for row, content in contents.items():
+        if not (path := folder / f"{row:04d}.jpg").exists():
+            write_bytes(path, content)
 
 
 def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
     """How different copies look by ST-LPIPS, and plain noise that moves every value by 8 of 255."""
     distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
     found: dict[str, list[float]] = {"protected": [], "noise": []}
-    for number, name in enumerate(names):
+    for name in names:
         clean, copy = decode(source / f"{name}.jpg"), decode(copies / f"{name}.png")
-        signs = 2 * np.random.default_rng(number).integers(2, size=clean.shape) - 1
-        noisy = np.clip(clean.astype(np.int16) + LEVELS * signs, 0, 255).astype(np.uint8)
-        x, z, n = (torch.from_numpy(one.copy()).permute(2, 0, 1)[None].float() / 255 for one in (clean, copy, noisy))
+        noisy = plain_noise(clean, LEVELS, seed=0, name=name)
+        x, z, n = (pixels_of(one[None]) for one in (clean, copy, noisy))
         found["protected"].append(float(distance(x, z)))
         found["noise"].append(float(distance(x, n)))
     rows = []
@@ -147,7 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "protect_panel.jsonl")
     ask = parser.parse_args()
     source, copies = ask.work / f"photos-{ask.photos}", ask.work / f"{ask.name or 'copies'}-{ask.photos}"
-    write_photos(source, ask.photos)
+    write_photos(source, measured_photos(ask.photos))
     started = time.process_time()
     done = hg.protect(
         source,

@@ -22,9 +22,8 @@ Needs HAMGUARD_DATA; features of the reference photos are kept in the cache.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,15 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 from parties import BOTH, USUAL, Cleaning, Found, Head, codes, looks, lost_of, whitened
-from protect import FIRST, RESULTS, TOP
+from protect import RESULTS, TOP, contents_of, measured_photos, write_photos
 from torch import Tensor
 
 import hamguard as hg
 from hamguard.codes.binary import hamming
-from hamguard.core.files import updating, write_bytes
+from hamguard.core.files import updating
 from hamguard.core.rows import Row, write_rows
 from hamguard.core.types import Array, Bytes, Floats
-from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
 from hamguard.hashing.unsupervised import fit_itq
 from hamguard.images.io import decode, encode_bytes
@@ -136,21 +134,10 @@ def at_sizes(content: bytes, protector: str | None, sizes: Sequence[float] = SIZ
     return tuple(found)
 
 
-def contents_of(part: int, keep: Callable[[Array], Array]) -> dict[int, bytes]:
-    """JPEG files of a part of coco18's rows, by row."""
-    with np.load(Path(os.environ["HAMGUARD_DATA"]) / COCO) as arrays:
-        data, offsets = arrays["data"], arrays["offsets"]
-        return {
-            int(row): data[offsets[row] : offsets[row + 1]].tobytes()
-            for row in keep(np.flatnonzero(arrays["split"] == part))
-        }
-
-
 def strong_copies(contents: Mapping[int, bytes], work: Path, protector: str) -> list[Found]:
     """Copies of `--strong` of several seeds."""
     source = work / f"strong-{len(contents)}"
-    for row, content in contents.items():
-        write_bytes(source / f"{row:04d}.jpg", content)
+    write_photos(source, contents)
     for seed in range(SEEDS):
         out = work / f"strong-{len(contents)}-{seed}"
         hg.protect(source, out, protector=protector, strong=True, check=0, context=hg.Context(seed=seed))
@@ -322,7 +309,7 @@ def main() -> None:
     cleaner = Protector(3, "small", card.eps)
     run = f"{card.weights_hash}-{ask.pairs}"
     fit(Cleaning(cleaner, public.pixels), CLEANER, seed=0, folder=ask.work / "cleaner", run=run)
-    contents = contents_of(2, lambda rows: rows[FIRST : FIRST + ask.photos])
+    contents = measured_photos(ask.photos)
     sources = sources_of(contents, ask.strong, ask.work, ask.protector)
     photos = [one.one for one in sources["clean"].found]
     notes = (f"{len(searches.matchers)} searches never seen", f"{ask.pairs} pairs of the party's own photos")

@@ -27,7 +27,6 @@ from hamguard.codes.binary import pack, sign
 from hamguard.core.digests import digest_array
 from hamguard.core.files import write_bytes
 from hamguard.core.rows import Row, write_rows
-from hamguard.core.seeds import numpy_generator
 from hamguard.core.types import Bytes
 from hamguard.images.named_views import parse_view
 from hamguard.images.views import fit_to
@@ -37,7 +36,7 @@ from hamguard.models.pretrained import place_of, weights_of
 from hamguard.models.shipped import PANEL
 from hamguard.models.store import load_folder, make_card
 from hamguard.models.weight_files import COUNTER, read_safetensors
-from hamguard.privacy.effect_card import left_top
+from hamguard.privacy.effect_card import left_top, plain_noise
 from hamguard.retrieval.rank import rank_items
 from hamguard.training.encode import encode
 
@@ -121,13 +120,6 @@ def trained(one: Network, head: str, data: hg.Data, weights: str, work: Path) ->
     return entry, model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def with_noise(photo: Bytes, row: int) -> Bytes:
-    """A photo whose every value moves by 8 of 255, up or down by lot."""
-    signs = 2 * numpy_generator(SEED, "panel-noise", row).integers(2, size=photo.shape) - 1
-    noisy: Bytes = np.clip(photo.astype(np.int16) + LEVELS * signs, 0, 255).astype(np.uint8)
-    return noisy
-
-
 @torch.no_grad()
 def features_of(model: HashModel, pictures: list[Bytes]) -> Tensor:
     """Features of pictures `(H, W, 3)`, `(n, D)`."""
@@ -162,7 +154,9 @@ def main() -> None:
             if seen is None:
                 own = features_of(model, asked)
                 seen = features_of(model, [parse_view(VIEW)(one) for one in asked])
-                noisy = features_of(model, [with_noise(one, row) for row, one in enumerate(asked)])
+                noisy = features_of(
+                    model, [plain_noise(one, LEVELS, seed=SEED, name=str(row)) for row, one in enumerate(asked)]
+                )
             with torch.no_grad():
                 originals, *copies = (pack(sign(model.tail(part))) for part in (own, seen, noisy))
             searched = np.concatenate([originals, bank.packed])

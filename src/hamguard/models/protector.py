@@ -30,14 +30,10 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 
 Norm = Literal["linf", "l2", "l1"]
-Width = Literal["small", "medium", "large"]
+Width = Literal["small", "large"]
 
-WIDTHS: dict[str, tuple[int, int, int, int]] = {
-    "small": (16, 32, 64, 128),
-    "medium": (24, 48, 96, 192),
-    "large": (64, 128, 256, 512),
-}
-"""Both published widths, and one between them."""
+WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "large": (64, 128, 256, 512)}
+"""Both published widths."""
 
 STEP = 16  # pixels between places that the innermost layer knows
 LAYERS = 12  # modules of the encoder: four of convolution, batch norm and ReLU
@@ -49,7 +45,7 @@ class Protector(Shown, nn.Module):
 
     Args:
         channels: channels of the pictures that it learns from, 1 or 3.
-        width: `small` (16-32-64-128), `medium` (24-48-96-192, not published) or `large` (64-128-256-512).
+        width: `small` (16-32-64-128) or `large` (64-128-256-512).
         eps: bound of the change of a picture, in pixel units; for `linf`, where no value moves by more, in (0, 1].
         generator: source of the initial weights.
         norm: of the bound: p = inf, 2 or 1 of eq. (2).

@@ -27,7 +27,7 @@ class ProtectorCard(Shown, BaseModel):
 
     Attributes:
         channels: of the pictures that it learned from.
-        width: small, medium or large.
+        width: small or large.
         eps: bound that it learned under, in pixel units.
         norm: of the bound.
         skips: whether its decoder sees what its encoder found at each size.

@@ -60,11 +60,15 @@ def noise_like(clean: Bytes, protected: Bytes, *, seed: int, name: str) -> Bytes
     """
     if clean.shape != protected.shape:
         raise RequestError(f"a copy must have the shape of its original, got {clean.shape} and {protected.shape}")
-    largest = largest_change(clean, protected)
-    coins = numpy_generator(seed, "verify-noise", name).integers(0, 2, clean.shape, dtype=np.uint8)
-    moved = clean.astype(np.int16)
-    moved += largest
-    moved -= coins * np.int16(2 * largest)
+    return plain_noise(clean, largest_change(clean, protected), seed=seed, name=name)
+
+
+def plain_noise(image: Bytes, levels: int, *, seed: int, name: str) -> Bytes:
+    """A picture whose every value moves by so many levels, up or down by lot, clipped; arguments as of `noise_like`."""
+    coins = numpy_generator(seed, "verify-noise", name).integers(0, 2, image.shape, dtype=np.uint8)
+    moved = image.astype(np.int16)
+    moved += levels
+    moved -= coins * np.int16(2 * levels)
     return np.clip(moved, 0, 255, out=moved).astype(np.uint8)
 
 

@@ -40,7 +40,7 @@ class NoiseSettings(Asked):
     eps: float = Field(
         8 / 255, gt=0, description="the bound, in pixel units; linf: no value of a picture moves by more"
     )
-    width: Width = Field("small", description="16-32-64-128 or 64-128-256-512, both published; medium: 24-48-96-192")
+    width: Width = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
 
     @field_validator("eps", mode="before")
     @classmethod
