@@ -22,6 +22,16 @@ def test_a_name_or_images(tmp_path: Path) -> None:
     assert np.array_equal(hg.data(f"arrays:{tmp_path}/set.npz").dataset.labels, mine.dataset.labels)
 
 
+def test_images_may_have_no_labels(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (24, 16, 16), np.uint8)
+    mine = hg.data(images, name="mine")
+    assert mine.dataset.labels.shape == (24, 0) and "pictures without labels" in mine.dataset.notes
+    model = hg.train(mine, "lsh", out=tmp_path / "m", bits=8)
+    assert model.bits == 8
+    with pytest.raises(RequestError, match="mine has no labels; csq needs them"):
+        hg.train(mine, "csq", out=tmp_path / "c")
+
+
 @pytest.mark.parametrize(
     ("args", "given", "line"),
     [
@@ -29,7 +39,7 @@ def test_a_name_or_images(tmp_path: Path) -> None:
         (("digits",), {"texts": ["a"], "split": NUMBERS}, "texts, split belong to images"),
         ((PIXELS, NUMBERS), {"protocol": "seeded", "size": 8}, "protocol, size belong to a named source"),
         ((PIXELS, NUMBERS), {"drop_duplicates": True}, "belongs to a named source"),
-        ((PIXELS,), {}, "images need labels"),
+        ((PIXELS,), {"class_names": ["a"]}, "class_names name labels"),
         (("digit",), {}, "unknown data source 'digit'.*did you mean digits"),
     ],
 )

@@ -143,6 +143,19 @@ def test_a_broken_picture_in_a_folder_is_named(shell: Shell, tmp_path: Path) -> 
     assert "b.png is truncated" in line
 
 
+def test_a_model_of_the_pictures_that_can_be_read_ends_with_1_and_names_the_others(
+    shell: Shell, tmp_path: Path
+) -> None:
+    folder = _with_broken_picture(tmp_path)
+    for number in range(11):
+        write_picture(folder / "cat" / f"more{number}.png", 40, 40, seed=number)
+    made = shell("train", "--data", f"folder:{folder}", "--set", "data.size=16", "--method", "lsh",
+                 "--bits", 8, "--set", "backbone=conv2", "--out", tmp_path / "m")  # fmt: skip
+    assert made.code == 1 and "b.png is truncated" in made.err
+    assert made.err.strip().endswith("1 picture could not be read; the rest is done")
+    assert (tmp_path / "m" / "card.json").exists()
+
+
 def test_refused_weights(world: World, shell: Shell, tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, tmp_path / "w.pt")
     save_file({"w": torch.zeros(3)}, tmp_path / "w.safetensors")

@@ -34,7 +34,7 @@ def data(
 @overload
 def data(
     images: Any,
-    labels: Any,
+    labels: Any = None,
     /,
     texts: Sequence[str] | None = None,
     split: Split | Mapping[str, Any] | Any | None = None,
@@ -67,7 +67,7 @@ def data(
         images: a name such as `digits`, or `folder:PATH`, `arrays:FILE.npz`, `features:FILE.npz`, `lists:DIR`; or the images
             themselves, an array, a tensor or a list of real numbers in [0, 1] or of uint8, `(N, C, H, W)`, `(N, H, W, C)` or
             `(N, H, W)`, with 1 or 3 channels.
-        labels: of images: class numbers or names `(N,)`, or multi-hot `(N, C)` of 0 and 1.
+        labels: of images: class numbers or names `(N,)`, or multi-hot `(N, C)` of 0 and 1; None where they have none.
         texts: one text an image.
         split: which image plays which part: `(N,)` numbers (0 train, 1 validation, 2 query, 3 rest of the database), rows by role
             such as `{"query": rows, "database": rows}`, or a `Split`. None draws a sixth as queries (at most 2,000); the rest is
@@ -103,8 +103,6 @@ def data(
         raise RequestError(f"{', '.join(strange)} belong to a named source; images are taken as they are")
     if drop_duplicates:
         raise RequestError("drop_duplicates belongs to a named source; images are taken as they are")
-    if labels is None:
-        raise RequestError("images need labels: class numbers (N,) or multi-hot (N, C)")
     return Data.of(images, labels, texts, split, name=name, split_seed=split_seed, class_names=class_names)
 
 

@@ -137,7 +137,11 @@ def engine_check(
     if not isinstance(engines, (str, list, tuple)) and not callable(engines):
         raise RequestError(f"engines must be a name, a factory, or a list of these, got {received(engines)}")
     check_range("items", items, 100)
-    check_range("queries", queries, 1, items)
+    check_range("queries", queries, 1)
+    if queries > items:
+        raise RequestError(
+            f"queries are drawn beside as many items at least, got {queries:,} queries and {items:,} items"
+        )
     context = context or Context()
     for share in collapse:
         if not 0 <= share < 1:

@@ -10,7 +10,7 @@ import typer
 
 from hamguard.api.names import names
 from hamguard.cli import options as opt
-from hamguard.cli.common import context_of, print_json, print_json_rows, say, tell
+from hamguard.cli.common import context_of, name_unread, print_json, print_json_rows, say, tell
 from hamguard.core.errors import RequestError
 from hamguard.report.printers import to_terminal
 
@@ -138,6 +138,7 @@ def harden(
 
         write_rows(out_rows, compared.rows)
     _report(done, compared, str(model), out, as_json=as_json)
+    name_unread(done)
 
 
 def _report(done: Trained, compared: Compared | None, model: str, out: Path, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from hamguard.api.names import names
 from hamguard.cli import options as opt
-from hamguard.cli.common import context_of, print_json, say, say_notes, tell
+from hamguard.cli.common import context_of, name_unread, print_json, say, say_notes, tell
 from hamguard.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def train(
     )
     if done.leads:
         _report(done, out, victim, as_json=as_json)
+        name_unread(done)
 
 
 def _check_options(flags: dict[str, Any], victim: str | None, surrogates: list[str], recipe: Path | None) -> None:

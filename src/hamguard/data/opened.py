@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hamguard.core.errors import RequestError
 from hamguard.core.label_arrays import as_array
 from hamguard.data.arrays import read_names, stored_parts
 from hamguard.data.cache import Progress
@@ -127,7 +128,7 @@ class Data:
     def of(
         cls,
         images: Any,
-        labels: Any,
+        labels: Any = None,
         texts: Sequence[str] | None = None,
         split: Split | Mapping[str, Any] | Any | None = None,
         *,
@@ -140,7 +141,7 @@ class Data:
         Args:
             images: real numbers in [0, 1] or uint8, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; `C` is 1 or 3. Real numbers are
                 rounded to 8 bits, as a file would hold them.
-            labels: class numbers or names `(N,)`, or multi-hot `(N, C)` of 0 and 1.
+            labels: class numbers or names `(N,)`, or multi-hot `(N, C)` of 0 and 1; None where pictures have none.
             texts: one text a picture.
             split: which picture plays which part: `(N,)` numbers (0 train, 1 validation, 2 query, 3 rest of the database); rows by
                 role, `{"query": rows, "database": rows}`, with `train` and `validation` where they are not to be drawn; or a
@@ -156,7 +157,13 @@ class Data:
         check_name(name)
         store, notes = image_store(images)
         names = None if class_names is None else tuple(map(str, class_names))
-        marks, columns, label_notes = read_names(as_array(labels), names, len(store))
+        if labels is None and names:
+            raise RequestError("class_names name labels, and there are none")
+        marks, columns, label_notes = (
+            (np.zeros((len(store), 0), np.uint8), (), ("pictures without labels",))
+            if labels is None
+            else read_names(as_array(labels), names, len(store))
+        )
         native = (
             None if split is None or isinstance(split, (Split, Mapping)) else stored_parts(as_array(split), len(store))
         )

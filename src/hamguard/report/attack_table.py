@@ -190,7 +190,7 @@ def _line(what: str, rows: Rows, scores: Sequence[Score], sizes: Sequence[str] =
 
     def value(metric: str, form: str, factor: float = 1.0) -> str:
         row = rows.first(metric)
-        return "" if row is None or row.value is None else format(row.value * factor, form)
+        return "" if row is None or row.value is None else format(row.value * factor, f"z{form}")
 
     span = f"{score.ci95[0]:.3f} .. {score.ci95[1]:.3f}" if score and score.ci95 else ""
     shown = score or rows.first("found")

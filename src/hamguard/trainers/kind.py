@@ -145,6 +145,11 @@ class Trained:
         return len(self.data.split.train) if self.data else 0
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Why pictures could not be read, a line each."""
+        return self.data.dataset.unread if self.data else ()
+
+    @property
     def labeled(self) -> bool:
         """Whether a picture of the data has a label."""
         return self.data is not None and bool(self.data.dataset.labels.any())
