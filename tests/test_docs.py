@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hamguard.api.names import names
 from hamguard.core.digests import digest_json
 from hamguard.data.dataset import Dataset, ImageStore
 from hamguard.data.registry import SOURCES
 from hamguard.evaluation.study import run as study_run
+from hamguard.hashing.registry import OBJECTIVES, UNSUPERVISED
 from tests.cli.helpers import InThisProcess, Shell, few_photos, write_picture
 from tests.evaluation.study.test_cross_study import write_pairs
 from tests.models.sentences import use_toy_vectors
@@ -57,6 +59,20 @@ def test_cards_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [*(path for folder in folders for path in folder.glob("*.md")), ROOT / "docs" / "README.md"]
     written = {path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8") for path in found}
     assert written == cards(), "run: uv run python tools/build_cards.py"
+
+
+def test_readme_counts_what_there_is() -> None:
+    register = {kind: names(kind).split(", ") for kind in ("hash method", "cross-modal method", "attack", "defense")}
+    fitted = list(UNSUPERVISED)
+    alone = [name for name in register["hash method"] if not OBJECTIVES[name].settings_type().needs_labels]
+    attacks = [name for name in register["attack"] if name != "noise"]  # the control
+    said = re.search(r"(\d+) hash methods, of which (\d+) need no labels, (\d+) for .*?, (\d+) attacks, (\d+) defenses",
+                     (ROOT / "README.md").read_text(encoding="utf-8"))  # fmt: skip
+    assert said is not None
+    assert list(map(int, said.groups())) == [
+        len(register["hash method"]) + len(fitted), len(alone) + len(fitted), len(register["cross-modal method"]),
+        len(attacks), len(register["defense"]),
+    ]  # fmt: skip
 
 
 def test_links_lead_somewhere() -> None:
