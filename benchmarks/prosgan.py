@@ -191,7 +191,7 @@ def training_part(bench: Bench) -> tuple[torch.Tensor, torch.Tensor]:
 def speed(bench: Bench) -> None:
     """Seconds a picture in equal batches: one pass against the gradients of the suite."""
     x, labels = training_part(bench)
-    spec = with_generator(AttackSpec.read("prosgan"), str(bench.generator("hard 8/255")))
+    spec = with_generator(AttackSpec.read("prosgan"), str(bench.generator("soft")))
     base = bench.ground.base
     made = spec.attack
     steps = SUITES[bench.suite].steps
