@@ -136,7 +136,7 @@ class Answers(Sequence[Answer]):
                         f"item {item} of {self.name} is not in {dataset.name}; give the `data` that was indexed"
                     )
                 entry = sheet_entry(dataset, place[item], answer.row)
-                found.append(SheetItem(entry.picture, f"{distance} bits", entry.caption, entry.relevant))
+                found.append(SheetItem.at(distance, entry.picture, entry.caption, entry.relevant))
             plain = answer.query if answer.picture is None else Path(answer.query).name  # words may hold a slash
             caption = plain if answer.row is None else sheet_entry(dataset, answer.row, None).caption
             called = (names or {}).get(answer.query, "query")

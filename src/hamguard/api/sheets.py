@@ -68,7 +68,7 @@ def draw_attack(path: Path, ground: Ground, found: Measured, shown: int = SHOWN,
                 fits = other.relevant
                 if after and targets is not None:
                     fits = bool((dataset.labels[place[str(ground.database.ids[item])]] & targets.labels[query]).any())
-                nearest.append(SheetItem(other.picture, f"{dist[item]} bits", other.caption, fits))
+                nearest.append(SheetItem.at(dist[item], other.picture, other.caption, fits))
             if after:
                 beside = SheetItem(amplified(clean[number], found.made.pixels[query]), "perturbation", "amplified")
                 lines.append(
@@ -137,7 +137,7 @@ def draw_pairs(path: Path, ground: Ground, found: Measured, shown: int = SHOWN) 
                 other = place[str(database.ids[item])]
                 seen = sheet_entry(dataset, other, int(row))
                 picture, words = (None, texts[other]) if modality == "image" else (seen.picture, seen.caption)
-                answers.append(SheetItem(picture, f"{dist[item]} bits", words, seen.relevant))
+                answers.append(SheetItem.at(dist[item], picture, words, seen.relevant))
             after, beside = bank is found.sides.attacked, None
             title = "attacked" if after else "query"
             if modality == "text":
@@ -208,7 +208,7 @@ def draw_copies(path: Path, found: CopySearches, shown: int = COPIES) -> None:
             cells = []
             for item, distance in answers:
                 picture = dataset.images.pixels([place[item]])[0]
-                cells.append(SheetItem(picture, f"{distance} bits", item, place[item] == row))
+                cells.append(SheetItem.at(distance, picture, item, place[item] == row))
             lines.append(SheetRow(SheetItem(copy, view, str(dataset.ids[row])), cells))
     footer = "a changed copy and its ten nearest; green and tick: the original. The last line of each view is its hardest copy"
     draw_sheet(lines, path, title=f"{dataset.title}: searches with changed copies, {bank.bits} bits", footer=footer)

@@ -34,6 +34,11 @@ class SheetItem:
     caption: str = ""
     relevant: bool | None = None
 
+    @classmethod
+    def at(cls, distance: int, picture: Array | None, caption: str, relevant: bool | None) -> SheetItem:
+        """An answer that lies so many bits from its query."""
+        return cls(picture, f"{distance} bit{'s' * (distance != 1)}", caption, relevant)
+
 
 @dataclass(frozen=True)
 class SheetRow:
