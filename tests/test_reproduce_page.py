@@ -166,3 +166,4 @@ def test_everything_is_recorded_and_judged_by_intervals() -> None:
 def test_every_experiment_has_its_rows(name: str) -> None:
     folder = ROOT / build_reproduce.RECORDED
     assert any((folder / f"{name}{end}.jsonl").is_file() for end in ("", "-paper"))
+    assert "photos" not in EXPERIMENTS[name].scales or (folder / f"{name}-photos.jsonl").is_file()

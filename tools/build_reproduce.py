@@ -227,7 +227,10 @@ def section(experiment: Experiment, recordings: Sequence[Recording]) -> Iterator
         for caption, file in (one.content.get("pictures") or {}).items():
             yield from (f"![{caption}](images/reproduce/{file})", "", f"{caption}.", "")
         if one.scale == "photos" and any(other.content.get("pictures") for other in recordings):
-            yield from ("The sheets that this command writes show photos of MS-COCO, which are not ours to publish.", "")
+            yield from (
+                "The sheets that this command writes show photos of MS-COCO, which are not ours to publish.",
+                "",
+            )
         yield from _tables(one)
         yield from (
             f"All figures: [comparison](../{RECORDED}/{one.name}.json){', ' + one.place if one.rows else ''}.",
