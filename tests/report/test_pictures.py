@@ -32,7 +32,7 @@ def has(pixels: np.ndarray, color: tuple[int, int, int]) -> bool:
 
 
 def test_an_answer_says_how_far_it_lies() -> None:
-    assert [SheetItem.at(n, None, "dog", True).title for n in (0, 1, 12)] == ["0 bits", "1 bit", "12 bits"]
+    assert [SheetItem.at(n, None, "dog", True).title for n in np.array([0, 1, 12])] == ["0 bits", "1 bit", "12 bits"]
 
 
 def test_a_sheet_frames_what_is_relevant(tmp_path: Path) -> None:

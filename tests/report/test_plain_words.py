@@ -74,3 +74,10 @@ def test_without_labels_shares_of_pictures_are_said() -> None:
     assert report.opening.chart is not None and report.opening.chart.caption.startswith("share found: ")
     (table,) = [table for table in report.tables if table.title.startswith("Attacks on models/a")]
     assert table.title.endswith("away: pictures whose original is among the first answers")
+
+
+def test_a_radius_that_was_measured_is_said_in_levels() -> None:
+    for eps, words in ((0.177516, "more than 45.3/255"), (0.1, "more than 0.1"), (8 / 255, "more than 8/255")):
+        threat = {"norm": "linf", "eps": eps, "grid": "8 bit"}
+        rows = [row(0.9), attacked(0.3, threat=threat)]
+        assert any(words in sentence for sentence in rows_report(collect_rows(rows)).sentences), words

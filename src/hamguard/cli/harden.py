@@ -130,9 +130,8 @@ def harden(
     done = hardening(model, data, out, flags=flags, sets=sets or [], cost=budget, root=data_root, context=context)
     if not done.leads:
         return
-    compared = None
-    if measure:
-        compared = compare(model, done, steps=steps, queries=queries, audit=audit, sanity=sanity, context=context)
+    how = {"steps": steps, "queries": queries, "audit": audit, "sanity": sanity}
+    compared = compare(model, done, **how, context=context) if measure else None
     if out_rows and compared:
         from hamguard.core.rows import write_rows
 

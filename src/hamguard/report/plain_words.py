@@ -31,6 +31,7 @@ from hamguard.report.wording import attack_words, budget_words, defense_words, i
 
 MODELS = 8  # of a chart that compares nothing but models
 MOST = 10  # sentences of a page
+CHOSEN = 7  # letters of a radius that somebody chose, such as 128/255; longer ones were measured
 CLEAN, NOISE, RANDOM = "unchanged", "random noise", "random codes"
 SHARES = ("found", "random_found", "left top")
 """Metrics that are shares of pictures or files."""
@@ -386,6 +387,8 @@ def _bound(row: Row) -> str:
     if norm not in BOUNDS:
         return f"has the budget {budget_words(threat)}" if norm != "words" else f"makes {eps_words(threat)}"
     size = eps_words(threat).partition(" ")[2]
+    if norm == "linf" and len(size) > CHOSEN:
+        size = f"{threat['eps'] * 255:.1f}/255"
     return BOUNDS[norm].format(size=size, value="value" if text else "pixel", what="a text" if text else "a picture")
 
 

@@ -37,7 +37,7 @@ class SheetItem:
     @classmethod
     def at(cls, distance: int, picture: Array | None, caption: str, relevant: bool | None) -> SheetItem:
         """An answer that lies so many bits from its query."""
-        return cls(picture, f"{distance} bit{'s' * (distance != 1)}", caption, relevant)
+        return cls(picture, f"{distance} bit" if distance == 1 else f"{distance} bits", caption, relevant)
 
 
 @dataclass(frozen=True)
