@@ -167,7 +167,7 @@ def protect(
     batch_size: int = 8,
     context: Context | None = None,
 ) -> Protected:
-    """Write protected copies of pictures: they look the same, and some hash-based searches do not find the originals with them.
+    """Write protected copies of pictures: they look much the same, and some hash-based searches miss the originals with them.
 
     Originals are never touched. Broken files are skipped and named in the result; a run that was stopped goes on when it is asked
     for again.

@@ -81,7 +81,7 @@ def protect(
     device: opt.Device = "auto",
     as_json: opt.Json = False,
 ) -> None:
-    """Write protected copies of pictures: they look the same, and some hash-based searches do not find the originals with them.
+    """Write protected copies of pictures: they look much the same, and some hash-based searches miss the originals with them.
 
     Originals are never touched. Broken files are skipped and named at the end, with exit code 1; what is no picture, hidden, or of
     a kind that is not read is left out and counted. A run that was stopped goes on when the same command is given again.
