@@ -36,7 +36,7 @@ from hamguard.core.errors import HamguardError
 from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.data.cache import cache_folder
 from hamguard.evaluation.attack.equal_rmse import with_equal_rmse
-from hamguard.evaluation.attack.generators import with_generator
+from hamguard.evaluation.attack.generators import placeless, with_generator
 from hamguard.evaluation.attack.measure import measure_attack
 from hamguard.evaluation.attack.spec import AttackSpec
 from hamguard.evaluation.attack.targets import draw_targets
@@ -131,7 +131,7 @@ class Bench:
     def add(self, cell: str, rows: Sequence[Row]) -> None:
         """Keep the rows of a cell, written at once."""
         self.rows = [row for row in self.rows if not (row.attack and row.attack["cell"] == cell)]  # of a killed run
-        self.rows += [replace(row, attack={**(row.attack or {}), "cell": cell}) for row in rows]
+        self.rows += [replace(row, attack={**(placeless(row.attack) or {}), "cell": cell}) for row in rows]
         write_rows(self.path, self.rows)
         told = ", ".join(f"{row.metric} {row.value:.4f}" for row in rows if row.value is not None)
         print(f"{cell}: {told}", flush=True)

@@ -75,6 +75,11 @@ def test_readme_counts_what_there_is() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "results").rglob("*.json*")), ids=lambda path: path.name)
+def test_no_recorded_row_says_where_it_lay(path: Path) -> None:
+    assert re.findall(r'"(?:/|[A-Za-z]:\\\\)[A-Za-z]+/[^"]*"', path.read_text(encoding="utf-8")) == []
+
+
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*/*.md")]:
         prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -21,6 +21,7 @@ from typing import Any
 from hamguard.core.errors import RequestError
 from hamguard.core.files import read_json, write_json
 from hamguard.core.rows import read_rows, write_rows
+from hamguard.evaluation.attack.generators import placeless
 from hamguard.evaluation.reproduce.experiment import EXPERIMENTS
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +54,7 @@ def record(
     if not name.startswith(experiment):
         raise RequestError(f"a recording of {experiment} is called after it, e.g. {experiment}-part, got {name}")
     rows = [
-        replace(row, attack=_placeless(row.attack), hashes={k: v for k, v in row.hashes.items() if k != "values"})
+        replace(row, attack=placeless(row.attack), hashes={k: v for k, v in row.hashes.items() if k != "values"})
         for row in read_rows(run / "rows.jsonl")
     ]
     folder = root / RECORDED
@@ -65,12 +66,6 @@ def record(
     facts = {**({"part": part} if part else {}), **({"pictures": shown} if shown else {})}
     write_json(folder / f"{name}.json", {**comparison, **facts})
     return name
-
-
-def _placeless(attack: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The facts of an attack with the name of its generator's folder, not where that lay."""
-    folder = (attack or {}).get("generator")
-    return attack if attack is None or not isinstance(folder, str) else {**attack, "generator": Path(folder).name}
 
 
 def main() -> None:

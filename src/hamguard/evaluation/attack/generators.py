@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,3 +104,15 @@ def noise_like(rmse: Floats) -> Threat:
 
 def _shape(channels: int, size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]} pixels in {'gray' if channels == 1 else 'color'}"
+
+
+def placeless(attack: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The facts of an attack with the name of its generator's folder, not where that lay: rows that are kept for others.
+
+    >>> placeless({"method": "prosgan", "generator": "/somewhere/prosgan-1"})
+    {'method': 'prosgan', 'generator': 'prosgan-1'}
+    """
+    if attack is None:
+        return None
+    folder = attack.get("generator")
+    return {**attack, **({"generator": Path(folder).name} if isinstance(folder, str) else {})}
