@@ -5,8 +5,8 @@
 Photos are those of coco18's query part from the 101st on: the first hundred were looked at while settings were chosen. Each is
 searched among the 6,500 photos of the data base part, whose codes ship with the panel, and the other originals. `--floats`
 searches by the networks' own features, too (cosine, centred on the data base): rows of method `floats`. Of the first hundred it
-says how different they look (ST-LPIPS), and how different plain noise does. What was protected is not protected again. Needs
-HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
+says how different they look (ST-LPIPS; changes on even grounds and in texture), and how different plain noise does. What was
+protected is not protected again. Needs HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Floats
 from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
+from hamguard.images.contrast import contrast
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
 from hamguard.models.encode import pixels_of
@@ -42,7 +43,9 @@ from hamguard.training.features import backbone_digest, frozen_features
 
 RESULTS = Path(__file__).parent.parent / "results"
 FIRST, TOP, LEVELS = 100, 10, 8
-LOOKED = 100  # photos whose ST-LPIPS is taken
+LOOKED = 100  # photos of which is taken how they look
+EVEN = 0.25  # contrast below which a place counts as even ground
+EVEN_LEVELS, TEXTURE_LEVELS = "levels on even grounds", "levels in texture"
 FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
 
@@ -70,24 +73,33 @@ def write_photos(folder: Path, contents: Mapping[int, bytes]) -> None:
 
 
 def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
-    """How different copies look by ST-LPIPS, and plain noise that moves every value by 8 of 255."""
+    """How different copies look, and plain noise that moves every value by 8 of 255.
+
+    By ST-LPIPS; and by the root mean square of changes, in levels, on even grounds and in texture (see `images/contrast.py`).
+    """
     distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
-    found: dict[str, list[float]] = {"protected": [], "noise": []}
+    found: dict[tuple[str, str], list[float]] = {}
     for name in names:
         clean, copy = decode(source / f"{name}.jpg"), decode(copies / f"{name}.png")
         noisy = plain_noise(clean, LEVELS, seed=0, name=name)
         x, z, n = (pixels_of(one[None]) for one in (clean, copy, noisy))
-        found["protected"].append(float(distance(x, z)))
-        found["noise"].append(float(distance(x, n)))
+        rough = contrast(x).expand_as(x)
+        places = {EVEN_LEVELS: rough < EVEN, TEXTURE_LEVELS: rough == 1}
+        for kind, other in (("protected", z), ("noise", n)):
+            found.setdefault((kind, "st-lpips"), []).append(float(distance(x, other)))
+            for metric, here in places.items():
+                if bool(here.any()):  # a photo may have no even ground
+                    moved = 255 * (other - x)[here].square().mean().sqrt()
+                    found.setdefault((kind, metric), []).append(float(moved))
     rows = []
-    for kind, values in found.items():
+    for (kind, metric), values in found.items():
         attack = (
             base.attack if kind == "protected" else {"method": "noise", "protector": (base.attack or {})["protector"]}
         )
         figures = np.array(values)
         rows.append(
             replace(
-                base, attack=attack, task="files", metric="st-lpips", at=None, ties=None, model=None, method=None,
+                base, attack=attack, task="files", metric=metric, at=None, ties=None, model=None, method=None,
                 backbone=None, bits=None, value=float(figures.mean()), ci95=bootstrap_interval(figures, seed=0), n=len(figures),
                 notes=(),
             )

@@ -18,9 +18,9 @@ from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
 
 
-def trained_like(channels: int = 3, eps: float = 0.1, *, skips: bool = False) -> Protector:
+def trained_like(channels: int = 3, eps: float = 0.1, *, skips: bool = False, even: float = 1.0) -> Protector:
     """A generator whose noise is not near zero: the norms know what passes through them."""
-    net = Protector(channels, "small", eps, torch_generator(7), skips=skips)
+    net = Protector(channels, "small", eps, torch_generator(7), skips=skips, even=even)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -82,10 +82,10 @@ def test_a_protector_of_another_norm_is_saved_with_it(tmp_path: Path) -> None:
         Protector(1, eps=6.0)
 
 
-@pytest.mark.parametrize("skips", [False, True])
-def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool) -> None:
+@pytest.mark.parametrize(("skips", "even"), [(False, 1.0), (True, 1.0), (True, 0.2)])
+def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool, even: float) -> None:
     """What tiles rest on: STEP and REACH are as large as the net needs."""
-    net = trained_like(skips=skips)
+    net = trained_like(skips=skips, even=even)
     x = torch.rand(1, 3, 2 * REACH + 4 * STEP, 2 * REACH + 6 * STEP, generator=torch_generator(1))
     whole = net.noise(x)
     part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32])
@@ -96,6 +96,20 @@ def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool) -> No
     assert not torch.allclose(part[:, :, less : less + 32, less : less + 32], inner, atol=1e-3), (
         "noise lies in [-1, 1]; too small a part is off by more than 1"
     )
+
+
+def test_noise_takes_its_part_of_the_bound_on_even_grounds_and_all_of_it_in_texture() -> None:
+    """What the net makes is the same; how much of it is added follows the picture."""
+    plain, bounded = trained_like(skips=True), trained_like(skips=True, even=0.2)
+    assert plain.digest == bounded.digest
+    x = torch.full((1, 3, 64, 96), 0.5)
+    x[..., 48:] += 0.1 * torch.randn(1, 3, 64, 48, generator=torch_generator(1))
+    part = bounded.noise(x) / plain.noise(x)
+    assert float(part[..., :40].max()) == pytest.approx(0.2, abs=0.01)
+    assert float(part[..., 56:].min()) == pytest.approx(1)
+    for even in (0.0, 1.5, float("nan")):
+        with pytest.raises(RequestError, match=r"even must be in \(0, 1\]"):
+            Protector(3, even=even)
 
 
 def test_clipped_values_keep_their_gradient() -> None:
@@ -129,15 +143,16 @@ def test_wrong_eps_is_refused(eps: float, match: str) -> None:
         Protector(3, "small", eps)
 
 
-@pytest.mark.parametrize("skips", [False, True])
-def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool) -> None:
-    net = trained_like(skips=skips)
+@pytest.mark.parametrize(("skips", "even"), [(False, 1.0), (True, 0.2)])
+def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool, even: float) -> None:
+    net = trained_like(skips=skips, even=even)
     save_protector(net, tmp_path / "p", side=32, surrogates=["abc"])
     again, card = load_protector(tmp_path / "p")
     x = torch.rand(1, 3, 20, 30, generator=torch_generator(0))
     assert torch.equal(net(x), again(x))
     assert (card.eps, card.side, card.surrogates, card.weights_hash) == (0.1, 32, ["abc"], net.digest)
     assert card.skips is again.skips is skips
+    assert card.even == again.even == even
     assert not any(p.requires_grad for p in again.parameters())
 
 

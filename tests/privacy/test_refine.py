@@ -10,6 +10,7 @@ from torch import nn
 from hamguard.attacks.search.views import Plain
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, RunError
+from hamguard.images.contrast import room
 from hamguard.images.likeness import similarity
 from hamguard.images.views import fit_to
 from hamguard.models.channels import match_channels
@@ -148,6 +149,20 @@ def test_what_nobody_sees_does_not_count():
     pattern = Refine((one,), 4, 16 / 255, alike=0, view=Plain())(x, torch.zeros_like(x), [0], opaque)
     z = x + opaque * pattern * 16 / 255
     assert torch.equal(z[..., :18], x[..., :18]) and agreement(one, x, z.clamp(0, 1)).item() < 1
+
+
+def test_even_grounds_keep_most_of_the_bound_to_themselves():
+    x = smooth(1)
+    x[..., 18:] = 0.4
+    one = matcher(30, fit="stretch")
+    start = 2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) - 1
+    part = room(x, 0.25)
+    for steps in (1, 8):  # the start itself may be the best
+        pattern = Refine((one,), steps, 16 / 255, alike=0, view=Plain(), even=0.25)(x, part * start, [0])
+        assert bool((pattern.abs() <= part + 1e-6).all())
+        assert float(pattern[..., 24:].abs().max()) <= 0.26 and float(pattern.abs().max()) > 0.3
+    with pytest.raises(RequestError, match="even must be"):
+        Refine((one,), 1, 8 / 255, even=0.0)
 
 
 def test_a_matchers_gradient_counts_by_its_direction():

@@ -219,7 +219,7 @@ def protect(
     check_free(home, names.values(), manifest.owns)
     for place in {(home / name).parent for name in names.values()}:
         sweep(place)
-    steps = Refine(models, refine, settings.eps, context.seed) if refine else None
+    steps = Refine(models, refine, settings.eps, context.seed, even=net.even) if refine else None
     run = FolderRun(folder, home, names, net, card.side, manifest, steps, batch_size)
     before, started = dict(manifest.entries), time.monotonic()
     with context.stage("protecting") as progress:

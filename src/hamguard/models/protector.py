@@ -9,7 +9,8 @@ tanh at the end. How the bound `||G(x)||_p <= eps`, p in {1, 2, inf}, eq. (2), i
 few values, where scaling keeps its pattern and its gradient everywhere.
 
 Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
-MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost.
+MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` is the part of the bound
+that noise has on even grounds, where eyes find it; in texture it has all of it (`images/contrast.py`).
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -28,6 +29,7 @@ from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
+from hamguard.images.contrast import room
 
 Norm = Literal["linf", "l2", "l1"]
 Width = Literal["small", "large"]
@@ -50,9 +52,10 @@ class Protector(Shown, nn.Module):
         generator: source of the initial weights.
         norm: of the bound: p = inf, 2 or 1 of eq. (2).
         skips: whether decoder layers see what encoder layers of their size found; as published they do not.
+        even: part of the bound that noise has on even grounds, in (0, 1]; 1 as published.
 
     Raises:
-        RequestError: unknown width or norm, or `eps` out of range.
+        RequestError: unknown width or norm, or `eps` or `even` out of range.
     """
 
     card: Any = None
@@ -67,6 +70,7 @@ class Protector(Shown, nn.Module):
         norm: Norm = "linf",
         *,
         skips: bool = False,
+        even: float = 1.0,
     ) -> None:
         super().__init__()
         check_choice("width", width, WIDTHS)
@@ -76,7 +80,10 @@ class Protector(Shown, nn.Module):
             raise RequestError(f"eps must be in (0, 1], got {eps:g}{hint}")
         if not 0 < eps < float("inf"):
             raise RequestError(f"eps must be above 0, got {eps:g}")
-        self.channels, self.width, self.eps, self.norm, self.skips = channels, width, eps, norm, skips
+        if not 0 < even <= 1:
+            raise RequestError(f"even must be in (0, 1], got {even:g}")
+        self.channels, self.width, self.eps, self.norm = channels, width, eps, norm
+        self.skips, self.even = skips, even
         widths = WIDTHS[width]
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
@@ -105,7 +112,7 @@ class Protector(Shown, nn.Module):
         made = self._made(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
-        return made.expand(-1, x.shape[1], -1, -1)
+        return (made * room(x, self.even)).expand(-1, x.shape[1], -1, -1)
 
     def _made(self, x: Tensor) -> Tensor:
         """What the layers make of `(B, C, H, W)` in [-1, 1], sides multiples of `STEP`."""

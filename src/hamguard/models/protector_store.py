@@ -31,6 +31,7 @@ class ProtectorCard(Shown, BaseModel):
         eps: bound that it learned under, in pixel units.
         norm: of the bound.
         skips: whether its decoder sees what its encoder found at each size.
+        even: part of the bound that its noise has on even grounds.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.
@@ -53,6 +54,7 @@ class ProtectorCard(Shown, BaseModel):
     eps: float = Field(gt=0)
     norm: Norm = "linf"
     skips: bool = False
+    even: float = Field(1.0, gt=0, le=1)
     side: int = Field(ge=1, le=4096)
     surrogates: list[str] = []
     surrogate_names: list[str] = []
@@ -110,7 +112,7 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
     """
     folder = Path(folder)
     own = {"channels": net.channels, "width": net.width, "eps": net.eps, "norm": net.norm}
-    own |= {"skips": net.skips, "weights_hash": net.digest}
+    own |= {"skips": net.skips, "even": net.even, "weights_hash": net.digest}
     card = ProtectorCard(**own, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
@@ -134,9 +136,8 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
     state = read_safetensors(folder / WEIGHTS)
-    net = with_weights(
-        lambda: Protector(card.channels, card.width, card.eps, norm=card.norm, skips=card.skips), state, folder
-    )
+    own: dict[str, Any] = {"norm": card.norm, "skips": card.skips, "even": card.even}
+    net = with_weights(lambda: Protector(card.channels, card.width, card.eps, **own), state, folder)
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card
 

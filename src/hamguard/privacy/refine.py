@@ -30,6 +30,7 @@ from hamguard.attacks.threat import Linf
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed, torch_generator
+from hamguard.images.contrast import room
 from hamguard.images.distortion import SMALLEST
 from hamguard.images.likeness import similarity
 from hamguard.models.trial import NO_GRADIENT, gradient_kind, pixel_gradient, with_gradient
@@ -60,11 +61,13 @@ class Refine:
         eps: bound in pixel units, in (0, 1].
         seed: of the views.
         alike: SSIM that the pictures shall have, in [0, 1]; 0 for any.
+        even: part of the bound that noise has on even grounds, in (0, 1], see `images/contrast.py`; 1 for all of it.
         view: what the matchers see at each step.
         rate: mean size of a step in units of `eps`.
 
     Raises:
-        RequestError: no matcher, one without a gradient, fewer than 1 step, `alike` outside [0, 1], or `eps` outside (0, 1].
+        RequestError: no matcher, one without a gradient, fewer than 1 step, `alike` outside [0, 1], or `eps` or `even` outside
+            (0, 1].
     """
 
     matchers: tuple[Matcher, ...]
@@ -72,6 +75,7 @@ class Refine:
     eps: float
     seed: int = 0
     alike: float = 0.905
+    even: float = 1.0
     view: View = field(default=VIEWS)
     rate: float = 0.1
 
@@ -80,6 +84,7 @@ class Refine:
             raise RequestError("refining needs at least one matcher; give `matchers=MODEL`")
         check_range("refine", self.steps, 1)
         check_range("alike", self.alike, 0.0, 1.0)
+        check_range("even", self.even, 1e-6, 1.0)
         Linf(self.eps)
         for matcher in self.matchers:
             if gradient_kind(matcher.model) == "none":
@@ -104,7 +109,9 @@ class Refine:
         if len(x) > 1 and x.device.type == "cpu":  # as fast there, and rounding does not depend on the batch
             alone = [slice(n, n + 1) for n in range(len(x))]
             return torch.cat([self(x[n], pattern[n], index[n], None if opaque is None else opaque[n]) for n in alone])
-        reach = self.eps if opaque is None else self.eps * opaque
+        part = room(x, self.even)  # of the bound, which the pattern that comes and goes has taken already
+        reach = self.eps * part if opaque is None else self.eps * part * opaque
+        pattern = (pattern / part).clamp(-1, 1)
         own = [_outputs(matcher, x) for matcher in self.matchers]
         best, least = pattern.clone(), self._score(x, pattern, reach, own)
         # the cosine has no slope at the original itself
@@ -133,7 +140,7 @@ class Refine:
                 best[better], least = pattern[better], torch.minimum(least, score)
                 if bool((least < LOST).all()):
                     break
-        return best
+        return best * part
 
     def _noise(self, pattern: Tensor, index: Sequence[int]) -> Tensor:
         """Uniform noise in [-1, 1] of each picture's own, `(B, C, H, W)`."""

@@ -57,6 +57,9 @@ class FeatureSettings(NoiseSettings):
     skips: bool = Field(
         True, description="the decoder sees what each layer of the encoder found; not in PPL's generator"
     )
+    even: float = Field(
+        0.15, gt=0, le=1, description="part of the bound that noise has on even grounds, where eyes find it"
+    )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
@@ -283,7 +286,7 @@ def new_features(
         draw = torch_generator(job.seed, "feature-pictures")
         learned = learned[torch.randperm(len(learned), generator=draw)[: ask.pictures].sort().values.numpy()]
     start = torch_generator(job.seed, "protector")
-    protector = Protector(images.channels, ask.width, ask.eps, start, ask.norm, skips=ask.skips)
+    protector = Protector(images.channels, ask.width, ask.eps, start, ask.norm, skips=ask.skips, even=ask.even)
     models = [copy.deepcopy(net) for net in networks]
     modules: list[torch.nn.Module] = [protector, *models]
     for module in modules:
