@@ -156,9 +156,9 @@ def test_even_grounds_keep_most_of_the_bound_to_themselves():
     x[..., 18:] = 0.4
     one = matcher(30, fit="stretch")
     start = 2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) - 1
-    part = room(x, 0.25)
+    part = room(x, 16 / 255, 4 / 255)
     for steps in (1, 8):  # the start itself may be the best
-        pattern = Refine((one,), steps, 16 / 255, alike=0, view=Plain(), even=0.25)(x, part * start, [0])
+        pattern = Refine((one,), steps, 16 / 255, alike=0, view=Plain(), even=4 / 255)(x, part * start, [0])
         assert bool((pattern.abs() <= part + 1e-6).all())
         assert float(pattern[..., 24:].abs().max()) <= 0.26 and float(pattern.abs().max()) > 0.3
     with pytest.raises(RequestError, match="even must be"):

@@ -176,7 +176,8 @@ def protect(
         source: picture, or folder of pictures.
         out: where copies go: a folder, or a file for one picture.
         protector: protector folder, or the name of one that ships with hamguard.
-        eps: how far pixels may move, in pixel units of [0, 1]; a number, or text such as "8/255". By default the protector's own.
+        eps: how far pixels may move, in pixel units of [0, 1]; a number, or text such as "8/255". By default the protector's own,
+            or that of `strong`.
         format: of the copies, `png`, `jpeg` or `webp`; by default what the suffix of `out` says, else png, which is exact.
         quality: of jpeg and webp, 1 to 100; 95 by default, and webp of 100 is exact.
         metadata: `strip` (color profile only), `no-location` (EXIF without places) or `keep`.
@@ -198,7 +199,7 @@ def protect(
     from hamguard.privacy.manifest import Manifest, Named, Settings
     from hamguard.privacy.names import check_free
     from hamguard.privacy.refine import Refine
-    from hamguard.privacy.strong import STEPS
+    from hamguard.privacy.strong import STEPS, strong_eps
     from hamguard.privacy.twice import protected_before
 
     source, out = Path(source), Path(out)
@@ -208,6 +209,7 @@ def protect(
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
+    bound = strong_eps(net) if strong and bound is None else bound
     models, absent = _ensemble(matchers, strong, context)
     settings = Settings(
         **settings_facts(protector, card, bound, (form, quality), metadata, scale),
@@ -219,7 +221,7 @@ def protect(
     check_free(home, names.values(), manifest.owns)
     for place in {(home / name).parent for name in names.values()}:
         sweep(place)
-    steps = Refine(models, refine, settings.eps, context.seed, even=net.even) if refine else None
+    steps = Refine(models, refine, settings.eps, context.seed, even=net.even, fresh=strong) if refine else None
     run = FolderRun(folder, home, names, net, card.side, manifest, steps, batch_size)
     before, started = dict(manifest.entries), time.monotonic()
     with context.stage("protecting") as progress:

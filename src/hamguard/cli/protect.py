@@ -23,7 +23,7 @@ EpsOption = Annotated[
     typer.Option(
         "--eps",
         help="How far pixels may move, in pixel units of [0, 1].",
-        show_default="the protector's own, 8/255 for photos",
+        show_default="the protector's own, 8/255 for photos; 10/255 with --strong",
     ),
 ]
 KindOption = Annotated[

@@ -9,8 +9,8 @@ tanh at the end. How the bound `||G(x)||_p <= eps`, p in {1, 2, inf}, eq. (2), i
 few values, where scaling keeps its pattern and its gradient everywhere.
 
 Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
-MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` is the part of the bound
-that noise has on even grounds, where eyes find it; in texture it has all of it (`images/contrast.py`).
+MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` bounds noise on even
+grounds, where eyes find it; in texture it has all of `eps` (`images/contrast.py`).
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -52,7 +52,8 @@ class Protector(Shown, nn.Module):
         generator: source of the initial weights.
         norm: of the bound: p = inf, 2 or 1 of eq. (2).
         skips: whether decoder layers see what encoder layers of their size found; as published they do not.
-        even: part of the bound that noise has on even grounds, in (0, 1]; 1 as published.
+        even: for `linf`, bound on even grounds, in pixel units, in (0, 1]; from `eps` on, as published, there is none beside it.
+            Noise under another bound than its own is larger or smaller everywhere alike.
 
     Raises:
         RequestError: unknown width or norm, or `eps` or `even` out of range.
@@ -81,7 +82,8 @@ class Protector(Shown, nn.Module):
         if not 0 < eps < float("inf"):
             raise RequestError(f"eps must be above 0, got {eps:g}")
         if not 0 < even <= 1:
-            raise RequestError(f"even must be in (0, 1], got {even:g}")
+            hint = f"; did you mean {even:g} / 255?" if even > 1 else ""
+            raise RequestError(f"even must be in (0, 1], got {even:g}{hint}")
         self.channels, self.width, self.eps, self.norm = channels, width, eps, norm
         self.skips, self.even = skips, even
         widths = WIDTHS[width]
@@ -112,7 +114,9 @@ class Protector(Shown, nn.Module):
         made = self._made(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
-        return (made * room(x, self.even)).expand(-1, x.shape[1], -1, -1)
+        if self.norm == "linf":
+            made = made * room(x, self.eps, self.even)
+        return made.expand(-1, x.shape[1], -1, -1)
 
     def _made(self, x: Tensor) -> Tensor:
         """What the layers make of `(B, C, H, W)` in [-1, 1], sides multiples of `STEP`."""

@@ -31,7 +31,7 @@ class ProtectorCard(Shown, BaseModel):
         eps: bound that it learned under, in pixel units.
         norm: of the bound.
         skips: whether its decoder sees what its encoder found at each size.
-        even: part of the bound that its noise has on even grounds.
+        even: bound on even grounds, in pixel units; from `eps` on there is no other.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.

@@ -121,7 +121,8 @@ class PictureRun:
         """
         at = next(self.net.parameters()).device
         x = torch.cat([as_tensor(one.small) for one in group]).to(at)  # (B, C, h, w)
-        pattern = noise_pattern(self.net, x)
+        fresh = self.refine is not None and self.refine.fresh
+        pattern = torch.zeros_like(x) if fresh else noise_pattern(self.net, x)
         if self.refine is not None:
             alphas = [one.original.alpha for one in group]
             size = (int(x.shape[2]), int(x.shape[3]))

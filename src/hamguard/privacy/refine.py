@@ -61,9 +61,10 @@ class Refine:
         eps: bound in pixel units, in (0, 1].
         seed: of the views.
         alike: SSIM that the pictures shall have, in [0, 1]; 0 for any.
-        even: part of the bound that noise has on even grounds, in (0, 1], see `images/contrast.py`; 1 for all of it.
+        even: bound on even grounds, in pixel units, in (0, 1], see `images/contrast.py`; from `eps` on there is no other.
         view: what the matchers see at each step.
         rate: mean size of a step in units of `eps`.
+        fresh: whether the steps begin at pictures themselves, not at the generator's noise.
 
     Raises:
         RequestError: no matcher, one without a gradient, fewer than 1 step, `alike` outside [0, 1], or `eps` or `even` outside
@@ -78,6 +79,7 @@ class Refine:
     even: float = 1.0
     view: View = field(default=VIEWS)
     rate: float = 0.1
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if not self.matchers:
@@ -109,7 +111,7 @@ class Refine:
         if len(x) > 1 and x.device.type == "cpu":  # as fast there, and rounding does not depend on the batch
             alone = [slice(n, n + 1) for n in range(len(x))]
             return torch.cat([self(x[n], pattern[n], index[n], None if opaque is None else opaque[n]) for n in alone])
-        part = room(x, self.even)  # of the bound, which the pattern that comes and goes has taken already
+        part = room(x, self.eps, self.even)  # of the bound, which the pattern that comes and goes has taken already
         reach = self.eps * part if opaque is None else self.eps * part * opaque
         pattern = (pattern / part).clamp(-1, 1)
         own = [_outputs(matcher, x) for matcher in self.matchers]

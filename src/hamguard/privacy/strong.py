@@ -3,6 +3,9 @@
 Networks of two families, EfficientNet-Lite at its own size and a ResNet that looks at 64 pixels; searches of all other families
 stay unseen, for the panel to tell what the result is worth on them. What their middle layers see of photos lies in the package,
 beside the panel: means and deviations of statistics, no photo.
+
+It begins at the photo itself, not at the generator's noise, which anybody has and can take off. Its bound is larger than the
+generator's, because on even grounds neither comes near it (`images/contrast.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import torch
 from hamguard.core.errors import DamagedError
 from hamguard.models.hash_model import HashModel
 from hamguard.models.panel import panel_entry, panel_folder
+from hamguard.models.protector import Protector
 from hamguard.models.shipped import PANEL
 from hamguard.models.stages import Stages, StageScale
 from hamguard.models.weight_files import read_safetensors
@@ -22,7 +26,14 @@ from hamguard.privacy.matchers import Matcher, matcher_of
 ENSEMBLE = ("lite0-itq", "lite1-itq", "lite2-itq", "resnet56-itq")
 STEPS = 80
 """Gradients a photo."""
+EPS = 10 / 255
+"""Bound where no other is asked for, and even grounds have one of their own."""
 FILE = "stages.safetensors"
+
+
+def strong_eps(net: Protector) -> float:
+    """The bound where no other is asked for, in pixel units: `EPS`, or the protector's own where it has none for even grounds."""
+    return max(net.eps, EPS) if net.even < net.eps else net.eps
 
 
 def strong_ensemble(device: torch.device | str = "cpu") -> tuple[list[Matcher], list[str]]:

@@ -58,10 +58,15 @@ class FeatureSettings(NoiseSettings):
         True, description="the decoder sees what each layer of the encoder found; not in PPL's generator"
     )
     even: float = Field(
-        0.15, gt=0, le=1, description="part of the bound that noise has on even grounds, where eyes find it"
+        1.5 / 255, gt=0, le=1, description="bound on even grounds, where eyes find noise; from eps on there is no other"
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
+
+    @field_validator("even", mode="before")
+    @classmethod
+    def _part(cls, value: Any) -> Any:
+        return parse_eps(value) if isinstance(value, str) else value
 
 
 class ProtectorSettings(NoiseSettings):
