@@ -29,9 +29,9 @@ from hamguard.core.rows import Row, read_rows, write_rows
 from hamguard.core.types import Array, Floats
 from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
-from hamguard.images.contrast import contrast
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
+from hamguard.models.contrast import contrast
 from hamguard.models.encode import pixels_of
 from hamguard.models.hash_model import HashModel
 from hamguard.privacy.effect import Matcher, for_matcher
@@ -75,7 +75,7 @@ def write_photos(folder: Path, contents: Mapping[int, bytes]) -> None:
 def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
     """How different copies look, and plain noise that moves every value by 8 of 255.
 
-    By ST-LPIPS; and by the root mean square of changes, in levels, on even grounds and in texture (see `images/contrast.py`).
+    By ST-LPIPS; and by the root mean square of changes, in levels, on even grounds and in texture (see `models/contrast.py`).
     """
     distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
     found: dict[tuple[str, str], list[float]] = {}

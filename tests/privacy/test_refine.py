@@ -10,10 +10,11 @@ from torch import nn
 from hamguard.attacks.search.views import Plain
 from hamguard.attacks.threat import Linf
 from hamguard.core.errors import RequestError, RunError
-from hamguard.images.contrast import room
+from hamguard.images.io import encode_bytes
 from hamguard.images.likeness import similarity
 from hamguard.images.views import fit_to
 from hamguard.models.channels import match_channels
+from hamguard.models.contrast import room
 from hamguard.models.foreign import ForeignModel
 from hamguard.models.hash_model import HashModel
 from hamguard.models.store import save_model
@@ -21,6 +22,7 @@ from hamguard.privacy.folder_run import FolderRun
 from hamguard.privacy.manifest import Manifest, Named, Settings
 from hamguard.privacy.matchers import Matcher, fitted, matcher_of, takes_any_size
 from hamguard.privacy.names import copy_names
+from hamguard.privacy.pictures import PictureRun
 from hamguard.privacy.protect import as_tensor
 from hamguard.privacy.refine import Refine
 from tests.privacy.helpers import contents, drawn, strong_protector, write
@@ -240,6 +242,18 @@ def test_a_folder_is_refined_whatever_the_batches(tmp_path: Path):
         run()
         results.append(contents(tmp_path / out))
     assert results[0] == results[1] and len(results[0]) == 6
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_fresh_steps_do_not_know_the_generator(*, fresh: bool):
+    """What anybody has, the generator, tells nothing about where they began."""
+    content = encode_bytes(drawn(24, 30, seed=3), "png")
+    settings = Settings(
+        protector=Named(name="t", hash="h"), eps=8 / 255, format="png", quality=100, metadata="strip", scale="auto"
+    )
+    steps = Refine((matcher(24, seed=1),), 2, 8 / 255, fresh=fresh)
+    made = [PictureRun(net, 256, settings, steps)(content) for net in (strong_protector(), strong_protector(seed=9))]
+    assert (made[0] == made[1]) is fresh
 
 
 def test_a_line_of_pixels_is_cut_before_it_is_enlarged(monkeypatch):

@@ -7,9 +7,10 @@ import torch
 
 from hamguard.core.errors import RequestError
 from hamguard.models.panel import PanelEntry
+from hamguard.models.protector import Protector
 from hamguard.privacy import strong
 from hamguard.privacy.refine import Refine
-from hamguard.privacy.strong import strong_ensemble
+from hamguard.privacy.strong import EPS, strong_ensemble, strong_eps
 
 
 @pytest.fixture
@@ -53,3 +54,10 @@ def test_a_damaged_file_is_one_line(two: None, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(strong, "read_safetensors", lambda path: {})
     with pytest.raises(RequestError, match="it has no efficientnet_lite0.0"):
         strong_ensemble()
+
+
+def test_its_bound_is_larger_where_even_grounds_have_their_own() -> None:
+    plain, kept = Protector(3), Protector(3, even=1.5 / 255)
+    assert strong_eps(plain) == plain.eps == 8 / 255
+    assert strong_eps(kept) == EPS > kept.eps
+    assert strong_eps(Protector(3, eps=16 / 255, even=1.5 / 255)) == 16 / 255

@@ -176,8 +176,7 @@ def protect(
         source: picture, or folder of pictures.
         out: where copies go: a folder, or a file for one picture.
         protector: protector folder, or the name of one that ships with hamguard.
-        eps: how far pixels may move, in pixel units of [0, 1]; a number, or text such as "8/255". By default the protector's own,
-            or that of `strong`.
+        eps: how far pixels may move, in [0, 1] or as text such as "8/255"; by default the protector's own, or that of `strong`.
         format: of the copies, `png`, `jpeg` or `webp`; by default what the suffix of `out` says, else png, which is exact.
         quality: of jpeg and webp, 1 to 100; 95 by default, and webp of 100 is exact.
         metadata: `strip` (color profile only), `no-location` (EXIF without places) or `keep`.

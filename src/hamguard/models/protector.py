@@ -10,7 +10,7 @@ few values, where scaling keeps its pattern and its gradient everywhere.
 
 Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
 MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` bounds noise on even
-grounds, where eyes find it; in texture it has all of `eps` (`images/contrast.py`).
+grounds, where eyes find it; in texture it has all of `eps` (`models/contrast.py`).
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -29,7 +29,7 @@ from hamguard.core.checks import check_choice
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
-from hamguard.images.contrast import room
+from hamguard.models.contrast import room
 
 Norm = Literal["linf", "l2", "l1"]
 Width = Literal["small", "large"]

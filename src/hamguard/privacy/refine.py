@@ -30,9 +30,9 @@ from hamguard.attacks.threat import Linf
 from hamguard.core.checks import check_range
 from hamguard.core.errors import RequestError, RunError
 from hamguard.core.seeds import derive_seed, torch_generator
-from hamguard.images.contrast import room
 from hamguard.images.distortion import SMALLEST
 from hamguard.images.likeness import similarity
+from hamguard.models.contrast import room
 from hamguard.models.trial import NO_GRADIENT, gradient_kind, pixel_gradient, with_gradient
 from hamguard.privacy.matchers import Matcher
 
@@ -61,7 +61,7 @@ class Refine:
         eps: bound in pixel units, in (0, 1].
         seed: of the views.
         alike: SSIM that the pictures shall have, in [0, 1]; 0 for any.
-        even: bound on even grounds, in pixel units, in (0, 1], see `images/contrast.py`; from `eps` on there is no other.
+        even: bound on even grounds, in pixel units, in (0, 1], see `models/contrast.py`; from `eps` on there is no other.
         view: what the matchers see at each step.
         rate: mean size of a step in units of `eps`.
         fresh: whether the steps begin at pictures themselves, not at the generator's noise.

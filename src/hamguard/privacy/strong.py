@@ -5,7 +5,7 @@ stay unseen, for the panel to tell what the result is worth on them. What their 
 beside the panel: means and deviations of statistics, no photo.
 
 It begins at the photo itself, not at the generator's noise, which anybody has and can take off. Its bound is larger than the
-generator's, because on even grounds neither comes near it (`images/contrast.py`).
+generator's, because on even grounds neither comes near it (`models/contrast.py`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hamguard.core.seeds import torch_generator
-from hamguard.images.contrast import EDGE, GRAIN, LEAST, REACH, SLOPE, WINDOW, contrast, room
+from hamguard.models.contrast import EDGE, GRAIN, LEAST, REACH, SLOPE, WINDOW, contrast, room
 
 
 def noise(height: int, width: int, size: float, seed: int = 0) -> torch.Tensor:
