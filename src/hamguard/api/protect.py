@@ -201,8 +201,7 @@ def protect(
     from hamguard.privacy.strong import STEPS, strong_eps
     from hamguard.privacy.twice import protected_before
 
-    source, out = Path(source), Path(out)
-    refine = refine or (STEPS if strong else 0)
+    source, out, refine = Path(source), Path(out), refine or (STEPS if strong else 0)
     bound = checked_words(eps, metadata, scale, refine, matchers, strong=strong)
     check_range("check", check, 0)
     form, folder, home, names, left = _checked_places(source, out, format, quality)
