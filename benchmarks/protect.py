@@ -31,7 +31,7 @@ from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
-from hamguard.models.contrast import contrast
+from hamguard.models.contrast import GRAIN, contrast
 from hamguard.models.encode import pixels_of
 from hamguard.models.hash_model import HashModel
 from hamguard.privacy.effect import Matcher, for_matcher
@@ -44,7 +44,7 @@ from hamguard.training.features import backbone_digest, frozen_features
 RESULTS = Path(__file__).parent.parent / "results"
 FIRST, TOP, LEVELS = 100, 10, 8
 LOOKED = 100  # photos of which is taken how they look
-EVEN, ROUGH = 0.7 / 255, 2 / 255  # contrast of even grounds at most, of texture at least
+ROUGH = 2 / 255  # contrast of texture at least; even grounds have that of grain at most
 EVEN_LEVELS, TEXTURE_LEVELS = "levels on even grounds", "levels in texture"
 FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
@@ -84,7 +84,7 @@ def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
         noisy = plain_noise(clean, LEVELS, seed=0, name=name)
         x, z, n = (pixels_of(one[None]) for one in (clean, copy, noisy))
         rough = contrast(x).expand_as(x)
-        places = {EVEN_LEVELS: rough <= EVEN, TEXTURE_LEVELS: rough >= ROUGH}
+        places = {EVEN_LEVELS: rough <= GRAIN, TEXTURE_LEVELS: rough >= ROUGH}
         for kind, other in (("protected", z), ("noise", n)):
             found.setdefault((kind, "st-lpips"), []).append(float(distance(x, other)))
             for metric, here in places.items():

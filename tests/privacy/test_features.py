@@ -16,6 +16,7 @@ from hamguard.models.protector import Protector
 from hamguard.models.stages import Stages
 from hamguard.privacy import features
 from hamguard.privacy.features import RISE, FeatureTask, clean_features
+from hamguard.trainers.protector import FeatureSettings
 
 SIZE = (32, 32)
 
@@ -113,3 +114,10 @@ def test_it_needs_networks() -> None:
     """Nothing to learn against is said."""
     with pytest.raises(RequestError, match="needs models to learn against"):
         task(nets=0)
+
+
+def test_the_bound_of_even_grounds_is_a_setting() -> None:
+    """As text or number; one beyond all pixel values is taken for levels."""
+    assert FeatureSettings.model_validate({"even": "2/255"}).even == 2 / 255
+    with pytest.raises(ValueError, match=r"even must be in \(0, 1\]; did you mean 2/255"):
+        FeatureSettings.model_validate({"even": 2})

@@ -42,12 +42,12 @@ class NoiseSettings(Asked):
     )
     width: Width = Field("small", description="16-32-64-128 or 64-128-256-512, both published")
 
-    @field_validator("eps", mode="before")
+    @field_validator("eps", "even", mode="before", check_fields=False)
     @classmethod
     def _parts(cls, value: Any, info: ValidationInfo) -> Any:
         value = parse_eps(value) if isinstance(value, str) else value
         if info.data.get("norm") == "linf" and isinstance(value, int | float) and value > 1:
-            raise ValueError(f"eps must be in (0, 1]; did you mean {value:g}/255?")
+            raise ValueError(f"{info.field_name} must be in (0, 1]; did you mean {value:g}/255?")
         return value
 
 
@@ -62,11 +62,6 @@ class FeatureSettings(NoiseSettings):
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
-
-    @field_validator("even", mode="before")
-    @classmethod
-    def _part(cls, value: Any) -> Any:
-        return parse_eps(value) if isinstance(value, str) else value
 
 
 class ProtectorSettings(NoiseSettings):
