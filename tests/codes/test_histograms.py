@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import importlib.util
 import itertools
 from pathlib import Path
@@ -404,7 +405,10 @@ def test_expected_map_of_collapsed_codes_is_that_of_every_pair(monkeypatch):
     assert np.abs(found - every).max() <= 1e-12
 
 
-@pytest.mark.parametrize(("bits", "classes"), [(1, 1), (12, 10), (64, 21), (65, 80), (127, 3), (128, 3)])
+@pytest.mark.parametrize(
+    ("bits", "classes"),
+    [(1, 1), (12, 10), (30, 24), (32, 1), (32, 80), (58, 70), (64, 21), (64, 25), (65, 80), (127, 3), (128, 3)],
+)
 @pytest.mark.parametrize("items", [400, 401, 257])
 def test_byte_columns_and_pairs_of_keys_count_the_same(bits, classes, items, monkeypatch):
     from hamguard.codes import histograms_numba
@@ -416,6 +420,24 @@ def test_byte_columns_and_pairs_of_keys_count_the_same(bits, classes, items, mon
     monkeypatch.setattr(histograms_numba, "MANY", 2)
     found = distance_histograms(query, database, path="numba")
     assert np.array_equal(found.total, slow.total) and np.array_equal(found.relevant, slow.relevant)
+
+
+@pytest.mark.parametrize("class_", [0, 9, 69])
+def test_byte_columns_of_labels_that_few_queries_have(class_, monkeypatch):
+    """Columns without a label of a query are left out, wherever the others lie; a query without labels finds nothing relevant."""
+    from hamguard.codes import histograms_numba
+
+    _, _, query = draw(5, 64, 70, 1)
+    _, _, database = draw(300, 64, 70, 2)
+    labels = np.zeros_like(query.labels)
+    labels[1:3, class_] = 1
+    query = dataclasses.replace(query, labels=labels)
+    slow = distance_histograms(query, database, path="numpy")
+    monkeypatch.setattr(histograms_numba, "LONG", 16)
+    monkeypatch.setattr(histograms_numba, "MANY", 2)
+    found = distance_histograms(query, database, path="numba")
+    assert np.array_equal(found.total, slow.total) and np.array_equal(found.relevant, slow.relevant)
+    assert found.relevant[1].sum() == database.labels[:, class_].sum() > 0 and not found.relevant[0].any()
 
 
 def test_byte_columns_over_several_stretches():

@@ -17,6 +17,7 @@ LONG = (
     1 << 14
 )  # items from which on byte columns and tables of pairs of keys pay, which cost some thousand additions a query
 MANY = 64  # queries from which on they do
+LABEL_COLUMNS = 3  # bytes of labels, 24 of them, that are passed over together with all bytes of a code
 STRETCH = 4096  # items: keys, masks and the words they come from stay in a first-level cache of 32 KiB or little more
 
 
@@ -123,13 +124,13 @@ def _count(
             relevant[a, d] += hit
 
 
-def _columns_of_bytes(words: Array, count: int) -> Array:
-    """Words `(W, n)` uint64 as their first `count` bytes, each a column, `(count, n)` uint8."""
-    out = np.empty((count, words.shape[1]), dtype=np.uint8)
-    for p in range(count):
-        shift = np.uint64(8 * (p % 8))
+def _columns_of_bytes(words: Array, places: Ints) -> Array:
+    """Words `(W, n)` uint64 as their bytes of these places, each a column, `(places, n)` uint8."""
+    out = np.empty((len(places), words.shape[1]), dtype=np.uint8)
+    for p, place in enumerate(places):
+        shift = np.uint64(8 * (place % 8))
         for i in range(words.shape[1]):
-            out[p, i] = np.uint8((words[p // 8, i] >> shift) & np.uint64(255))
+            out[p, i] = np.uint8((words[place // 8, i] >> shift) & np.uint64(255))
     return out
 
 
@@ -163,8 +164,48 @@ def _fill_keys_of_bytes(
         key[i] = key[i] + key[i] + np.uint8(shared[i] != 0)
 
 
+def _of_three(a: int, b: int, c: int, x: int, y: int, z: int) -> int:
+    """Labels of three bytes that both have: 0 for none."""
+    return (a & x) | (b & y) | (c & z)
+
+
+def _of_four(a: int, b: int, c: int, d: int, w: int, x: int, y: int, z: int) -> int:
+    """Bits that differ in four bytes."""
+    return (ones_of_byte(a ^ w) + ones_of_byte(b ^ x)) + (ones_of_byte(c ^ y) + ones_of_byte(d ^ z))
+
+
+def _fill_keys_of_4(q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array) -> None:
+    """As `_fill_keys_of_bytes`, of four columns of codes and three of labels: all in registers, nothing is written twice."""
+    stop = start + len(key)
+    a, b, c, d = q[0], q[1], q[2], q[3]
+    c0, c1, c2, c3 = code[0][start:stop], code[1][start:stop], code[2][start:stop], code[3][start:stop]
+    m0, m1, m2 = q_label[0], q_label[1], q_label[2]
+    l0, l1, l2 = label[0][start:stop], label[1][start:stop], label[2][start:stop]
+    for i in range(len(key)):
+        apart = _of_four(a, b, c, d, c0[i], c1[i], c2[i], c3[i])
+        key[i] = apart + apart + np.uint8(_of_three(m0, m1, m2, l0[i], l1[i], l2[i]) != 0)
+
+
+def _fill_keys_of_8(q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array) -> None:
+    """As `_fill_keys_of_4`, of eight columns of codes."""
+    stop = start + len(key)
+    a, b, c, d, e, f, g, h = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+    c0, c1, c2, c3 = code[0][start:stop], code[1][start:stop], code[2][start:stop], code[3][start:stop]
+    c4, c5, c6, c7 = code[4][start:stop], code[5][start:stop], code[6][start:stop], code[7][start:stop]
+    m0, m1, m2 = q_label[0], q_label[1], q_label[2]
+    l0, l1, l2 = label[0][start:stop], label[1][start:stop], label[2][start:stop]
+    for i in range(len(key)):
+        first = _of_four(a, b, c, d, c0[i], c1[i], c2[i], c3[i])
+        apart = first + _of_four(e, f, g, h, c4[i], c5[i], c6[i], c7[i])
+        key[i] = apart + apart + np.uint8(_of_three(m0, m1, m2, l0[i], l1[i], l2[i]) != 0)
+
+
 _columns_of_bytes = compiled(_columns_of_bytes)
 _fill_keys_of_bytes = compiled(_fill_keys_of_bytes)
+_of_three = compiled(_of_three)
+_of_four = compiled(_of_four)
+_fill_keys_of_4 = compiled(_fill_keys_of_4)
+_fill_keys_of_8 = compiled(_fill_keys_of_8)
 
 
 def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: Ints, relevant: Ints) -> None:
@@ -172,13 +213,18 @@ def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: In
     n, size = code.shape[1], total.shape[1]
     key, shared = np.empty(STRETCH, dtype=np.uint8), np.empty(STRETCH, dtype=np.uint8)
     both = key.view(np.uint16)
-    pairs, found = np.empty(2 * size * 256, dtype=np.uint32), np.empty(2 * size, dtype=np.int64)
+    pairs, found = np.zeros(2 * size * 256, dtype=np.uint32), np.empty(2 * size, dtype=np.int64)
+    wide = code.shape[0] if label.shape[0] == LABEL_COLUMNS else 0
     for a in range(len(q)):
-        pairs[:] = 0
         found[:] = 0
         for start in range(0, n, STRETCH):
             stop = min(n, start + STRETCH)
-            _fill_keys_of_bytes(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
+            if wide == 8:
+                _fill_keys_of_8(q[a], q_labels[a], code, label, start, key[: stop - start])
+            elif wide == 4:
+                _fill_keys_of_4(q[a], q_labels[a], code, label, start, key[: stop - start])
+            else:
+                _fill_keys_of_bytes(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
             for i in range((stop - start) // 2):
                 pairs[both[i]] += np.uint32(1)
             if (stop - start) % 2:
@@ -186,9 +232,10 @@ def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: In
         for second in range(2 * size):
             row, times = pairs[256 * second : 256 * second + 2 * size], np.int64(0)
             for first in range(2 * size):
-                times += row[first]
-            for first in range(2 * size):
-                found[first] += row[first]
+                here = np.int64(row[first])
+                times += here
+                found[first] += here
+                row[first] = 0  # for the next query, while it is near
             found[second] += times
         for d in range(size):
             total[a, d] += found[2 * d] + found[2 * d + 1]
@@ -298,11 +345,13 @@ def count(
     """Add the counts of one block in place; arguments as in `histograms_numpy.count`."""
     key, shared = np.empty(STRETCH, dtype=key_type(total.shape[1] - 1)), np.empty(STRETCH, dtype=np.uint64)
     if times is None and key.dtype == np.uint8 and code.shape[1] >= LONG and len(q) >= MANY:
-        wide, marks = -(-(total.shape[1] - 1) // 8), 8 * label.shape[0]
+        wide, marks = -(-(total.shape[1] - 1) // 8), np.ascontiguousarray(q_labels).view(np.uint8)  # marks: (Q, 8 V)
         q_bytes = np.ascontiguousarray(np.ascontiguousarray(q).view(np.uint8)[:, :wide])  # (Q, ceil(K / 8))
-        q_marks = np.ascontiguousarray(q_labels).view(np.uint8)  # (Q, 8 V)
-        columns = _columns_of_bytes(code, wide), _columns_of_bytes(label, marks)
-        _count_bytes(q_bytes, q_marks, *columns, total, relevant)
+        used = np.flatnonzero(marks.any(axis=0))  # columns of labels that any query has; others make nothing relevant
+        unused = np.flatnonzero(~marks.any(axis=0))[: max(0, LABEL_COLUMNS - len(used))]
+        places = np.concatenate([used, unused])  # at least LABEL_COLUMNS, of the 8 that every word has
+        columns = _columns_of_bytes(code, np.arange(wide)), _columns_of_bytes(label, places)
+        _count_bytes(q_bytes, np.ascontiguousarray(marks[:, places]), *columns, total, relevant)
     elif times is None:
         _count(q, q_labels, code, label, total, relevant, key, shared)
     else:
