@@ -11,11 +11,12 @@ import torch.nn.functional as F
 
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
+from hamguard.images.stripes import stripes
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.stages import Stages
 from hamguard.privacy import features
-from hamguard.privacy.features import RISE, FeatureTask, clean_features
+from hamguard.privacy.features import RISE, STRIPES_RISE, FeatureTask, clean_features
 from hamguard.trainers.protector import FeatureSettings
 
 SIZE = (32, 32)
@@ -32,13 +33,13 @@ def pictures(n: int = 24) -> torch.Tensor:
     return F.interpolate(x, SIZE, mode="bilinear")
 
 
-def task(alike: float = 0.9, nets: int = 2) -> FeatureTask:
+def task(alike: float = 0.9, nets: int = 2, striped: float = 1.0) -> FeatureTask:
     """A task on tiny networks."""
     x = pictures()
     protector = Protector(3, eps=8 / 255, generator=torch.Generator().manual_seed(1))
     models = [net(i) for i in range(nets)]
     clean = [clean_features(one, lambda at: x[list(at)], len(x)) for one in models]
-    return FeatureTask(protector, models, lambda at: x[list(at)], clean, alike=alike)
+    return FeatureTask(protector, models, lambda at: x[list(at)], clean, alike=alike, striped=striped)
 
 
 def batch(seed: int, size: int = 8) -> Any:
@@ -99,12 +100,32 @@ def test_pictures_leave_their_features(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 - found[-1] > 1.5 * (1 - found[0]), found
 
 
+def test_stripes_have_a_price_that_rises_beyond_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 0 on, by how far noise is made of them; the loss has it, of every second picture, and 1 asks for nothing."""
+    monkeypatch.setattr(features, "_chance", lambda draw: False)
+    monkeypatch.setattr(features, "_between", lambda low, high, draw: 1.0)
+    free, priced = task(), task(striped=0.01)
+    for one in (free, priced):
+        one.begin()
+    numbers = batch(3)
+    x = pictures()[numbers.index]
+    found = stripes((free.protector(x) - x)[::2]).mean().item()
+    assert float(free.step(batch(3)).detach()) == pytest.approx(float(priced.step(batch(3)).detach()))  # 0 at first
+    price = STRIPES_RISE * (found - 0.01)
+    assert priced.stripes_price == pytest.approx(price, rel=1e-3) and price > 0
+    told, plain = priced.end_epoch(0), free.end_epoch(0)
+    assert told["stripes"] == pytest.approx(found, rel=1e-3) and "stripes" not in plain
+    priced.lam, free.lam, priced.stripes_price = 1.0, 1.0, 100.0
+    dearer = float(priced.step(batch(3)).detach()) - float(free.step(batch(3)).detach())
+    assert dearer == pytest.approx(100 * stripes((free.protector(x) - x)[::2]).mean().item(), rel=1e-2)
+
+
 def test_a_stopped_run_goes_on_alike() -> None:
     """State and its loading keep everything that the next step depends on."""
-    one = task()
+    one = task(striped=0.1)
     one.begin()
     one.step(batch(0))
-    other = task()
+    other = task(striped=0.1)
     other.load_state(one.state())
     assert float(one.step(batch(1)).detach()) == float(other.step(batch(1)).detach())
     assert one.end_epoch(0) == other.end_epoch(0)

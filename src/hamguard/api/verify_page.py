@@ -36,6 +36,7 @@ def effect_page(
     from hamguard import __version__
     from hamguard.privacy.effect_card import choose_cards
     from hamguard.privacy.effect_cards import SIDE, common_factor, judges, protection_order
+    from hamguard.privacy.effect_details import SCREEN
     from hamguard.privacy.effect_summary import LIMITS
     from hamguard.report.effect_page import EffectPage
     from hamguard.report.effect_table import tied
@@ -62,7 +63,8 @@ def effect_page(
     pictures = (
         f"Order and verdicts follow {', '.join(count)}. The difference is drawn around gray, {factor} times as strong as it is, "
         f"the same factor for all. Tables: {ranks}. "
-        f"What is shown are JPEG copies of at most {SIDE} pixels; measured were the files themselves."
+        f"What is shown are JPEG copies of at most {SIDE} pixels, and parts at full size (of a large picture, as a screen of "
+        f"{SCREEN:,} pixels shows it), chosen by texture, color and likeness; measured were the files themselves."
     )
     more = max(measured.searched(number) for number in range(len(measured.matchers))) - measured.database
     beside = f", by searches of the panel among {more:,} photos more" if more else ""
@@ -154,7 +156,7 @@ def _cards(
 
 def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:
     from hamguard.privacy.effect import ORIGINAL, SAVED
-    from hamguard.privacy.effect_cards import card_pictures, judges
+    from hamguard.privacy.effect_cards import CardPicture, card_details, card_pictures, judges
     from hamguard.privacy.effect_summary import FEW
     from hamguard.report.effect_page import Card, Shown
     from hamguard.report.effect_table import COPIES, SHORT
@@ -187,16 +189,18 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
             [COPIES.get(kind, f"after {kind}"), *(_cell(matcher["copies"][kind]) for matcher in told)] for kind in kinds
         ]
         table = Table.of("", head, cells, strong=kinds.index(SAVED))
+
+    def shown(caption: str, picture: CardPicture) -> Shown:
+        return Shown(caption, picture.jpeg, picture.width, picture.height)
+
     captions = ("original", "protected", f"difference × {factor}")
-    shown = [
-        Shown(caption, picture.jpeg, picture.width, picture.height)
-        for caption, picture in zip(captions, card_pictures(measured, number, factor), strict=True)
-    ]
+    trio = [shown(*both) for both in zip(captions, card_pictures(measured, number, factor), strict=True)]
+    parts = [(shown(what, one), shown("protected", other)) for what, one, other in card_details(measured, number)]
     psnr = "unchanged" if one["psnr"] is None else f"PSNR {one['psnr']:.1f} dB"
     ssim = "" if one["ssim"] is None else f"SSIM {one['ssim']:.3f}, "
     size = f"{one['width']} x {one['height']} pixels"
     facts = f"{size}; {ssim}{psnr}, RMSE {one['rmse']:.4f}, largest change {one['largest_change']} of 255"
-    return Card(one["file"], likely == 0, verdict, shown, facts, table)
+    return Card(one["file"], likely == 0, verdict, trio, facts, table, parts)
 
 
 def _cell(copy: dict[str, Any]) -> str:

@@ -171,7 +171,8 @@ def _of_three(a: int, b: int, c: int, x: int, y: int, z: int) -> int:
 
 def _of_four(a: int, b: int, c: int, d: int, w: int, x: int, y: int, z: int) -> int:
     """Bits that differ in four bytes."""
-    return (ones_of_byte(a ^ w) + ones_of_byte(b ^ x)) + (ones_of_byte(c ^ y) + ones_of_byte(d ^ z))
+    found: int = (ones_of_byte(a ^ w) + ones_of_byte(b ^ x)) + (ones_of_byte(c ^ y) + ones_of_byte(d ^ z))
+    return found
 
 
 def _fill_keys_of_4(q: Array, q_label: Array, code: Array, label: Array, start: int, key: Array) -> None:

@@ -13,9 +13,11 @@ from hamguard.images.io import decode, encode_bytes
 from hamguard.images.views import Kernel, resize_image
 from hamguard.privacy.effect import SAVED, Measured, as_channels
 from hamguard.privacy.effect_card import worst_first
+from hamguard.privacy.effect_details import details
 from hamguard.privacy.pairs import NEVER_SEEN
 
 SIDE = 420  # longest side of a picture on the page
+PART_QUALITY = 98  # of parts at full size, whose noise a file shall not hide
 MOST = 64  # largest factor: above it, single levels would fill the range
 
 
@@ -53,21 +55,37 @@ def common_factor(measured: Measured, shown: Sequence[int]) -> int:
 
 
 def card_pictures(measured: Measured, number: int, factor: int) -> tuple[CardPicture, CardPicture, CardPicture]:
-    """Original, protected copy, and the difference times a factor around gray, decoded once more from their files.
+    """Original, protected copy, and the difference times a factor around gray.
 
     Raises:
         ImageError: a file has gone or changed since it was measured.
     """
-    pair = measured.pairs[number]
-    original, protected = (as_channels(decode(path), gray=False) for path in (pair.original, pair.protected))
-    if original.shape != protected.shape:
-        raise ImageError(f"{pair.protected} changed while it was measured")
+    original, protected = _decoded(measured, number)
     original, protected, shown = (
         _small(original, "bicubic"),
         _small(protected, "bicubic"),
         amplify(_small(original, "nearest"), _small(protected, "nearest"), factor),  # averages would hide fine noise
     )
     return _picture(original), _picture(protected), _picture(shown, 85)
+
+
+def card_details(measured: Measured, number: int) -> list[tuple[str, CardPicture, CardPicture]]:
+    """Parts of original and protected copy at full size, and what each shows (`effect_details.py`).
+
+    Raises:
+        ImageError: a file has gone or changed since it was measured.
+    """
+    found = details(*_decoded(measured, number))
+    return [(one.what, _picture(one.original, PART_QUALITY), _picture(one.protected, PART_QUALITY)) for one in found]
+
+
+def _decoded(measured: Measured, number: int) -> tuple[Bytes, Bytes]:
+    """Original and protected copy, decoded once more from their files, `(H, W, 3)` each."""
+    pair = measured.pairs[number]
+    original, protected = (as_channels(decode(path), gray=False) for path in (pair.original, pair.protected))
+    if original.shape != protected.shape:
+        raise ImageError(f"{pair.protected} changed while it was measured")
+    return original, protected
 
 
 def amplify(clean: Bytes, protected: Bytes, factor: int) -> Bytes:

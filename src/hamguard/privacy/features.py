@@ -5,12 +5,13 @@ what networks share (BIA, Q. Zhang et al., ICLR 2022; LTP, M. Salzmann et al., N
 random parts and sizes (DI-FGSM, C. Xie et al., CVPR 2019); JPEG files in the loop, straight through for the gradient. With
 features f, their mean c over training pictures, a random view v, and z = clip(x + eps G(x)), one step minimizes
 
-    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z)),
+    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z)) + mu stripes(z - x),
 
 where g_s are the statistics of the network's stages (`models/stages.py`), less their mean and divided by their deviation over
 training pictures: networks of other kinds share more of those than of the last features. lambda rises while pictures look less
 alike than asked and falls again (dual ascent), so the generator finds by itself where its bound may be spent: little on even
-grounds, more in texture, and in slow waves.
+grounds, more in texture, and in slow waves. mu does the same for stripes (`images/stripes.py`): without it most of the noise is
+one wave, because a single wave misleads networks most for its size, and eyes find it.
 
 Deliberate differences from BIA and LTP: pooled features and statistics, which a search keeps or could keep, not maps position by
 position, so that parts and sizes may be drawn at random; no classifier's loss.
@@ -29,6 +30,7 @@ from torch import Tensor
 from hamguard.attacks.search.file_views import Jpeg
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
+from hamguard.images.stripes import stripes
 from hamguard.images.views import resize
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel
@@ -46,6 +48,7 @@ LARGER = 1.15
 PART = 0.75  # least part of a side that a view shows
 FIRST = 2.0  # the multiplier at the beginning
 RISE = 0.1  # its step
+STRIPES_RISE = 0.02  # that of the price of stripes, which begins at 0
 MOST = 20.0
 
 
@@ -85,6 +88,7 @@ class FeatureTask(PlainTask):
         pictures: from numbers of training items to pictures `(B, C, H, W)` in [0, 1].
         clean: what the networks make of all training items, see `clean_features`.
         alike: SSIM that protected pictures shall have, in (0, 1].
+        striped: how far noise may be made of stripes, in (0, 1]; 1 for as far as it likes.
 
     Raises:
         RequestError: no network.
@@ -98,6 +102,7 @@ class FeatureTask(PlainTask):
         clean: Sequence[Clean],
         *,
         alike: float,
+        striped: float = 1.0,
     ) -> None:
         if not networks:
             raise RequestError("method features needs models to learn against; give surrogates, best of several kinds")
@@ -105,11 +110,12 @@ class FeatureTask(PlainTask):
         self.networks, self.pictures = list(networks), pictures
         self.items = len(clean[0].features)
         self.alike, self.lam = alike, FIRST
+        self.striped, self.stripes_price = striped, 0.0
         self.device = next(protector.parameters()).device
         self._quick = [staged(net) for net in self.networks]
         self._free = [takes_any_size(net) for net in self.networks]
         self._clean = [one.to(self.device) for one in clean]
-        self._sums = torch.zeros(4, dtype=torch.float64)  # of the epoch: steps, both cosines, SSIM
+        self._sums = torch.zeros(5, dtype=torch.float64)  # of the epoch: steps, both cosines, SSIM, stripes
         self._steps = 0
 
     def _seen(self, number: int, x: Tensor, scale: float) -> tuple[Tensor, list[Tensor]]:
@@ -146,22 +152,33 @@ class FeatureTask(PlainTask):
         loss: Tensor = cosine.mean() + stages.mean() + self.lam * (1 - alike)
         looks = float(alike.detach())
         self.lam = min(MOST, max(0.0, self.lam + RISE * (self.alike - looks)))
+        lined = 0.0
+        if self.striped < 1:
+            half = stripes((z - x)[::2]).mean()  # of every second picture, which is enough for a price
+            lined = float(half.detach())
+            loss = loss + self.stripes_price * half
+            self.stripes_price = min(MOST, max(0.0, self.stripes_price + STRIPES_RISE * (lined - self.striped)))
         self._sums += torch.tensor(
-            [1.0, *(float(c.detach().mean()) for c in (cosine, stages)), looks], dtype=torch.float64
+            [1.0, *(float(c.detach().mean()) for c in (cosine, stages)), looks, lined], dtype=torch.float64
         )
         return loss
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Cosines between protected and clean pictures and their SSIM, averaged over steps, and the multiplier."""
-        steps, cosine, stages, alike = self._sums.tolist()
+        """Cosines between protected and clean pictures and their SSIM, averaged over steps, and the multiplier.
+
+        Where stripes have a price, how far noise is made of them and that price, too.
+        """
+        steps, cosine, stages, alike, lined = self._sums.tolist()
         self._sums.zero_()
-        return {"cosine": cosine / steps, "stages": stages / steps, "ssim": alike / steps, "multiplier": self.lam}
+        told = {"cosine": cosine / steps, "stages": stages / steps, "ssim": alike / steps, "multiplier": self.lam}
+        return told if self.striped == 1 else told | {"stripes": lined / steps, "stripes_price": self.stripes_price}
 
     def state(self) -> dict[str, Any]:
         """The generator, the multiplier, whose turn it is and the sums; copies."""
         return {
             "protector": {name: value.detach().cpu().clone() for name, value in self.protector.state_dict().items()},
             "lam": self.lam,
+            "stripes_price": self.stripes_price,
             "steps": self._steps,
             "sums": self._sums.clone(),
         }
@@ -169,7 +186,8 @@ class FeatureTask(PlainTask):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
         self.protector.load_state_dict(state["protector"])
-        self.lam, self._steps, self._sums = float(state["lam"]), int(state["steps"]), state["sums"].clone()
+        self.lam, self.stripes_price = float(state["lam"]), float(state["stripes_price"])
+        self._steps, self._sums = int(state["steps"]), state["sums"].clone()
 
 
 def _between(low: float, high: float, draw: torch.Generator) -> float:

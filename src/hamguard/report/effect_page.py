@@ -46,6 +46,7 @@ class Card:
         pictures: original, protected, difference.
         facts: how the copy looks.
         table: figures of each kind of copy.
+        details: parts of original and protected copy at full size.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Card:
     pictures: Sequence[Shown]
     facts: str
     table: Table
+    details: Sequence[tuple[Shown, Shown]] = ()
 
 
 @dataclass(frozen=True)

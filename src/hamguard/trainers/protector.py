@@ -61,6 +61,12 @@ class FeatureSettings(NoiseSettings):
         1.5 / 255, gt=0, le=1, description="bound on even grounds, where eyes find noise; from eps on there is no other"
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
+    stripes: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="how far noise may be made of stripes: 1 for one wave, 1/2 for a grid of two, and so on",
+    )
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
 
@@ -296,4 +302,4 @@ def new_features(
         return images.batch(learned[np.asarray(numbers)])
 
     clean = [clean_features(net, pictures, len(learned)) for net in models]
-    return FeatureTask(protector, models, pictures, clean, alike=ask.alike)
+    return FeatureTask(protector, models, pictures, clean, alike=ask.alike, striped=ask.stripes)
