@@ -1,9 +1,10 @@
 """Parts of a picture at full size, where a look tells most about its protected copy.
 
 Small pictures hide noise, and who publishes photos looks at faces and skies: even ground, skin tones, fine detail (as letters
-are), and the place that changed most. Parts are found by measures of ours, not by people: even ground and fine detail by texture (`models/contrast.py`), skin tones by chroma between fixed bounds (D. Chai,
-K. N. Ngan, "Face Segmentation Using Skin-Color Map in Videophone Applications", IEEE TCSVT 1999: Cb in 77 to 127, Cr in 133 to
-173), which wood and sand have, too, and the last by structural similarity.
+are), and the place that changed most. Parts are found by measures of ours, not by people: even ground and fine detail by texture
+(`models/contrast.py`), skin tones by chroma between fixed bounds, which wood and sand have, too (D. Chai, K. N. Ngan, "Face
+Segmentation Using Skin-Color Map in Videophone Applications", IEEE TCSVT 1999: Cb in 77 to 127, Cr in 133 to 173), and the last
+by structural similarity.
 """
 
 from __future__ import annotations
