@@ -21,7 +21,8 @@ from hamguard.images.views import resize_image
 from hamguard.models.contrast import contrast
 from hamguard.models.encode import pixels_of
 
-PART = 180  # pixels to a side
+PART = 180  # pixels to a side, or half of a small picture's shorter side, but `LEAST` of them
+LEAST = 64
 SCREEN = 1600  # longest side of what a screen shows; a larger picture is shrunk first
 LIT = (0.1, 0.95)  # mean brightness of even ground on which a change can be seen
 SKIN = 0.5  # share of a part that has the tones at least
@@ -49,7 +50,8 @@ def details(original: Bytes, protected: Bytes) -> list[Detail]:
         protected: the same size.
     """
     original, protected = (_on_screen(one) for one in (original, protected))
-    height, width = (min(PART, side) for side in original.shape[:2])
+    shorter = min(original.shape[:2])
+    height, width = (min(side, PART, max(LEAST, shorter // 2)) for side in original.shape[:2])
     stride = (max(1, height // 2), max(1, width // 2))
 
     def mean(maps: Tensor) -> Tensor:
