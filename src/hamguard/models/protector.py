@@ -114,9 +114,11 @@ class Protector(Shown, nn.Module):
         made = self._made(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
-        if self.norm == "linf":
-            made = made * room(x, self.eps, self.even)
-        return made.expand(-1, x.shape[1], -1, -1)
+        return (made * self.room(x)).expand(-1, x.shape[1], -1, -1)
+
+    def room(self, x: Tensor) -> Tensor | float:
+        """The part of its bound that noise may take around every place of pictures, see `models/contrast.py`."""
+        return room(x, self.eps, self.even) if self.norm == "linf" else 1.0
 
     def _made(self, x: Tensor) -> Tensor:
         """What the layers make of `(B, C, H, W)` in [-1, 1], sides multiples of `STEP`."""

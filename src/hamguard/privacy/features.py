@@ -5,13 +5,14 @@ what networks share (BIA, Q. Zhang et al., ICLR 2022; LTP, M. Salzmann et al., N
 random parts and sizes (DI-FGSM, C. Xie et al., CVPR 2019); JPEG files in the loop, straight through for the gradient. With
 features f, their mean c over training pictures, a random view v, and z = clip(x + eps G(x)), one step minimizes
 
-    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z)) + mu stripes(z - x),
+    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z)) + mu stripes((z - x) / room),
 
 where g_s are the statistics of the network's stages (`models/stages.py`), less their mean and divided by their deviation over
 training pictures: networks of other kinds share more of those than of the last features. lambda rises while pictures look less
 alike than asked and falls again (dual ascent), so the generator finds by itself where its bound may be spent: little on even
-grounds, more in texture, and in slow waves. mu does the same for stripes (`images/stripes.py`): without it most of the noise is
-one wave, because a single wave misleads networks most for its size, and eyes find it.
+grounds, more in texture, and in slow waves. mu does the same for stripes (`images/stripes.py`), of noise as a part of the room
+it has, so that those on faint texture count as much as others: without it most of the noise is one wave in one direction, which
+eyes find.
 
 Deliberate differences from BIA and LTP: pooled features and statistics, which a search keeps or could keep, not maps position by
 position, so that parts and sizes may be drawn at random; no classifier's loss.
@@ -30,7 +31,7 @@ from torch import Tensor
 from hamguard.attacks.search.file_views import Jpeg
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
-from hamguard.images.stripes import stripes
+from hamguard.images.stripes import WINDOW, stripes
 from hamguard.images.views import resize
 from hamguard.models.folding import folded
 from hamguard.models.hash_model import HashModel
@@ -154,9 +155,9 @@ class FeatureTask(PlainTask):
         self.lam = min(MOST, max(0.0, self.lam + RISE * (self.alike - looks)))
         lined = 0.0
         if self.striped < 1:
-            half = stripes((z - x)[::2]).mean()  # of every second picture, which is enough for a price
-            lined = float(half.detach())
-            loss = loss + self.stripes_price * half
+            lines = stripes((z - x) / self.protector.room(x), WINDOW).mean()  # windows side by side, enough for a price
+            lined = float(lines.detach())
+            loss = loss + self.stripes_price * lines
             self.stripes_price = min(MOST, max(0.0, self.stripes_price + STRIPES_RISE * (lined - self.striped)))
         self._sums += torch.tensor(
             [1.0, *(float(c.detach().mean()) for c in (cosine, stages)), looks, lined], dtype=torch.float64
