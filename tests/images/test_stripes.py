@@ -25,7 +25,7 @@ def literal(change: np.ndarray) -> float:
     """Of one picture `(C, H, W)`, window by window, all frequencies."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(32) / 32)
     down, right = np.meshgrid(np.fft.fftfreq(32), np.fft.fftfreq(32), indexing="ij")
-    down[16, 17:] = 0.5  # the fastest of all has no sign; it is that of its mirror
+    right[:, 16], down[16, 17:] = 0.5, 0.5  # the fastest of all have no sign: that of their mirrors
     angle = np.arctan2(down, right)
     wholes, shares = [], []
     for top in range(0, change.shape[1] - 31, 16):
