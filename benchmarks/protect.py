@@ -32,7 +32,7 @@ from hamguard.data.sources import open_source
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
 from hamguard.images.stripes import stripes
-from hamguard.models.contrast import GRAIN, contrast
+from hamguard.models.contrast import GRAIN, contrast, room
 from hamguard.models.encode import pixels_of
 from hamguard.models.hash_model import HashModel
 from hamguard.privacy.effect import Matcher, for_matcher
@@ -46,6 +46,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 FIRST, TOP, LEVELS = 100, 10, 8
 LOOKED = 100  # photos of which is taken how they look
 ROUGH = 2 / 255  # contrast of texture at least; even grounds have that of grain at most
+EVEN = 1.5 / 255  # bound on even grounds by which changes are weighed before their stripes are measured
 EVEN_LEVELS, TEXTURE_LEVELS = "levels on even grounds", "levels in texture"
 FLOATS = 200  # photos that are searched for by floats, which takes a network's pass for each view
 
@@ -77,7 +78,7 @@ def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
     """How different copies look, and plain noise that moves every value by 8 of 255.
 
     By ST-LPIPS; by the root mean square of changes, in levels, on even grounds and in texture (see `models/contrast.py`); and by
-    how far changes are made of stripes (`images/stripes.py`).
+    how far changes are made of stripes (`images/stripes.py`), those on faint texture as much as others.
     """
     distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
     found: dict[tuple[str, str], list[float]] = {}
@@ -85,11 +86,11 @@ def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
         clean, copy = decode(source / f"{name}.jpg"), decode(copies / f"{name}.png")
         noisy = plain_noise(clean, LEVELS, seed=0, name=name)
         x, z, n = (pixels_of(one[None]) for one in (clean, copy, noisy))
-        rough = contrast(x).expand_as(x)
+        rough, free = contrast(x).expand_as(x), room(x, LEVELS / 255, EVEN)
         places = {EVEN_LEVELS: rough <= GRAIN, TEXTURE_LEVELS: rough >= ROUGH}
         for kind, other in (("protected", z), ("noise", n)):
             found.setdefault((kind, "st-lpips"), []).append(float(distance(x, other)))
-            found.setdefault((kind, "stripes"), []).append(stripes(other - x).item())
+            found.setdefault((kind, "stripes"), []).append(stripes((other - x) / free).item())
             for metric, here in places.items():
                 if bool(here.any()):  # a photo may have no even ground
                     moved = 255 * (other - x)[here].square().mean().sqrt()
