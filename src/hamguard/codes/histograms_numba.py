@@ -214,7 +214,10 @@ def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: In
     n, size = code.shape[1], total.shape[1]
     key, shared = np.empty(STRETCH, dtype=np.uint8), np.empty(STRETCH, dtype=np.uint8)
     both = key.view(np.uint16)
-    pairs, found = np.zeros(2 * size * 256, dtype=np.uint32), np.empty(2 * size, dtype=np.int64)
+    # a row of the table for each second key, one behind the other: rows of 256 would share few places of a cache
+    row_size = (2 * size + 7) // 8 * 8
+    pairs, found = np.zeros(2 * size * row_size, dtype=np.uint32), np.empty(2 * size, dtype=np.int64)
+    less, byte = np.uint16(256 - row_size), np.uint16(8)
     wide = code.shape[0] if label.shape[0] == LABEL_COLUMNS else 0
     for a in range(len(q)):
         found[:] = 0
@@ -226,12 +229,14 @@ def _count_bytes(q: Array, q_labels: Array, code: Array, label: Array, total: In
                 _fill_keys_of_4(q[a], q_labels[a], code, label, start, key[: stop - start])
             else:
                 _fill_keys_of_bytes(q[a], q_labels[a], code, label, start, key[: stop - start], shared)
-            for i in range((stop - start) // 2):
-                pairs[both[i]] += np.uint32(1)
             if (stop - start) % 2:
                 found[key[stop - start - 1]] += 1
+            for i in range((stop - start) // 2):
+                both[i] -= np.uint16(both[i] >> byte) * less
+            for i in range((stop - start) // 2):
+                pairs[both[i]] += np.uint32(1)
         for second in range(2 * size):
-            row, times = pairs[256 * second : 256 * second + 2 * size], np.int64(0)
+            row, times = pairs[row_size * second : row_size * second + 2 * size], np.int64(0)
             for first in range(2 * size):
                 here = np.int64(row[first])
                 times += here
