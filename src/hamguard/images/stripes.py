@@ -2,9 +2,10 @@
 
 Ours: eyes find a pattern that runs in one direction, however weak, where they pass over noise as large without one; structural
 similarity does not tell the two apart. In windows of 32 x 32 pixels (Hann's), with p the shares that frequencies have of a
-window's power, all channels together, and a their angles, `sum over n = 2, 4, 6 of |sum p e^(i n a)|^2`, divided by what one
-wave has: 1 for stripes, whatever their distances, about 1/3 for a grid of two directions or of three, .07 for noise of one size
-without a direction, .015 for white noise.
+window's power and a their angles, `sum over n = 2, 4, 6 of |sum p e^(i n a)|^2`, divided by what one wave has: 1 for stripes,
+whatever their distances, about 1/3 for a grid of two directions or of three, .07 for noise of one size without a direction, .015
+for white noise. What counts is brightness, and the less the finer it is, `1 / (1 + (f / .25)^4)` with f in waves a pixel: color
+and grain in other directions hide no stripes from eyes, but would from a measure that took all power alike.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch import Tensor
 
 WINDOW = 32  # pixels to a side
 ORDERS = (2, 4, 6)  # one direction; two at right angles; three
-ONE_WAVE = 2.46  # of eight pixels, by the measure before it is divided: Hann's window blurs angles
+FINE = 0.25  # waves a pixel of which half of the power counts
+ONE_WAVE = 2.46  # of six pixels, by the measure before it is divided: Hann's window blurs angles
 LEAST = 1e-12  # power that is none
 
 
@@ -26,13 +28,14 @@ def stripes(change: Tensor, step: int = WINDOW // 2) -> Tensor:
         change: `(B, C, H, W)`; what is left over at the end is in no window, and sides below 32 are continued by 0.
         step: pixels from one window to the next.
     """
+    bright = change.mean(1)  # (B, H, W)
     down, right = (max(0, WINDOW - side) for side in change.shape[2:])
     if down or right:
-        change = F.pad(change, (0, right, 0, down))
-    windows = change.unfold(2, WINDOW, step).unfold(3, WINDOW, step)  # (B, C, h, w, 32, 32)
+        bright = F.pad(bright, (0, right, 0, down))
+    windows = bright.unfold(1, WINDOW, step).unfold(2, WINDOW, step)  # (B, h, w, 32, 32)
     hann = torch.hann_window(WINDOW, dtype=change.dtype, device=change.device)
-    waves = torch.fft.rfft2((windows - windows.mean((4, 5), keepdim=True)) * (hann[:, None] * hann))
-    power = (waves.real.square() + waves.imag.square()).sum(1).flatten(1, 2).flatten(2)  # (B, hw, 32 * 17)
+    waves = torch.fft.rfft2((windows - windows.mean((3, 4), keepdim=True)) * (hann[:, None] * hann))
+    power = (waves.real.square() + waves.imag.square()).flatten(1, 2).flatten(2)  # (B, hw, 32 * 17)
     turned = power @ _turns(change)  # (B, hw, 1 + 6)
     whole = turned[..., 0]
     aligned = turned[..., 1:].square().sum(2) / whole.clamp(min=LEAST)
@@ -47,5 +50,6 @@ def _turns(like: Tensor) -> Tensor:
     # half of the frequencies tell the others, which are their mirrors; first and last column have theirs among themselves
     times = torch.full((WINDOW, len(columns)), 2.0, dtype=torch.float64)
     times[:, 0] = times[:, -1] = 1
+    times = times / (1 + (torch.hypot(rows[:, None], columns) / FINE) ** 4)
     sums = [times, *(times * part(order * angle) for order in ORDERS for part in (torch.cos, torch.sin))]
     return torch.stack(sums, -1).flatten(0, 1).to(like)
