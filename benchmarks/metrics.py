@@ -143,9 +143,14 @@ def extra_mib(work: Callable[[], object]) -> float:
 def usual_seconds(query: Codes, database: Codes, sample: int) -> float:
     """CPU seconds of the usual code for all queries, measured on the first `sample` and scaled."""
     sample = min(sample, len(query))
+    return core_seconds(usual_work(query, database, sample)) * len(query) / sample
+
+
+def usual_work(query: Codes, database: Codes, sample: int) -> Callable[[], object]:
+    """The usual code for the first queries, its arrays made beforehand."""
     q, b = unpack(query.packed[:sample], BITS).astype(np.float32), unpack(database.packed, BITS).astype(np.float32)
     q_labels, b_labels = query.labels[:sample].astype(np.float32), database.labels.astype(np.float32)
-    return core_seconds(lambda: usual_map(q, b, q_labels, b_labels)) * len(query) / sample
+    return lambda: usual_map(q, b, q_labels, b_labels)
 
 
 def first_queries(query: Codes, n: int) -> Codes:
