@@ -45,6 +45,8 @@ class Detail:
 def details(original: Bytes, protected: Bytes) -> list[Detail]:
     """The parts, none for the most part the same as one before it; the first two only where a picture has them.
 
+    A picture that is no larger than a part has none.
+
     Args:
         original: `(H, W, 3)`.
         protected: the same size.
@@ -57,6 +59,8 @@ def details(original: Bytes, protected: Bytes) -> list[Detail]:
     def mean(maps: Tensor) -> Tensor:
         return F.avg_pool2d(maps, (height, width), stride)[0, 0]  # (rows, columns) of parts
 
+    if (height, width) == original.shape[:2]:
+        return []
     x, z = (pixels_of(one[None]) for one in (original, protected))
     texture, light = mean(contrast(x)), mean(x.mean(1, keepdim=True))
     even = torch.where((light >= LIT[0]) & (light <= LIT[1]), -texture, -torch.inf)
