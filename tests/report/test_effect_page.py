@@ -89,6 +89,20 @@ def test_everything_stands_on_it_in_order(tmp_path: Path) -> None:
     assert text.count('class="strong"') == 3
 
 
+def test_parts_stand_at_their_own_size_with_the_word_for_each(tmp_path: Path) -> None:
+    whole = page()
+    heading, cards = whole.cards[0]
+    parts = [(Shown("even ground", jpeg(7), 64, 60), Shown("protected", jpeg(9), 64, 60))]
+    with_parts = replace(whole, cards=[(heading, [replace(cards[0], details=parts), cards[1]])])
+    write_effect_page(with_parts, tmp_path / "report.html")
+    text, seen = read(tmp_path / "report.html")
+    assert text.count('<details class="parts">') == 1 and "Parts at full size" in seen.text
+    images = [attributes for tag, attributes in seen.tags if tag == "img"]
+    assert len(images) == 8 and [one["width"] for one in images].count("64") == 2
+    assert f"{NAME}: even ground, protected" in [one["alt"] for one in images]
+    assert ".parts img { width: auto" in text
+
+
 def test_long_lists_of_problems_are_cut(tmp_path: Path) -> None:
     many = [f"file {i} is broken" for i in range(LISTED + 7)]
     write_effect_page(replace(page(), problems=many, cards=[]), tmp_path / "r.html")
