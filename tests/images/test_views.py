@@ -16,6 +16,7 @@ from hamguard.images.views import (
     resize,
     resize_and_back,
     resize_image,
+    shrink_image,
     view_file,
 )
 
@@ -149,3 +150,15 @@ def test_fit_to(channels):
     assert thin.shape == (16, 16, *channels) and (thin == 0).any()
     with pytest.raises(RequestError, match="unknown fit 'zoom'; allowed: crop, pad, stretch"):
         fit_to(wide, (20, 20), "zoom")
+
+
+SHRUNK = [((40, 90, 3), 30, (13, 30, 3)), ((90, 40), 30, (30, 13)), ((20, 30), 30, (20, 30)), ((3, 900), 10, (1, 10))]
+
+
+@pytest.mark.parametrize(("shape", "longest", "found"), SHRUNK)
+def test_shrinking_ends_at_the_longest_side_and_enlarges_nothing(
+    shape: tuple[int, ...], longest: int, found: tuple[int, ...]
+) -> None:
+    assert shrink_image(np.full(shape, 7, np.uint8), longest).shape == found
+    with pytest.raises(RequestError):
+        shrink_image(np.zeros((4, 4, 4, 4), np.uint8), longest)

@@ -215,7 +215,7 @@ def test_rows_objects_and_words(folders: Pairing, tmp_path: Path) -> None:
     assert protection_order(found, 3).tolist() == order
     assert common_factor(found, [3]) == 64 and common_factor(found, range(10)) == 4
     shown = card_pictures(found, 0, 4)  # a gray one
-    assert [decode(one.jpeg).shape for one in shown] == [(20, 24, 3)] * 3
+    assert [decode(one.jpeg).shape for one in shown.trio] == [(20, 24, 3)] * 3 and shown.parts == []
     again = measure_effect(folders, [matcher("a", seen="surrogate")], views=("jpeg:60",), noise=False)
     assert NOISE not in again.sides[0] and again.looks[0].noise_rmse is None
     assert np.array_equal(again.sides[0]["jpeg:60"].bits_moved, found.sides[0]["jpeg:60"].bits_moved)

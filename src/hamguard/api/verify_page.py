@@ -156,7 +156,7 @@ def _cards(
 
 def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, names: list[str], top: int) -> Card:
     from hamguard.privacy.effect import ORIGINAL, SAVED
-    from hamguard.privacy.effect_cards import CardPicture, card_details, card_pictures, judges
+    from hamguard.privacy.effect_cards import CardPicture, card_pictures, judges
     from hamguard.privacy.effect_summary import FEW
     from hamguard.report.effect_page import Card, Shown
     from hamguard.report.effect_table import COPIES, SHORT
@@ -194,8 +194,9 @@ def _card(measured: Measured, one: dict[str, Any], number: int, factor: int, nam
         return Shown(caption, picture.jpeg, picture.width, picture.height)
 
     captions = ("original", "protected", f"difference × {factor}")
-    trio = [shown(*both) for both in zip(captions, card_pictures(measured, number, factor), strict=True)]
-    parts = [(shown(what, one), shown("protected", other)) for what, one, other in card_details(measured, number)]
+    pictures = card_pictures(measured, number, factor)
+    trio = [shown(*both) for both in zip(captions, pictures.trio, strict=True)]
+    parts = [(shown(what, one), shown("protected", other)) for what, one, other in pictures.parts]
     psnr = "unchanged" if one["psnr"] is None else f"PSNR {one['psnr']:.1f} dB"
     ssim = "" if one["ssim"] is None else f"SSIM {one['ssim']:.3f}, "
     size = f"{one['width']} x {one['height']} pixels"

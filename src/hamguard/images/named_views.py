@@ -15,7 +15,7 @@ from hamguard.core.checks import check_choice
 from hamguard.core.errors import RequestError
 from hamguard.core.types import Bytes
 from hamguard.images.io import check_picture
-from hamguard.images.views import crop_image, fit_image, jpeg_image, resize_image, webp_image
+from hamguard.images.views import crop_image, fit_image, jpeg_image, resize_image, shrink_image, webp_image
 
 View = Callable[[Bytes], Bytes]
 _ENHANCERS = {"contrast": ImageEnhance.Contrast, "color": ImageEnhance.Color, "brightness": ImageEnhance.Brightness}
@@ -135,8 +135,7 @@ def thumbnail_image(image: Bytes, side: int) -> Bytes:
         RequestError: not a picture.
     """
     check_picture(image)
-    share = min(1.0, side / max(_sides(image)))
-    return resize_image(jpeg_image(resize_image(image, _part(image, share)), THUMBNAIL_QUALITY), _sides(image))
+    return resize_image(jpeg_image(shrink_image(image, side), THUMBNAIL_QUALITY), _sides(image))
 
 
 def screenshot_image(image: Bytes, factor: float) -> Bytes:

@@ -149,6 +149,18 @@ def resize_image(image: Bytes, size: int | tuple[int, int], *, kernel: Kernel = 
     return np.asarray(Image.fromarray(image).resize((width, height), _PILLOW[kernel]))
 
 
+def shrink_image(image: Bytes, longest: int, *, kernel: Kernel = "bicubic") -> Bytes:
+    """Shrink one uint8 picture until no side has more than `longest` pixels; a smaller one stays as it is.
+
+    Raises:
+        RequestError: not a picture, or `longest` below 1.
+    """
+    check_picture(image)
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    return resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale))), kernel=kernel)
+
+
 def crop_image(image: Bytes, size: int | tuple[int, int]) -> Bytes:
     """Cut the middle out of one uint8 picture.
 

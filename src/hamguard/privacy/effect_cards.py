@@ -10,7 +10,7 @@ import numpy as np
 from hamguard.core.errors import ImageError
 from hamguard.core.types import Bytes, Ints
 from hamguard.images.io import decode, encode_bytes
-from hamguard.images.views import Kernel, resize_image
+from hamguard.images.views import shrink_image
 from hamguard.privacy.effect import SAVED, Measured, as_channels
 from hamguard.privacy.effect_card import worst_first
 from hamguard.privacy.effect_details import details
@@ -54,38 +54,42 @@ def common_factor(measured: Measured, shown: Sequence[int]) -> int:
     return max(1, min(MOST, 127 // max(1, largest)))
 
 
-def card_pictures(measured: Measured, number: int, factor: int) -> tuple[CardPicture, CardPicture, CardPicture]:
-    """Original, protected copy, and the difference times a factor around gray.
+@dataclass(frozen=True)
+class CardPictures:
+    """What a card shows.
+
+    Attributes:
+        trio: original, protected copy, and the difference times a factor around gray.
+        parts: of original and copy at full size, and what each shows (`effect_details.py`).
+    """
+
+    trio: tuple[CardPicture, CardPicture, CardPicture]
+    parts: list[tuple[str, CardPicture, CardPicture]]
+
+
+def card_pictures(measured: Measured, number: int, factor: int) -> CardPictures:
+    """The pictures of a card, decoded once more from their files.
 
     Raises:
         ImageError: a file has gone or changed since it was measured.
     """
-    original, protected = _decoded(measured, number)
-    original, protected, shown = (
-        _small(original, "bicubic"),
-        _small(protected, "bicubic"),
-        amplify(_small(original, "nearest"), _small(protected, "nearest"), factor),  # averages would hide fine noise
-    )
-    return _picture(original), _picture(protected), _picture(shown, 85)
-
-
-def card_details(measured: Measured, number: int) -> list[tuple[str, CardPicture, CardPicture]]:
-    """Parts of original and protected copy at full size, and what each shows (`effect_details.py`).
-
-    Raises:
-        ImageError: a file has gone or changed since it was measured.
-    """
-    found = details(*_decoded(measured, number))
-    return [(one.what, _picture(one.original, PART_QUALITY), _picture(one.protected, PART_QUALITY)) for one in found]
-
-
-def _decoded(measured: Measured, number: int) -> tuple[Bytes, Bytes]:
-    """Original and protected copy, decoded once more from their files, `(H, W, 3)` each."""
     pair = measured.pairs[number]
     original, protected = (as_channels(decode(path), gray=False) for path in (pair.original, pair.protected))
     if original.shape != protected.shape:
         raise ImageError(f"{pair.protected} changed while it was measured")
-    return original, protected
+    clean, copy = (
+        shrink_image(one, SIDE, kernel="nearest") for one in (original, protected)
+    )  # averages hide fine noise
+    trio = (
+        _picture(shrink_image(original, SIDE)),
+        _picture(shrink_image(protected, SIDE)),
+        _picture(amplify(clean, copy, factor), 85),
+    )
+    parts = [
+        (one.what, _picture(one.original, PART_QUALITY), _picture(one.protected, PART_QUALITY))
+        for one in details(original, protected)
+    ]
+    return CardPictures(trio, parts)
 
 
 def amplify(clean: Bytes, protected: Bytes, factor: int) -> Bytes:
@@ -93,14 +97,6 @@ def amplify(clean: Bytes, protected: Bytes, factor: int) -> Bytes:
     delta = protected.astype(np.int32) - clean
     shown: Bytes = np.clip(128 + factor * delta, 0, 255).astype(np.uint8)
     return shown
-
-
-def _small(image: Bytes, kernel: Kernel) -> Bytes:
-    H, W = image.shape[:2]
-    scale = SIDE / max(H, W)
-    if scale >= 1:
-        return image
-    return resize_image(image, (max(1, round(H * scale)), max(1, round(W * scale))), kernel=kernel)
 
 
 def _picture(image: Bytes, quality: int = 92) -> CardPicture:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from hamguard.core.types import Bytes
 from hamguard.images.likeness import REACH, similarity_map
-from hamguard.images.views import resize_image
+from hamguard.images.views import shrink_image
 from hamguard.models.contrast import contrast
 from hamguard.models.encode import pixels_of
 
@@ -25,6 +27,7 @@ PART = 180  # pixels to a side, or half of a small picture's shorter side, but `
 LEAST = 64
 SCREEN = 1600  # longest side of what a screen shows; a larger picture is shrunk first
 LIT = (0.1, 0.95)  # mean brightness of even ground on which a change can be seen
+TONES = ((77, 127), (133, 173))  # of skin: Cb, Cr
 SKIN = 0.5  # share of a part that has the tones at least
 
 
@@ -51,7 +54,7 @@ def details(original: Bytes, protected: Bytes) -> list[Detail]:
         original: `(H, W, 3)`.
         protected: the same size.
     """
-    original, protected = (_on_screen(one) for one in (original, protected))
+    original, protected = (shrink_image(one, SCREEN) for one in (original, protected))
     shorter = min(original.shape[:2])
     height, width = (min(side, PART, max(LEAST, shorter // 2)) for side in original.shape[:2])
     stride = (max(1, height // 2), max(1, width // 2))
@@ -64,7 +67,7 @@ def details(original: Bytes, protected: Bytes) -> list[Detail]:
     x, z = (pixels_of(one[None]) for one in (original, protected))
     texture, light = mean(contrast(x)), mean(x.mean(1, keepdim=True))
     even = torch.where((light >= LIT[0]) & (light <= LIT[1]), -texture, -torch.inf)
-    skin = mean(_skin_tones(x))
+    skin = mean(_skin_tones(original))
     skin = torch.where(skin >= SKIN, skin, -torch.inf)
     scores = {"even ground": even, "skin tones": skin, "fine detail": texture}
     if min(x.shape[2:]) > 2 * REACH:
@@ -85,16 +88,9 @@ def details(original: Bytes, protected: Bytes) -> list[Detail]:
     return found
 
 
-def _on_screen(pixels: Bytes) -> Bytes:
-    height, width = pixels.shape[:2]
-    scale = SCREEN / max(height, width)
-    return pixels if scale >= 1 else resize_image(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
-
-
-def _skin_tones(x: Tensor) -> Tensor:
-    """1 where a pixel's chroma (ITU-R BT.601, 8 bits) is that of skin, `(B, 1, H, W)`."""
-    red, green, blue = 255 * x[:, 0], 255 * x[:, 1], 255 * x[:, 2]
-    bluish = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
-    reddish = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
-    tones = (bluish >= 77) & (bluish <= 127) & (reddish >= 133) & (reddish <= 173)
-    return tones.float()[:, None]
+def _skin_tones(picture: Bytes) -> Tensor:
+    """1 where a pixel's chroma is that of skin, `(1, 1, H, W)`."""
+    chroma = torch.tensor(np.asarray(Image.fromarray(picture).convert("YCbCr")))[..., 1:]  # (H, W, 2)
+    low, high = torch.tensor(TONES).T
+    tones: Tensor = ((chroma >= low) & (chroma <= high)).all(-1)
+    return tones.float()[None, None]

@@ -65,7 +65,7 @@ class FeatureSettings(NoiseSettings):
         0.2,
         gt=0,
         le=1,
-        description="how far noise may be made of stripes: 1 for one direction, 1/3 for a grid, 1 asks for nothing",
+        description="how far noise may be made of stripes, where a grid has 1/3; 1 for as far as it likes",
     )
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
