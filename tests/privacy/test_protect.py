@@ -278,7 +278,7 @@ def test_lossy_formats_are_measured_after_decoding(tmp_path: Path, kind, quality
 
 def test_ctrl_c_finishes_what_was_begun_and_says_so(tmp_path: Path, monkeypatch):
     source = photos(tmp_path / "in")
-    run = run_of(source, tmp_path / "out", batch_size=1, threads=1)
+    run = run_of(source, tmp_path / "out", batch_size=1, threads=1, window=3)
 
     class Asked:
         asked = False
@@ -295,7 +295,8 @@ def test_ctrl_c_finishes_what_was_begun_and_says_so(tmp_path: Path, monkeypatch)
         run(lambda share, text: setattr(stop, "asked", True))
     monkeypatch.undo()
     entries = read_entries(tmp_path / "out")
-    assert 0 < len(entries) < 14 and all((tmp_path / "out" / entry.out).is_file() for entry in entries)
+    # however the threads run: the three that were held, and one more in the round in which it was asked
+    assert 0 < len(entries) <= 4 and all((tmp_path / "out" / entry.out).is_file() for entry in entries)
     run_of(source, tmp_path / "out")()
     assert len(read_entries(tmp_path / "out")) == 14
 
