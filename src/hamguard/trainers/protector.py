@@ -62,7 +62,7 @@ class FeatureSettings(NoiseSettings):
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     stripes: float = Field(
-        0.2,
+        0.12,
         gt=0,
         le=1,
         description="how far noise may be made of stripes, where a grid has 1/3; 1 for as far as it likes",
