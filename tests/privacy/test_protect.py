@@ -171,10 +171,7 @@ def test_cuts_of_batches_and_threads_change_nothing(tmp_path: Path):
     run_of(source, tmp_path / "a", batch_size=1, threads=1, window=1)()
     run_of(source, tmp_path / "b", batch_size=1, threads=4)()
     run_of(source, tmp_path / "c", batch_size=8, threads=4)()
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert contents(tmp_path / "a").keys() == contents(tmp_path / "c").keys()
-    for name in contents(tmp_path / "a"):
-        assert_alike(*(read_original(tmp_path / cut / name).pixels for cut in "ac"))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") == contents(tmp_path / "c")
 
 
 @pytest.mark.parametrize("window", [1, 3, 5])
@@ -205,7 +202,7 @@ def test_large_pictures_are_tiled(tmp_path: Path, monkeypatch):
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch):
     source = photos(tmp_path / "in")
-    run_of(source, tmp_path / "once", batch_size=1)()
+    run_of(source, tmp_path / "once")()
 
     class Killed(BaseException):
         pass
@@ -222,12 +219,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch):
     original = Manifest.add
     monkeypatch.setattr(Manifest, "add", add)
     with pytest.raises(Killed):
-        run_of(source, tmp_path / "twice", threads=1, batch_size=1)()
+        run_of(source, tmp_path / "twice", threads=1)()
     monkeypatch.setattr(Manifest, "add", original)
     lines = tmp_path / "twice" / LINES
     lines.write_bytes(lines.read_bytes()[:-5])  # and a line was cut
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "twice").rglob("*.png")}
-    again = run_of(source, tmp_path / "twice", batch_size=1)
+    again = run_of(source, tmp_path / "twice")
     again.manifest._ours |= {p.relative_to(tmp_path / "twice").as_posix() for p in before}
     again()
     assert contents(tmp_path / "once") == contents(tmp_path / "twice")

@@ -7,6 +7,10 @@ there is beyond the grain of a sky.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -39,12 +43,19 @@ def contrast(x: Tensor) -> Tensor:
         x: `(B, C, H, W)` in [0, 1].
     """
     bright = x.mean(1, keepdim=True)
-    fine = bright - _around(bright)  # a slope and a blurred background have none of it
-    deviation = (_around(fine.square()) + LEAST**2).sqrt()
-    least = -F.max_pool2d(F.pad(-deviation, (EDGE // 2,) * 4, mode="replicate"), EDGE, 1)
-    return _around(least)
+    fine = bright - _mean(bright)  # a slope and a blurred background have none of it
+    deviation = (_mean(fine.square()) + LEAST**2).sqrt()
+    return _mean(_over_windows(torch.minimum, deviation, EDGE))
 
 
-def _around(maps: Tensor) -> Tensor:
-    """Means of `(B, 1, H, W)` over windows, edges repeated."""
-    return F.avg_pool2d(F.pad(maps, (WINDOW // 2,) * 4, mode="replicate"), WINDOW, 1)
+def _mean(maps: Tensor) -> Tensor:
+    return _over_windows(torch.add, maps, WINDOW) / WINDOW**2
+
+
+def _over_windows(merge: Callable[[Tensor, Tensor], Tensor], maps: Tensor, side: int) -> Tensor:
+    """Windows of `(B, 1, H, W)` merged to one value, edges repeated: rows, then columns; torch's pools are slow on one channel."""
+    maps = F.pad(maps, (side // 2,) * 4, mode="replicate")
+    for dim in (2, 3):
+        kept = maps.shape[dim] - side + 1
+        maps = reduce(merge, (maps.narrow(dim, start, kept) for start in range(side)))
+    return maps
