@@ -123,7 +123,8 @@ class PictureRun:
         x = torch.cat([as_tensor(one.small) for one in group]).to(at)  # (B, C, h, w)
         fresh = self.refine is not None and self.refine.fresh
         # each by itself: rounding would depend on the group, and so on where a run was stopped
-        pattern = torch.zeros_like(x) if fresh else torch.cat([noise_pattern(self.net, one) for one in x.split(1)])
+        alone = [x[number : number + 1] for number in range(len(x))]
+        pattern = torch.zeros_like(x) if fresh else torch.cat([noise_pattern(self.net, one) for one in alone])
         if self.refine is not None:
             alphas = [one.original.alpha for one in group]
             size = (int(x.shape[2]), int(x.shape[3]))
