@@ -5,6 +5,7 @@ Pictures are `(H, W, 3)` uint8.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from hamguard.images.named_views import parse_view
 from hamguard.images.quantize import as_pixels
 from hamguard.images.views import jpeg, jpeg_image
 from hamguard.models.protector import STEP, Protector
+from hamguard.models.regions import PERIOD
 from hamguard.privacy.protect import as_tensor, enlarged, noise_pattern, noise_size, shrunk
 from hamguard.retrieval.rank import ranks_of
 from hamguard.training.loop import Batch, PlainTask
@@ -84,21 +86,23 @@ def undone(image: Bytes, net: Protector, side: int, eps: float, turns: int = 3) 
     return guess
 
 
-def common_change(pairs: Sequence[tuple[Bytes, Bytes]], eps: float) -> Floats:
-    """Mean change of pairs by place on the generator's grid, `(STEP, STEP, 3)` in units of the bound."""
-    total, count = np.zeros((STEP, STEP, 3)), 0
+def common_change(pairs: Sequence[tuple[Bytes, Bytes]], net: Protector) -> Floats:
+    """Mean change of pairs by place, `(P, P, 3)` in units of the bound: P is what the protector's noise repeats itself by."""
+    period = PERIOD if net.regions else STEP
+    total, count = np.zeros((period, period, 3)), np.zeros((period, period, 1))
     for clean, copy in pairs:
-        H, W = (side // STEP * STEP for side in clean.shape[:2])
-        delta = (copy[:H, :W].astype(np.float64) - clean[:H, :W]) / (255 * eps)
-        total += delta.reshape(H // STEP, STEP, W // STEP, STEP, 3).mean((0, 2))
-        count += 1
-    return total / count
+        delta = (copy.astype(np.float64) - clean) / (255 * net.eps)
+        for top, left in itertools.product(*(range(0, side, period) for side in clean.shape[:2])):
+            part = delta[top : top + period, left : left + period]
+            total[: part.shape[0], : part.shape[1]] += part
+            count[: part.shape[0], : part.shape[1]] += 1
+    return total / np.maximum(count, 1)
 
 
 def tiled_to(tile: Floats, image: Bytes) -> Floats:
     """A tile over a whole picture."""
     H, W = image.shape[:2]
-    return np.tile(tile, (-(-H // STEP), -(-W // STEP), 1))[:H, :W]
+    return np.tile(tile, (-(-H // len(tile)), -(-W // len(tile)), 1))[:H, :W]
 
 
 class Cleaning(PlainTask):
@@ -157,7 +161,7 @@ def looks(
     net: Protector, side: int, eps: float, pairs: Sequence[tuple[Bytes, Bytes]], cleaner: Protector
 ) -> dict[str, Look]:
     """What parties do to a picture before they search as always."""
-    tile = common_change(pairs, eps)
+    tile = common_change(pairs, net)
 
     def view(word: str) -> Look:
         change = parse_view(word)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -16,11 +17,14 @@ from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
+from hamguard.models.regions import KINDS, PERIOD, regions
 
 
-def trained_like(channels: int = 3, eps: float = 0.1, *, skips: bool = False, even: float = 1.0) -> Protector:
+def trained_like(
+    channels: int = 3, eps: float = 0.1, *, skips: bool = False, even: float = 1.0, regions: int = 0
+) -> Protector:
     """A generator whose noise is not near zero: the norms know what passes through them."""
-    net = Protector(channels, "small", eps, torch_generator(7), skips=skips, even=even)
+    net = Protector(channels, "small", eps, torch_generator(7), skips=skips, even=even, regions=regions)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -82,17 +86,20 @@ def test_a_protector_of_another_norm_is_saved_with_it(tmp_path: Path) -> None:
         Protector(1, eps=6.0)
 
 
-@pytest.mark.parametrize(("skips", "even"), [(False, 1.0), (True, 1.0), (True, 0.02)])
-def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool, even: float) -> None:
+@pytest.mark.parametrize(
+    ("skips", "even", "regions"), [(False, 1.0, 0), (True, 1.0, 0), (True, 0.02, 0), (True, 0.02, 8)]
+)
+def test_a_part_with_its_surroundings_gives_the_whole_pass(*, skips: bool, even: float, regions: int) -> None:
     """What tiles rest on: STEP and REACH are as large as the net needs."""
-    net = trained_like(skips=skips, even=even)
+    net = trained_like(skips=skips, even=even, regions=regions)
     x = torch.rand(1, 3, 2 * REACH + 4 * STEP, 2 * REACH + 6 * STEP, generator=torch_generator(1))
     whole = net.noise(x)
-    part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32])
+    part = net.noise(x[:, :, STEP : STEP + 2 * REACH + 32, 2 * STEP : 2 * STEP + 2 * REACH + 32], (STEP, 2 * STEP))
     inner = whole[:, :, STEP + REACH : STEP + REACH + 32, 2 * STEP + REACH : 2 * STEP + REACH + 32]
     assert torch.allclose(part[:, :, REACH : REACH + 32, REACH : REACH + 32], inner, atol=1e-3)
-    less = REACH - STEP
-    part = net.noise(x[:, :, 2 * STEP : 2 * STEP + 2 * less + 32, 3 * STEP : 3 * STEP + 2 * less + 32])
+    less = REACH - STEP if regions else REACH - 2 * STEP
+    top, left = STEP + REACH - less, 2 * STEP + REACH - less
+    part = net.noise(x[:, :, top : top + 2 * less + 32, left : left + 2 * less + 32], (top, left))
     assert not torch.allclose(part[:, :, less : less + 32, less : less + 32], inner, atol=1e-3), (
         "noise lies in [-1, 1]; too small a part is off by more than 1"
     )
@@ -110,6 +117,42 @@ def test_noise_takes_its_part_of_the_bound_on_even_grounds_and_all_of_it_in_text
     for even in (0.0, 1.5, float("nan")):
         with pytest.raises(RequestError, match=r"even must be in \(0, 1\]"):
             Protector(3, even=even)
+
+
+def test_regions_take_turns_between_kinds() -> None:
+    """All kinds are there, they have their own noises alone, and what repeats itself without them no longer does."""
+    net, plain = trained_like(regions=8), trained_like()
+    net.load_state_dict(plain.state_dict())  # statistics were those of all kinds of pictures
+    x = torch.rand(1, 3, 96, 80, generator=torch_generator(3))
+    shares = regions(8, 96, 80)
+    expected = torch.zeros_like(x)
+    for share, (down, right, mirrored) in zip(shares, KINDS, strict=True):
+        moved = F.pad(x, (right, STEP - right, down, STEP - down), mode="reflect")
+        noise = plain.noise(moved.flip(3)).flip(3) if mirrored else plain.noise(moved)
+        expected += share * noise[:, :, down : down + 96, right : right + 80]
+    assert torch.allclose(net.noise(x), expected, atol=1e-6)
+    assert all(float((share > 0.9).float().mean()) > 0.1 for share in shares)
+    even = torch.full((1, 3, 128, 128), 0.5)
+    inner = slice(32, 80)
+    for one, repeats in ((plain, True), (net, False)):
+        noise = one.noise(even)
+        again = noise[:, :, 32 + STEP : 80 + STEP, 32 + STEP : 80 + STEP]
+        assert torch.allclose(noise[:, :, inner, inner], again, atol=1e-4) is repeats
+    for wrong in (-1, 513):
+        with pytest.raises(RequestError, match="regions must be between 0 and 512"):
+            Protector(3, regions=wrong)
+
+
+@pytest.mark.parametrize("size", [1, 8, 13, 512])
+def test_regions_are_a_plane_without_edges(size: int) -> None:
+    """A part of the plane is the part of the whole, one period on it is the same again, and no seam is where periods meet."""
+    whole = regions(size, PERIOD, PERIOD)
+    assert whole.shape == (len(KINDS), PERIOD, PERIOD) and float(whole.min()) >= 0
+    assert torch.allclose(whole.sum(0), torch.ones(PERIOD, PERIOD), atol=1e-5)
+    part = regions(size, 40, 60, (PERIOD - 16, 3 * PERIOD - 32))
+    assert torch.equal(part, whole.roll((16, 32), (1, 2))[:, :40, :60])
+    inside = (whole[:, 1:] - whole[:, :-1]).abs().mean()
+    assert float((whole[:, 0] - whole[:, -1]).abs().mean()) <= 3 * float(inside)
 
 
 def test_clipped_values_keep_their_gradient() -> None:
@@ -143,16 +186,16 @@ def test_wrong_eps_is_refused(eps: float, match: str) -> None:
         Protector(3, "small", eps)
 
 
-@pytest.mark.parametrize(("skips", "even"), [(False, 1.0), (True, 0.02)])
-def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool, even: float) -> None:
-    net = trained_like(skips=skips, even=even)
+@pytest.mark.parametrize(("skips", "even", "regions"), [(False, 1.0, 0), (True, 0.02, 8)])
+def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool, even: float, regions: int) -> None:
+    net = trained_like(skips=skips, even=even, regions=regions)
     save_protector(net, tmp_path / "p", side=32, surrogates=["abc"])
     again, card = load_protector(tmp_path / "p")
     x = torch.rand(1, 3, 20, 30, generator=torch_generator(0))
     assert torch.equal(net(x), again(x))
     assert (card.eps, card.side, card.surrogates, card.weights_hash) == (0.1, 32, ["abc"], net.digest)
     assert card.skips is again.skips is skips
-    assert card.even == again.even == even
+    assert card.even == again.even == even and card.regions == again.regions == regions
     assert not any(p.requires_grad for p in again.parameters())
 
 

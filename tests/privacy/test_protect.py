@@ -69,8 +69,10 @@ def assert_alike(one: np.ndarray, other: np.ndarray) -> None:
     assert apart.max() <= 1 and (apart > 0).mean() < 1e-3
 
 
+@pytest.mark.parametrize("regions", [0, 8])
 @pytest.mark.parametrize("shape", [(200, 333, 3), (97, 300), (9, 400, 3), (17, 130, 3), (8, 200)])
-def test_tiles_give_the_noise_of_the_whole(shape):
+def test_tiles_give_the_noise_of_the_whole(shape, regions, monkeypatch):
+    monkeypatch.setattr(NET, "regions", regions)
     seen = drawn(*shape[:2], 3 if len(shape) == 3 else 1)
     whole = noise_pattern(NET, as_tensor(seen))[0]
     rows = tiled(NET, seen, tile=4 * STEP)

@@ -10,7 +10,8 @@ few values, where scaling keeps its pattern and its gradient everywhere.
 
 Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
 MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` bounds noise on even
-grounds, where eyes find it; in texture it has all of `eps` (`models/contrast.py`).
+grounds, where eyes find it; in texture it has all of `eps` (`models/contrast.py`). With `regions`, places that have no order take
+turns between the noise of the picture and that of its shifted and mirrored forms (`models/regions.py`).
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -19,17 +20,19 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hamguard.core.checks import check_choice
+from hamguard.core.checks import check_choice, check_range
 from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.contrast import room
+from hamguard.models.regions import KINDS, PERIOD, PLAIN, Kind, regions
 
 Norm = Literal["linf", "l2", "l1"]
 Width = Literal["small", "large"]
@@ -39,7 +42,7 @@ WIDTHS: dict[str, tuple[int, int, int, int]] = {"small": (16, 32, 64, 128), "lar
 
 STEP = 16  # pixels between places that the innermost layer knows
 LAYERS = 12  # modules of the encoder: four of convolution, batch norm and ReLU
-REACH = 32  # pixels around a part cut at multiples of STEP that its noise depends on: 31, up to a whole STEP
+REACH = 48  # pixels around a part cut at multiples of STEP that its noise depends on: 31 and the largest shift, up to a whole STEP
 
 
 class Protector(Shown, nn.Module):
@@ -54,9 +57,10 @@ class Protector(Shown, nn.Module):
         skips: whether decoder layers see what encoder layers of their size found; as published they do not.
         even: for `linf`, bound on even grounds, in pixel units, in (0, 1]; from `eps` on, as published, there is none beside it.
             Noise under another bound than its own is larger or smaller everywhere alike.
+        regions: pixels to a side of the regions that take turns between kinds of noise, 1 to 512; 0, as published, for none.
 
     Raises:
-        RequestError: unknown width or norm, or `eps` or `even` out of range.
+        RequestError: unknown width or norm, or `eps`, `even` or `regions` out of range.
     """
 
     card: Any = None
@@ -72,6 +76,7 @@ class Protector(Shown, nn.Module):
         *,
         skips: bool = False,
         even: float = 1.0,
+        regions: int = 0,
     ) -> None:
         super().__init__()
         check_choice("width", width, WIDTHS)
@@ -85,7 +90,8 @@ class Protector(Shown, nn.Module):
             hint = f"; did you mean {even:g} / 255?" if even > 1 else ""
             raise RequestError(f"even must be in (0, 1], got {even:g}{hint}")
         self.channels, self.width, self.eps, self.norm = channels, width, eps, norm
-        self.skips, self.even = skips, even
+        check_range("regions", regions, 0, PERIOD)
+        self.skips, self.even, self.regions = skips, even, regions
         widths = WIDTHS[width]
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):  # torch's layers draw their weights from the global generator
@@ -101,20 +107,43 @@ class Protector(Shown, nn.Module):
             layers += [nn.ConvTranspose2d(inside, channels, 4, 2, 1), nn.Tanh()]
         self.net = nn.Sequential(*layers)
 
-    def noise(self, x: Tensor) -> Tensor:
-        """The noise pattern G(x), `(B, C, H, W)` in (-1, 1), of pictures `(B, C, H, W)` in [0, 1]; any sides."""
-        H, W = x.shape[2:]
+    def noise(self, x: Tensor, at: tuple[int, int] = (0, 0)) -> Tensor:
+        """The noise pattern G(x), `(B, C, H, W)` in (-1, 1), of pictures `(B, C, H, W)` in [0, 1]; any sides.
+
+        Args:
+            x: pictures, or the same part of them.
+            at: row and column of their pictures at which parts begin, multiples of `STEP`.
+        """
         inner = x.expand(-1, 3, -1, -1) if x.shape[1] < self.channels else x
         if inner.shape[1] > self.channels:
             inner = inner.mean(1, keepdim=True)
-        down, right = -H % STEP, -W % STEP
-        if down or right:
-            mode = "reflect" if down < H and right < W else "replicate"
-            inner = F.pad(inner, (0, right, 0, down), mode=mode)
-        made = self._made(2 * inner - 1)[:, :, :H, :W]  # (B, c, H, W)
+        made = self._in_turns(2 * inner - 1, at) if self.regions else self._kinds(2 * inner - 1, PLAIN)[0]
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
         return (made * self.room(x)).expand(-1, x.shape[1], -1, -1)
+
+    def _in_turns(self, x: Tensor, at: tuple[int, int]) -> Tensor:
+        """What the layers make of pictures in [-1, 1], each kind in its regions, `(B, C, H, W)`."""
+        H, W = x.shape[2:]
+        shares = regions(self.regions, H, W, at).to(x)
+        return torch.stack([share * made for share, made in zip(shares, self._kinds(x, KINDS), strict=True)]).sum(0)
+
+    def _kinds(self, x: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
+        """What the layers make of each kind of pictures in [-1, 1], brought back to their places, each `(B, C, H, W)`."""
+        H, W = x.shape[2:]
+        most = STEP if len(kinds) > 1 else 0  # all are as large, so that one pass makes them together
+        down, right = -H % STEP + most, -W % STEP + most
+        mode = "reflect" if down < H and right < W else "replicate"
+        seen = []
+        for kind in kinds:
+            edges = (kind.right, right - kind.right, kind.down, down - kind.down)
+            moved = F.pad(x, edges, mode=mode) if down or right else x
+            seen.append(moved.flip(3) if kind.mirrored else moved)
+        made = self._made(torch.cat(seen)).chunk(len(kinds))
+        return [
+            (one.flip(3) if kind.mirrored else one)[:, :, kind.down : kind.down + H, kind.right : kind.right + W]
+            for one, kind in zip(made, kinds, strict=True)
+        ]
 
     def room(self, x: Tensor) -> Tensor | float:
         """The part of its bound that noise may take around every place of pictures, see `models/contrast.py`."""

@@ -13,6 +13,7 @@ from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
 from hamguard.models.protector import Norm, Protector, Width
+from hamguard.models.regions import PERIOD
 from hamguard.models.registry import BACKBONES
 from hamguard.models.shipped import PREFIX, is_shipped, shipped_folder
 from hamguard.models.weight_files import read_safetensors
@@ -32,6 +33,7 @@ class ProtectorCard(Shown, BaseModel):
         norm: of the bound.
         skips: whether its decoder sees what its encoder found at each size.
         even: bound on even grounds, in pixel units; from `eps` on there is no other.
+        regions: pixels to a side of the regions that take turns between kinds of noise; 0 for none.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.
@@ -55,6 +57,7 @@ class ProtectorCard(Shown, BaseModel):
     norm: Norm = "linf"
     skips: bool = False
     even: float = Field(1.0, gt=0, le=1)
+    regions: int = Field(0, ge=0, le=PERIOD)
     side: int = Field(ge=1, le=4096)
     surrogates: list[str] = []
     surrogate_names: list[str] = []
@@ -112,7 +115,7 @@ def save_protector(net: Protector, folder: Path | str, **facts: Any) -> Protecto
     """
     folder = Path(folder)
     own = {"channels": net.channels, "width": net.width, "eps": net.eps, "norm": net.norm}
-    own |= {"skips": net.skips, "even": net.even, "weights_hash": net.digest}
+    own |= {"skips": net.skips, "even": net.even, "regions": net.regions, "weights_hash": net.digest}
     card = ProtectorCard(**own, **facts)
     write_folder(folder / WEIGHTS, net.state_dict(), folder / CARD, card)
     return card
@@ -136,7 +139,7 @@ def load_protector(name: Path | str) -> tuple[Protector, ProtectorCard]:
     missing = f"{name} is not a protector folder: it has no {CARD}{near}"
     card = read_card_file(folder / CARD, ProtectorCard, missing)
     state = read_safetensors(folder / WEIGHTS)
-    own: dict[str, Any] = {"norm": card.norm, "skips": card.skips, "even": card.even}
+    own: dict[str, Any] = {"norm": card.norm, "skips": card.skips, "even": card.even, "regions": card.regions}
     net = with_weights(lambda: Protector(card.channels, card.width, card.eps, **own), state, folder)
     check_weights(net.digest, card.weights_hash, folder)
     return net.eval().requires_grad_(False), card

@@ -78,13 +78,13 @@ def shrunk(pixels: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 @torch.no_grad()
-def noise_pattern(net: Protector, x: Tensor) -> Tensor:
-    """The generator's noise G(x), `(B, C, H, W)` in (-1, 1).
+def noise_pattern(net: Protector, x: Tensor, at: tuple[int, int] = (0, 0)) -> Tensor:
+    """The generator's noise G(x), `(B, C, H, W)` in (-1, 1), of pictures or of parts that begin at a row and a column.
 
     Raises:
         RunError: it is not finite.
     """
-    made = net.noise(x)
+    made = net.noise(x, at)
     if not bool(made.sum().isfinite()):  # one pass; a NaN or infinite value makes the sum one
         raise RunError("the protector's noise is NaN or infinite; its weights are broken")
     return made
@@ -99,15 +99,15 @@ def tiled(net: Protector, seen: Bytes, tile: int = TILE) -> Rows:
         tile: width of a tile, a multiple of `STEP`; `tile_rows` gives rows of that height.
     """
     H, W = seen.shape[:2]
-    at = next(net.parameters()).device
+    device = next(net.parameters()).device
 
     def rows(part: slice) -> Tensor:
         top, bottom = max(0, part.start - REACH), min(H, part.stop + REACH)
         found = []
         for start in range(0, W, tile):
             left, right = max(0, start - REACH), min(W, start + tile + REACH)
-            x = as_tensor(seen[top:bottom, left:right]).to(at)
-            made = noise_pattern(net, x)[0].cpu()  # (C, rows + margins, tile + margins)
+            x = as_tensor(seen[top:bottom, left:right]).to(device)
+            made = noise_pattern(net, x, (top, left))[0].cpu()  # (C, rows + margins, tile + margins)
             stop = min(start + tile, W)
             found.append(made[:, part.start - top : part.stop - top, start - left : stop - left])
         return torch.cat(found, 2)  # (C, rows, W)

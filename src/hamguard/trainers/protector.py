@@ -60,6 +60,12 @@ class FeatureSettings(NoiseSettings):
     even: float = Field(
         1.5 / 255, gt=0, le=1, description="bound on even grounds, where eyes find noise; from eps on there is no other"
     )
+    regions: int = Field(
+        10,
+        ge=0,
+        le=512,
+        description="pixels of regions that take turns between noise of the picture, shifted and mirrored; 0: none",
+    )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
     stripes: float = Field(
         0.12,
@@ -292,7 +298,9 @@ def new_features(
         draw = torch_generator(job.seed, "feature-pictures")
         learned = learned[torch.randperm(len(learned), generator=draw)[: ask.pictures].sort().values.numpy()]
     start = torch_generator(job.seed, "protector")
-    protector = Protector(images.channels, ask.width, ask.eps, start, ask.norm, skips=ask.skips, even=ask.even)
+    protector = Protector(
+        images.channels, ask.width, ask.eps, start, ask.norm, skips=ask.skips, even=ask.even, regions=ask.regions
+    )
     models = [copy.deepcopy(net) for net in networks]
     modules: list[torch.nn.Module] = [protector, *models]
     for module in modules:

@@ -1,0 +1,66 @@
+"""Regions of the plane without order, in which noise takes turns between kinds that differ by a shift or a mirror.
+
+Ours: what a network of convolutions makes of an even ground repeats itself every `STEP` pixels, and eyes follow a pattern that
+repeats itself over a whole photo, however weak. Regions drawn once, the same for all pictures, break it: in each of them noise is
+that of the picture itself, of the picture shifted against the network's grid, or of its mirror image, shifted, too; so no line of
+it is longer than a region. Mirrors alone would not do: a network learns noise that is its own mirror image.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PERIOD = 512  # pixels after which regions repeat themselves
+SHARP = 6.0  # how fast one region gives way to the next
+SEED = 7
+
+
+class Kind(NamedTuple):
+    """What is done to a picture before the network sees it, and undone after.
+
+    Attributes:
+        down: pixels that it is shifted by, in [0, STEP).
+        right: the same, along rows.
+        mirrored: whether left and right change places.
+    """
+
+    down: int
+    right: int
+    mirrored: bool
+
+
+PLAIN = (Kind(0, 0, mirrored=False),)
+"""No regions."""
+
+KINDS = (*PLAIN, Kind(0, 3, mirrored=False), Kind(2, 1, mirrored=True))
+"""Of all pairs of shifts those by which waves of 3 to 16 pixels keep least of their phase: at most .49 of it, on average .45."""
+
+
+def regions(size: int, height: int, width: int, at: tuple[int, int] = (0, 0)) -> Tensor:
+    """How far every place belongs to each of `KINDS`, `(3, height, width)` in [0, 1], together 1.
+
+    Args:
+        size: about how many pixels regions have to a side, 1 to `PERIOD`.
+        height: rows.
+        width: columns.
+        at: the row and the column of the plane at which the part begins, 0 or more.
+    """
+    rows, columns = (
+        torch.arange(start, start + side) % PERIOD for start, side in zip(at, (height, width), strict=True)
+    )
+    return _drawn(size)[:, rows][..., columns]
+
+
+@lru_cache(maxsize=4)
+def _drawn(size: int) -> Tensor:
+    """One period of them."""
+    cells = round(PERIOD / size)
+    drawn = torch.randn(1, len(KINDS), cells, cells, generator=torch.Generator().manual_seed(SEED)).tile(1, 1, 3, 3)
+    smooth = F.interpolate(drawn, size=(3 * PERIOD, 3 * PERIOD), mode="bicubic", align_corners=False)[0]
+    middle = smooth[:, PERIOD : 2 * PERIOD, PERIOD : 2 * PERIOD]  # which has neighbors all around
+    return torch.softmax(SHARP * middle, 0)
