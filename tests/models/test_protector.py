@@ -17,7 +17,7 @@ from hamguard.core.files import read_sealed, write_sealed
 from hamguard.core.seeds import torch_generator
 from hamguard.models.protector import REACH, STEP, WIDTHS, Protector
 from hamguard.models.protector_store import CARD, WEIGHTS, load_protector, save_protector, shipped_protector
-from hamguard.models.regions import KINDS, PERIOD, regions
+from hamguard.models.regions import PERIOD, POSES, regions
 
 
 def trained_like(
@@ -119,14 +119,14 @@ def test_noise_takes_its_part_of_the_bound_on_even_grounds_and_all_of_it_in_text
             Protector(3, even=even)
 
 
-def test_regions_take_turns_between_kinds() -> None:
-    """All kinds are there, they have their own noises alone, and what repeats itself without them no longer does."""
+def test_regions_take_turns_between_poses() -> None:
+    """All poses are there with their own noise alone, and what repeats itself without them no longer does."""
     net, plain = trained_like(regions=8), trained_like()
-    net.load_state_dict(plain.state_dict())  # statistics were those of all kinds of pictures
+    net.load_state_dict(plain.state_dict())  # statistics were those of all poses of pictures
     x = torch.rand(1, 3, 96, 80, generator=torch_generator(3))
     shares = regions(8, 96, 80)
     expected = torch.zeros_like(x)
-    for share, (down, right, mirrored) in zip(shares, KINDS, strict=True):
+    for share, (down, right, mirrored) in zip(shares, POSES, strict=True):
         moved = F.pad(x, (right, STEP - right, down, STEP - down), mode="reflect")
         noise = plain.noise(moved.flip(3)).flip(3) if mirrored else plain.noise(moved)
         expected += share * noise[:, :, down : down + 96, right : right + 80]
@@ -147,7 +147,7 @@ def test_regions_take_turns_between_kinds() -> None:
 def test_regions_are_a_plane_without_edges(size: int) -> None:
     """A part of the plane is the part of the whole, one period on it is the same again, and no seam is where periods meet."""
     whole = regions(size, PERIOD, PERIOD)
-    assert whole.shape == (len(KINDS), PERIOD, PERIOD) and float(whole.min()) >= 0
+    assert whole.shape == (len(POSES), PERIOD, PERIOD) and float(whole.min()) >= 0
     assert torch.allclose(whole.sum(0), torch.ones(PERIOD, PERIOD), atol=1e-5)
     part = regions(size, 40, 60, (PERIOD - 16, 3 * PERIOD - 32))
     assert torch.equal(part, whole.roll((16, 32), (1, 2))[:, :40, :60])

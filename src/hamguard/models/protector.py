@@ -32,7 +32,7 @@ from hamguard.core.digests import digest_state
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.contrast import room
-from hamguard.models.regions import KINDS, PERIOD, PLAIN, Kind, regions
+from hamguard.models.regions import PERIOD, PLAIN, POSES, Pose, regions
 
 Norm = Literal["linf", "l2", "l1"]
 Width = Literal["small", "large"]
@@ -57,7 +57,7 @@ class Protector(Shown, nn.Module):
         skips: whether decoder layers see what encoder layers of their size found; as published they do not.
         even: for `linf`, bound on even grounds, in pixel units, in (0, 1]; from `eps` on, as published, there is none beside it.
             Noise under another bound than its own is larger or smaller everywhere alike.
-        regions: pixels to a side of the regions that take turns between kinds of noise, 1 to 512; 0, as published, for none.
+        regions: pixels to a side of the regions that take turns between poses of the picture, 1 to 512; 0, as published, for none.
 
     Raises:
         RequestError: unknown width or norm, or `eps`, `even` or `regions` out of range.
@@ -117,32 +117,33 @@ class Protector(Shown, nn.Module):
         inner = x.expand(-1, 3, -1, -1) if x.shape[1] < self.channels else x
         if inner.shape[1] > self.channels:
             inner = inner.mean(1, keepdim=True)
-        made = self._in_turns(2 * inner - 1, at) if self.regions else self._kinds(2 * inner - 1, PLAIN)[0]
+        made = self._in_turns(2 * inner - 1, at) if self.regions else self._posed(2 * inner - 1, PLAIN)[0]
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
         return (made * self.room(x)).expand(-1, x.shape[1], -1, -1)
 
     def _in_turns(self, x: Tensor, at: tuple[int, int]) -> Tensor:
-        """What the layers make of pictures in [-1, 1], each kind in its regions, `(B, C, H, W)`."""
+        """What the layers make of pictures in [-1, 1], every pose in its regions, `(B, C, H, W)`."""
         H, W = x.shape[2:]
         shares = regions(self.regions, H, W, at).to(x)
-        return torch.stack([share * made for share, made in zip(shares, self._kinds(x, KINDS), strict=True)]).sum(0)
+        return torch.stack([share * made for share, made in zip(shares, self._posed(x, POSES), strict=True)]).sum(0)
 
-    def _kinds(self, x: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
-        """What the layers make of each kind of pictures in [-1, 1], brought back to their places, each `(B, C, H, W)`."""
+    def _posed(self, x: Tensor, poses: Sequence[Pose]) -> list[Tensor]:
+        """What the layers make of pictures in [-1, 1] in each pose, brought back to their places, each `(B, C, H, W)`."""
         H, W = x.shape[2:]
-        most = STEP if len(kinds) > 1 else 0  # all are as large, so that one pass makes them together
+        most = STEP if len(poses) > 1 else 0  # all are as large, so that one pass makes them together
         down, right = -H % STEP + most, -W % STEP + most
         mode = "reflect" if down < H and right < W else "replicate"
         seen = []
-        for kind in kinds:
-            edges = (kind.right, right - kind.right, kind.down, down - kind.down)
+        for pose in poses:
+            edges = (pose.right, right - pose.right, pose.down, down - pose.down)
             moved = F.pad(x, edges, mode=mode) if down or right else x
-            seen.append(moved.flip(3) if kind.mirrored else moved)
-        made = self._made(torch.cat(seen)).chunk(len(kinds))
+            seen.append(moved.flip(3) if pose.mirrored else moved)
+        together = torch.cat(seen).contiguous(memory_format=torch.channels_last)  # a sixth faster on CPUs
+        made = self._made(together).chunk(len(poses))
         return [
-            (one.flip(3) if kind.mirrored else one)[:, :, kind.down : kind.down + H, kind.right : kind.right + W]
-            for one, kind in zip(made, kinds, strict=True)
+            (one.flip(3) if pose.mirrored else one)[:, :, pose.down : pose.down + H, pose.right : pose.right + W]
+            for one, pose in zip(made, poses, strict=True)
         ]
 
     def room(self, x: Tensor) -> Tensor | float:

@@ -33,7 +33,7 @@ class ProtectorCard(Shown, BaseModel):
         norm: of the bound.
         skips: whether its decoder sees what its encoder found at each size.
         even: bound on even grounds, in pixel units; from `eps` on there is no other.
-        regions: pixels to a side of the regions that take turns between kinds of noise; 0 for none.
+        regions: pixels to a side of the regions that take turns between poses of the picture; 0 for none.
         side: shorter side of the pictures that it learned from.
         surrogates: content hashes of the hash models that it learned against; searches by them are no proof.
         surrogate_names: what they were.

@@ -1,4 +1,4 @@
-"""Regions of the plane without order, in which noise takes turns between kinds that differ by a shift or a mirror.
+"""Regions of the plane without order, in which noise takes turns between poses: a shift, or a mirror image, of the picture.
 
 Ours: what a network of convolutions makes of an even ground repeats itself every `STEP` pixels, and eyes follow a pattern that
 repeats itself over a whole photo, however weak. Regions drawn once, the same for all pictures, break it: in each of them noise is
@@ -20,8 +20,8 @@ SHARP = 6.0  # how fast one region gives way to the next
 SEED = 7
 
 
-class Kind(NamedTuple):
-    """What is done to a picture before the network sees it, and undone after.
+class Pose(NamedTuple):
+    """What is done to a picture before the network sees it, and undone in the noise.
 
     Attributes:
         down: pixels that it is shifted by, in [0, STEP).
@@ -34,15 +34,15 @@ class Kind(NamedTuple):
     mirrored: bool
 
 
-PLAIN = (Kind(0, 0, mirrored=False),)
+PLAIN = (Pose(0, 0, mirrored=False),)
 """No regions."""
 
-KINDS = (*PLAIN, Kind(0, 3, mirrored=False), Kind(2, 1, mirrored=True))
+POSES = (*PLAIN, Pose(0, 3, mirrored=False), Pose(2, 1, mirrored=True))
 """Of all pairs of shifts those by which waves of 3 to 16 pixels keep least of their phase: at most .49 of it, on average .45."""
 
 
 def regions(size: int, height: int, width: int, at: tuple[int, int] = (0, 0)) -> Tensor:
-    """How far every place belongs to each of `KINDS`, `(3, height, width)` in [0, 1], together 1.
+    """How far every place belongs to each of `POSES`, `(3, height, width)` in [0, 1], together 1.
 
     Args:
         size: about how many pixels regions have to a side, 1 to `PERIOD`.
@@ -60,7 +60,7 @@ def regions(size: int, height: int, width: int, at: tuple[int, int] = (0, 0)) ->
 def _drawn(size: int) -> Tensor:
     """One period of them."""
     cells = round(PERIOD / size)
-    drawn = torch.randn(1, len(KINDS), cells, cells, generator=torch.Generator().manual_seed(SEED)).tile(1, 1, 3, 3)
+    drawn = torch.randn(1, len(POSES), cells, cells, generator=torch.Generator().manual_seed(SEED)).tile(1, 1, 3, 3)
     smooth = F.interpolate(drawn, size=(3 * PERIOD, 3 * PERIOD), mode="bicubic", align_corners=False)[0]
     middle = smooth[:, PERIOD : 2 * PERIOD, PERIOD : 2 * PERIOD]  # which has neighbors all around
     return torch.softmax(SHARP * middle, 0)
