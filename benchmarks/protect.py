@@ -5,7 +5,7 @@
 Photos are those of coco18's query part from the 101st on: the first hundred were looked at while settings were chosen. Each is
 searched among the 6,500 photos of the data base part, whose codes ship with the panel, and the other originals. `--floats`
 searches by the networks' own features, too (cosine, centred on the data base): rows of method `floats`. Of the first hundred it
-says how they look (ST-LPIPS; changes on even grounds and in texture; stripes), and how plain noise does. What was
+says how they look (ST-LPIPS; changes on even grounds and in texture; stripes and repeats), and how plain noise does. What was
 protected is not protected again. Needs HAMGUARD_DATA; core-seconds a photo with OMP_NUM_THREADS=1.
 """
 
@@ -31,6 +31,7 @@ from hamguard.data.photos import COCO
 from hamguard.data.sources import open_source
 from hamguard.images.io import decode
 from hamguard.images.named_views import parse_view
+from hamguard.images.repeats import repeats
 from hamguard.images.stripes import stripes
 from hamguard.models.contrast import GRAIN, contrast, room
 from hamguard.models.encode import pixels_of
@@ -78,7 +79,8 @@ def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
     """How different copies look, and plain noise that moves every value by 8 of 255.
 
     By ST-LPIPS; by the root mean square of changes, in levels, on even grounds and in texture (see `models/contrast.py`); and by
-    how far changes are made of stripes (`images/stripes.py`), those on faint texture as much as others.
+    how far changes are made of stripes (`images/stripes.py`) and repeat themselves (`images/repeats.py`), those on faint texture as
+    much as others.
     """
     distance, names = Perceptual(), sorted(path.stem for path in source.iterdir())[:LOOKED]
     found: dict[tuple[str, str], list[float]] = {}
@@ -90,7 +92,8 @@ def look_rows(source: Path, copies: Path, base: Row) -> list[Row]:
         places = {EVEN_LEVELS: rough <= GRAIN, TEXTURE_LEVELS: rough >= ROUGH}
         for kind, other in (("protected", z), ("noise", n)):
             found.setdefault((kind, "st-lpips"), []).append(float(distance(x, other)))
-            found.setdefault((kind, "stripes"), []).append(stripes((other - x) / free).item())
+            for pattern in (stripes, repeats):
+                found.setdefault((kind, pattern.__name__), []).append(pattern((other - x) / free).item())
             for metric, here in places.items():
                 if bool(here.any()):  # a photo may have no even ground
                     moved = 255 * (other - x)[here].square().mean().sqrt()

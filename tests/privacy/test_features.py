@@ -11,13 +11,15 @@ import torch.nn.functional as F
 
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
+from hamguard.images.peaks import peaks
+from hamguard.images.repeats import repeats
 from hamguard.images.stripes import stripes
 from hamguard.models.contrast import room
 from hamguard.models.hash_model import HashModel
 from hamguard.models.protector import Protector
 from hamguard.models.stages import Stages
 from hamguard.privacy import features
-from hamguard.privacy.features import RISE, STRIPES_RISE, FeatureTask, clean_features
+from hamguard.privacy.features import PATTERN_RISE, RISE, FeatureTask, clean_features
 from hamguard.trainers.protector import FeatureSettings
 
 SIZE = (32, 32)
@@ -34,13 +36,13 @@ def pictures(n: int = 24) -> torch.Tensor:
     return F.interpolate(x, SIZE, mode="bilinear")
 
 
-def task(alike: float = 0.9, nets: int = 2, striped: float = 1.0, even: float = 1.0) -> FeatureTask:
+def task(alike: float = 0.9, nets: int = 2, even: float = 1.0, **patterns: float) -> FeatureTask:
     """A task on tiny networks."""
     x = pictures()
     protector = Protector(3, eps=8 / 255, generator=torch.Generator().manual_seed(1), even=even)
     models = [net(i) for i in range(nets)]
     clean = [clean_features(one, lambda at: x[list(at)], len(x)) for one in models]
-    return FeatureTask(protector, models, lambda at: x[list(at)], clean, alike=alike, striped=striped)
+    return FeatureTask(protector, models, lambda at: x[list(at)], clean, alike=alike, patterns=patterns)
 
 
 def batch(seed: int, size: int = 8) -> Any:
@@ -83,9 +85,9 @@ def test_multiplier_rises_while_pictures_look_less_alike_than_asked() -> None:
     for one in (high, low):
         one.begin()
         one.step(batch(0))
-    assert high.lam > 2.0 > low.lam
+    assert high.unlike.value > 2.0 > low.unlike.value
     alike = high.end_epoch(0)["ssim"]
-    assert high.lam == pytest.approx(2.0 + RISE * (1 - alike))
+    assert high.unlike.value == pytest.approx(2.0 + RISE * (1 - alike))
 
 
 def test_pictures_leave_their_features(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,37 +103,47 @@ def test_pictures_leave_their_features(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 - found[-1] > 1.5 * (1 - found[0]), found
 
 
-def test_stripes_have_a_price_that_rises_beyond_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 0 on, by how far noise, as a part of its room, is made of them; the loss has it, and 1 asks for nothing."""
+@pytest.mark.parametrize("name", ["peaks", "stripes", "repeats"])
+def test_patterns_have_a_price_that_rises_beyond_what_is_asked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """From 0 on, by how much of them noise has; the loss has it, and 1 asks for nothing."""
     monkeypatch.setattr(features, "_chance", lambda draw: False)
     monkeypatch.setattr(features, "_between", lambda low, high, draw: 1.0)
     even = 2 / 255
-    free, priced = task(even=even), task(striped=0.01, even=even)
+    free, priced = task(even=even), task(even=even, **{name: 0.01, "stripes" if name == "peaks" else "peaks": 1.0})
     for one in (free, priced):
         one.begin()
     numbers = batch(3)
     x = pictures()[numbers.index]
 
-    def lines() -> float:
-        return stripes((free.protector(x) - x) / room(x, 8 / 255, even)).mean().item()
+    def there() -> float:
+        change = free.protector(x) - x
+        noise = change / room(x, 8 / 255, even)
+        measures = {
+            "peaks": lambda: peaks(change[::2]),
+            "stripes": lambda: stripes(noise),
+            "repeats": lambda: repeats(noise),
+        }
+        return measures[name]().mean().item()
 
-    found = lines()
+    found = there()
     assert float(free.step(batch(3)).detach()) == pytest.approx(float(priced.step(batch(3)).detach()))  # 0 at first
-    price = STRIPES_RISE * (found - 0.01)
-    assert priced.stripes_price == pytest.approx(price, rel=1e-3) and price > 0
+    price = PATTERN_RISE * (found - 0.01)
+    assert list(priced.patterns) == [name] and not free.patterns
+    assert priced.patterns[name].value == pytest.approx(price, rel=1e-3) and price > 0
     told, plain = priced.end_epoch(0), free.end_epoch(0)
-    assert told["stripes"] == pytest.approx(found, rel=1e-3) and "stripes" not in plain
-    priced.lam, free.lam, priced.stripes_price = 1.0, 1.0, 100.0
+    assert told[name] == pytest.approx(found, rel=1e-3) and name not in plain
+    assert told[f"{name}_price"] == priced.patterns[name].value
+    priced.unlike.value, free.unlike.value, priced.patterns[name].value = 1.0, 1.0, 100.0
     dearer = float(priced.step(batch(3)).detach()) - float(free.step(batch(3)).detach())
-    assert dearer == pytest.approx(100 * lines(), rel=1e-2)
+    assert dearer == pytest.approx(100 * there(), rel=1e-2)
 
 
 def test_a_stopped_run_goes_on_alike() -> None:
     """State and its loading keep everything that the next step depends on."""
-    one = task(striped=0.1)
+    one = task(peaks=0.1, stripes=0.1, repeats=0.1)
     one.begin()
     one.step(batch(0))
-    other = task(striped=0.1)
+    other = task(peaks=0.1, stripes=0.1, repeats=0.1)
     other.load_state(one.state())
     assert float(one.step(batch(1)).detach()) == float(other.step(batch(1)).detach())
     assert one.end_epoch(0) == other.end_epoch(0)

@@ -11,12 +11,12 @@ and grain in other directions hide no stripes from eyes, but would from a measur
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from hamguard.images.windows import visible, waves_of, windowed
 
 WINDOW = 32  # pixels to a side
 ORDERS = (2, 4, 6)  # one direction; two at right angles; three
-FINE = 0.25  # waves a pixel of which half of the power counts
 ONE_WAVE = 2.46  # of six pixels, by the measure before it is divided: Hann's window blurs angles
 LEAST = 1e-12  # power that is none
 
@@ -28,15 +28,10 @@ def stripes(change: Tensor, step: int = WINDOW // 2) -> Tensor:
         change: `(B, C, H, W)`; what is left over at the end is in no window, and sides below 32 are continued by 0.
         step: pixels from one window to the next.
     """
-    bright = change.mean(1)  # (B, H, W)
-    down, right = (max(0, WINDOW - side) for side in change.shape[2:])
-    if down or right:
-        bright = F.pad(bright, (0, right, 0, down))
-    windows = bright.unfold(1, WINDOW, step).unfold(2, WINDOW, step)  # (B, h, w, 32, 32)
-    hann = torch.hann_window(WINDOW, dtype=change.dtype, device=change.device)
-    waves = torch.fft.rfft2((windows - windows.mean((3, 4), keepdim=True)) * (hann[:, None] * hann))
-    power = (waves.real.square() + waves.imag.square()).flatten(1, 2).flatten(2)  # (B, hw, 32 * 17)
-    turned = power @ _turns(change)  # (B, hw, 1 + 6)
+    bright = change.mean(1, keepdim=True)  # (B, 1, H, W)
+    waves = torch.fft.rfft2(windowed(bright, WINDOW, step))[:, 0]  # (B, n, 32, 17)
+    power = (waves.real.square() + waves.imag.square()).flatten(2)  # (B, n, 32 * 17)
+    turned = power @ _turns(change)  # (B, n, 1 + 6)
     whole = turned[..., 0]
     aligned = turned[..., 1:].square().sum(2) / whole.clamp(min=LEAST)
     share: Tensor = aligned.sum(1) / whole.sum(1).clamp(min=LEAST) / ONE_WAVE
@@ -45,11 +40,11 @@ def stripes(change: Tensor, step: int = WINDOW // 2) -> Tensor:
 
 def _turns(like: Tensor) -> Tensor:
     """Weights of frequencies in the sums: of all power, and of cos and sin of each order, `(32 * 17, 1 + 6)`."""
-    rows, columns = torch.fft.fftfreq(WINDOW, dtype=torch.float64), torch.fft.rfftfreq(WINDOW, dtype=torch.float64)
-    angle = torch.atan2(rows[:, None].expand(-1, len(columns)), columns.expand(WINDOW, -1))
+    rows, columns = waves_of(WINDOW, WINDOW)
+    angle = torch.atan2(rows.expand(-1, len(columns)), columns.expand(WINDOW, -1))
     # half of the frequencies tell the others, which are their mirrors; first and last column have theirs among themselves
     times = torch.full((WINDOW, len(columns)), 2.0, dtype=torch.float64)
     times[:, 0] = times[:, -1] = 1
-    times = times / (1 + (torch.hypot(rows[:, None], columns) / FINE) ** 4)
+    times = times * visible(rows, columns)
     sums = [times, *(times * part(order * angle) for order in ORDERS for part in (torch.cos, torch.sin))]
     return torch.stack(sums, -1).flatten(0, 1).to(like)

@@ -11,7 +11,7 @@ few values, where scaling keeps its pattern and its gradient everywhere.
 Ours, not PPL's: `skips` hands what each encoder layer found to the decoder layer of the same size (O. Ronneberger et al., U-Net,
 MICCAI 2015), so that noise can follow the picture's texture, which the innermost layer has lost. `even` bounds noise on even
 grounds, where eyes find it; in texture it has all of `eps` (`models/contrast.py`). With `regions`, places that have no order take
-turns between the noise of the picture and that of its shifted and mirrored forms (`models/regions.py`).
+turns between the noise of the picture and that of its shifted and mirrored forms (`models/regions.py`), after training.
 
 Deliberate differences: sides need not be divisible by 16 (the picture is mirrored outward, or its edge repeated where it is too
 small to be mirrored, and cut back); gray pictures are repeated and the noise averaged where a protector of color pictures meets
@@ -117,7 +117,8 @@ class Protector(Shown, nn.Module):
         inner = x.expand(-1, 3, -1, -1) if x.shape[1] < self.channels else x
         if inner.shape[1] > self.channels:
             inner = inner.mean(1, keepdim=True)
-        made = self._in_turns(2 * inner - 1, at) if self.regions else self._posed(2 * inner - 1, PLAIN)[0]
+        in_turns = self.regions and not self.training
+        made = self._in_turns(2 * inner - 1, at) if in_turns else self._posed(2 * inner - 1, PLAIN)[0]
         if made.shape[1] > x.shape[1]:
             made = made.mean(1, keepdim=True)
         return (made * self.room(x)).expand(-1, x.shape[1], -1, -1)
@@ -126,7 +127,8 @@ class Protector(Shown, nn.Module):
         """What the layers make of pictures in [-1, 1], every pose in its regions, `(B, C, H, W)`."""
         H, W = x.shape[2:]
         shares = regions(self.regions, H, W, at).to(x)
-        return torch.stack([share * made for share, made in zip(shares, self._posed(x, POSES), strict=True)]).sum(0)
+        made = torch.stack([share * one for share, one in zip(shares, self._posed(x, POSES), strict=True)]).sum(0)
+        return (made / shares.square().sum(0).sqrt()).clamp(-1, 1)  # as strong where regions meet as inside them
 
     def _posed(self, x: Tensor, poses: Sequence[Pose]) -> list[Tensor]:
         """What the layers make of pictures in [-1, 1] in each pose, brought back to their places, each `(B, C, H, W)`."""

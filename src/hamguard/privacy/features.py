@@ -5,14 +5,15 @@ what networks share (BIA, Q. Zhang et al., ICLR 2022; LTP, M. Salzmann et al., N
 random parts and sizes (DI-FGSM, C. Xie et al., CVPR 2019); JPEG files in the loop, straight through for the gradient. With
 features f, their mean c over training pictures, a random view v, and z = clip(x + eps G(x)), one step minimizes
 
-    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z)) + mu stripes((z - x) / room),
+    mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z))
+        + mu peaks(z - x) + nu stripes((z - x) / room) + xi repeats((z - x) / room),
 
 where g_s are the statistics of the network's stages (`models/stages.py`), less their mean and divided by their deviation over
 training pictures: networks of other kinds share more of those than of the last features. lambda rises while pictures look less
 alike than asked and falls again (dual ascent), so the generator finds by itself where its bound may be spent: little on even
-grounds, more in texture, and in slow waves. mu does the same for stripes (`images/stripes.py`), of noise as a part of the room
-it has, so that those on faint texture count as much as others: without it most of the noise is one wave in one direction, which
-eyes find.
+grounds, more in texture, and in slow waves. mu, nu and xi do the same for how far noise is made of few waves (`images/peaks.py`),
+runs in one direction (`images/stripes.py`) and comes again and again (`images/repeats.py`); the last two as a part of the room it
+has, so that noise on faint texture counts as much as other. Without a price most of the noise is one wave, which eyes find.
 
 Deliberate differences from BIA and LTP: pooled features and statistics, which a search keeps or could keep, not maps position by
 position, so that parts and sizes may be drawn at random; no classifier's loss.
@@ -21,7 +22,7 @@ position, so that parts and sizes may be drawn at random; no classifier's loss.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ from torch import Tensor
 from hamguard.attacks.search.file_views import Jpeg
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
+from hamguard.images.peaks import peaks
+from hamguard.images.repeats import repeats
 from hamguard.images.stripes import WINDOW, stripes
 from hamguard.images.views import resize
 from hamguard.models.folding import folded
@@ -47,10 +50,30 @@ SMALLER = 0.72
 """Least side of what networks see, in units of the side that they were made for; the most is `LARGER`."""
 LARGER = 1.15
 PART = 0.75  # least part of a side that a view shows
-FIRST = 2.0  # the multiplier at the beginning
-RISE = 0.1  # its step
-STRIPES_RISE = 0.02  # that of the price of stripes, which begins at 0
+FIRST = 2.0  # the multiplier of likeness at the beginning; other prices begin at 0
+RISE, PATTERN_RISE = 0.1, 0.02  # steps of it, and of the others
 MOST = 20.0
+
+
+class Price:
+    """What one of a measure costs: more and more while there is more than allowed, less and less otherwise (dual ascent).
+
+    Args:
+        allowed: of the measure.
+        value: the price at the beginning.
+        rise: by how much it moves, for each 1 too much.
+    """
+
+    def __init__(self, allowed: float, value: float, rise: float) -> None:
+        self.allowed, self.value, self.rise = allowed, value, rise
+        self.sum = 0.0  # of the measure, over the steps of an epoch
+
+    def __call__(self, measure: Tensor) -> Tensor:
+        """What the measure costs at the present price, which then moves."""
+        cost, found = self.value * measure, float(measure.detach())
+        self.value = min(MOST, max(0.0, self.value + self.rise * (found - self.allowed)))
+        self.sum += found
+        return cost
 
 
 class Clean:
@@ -89,7 +112,8 @@ class FeatureTask(PlainTask):
         pictures: from numbers of training items to pictures `(B, C, H, W)` in [0, 1].
         clean: what the networks make of all training items, see `clean_features`.
         alike: SSIM that protected pictures shall have, in (0, 1].
-        striped: how far noise may be made of stripes, in (0, 1]; 1 for as far as it likes.
+        patterns: how far noise may be made of `peaks`, `stripes` and `repeats`, each in (0, 1]; 1, as without, for as far as it
+            likes.
 
     Raises:
         RequestError: no network.
@@ -103,20 +127,21 @@ class FeatureTask(PlainTask):
         clean: Sequence[Clean],
         *,
         alike: float,
-        striped: float = 1.0,
+        patterns: Mapping[str, float] | None = None,
     ) -> None:
         if not networks:
             raise RequestError("method features needs models to learn against; give surrogates, best of several kinds")
         self.net = self.protector = protector
         self.networks, self.pictures = list(networks), pictures
         self.items = len(clean[0].features)
-        self.alike, self.lam = alike, FIRST
-        self.striped, self.stripes_price = striped, 0.0
+        self.unlike = Price(1 - alike, FIRST, RISE)
+        asked = {name: value for name, value in (patterns or {}).items() if value < 1}
+        self.patterns = {name: Price(value, 0.0, PATTERN_RISE) for name, value in asked.items()}
         self.device = next(protector.parameters()).device
         self._quick = [staged(net) for net in self.networks]
         self._free = [takes_any_size(net) for net in self.networks]
         self._clean = [one.to(self.device) for one in clean]
-        self._sums = torch.zeros(5, dtype=torch.float64)  # of the epoch: steps, both cosines, SSIM, stripes
+        self._sums = torch.zeros(3, dtype=torch.float64)  # of the epoch: steps, both cosines
         self._steps = 0
 
     def _seen(self, number: int, x: Tensor, scale: float) -> tuple[Tensor, list[Tensor]]:
@@ -143,43 +168,45 @@ class FeatureTask(PlainTask):
         # 2. what becomes of them: a file, a part, another size
         view = z
         if _chance(draw):
-            view = FILES(z, range(len(z)), 0, int(torch.randint(2**31, (1,), generator=draw)))
+            view = FILES(z, range(len(z)), 0, _below(2**31, draw))
         if _chance(draw):
             view = _part(view, draw)
         found = self._seen(number, view, _between(SMALLER, LARGER, draw))
         cosine, stages = clean.cosines(found, batch.index.to(self.device))  # (B,) each
-        # 3. how they look, and its price
-        alike = similarity(z, x).mean()
-        loss: Tensor = cosine.mean() + stages.mean() + self.lam * (1 - alike)
-        looks = float(alike.detach())
-        self.lam = min(MOST, max(0.0, self.lam + RISE * (self.alike - looks)))
-        lined = 0.0
-        if self.striped < 1:
-            lines = stripes((z - x) / self.protector.room(x), WINDOW).mean()  # windows side by side, enough for a price
-            lined = float(lines.detach())
-            loss = loss + self.stripes_price * lines
-            self.stripes_price = min(MOST, max(0.0, self.stripes_price + STRIPES_RISE * (lined - self.striped)))
-        self._sums += torch.tensor(
-            [1.0, *(float(c.detach().mean()) for c in (cosine, stages)), looks, lined], dtype=torch.float64
-        )
+        # 3. how they look, and what their noise is made of, each at its price
+        loss: Tensor = cosine.mean() + stages.mean() + self.unlike(1 - similarity(z, x).mean())
+        for name, price in self.patterns.items():
+            loss = loss + price(self._pattern(name, z - x, x))
+        self._sums += torch.tensor([1.0, *(float(c.detach().mean()) for c in (cosine, stages))], dtype=torch.float64)
         return loss
+
+    def _pattern(self, name: str, change: Tensor, x: Tensor) -> Tensor:
+        """How far changes are made of a pattern, a mean over pictures."""
+        if name == "peaks":
+            return peaks(change[::2]).mean()  # every second picture is enough for a price
+        noise = change / self.protector.room(x)
+        return (stripes(noise, WINDOW) if name == "stripes" else repeats(noise)).mean()  # windows side by side are, too
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Cosines between protected and clean pictures and their SSIM, averaged over steps, and the multiplier.
 
-        Where stripes have a price, how far noise is made of them and that price, too.
+        Where patterns have a price, how much of them there is and that price, too.
         """
-        steps, cosine, stages, alike, lined = self._sums.tolist()
+        steps, cosine, stages = self._sums.tolist()
         self._sums.zero_()
-        told = {"cosine": cosine / steps, "stages": stages / steps, "ssim": alike / steps, "multiplier": self.lam}
-        return told if self.striped == 1 else told | {"stripes": lined / steps, "stripes_price": self.stripes_price}
+        told = {"cosine": cosine / steps, "stages": stages / steps}
+        told |= {"ssim": 1 - self.unlike.sum / steps, "multiplier": self.unlike.value}
+        for name, price in self.patterns.items():
+            told |= {name: price.sum / steps, f"{name}_price": price.value}
+        for price in (self.unlike, *self.patterns.values()):
+            price.sum = 0.0
+        return told
 
     def state(self) -> dict[str, Any]:
-        """The generator, the multiplier, whose turn it is and the sums; copies."""
+        """The generator, prices, whose turn it is and the sums; copies."""
         return {
             "protector": {name: value.detach().cpu().clone() for name, value in self.protector.state_dict().items()},
-            "lam": self.lam,
-            "stripes_price": self.stripes_price,
+            "prices": [(price.value, price.sum) for price in (self.unlike, *self.patterns.values())],
             "steps": self._steps,
             "sums": self._sums.clone(),
         }
@@ -187,12 +214,17 @@ class FeatureTask(PlainTask):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` gave."""
         self.protector.load_state_dict(state["protector"])
-        self.lam, self.stripes_price = float(state["lam"]), float(state["stripes_price"])
+        for price, (value, total) in zip((self.unlike, *self.patterns.values()), state["prices"], strict=True):
+            price.value, price.sum = float(value), float(total)
         self._steps, self._sums = int(state["steps"]), state["sums"].clone()
 
 
 def _between(low: float, high: float, draw: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand(1, generator=draw))
+
+
+def _below(bound: int, draw: torch.Generator) -> int:
+    return int(torch.randint(bound, (1,), generator=draw))
 
 
 def _chance(draw: torch.Generator) -> bool:
@@ -204,8 +236,8 @@ def _part(x: Tensor, draw: torch.Generator) -> Tensor:
     H, W = x.shape[2:]
     share = _between(PART, 1.0, draw)
     height, width = round(H * share), round(W * share)
-    top = int(torch.randint(H - height + 1, (1,), generator=draw))
-    left = int(torch.randint(W - width + 1, (1,), generator=draw))
+    top = _below(H - height + 1, draw)
+    left = _below(W - width + 1, draw)
     return x[:, :, top : top + height, left : left + width]
 
 

@@ -64,14 +64,17 @@ class FeatureSettings(NoiseSettings):
         10,
         ge=0,
         le=512,
-        description="pixels of regions that take turns between noise of the picture, shifted and mirrored; 0: none",
+        description="pixels of regions that take turns, after training, between noise of the picture, shifted, mirrored; 0: none",
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
+    peaks: float = Field(
+        0.1, gt=0, le=1, description="how far noise may be made of few waves: 1 for one, 1/n for n equal ones; 1: any"
+    )
     stripes: float = Field(
-        0.12,
-        gt=0,
-        le=1,
-        description="how far noise may be made of stripes, where a grid has 1/3; 1 for as far as it likes",
+        1.0, gt=0, le=1, description="how far noise may run in one direction, where a grid has 1/3; 1: any"
+    )
+    repeats: float = Field(
+        1.0, gt=0, le=1, description="how far noise may repeat itself, where a grid has .6 and chance .04; 1: any"
     )
     pictures: int = Field(2000, ge=2, description="most training pictures that it learns from, drawn by the seed")
 
@@ -310,4 +313,5 @@ def new_features(
         return images.batch(learned[np.asarray(numbers)])
 
     clean = [clean_features(net, pictures, len(learned)) for net in models]
-    return FeatureTask(protector, models, pictures, clean, alike=ask.alike, striped=ask.stripes)
+    patterns = {"peaks": ask.peaks, "stripes": ask.stripes, "repeats": ask.repeats}
+    return FeatureTask(protector, models, pictures, clean, alike=ask.alike, patterns=patterns)
