@@ -6,14 +6,14 @@ random parts and sizes (DI-FGSM, C. Xie et al., CVPR 2019); JPEG files in the lo
 features f, their mean c over training pictures, a random view v, and z = clip(x + eps G(x)), one step minimizes
 
     mean cos(f(v(z)) - c, f(x) - c) + mean_s cos(g_s(v(z)), g_s(x)) + lambda (1 - SSIM(x, z))
-        + mu peaks(z - x) + nu stripes((z - x) / room) + xi repeats((z - x) / room),
+        + mu stripes((z - x) / room) + nu repeats((z - x) / room),
 
 where g_s are the statistics of the network's stages (`models/stages.py`), less their mean and divided by their deviation over
 training pictures: networks of other kinds share more of those than of the last features. lambda rises while pictures look less
 alike than asked and falls again (dual ascent), so the generator finds by itself where its bound may be spent: little on even
-grounds, more in texture, and in slow waves. mu, nu and xi do the same for how far noise is made of few waves (`images/peaks.py`),
-runs in one direction (`images/stripes.py`) and comes again and again (`images/repeats.py`); the last two as a part of the room it
-has, so that noise on faint texture counts as much as other. Without a price most of the noise is one wave, which eyes find.
+grounds, more in texture, and in slow waves. mu and nu do the same for how far noise runs in one direction
+(`images/stripes.py`) and comes again and again (`images/repeats.py`), as a part of the room it has, so that noise on faint texture
+counts as much as other. Without a price most of the noise is one wave, which eyes find.
 
 Deliberate differences from BIA and LTP: pooled features and statistics, which a search keeps or could keep, not maps position by
 position, so that parts and sizes may be drawn at random; no classifier's loss.
@@ -32,7 +32,6 @@ from torch import Tensor
 from hamguard.attacks.search.file_views import Jpeg
 from hamguard.core.errors import RequestError
 from hamguard.images.likeness import similarity
-from hamguard.images.peaks import peaks
 from hamguard.images.repeats import repeats
 from hamguard.images.stripes import WINDOW, stripes
 from hamguard.images.views import resize
@@ -112,8 +111,7 @@ class FeatureTask(PlainTask):
         pictures: from numbers of training items to pictures `(B, C, H, W)` in [0, 1].
         clean: what the networks make of all training items, see `clean_features`.
         alike: SSIM that protected pictures shall have, in (0, 1].
-        patterns: how far noise may be made of `peaks`, `stripes` and `repeats`, each in (0, 1]; 1, as without, for as far as it
-            likes.
+        patterns: how far noise may be made of `stripes` and `repeats`, each in (0, 1]; 1, as without, for as far as it likes.
 
     Raises:
         RequestError: no network.
@@ -182,8 +180,6 @@ class FeatureTask(PlainTask):
 
     def _pattern(self, name: str, change: Tensor, x: Tensor) -> Tensor:
         """How far changes are made of a pattern, a mean over pictures."""
-        if name == "peaks":
-            return peaks(change[::2]).mean()  # every second picture is enough for a price
         noise = change / self.protector.room(x)
         return (stripes(noise, WINDOW) if name == "stripes" else repeats(noise)).mean()  # windows side by side are, too
 

@@ -61,17 +61,17 @@ class FeatureSettings(NoiseSettings):
         1.5 / 255, gt=0, le=1, description="bound on even grounds, where eyes find noise; from eps on there is no other"
     )
     regions: int = Field(
-        10,
+        16,
         ge=0,
         le=512,
         description="pixels of regions that take turns, after training, between noise of the picture, shifted, mirrored; 0: none",
     )
     alike: float = Field(0.9, gt=0, le=1, description="SSIM that protected pictures shall have")
-    peaks: float = Field(
-        0.1, gt=0, le=1, description="how far noise may be made of few waves: 1 for one, 1/n for n equal ones; 1: any"
-    )
     stripes: float = Field(
-        1.0, gt=0, le=1, description="how far noise may run in one direction, where a grid has 1/3; 1: any"
+        0.12,
+        gt=0,
+        le=1,
+        description="how far noise may be made of stripes, where a grid has 1/3; 1 for as far as it likes",
     )
     repeats: float = Field(
         1.0, gt=0, le=1, description="how far noise may repeat itself, where a grid has .6 and chance .04; 1: any"
@@ -313,5 +313,5 @@ def new_features(
         return images.batch(learned[np.asarray(numbers)])
 
     clean = [clean_features(net, pictures, len(learned)) for net in models]
-    patterns = {"peaks": ask.peaks, "stripes": ask.stripes, "repeats": ask.repeats}
+    patterns = {"stripes": ask.stripes, "repeats": ask.repeats}
     return FeatureTask(protector, models, pictures, clean, alike=ask.alike, patterns=patterns)
