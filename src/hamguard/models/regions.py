@@ -3,8 +3,8 @@
 Ours: what a network of convolutions makes of an even ground repeats itself every `STEP` pixels, and eyes follow a pattern that
 repeats itself over a whole photo, however weak. Regions drawn once, the same for all pictures, break it: in each of them noise is
 that of the picture itself, of the picture shifted against the network's grid, or of its mirror image, shifted, too; so few lines
-of it are longer than a region. What misleads networks is in pieces as small, so most of the effect stays. A network that learns with
-regions finds noise that evades them (its own mirror image, waves along a shift), so it learns without.
+of it are longer than a region. What misleads networks is in pieces as small, so most of the effect stays. A network that learns
+with regions finds noise that evades them (its own mirror image, waves along a shift), so it learns without.
 """
 
 from __future__ import annotations
