@@ -181,9 +181,8 @@ class FeatureTask(PlainTask):
     def _pattern(self, name: str, change: Tensor, x: Tensor) -> Tensor:
         """How far changes, as a part of the room they have, are made of a pattern; a mean over pictures."""
         noise = change / self.protector.room(x)
-        return (
-            stripes(noise, WINDOW) if name == "stripes" else repeats(noise)
-        ).mean()  # side by side is enough for a price
+        found = stripes(noise, WINDOW) if name == "stripes" else repeats(noise)  # stripes side by side: enough
+        return found.mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Cosines between protected and clean pictures and their SSIM, averaged over steps, and the multiplier.
