@@ -14,7 +14,7 @@ from PIL import Image
 from hamguard.core import files
 from hamguard.images.io import decode
 from hamguard.images.originals import read_original
-from hamguard.models.protector_store import save_protector
+from hamguard.models.protector_store import load_protector, save_protector
 from hamguard.privacy.manifest import read_entries
 from tests.cli.conftest import World
 from tests.cli.helpers import Shell
@@ -91,6 +91,17 @@ def test_other_settings_need_a_restart(net: Path, photos: Path, shell: Shell, tm
     answer = shell.done("protect", photos, out, "--protector", net, "--format", "jpeg", "--quality", 90, "--restart")
     assert "Note: jpeg of quality 90 adds errors of its own; the bound of 8/255 holds before encoding" in answer.out
     assert not list(out.rglob("a*.png")) and (out / "a.jpg").is_file() and (out / "a.png.jpg").is_file()
+
+
+def test_another_protector_of_the_same_weights_needs_a_restart(
+    net: Path, photos: Path, shell: Shell, tmp_path: Path
+) -> None:
+    out, (made, card) = tmp_path / "out", load_protector(net)
+    shell.done("protect", photos, out, "--protector", net)
+    made.even = 1 / 255
+    save_protector(made, tmp_path / "even", side=card.side, surrogates=card.surrogates)
+    line = shell.fails(2, "protect", photos, out, "--protector", tmp_path / "even")
+    assert "was protected with other settings (protector); give another folder, or --restart" in line
 
 
 def test_copies_that_are_protected_again_are_named(net: Path, photos: Path, shell: Shell, tmp_path: Path) -> None:

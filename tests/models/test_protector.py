@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -201,6 +201,15 @@ def test_a_folder_gives_back_what_it_got(tmp_path: Path, *, skips: bool, even: f
     assert card.skips is again.skips is skips
     assert card.even == again.even == even and card.regions == again.regions == regions
     assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_all_that_noise_depends_on_is_in_its_digest(tmp_path: Path) -> None:
+    plain = Protector(1, eps=0.1)
+    asked: list[dict[str, Any]] = [{}, {"even": 0.02}, {"even": 0.03}, {"regions": 8}, {"regions": 8, "even": 0.02}]
+    nets = [plain, *(Protector(1, eps=0.1, **one) for one in asked[1:])]
+    cards = [save_protector(net, tmp_path / str(place), side=28) for place, net in enumerate(nets)]
+    assert len({card.weights_hash for card in cards}) == 1  # as published: that of the weights
+    assert cards[0].digest == plain.digest and len({card.digest for card in cards}) == len(cards)
 
 
 def test_a_damaged_folder_says_so(tmp_path: Path) -> None:

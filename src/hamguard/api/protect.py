@@ -276,7 +276,7 @@ def settings_facts(
     kind, quality = form
     name = Path(protector).resolve().name if Path(protector).exists() else str(protector)
     return {
-        "protector": Named(name=name, hash=card.weights_hash),  # compared when they were loaded
+        "protector": Named(name=name, hash=card.digest),  # compared when they were loaded
         "surrogate": card.surrogates,
         "networks": card.learned_networks,
         "eps": Linf(card.eps).eps if bound is None else bound,

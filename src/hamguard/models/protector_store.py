@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hamguard import __version__
 from hamguard.core.checks import suggest
+from hamguard.core.digests import digest_json
 from hamguard.core.errors import RequestError
 from hamguard.core.html import Shown
 from hamguard.models.folders import FORMAT, check_weights, read_card_file, with_weights, write_folder
@@ -82,6 +83,13 @@ class ProtectorCard(Shown, BaseModel):
         """Backbones that it learned against; an older card tells them by names that begin with one, or not at all."""
         first = [name.partition(",")[0] for name in self.surrogate_names]
         return self.networks or sorted({name for name in first if name in BACKBONES})
+
+    @property
+    def digest(self) -> str:
+        """Content hash of all that its noise depends on; that of the weights where nothing else of it is not as published."""
+        own = {"skips": self.skips, "even": self.even, "regions": self.regions}
+        unlike = {name: value for name, value in own.items() if value != type(self).model_fields[name].default}
+        return digest_json({"weights": self.weights_hash} | unlike) if unlike else self.weights_hash
 
     @property
     def method(self) -> str:
