@@ -207,11 +207,10 @@ def protect(
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
-    larger, even = strong_bounds(net) if strong else (bound, net.even)
-    bound = larger if bound is None else bound
+    most, even = strong_bounds(net) if strong else (net.eps, net.even)
     models, absent = _ensemble(matchers, strong, context)
     settings = Settings(
-        **settings_facts(protector, card, bound, (form, quality), metadata, scale),
+        **settings_facts(protector, card, bound or most, (form, quality), metadata, scale),
         refine=refine,
         matchers=[Named(name=one.name, hash=one.hash, network=one.network) for one in models],
         seed=context.seed,
