@@ -210,6 +210,9 @@ def test_all_that_noise_depends_on_is_in_its_digest(tmp_path: Path) -> None:
     cards = [save_protector(net, tmp_path / str(place), side=28) for place, net in enumerate(nets)]
     assert len({card.weights_hash for card in cards}) == 1  # as published: that of the weights
     assert cards[0].digest == plain.digest and len({card.digest for card in cards}) == len(cards)
+    larger = [card.model_copy(update={"eps": 0.2}) for card in cards]
+    assert larger[0].digest == plain.digest  # under one bound its noise is the same, and a run compares bounds itself
+    assert not {card.digest for card in larger[1:]} & {card.digest for card in cards}
 
 
 def test_a_damaged_folder_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hamguard.models.panel import PanelEntry
 from hamguard.models.protector import Protector
 from hamguard.privacy import strong
 from hamguard.privacy.refine import Refine
-from hamguard.privacy.strong import EPS, EVEN, strong_bounds, strong_ensemble
+from hamguard.privacy.strong import EPS, strong_ensemble, strong_eps
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def test_a_damaged_file_is_one_line(two: None, monkeypatch: pytest.MonkeyPatch) 
         strong_ensemble()
 
 
-def test_its_bounds_are_larger_where_even_grounds_have_their_own() -> None:
-    assert strong_bounds(Protector(3)) == (8 / 255, 1)
-    assert strong_bounds(Protector(3, even=0.75 / 255)) == (EPS, EVEN)
-    assert strong_bounds(Protector(3, eps=16 / 255, even=2 / 255)) == (16 / 255, 2 / 255)
+def test_its_bound_is_larger_where_even_grounds_have_their_own() -> None:
+    plain, kept = Protector(3), Protector(3, even=1.5 / 255)
+    assert strong_eps(plain) == plain.eps == 8 / 255
+    assert strong_eps(kept) == EPS > kept.eps
+    assert strong_eps(Protector(3, eps=16 / 255, even=1.5 / 255)) == 16 / 255

@@ -198,7 +198,7 @@ def protect(
     from hamguard.privacy.manifest import Manifest, Named, Settings
     from hamguard.privacy.names import check_free
     from hamguard.privacy.refine import Refine
-    from hamguard.privacy.strong import STEPS, strong_bounds
+    from hamguard.privacy.strong import STEPS, strong_eps
     from hamguard.privacy.twice import protected_before
 
     source, out, refine = Path(source), Path(out), refine or (STEPS if strong else 0)
@@ -207,10 +207,10 @@ def protect(
     form, folder, home, names, left = _checked_places(source, out, format, quality)
     context, (net, card) = running(context), opened_protector(protector)
     net.to(context.device)
-    most, even = strong_bounds(net) if strong else (net.eps, net.even)
+    bound = strong_eps(net) if strong and bound is None else bound
     models, absent = _ensemble(matchers, strong, context)
     settings = Settings(
-        **settings_facts(protector, card, bound or most, (form, quality), metadata, scale),
+        **settings_facts(protector, card, bound, (form, quality), metadata, scale),
         refine=refine,
         matchers=[Named(name=one.name, hash=one.hash, network=one.network) for one in models],
         seed=context.seed,
@@ -219,7 +219,7 @@ def protect(
     check_free(home, names.values(), manifest.owns)
     for place in {(home / name).parent for name in names.values()}:
         sweep(place)
-    steps = Refine(models, refine, settings.eps, context.seed, even=even, fresh=strong) if refine else None
+    steps = Refine(models, refine, settings.eps, context.seed, even=net.even, fresh=strong) if refine else None
     run = FolderRun(folder, home, names, net, card.side, manifest, steps, batch_size)
     before, started = dict(manifest.entries), time.monotonic()
     with context.stage("protecting") as progress:

@@ -86,10 +86,13 @@ class ProtectorCard(Shown, BaseModel):
 
     @property
     def digest(self) -> str:
-        """Content hash of all that its noise depends on; that of the weights where nothing else of it is not as published."""
-        own = {"skips": self.skips, "even": self.even, "regions": self.regions}
-        unlike = {name: value for name, value in own.items() if value != type(self).model_fields[name].default}
-        return digest_json({"weights": self.weights_hash} | unlike) if unlike else self.weights_hash
+        """Content hash of all that its noise depends on; that of the weights where the rest is as published."""
+        own = (self.skips, self.even, self.regions)
+        if own == tuple(type(self).model_fields[name].default for name in ("skips", "even", "regions")):
+            return self.weights_hash
+        return digest_json(
+            [self.weights_hash, self.eps, *own]
+        )  # the room of a place depends on the bound that was learned
 
     @property
     def method(self) -> str:

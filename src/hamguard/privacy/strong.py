@@ -28,17 +28,12 @@ STEPS = 80
 """Gradients a photo."""
 EPS = 10 / 255
 """Bound where no other is asked for, and even grounds have one of their own."""
-EVEN = 1.5 / 255
-"""The bound on even grounds, where the protector's own is no larger: what is refined follows each photo and leaves no pattern."""
 FILE = "stages.safetensors"
 
 
-def strong_bounds(net: Protector) -> tuple[float, float]:
-    """The bound where no other is asked for, and the one on even grounds, in pixel units: `EPS` and `EVEN`.
-
-    A protector without a bound of its own for even grounds has none here, and those of a protector that are larger hold.
-    """
-    return (max(net.eps, EPS), max(net.even, EVEN)) if net.even < net.eps else (net.eps, net.even)
+def strong_eps(net: Protector) -> float:
+    """The bound where no other is asked for, in pixel units: `EPS`, or the protector's own where it has none for even grounds."""
+    return max(net.eps, EPS) if net.even < net.eps else net.eps
 
 
 def strong_ensemble(device: torch.device | str = "cpu") -> tuple[list[Matcher], list[str]]:
